@@ -1,0 +1,77 @@
+"""Everything that can go wrong, as one hierarchy.
+
+Catch `ZPromptError` to catch all of it. Each message says what was wrong, what is allowed and what to do; each class says
+when it is raised, so that a caller can tell a damaged Z-span from a codec that is not the right one.
+"""
+
+
+class ZPromptError(Exception):
+    """The root of all errors that zprompt raises on purpose."""
+
+
+class OptionError(ZPromptError, ValueError):
+    """An option has a value that is not allowed, or two options exclude each other."""
+
+
+class DocumentTypeError(ZPromptError, TypeError):
+    """A document is none of the types that zprompt reads."""
+
+
+class InvalidTextError(ZPromptError, ValueError):
+    """A text cannot be encoded: it holds lone surrogates, or its tokenizer cannot carry it."""
+
+
+class SpanError(ZPromptError, ValueError):
+    """A Z-span cannot be read."""
+
+
+class DamagedSpanError(SpanError):
+    """A Z-span does not have the form that its version prescribes."""
+
+
+class TruncatedSpanError(DamagedSpanError):
+    """A Z-span begins and does not end, or ends before all of its Z-tokens are there."""
+
+
+class ForgedSpanError(SpanError):
+    """A Z-span's checksum is not that of its content."""
+
+
+class SpanVersionError(SpanError):
+    """A Z-span was written in a version of the text form that this release does not know."""
+
+
+class WrongCodecError(SpanError):
+    """A Z-span was written by another codec than the one that is loaded."""
+
+
+class IntegrityError(SpanError):
+    """A Z-span decompressed to a text whose hash is not the one that it carries."""
+
+
+class BackboneError(ZPromptError):
+    """A backbone cannot be loaded or used."""
+
+
+class BackboneNotFoundError(BackboneError):
+    """A backbone is not on this machine, and fetching it is not possible or not allowed."""
+
+
+class DownloadError(BackboneError):
+    """A download failed."""
+
+
+class ChecksumError(DownloadError):
+    """A downloaded file is not the one that was expected."""
+
+
+class CheckpointError(ZPromptError):
+    """Codec heads cannot be loaded, or belong to other backbone weights."""
+
+
+class MissingDependencyError(ZPromptError, ImportError):
+    """An optional dependency is needed and not installed."""
+
+
+class TrainingDataError(ZPromptError, ValueError):
+    """A training or development file is missing, empty or has another form than expected."""
