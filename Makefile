@@ -1,0 +1,46 @@
+# Two commands do all the set-up on a machine with Python 3.11: `make demo` and `make test`.
+# Stamp files keep a second run quick; `make clean` forgets everything.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := zprompt tests $(wildcard benchmarks examples integrations)
+
+.PHONY: demo test lint fix bench-codec clean
+
+demo: .venv/installed
+	$(BIN)/zprompt pull
+	$(BIN)/python examples/demo.py
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy --strict zprompt
+	$(BIN)/pydoclint --quiet zprompt
+
+fix: .venv/installed-dev
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench-codec: .venv/installed-dev
+	$(BIN)/python -m benchmarks.codec
+
+clean:
+	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache build *.egg-info
+
+# torch comes first and by its exact version: where a CPU build of it is on offer, a range would still take a CUDA build.
+.venv/torch:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	touch $@
+
+.venv/installed: .venv/torch pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: .venv/torch pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ .venv/installed
