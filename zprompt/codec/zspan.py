@@ -134,7 +134,7 @@ def parse_span(text: str, alphabet: Alphabet, fingerprint: str | None = None) ->
     :raises ForgedSpanError: If the checksum does not fit.
     :raises WrongCodecError: If it was written by another codec.
     """
-    frame = _Frame.of(text)
+    frame = _read_frame(text)
     preamble, body = unpack_preamble(frame.payload)
     # Another codec's Z-tokens have another size; but a fingerprint is only believed where the checksum confirms it.
     if fingerprint is not None and frame.intact:
@@ -169,7 +169,7 @@ def read_header(text: str) -> SpanHeader:
     :raises DamagedSpanError: If it has another form than its version prescribes.
     :raises ForgedSpanError: If the checksum does not fit.
     """
-    frame = _Frame.of(text)
+    frame = _read_frame(text)
     frame.require_intact()
     preamble, _ = unpack_preamble(frame.payload)
     return _header(frame, preamble)
@@ -196,8 +196,7 @@ def find_spans(text: str) -> Iterator[SpanMatch]:
     :param text: Any string.
     :return: The candidates; one that is not a Z-span of a known form raises its error when it is parsed.
     """
-    for match in _CANDIDATE.finditer(text):
-        yield SpanMatch(match.start(), match.end(), match.group())
+    return (SpanMatch(match.start(), match.end(), match.group()) for match in _CANDIDATE.finditer(text))
 
 
 def escape_literal(text: str) -> str:
@@ -227,20 +226,20 @@ class _Frame:
     payload: bytes
     intact: bool  # the checksum fits
 
-    @classmethod
-    def of(cls, text: str) -> _Frame:
-        """Take a Z-span's string apart."""
-        _require_version(text)
-        match = _FORM.fullmatch(text)
-        if match is None:
-            raise _form_error(text)
-        intact = match["checksum"] == _checksum(match["sealed"])
-        return cls(match["fingerprint"], int(match["count"]), _decode(match["payload"]), intact)
-
     def require_intact(self) -> None:
         """Refuse a Z-span whose checksum does not fit."""
         if not self.intact:
             raise ForgedSpanError(f"A Z-span's checksum does not fit: it was changed or cut. {_ASK_AGAIN}")
+
+
+def _read_frame(text: str) -> _Frame:
+    """Take a Z-span's string apart."""
+    _require_version(text)
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise _form_error(text)
+    intact = match["checksum"] == _checksum(match["sealed"])
+    return _Frame(match["fingerprint"], int(match["count"]), _decode(match["payload"]), intact)
 
 
 def _header(frame: _Frame, preamble: Preamble) -> SpanHeader:

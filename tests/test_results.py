@@ -1,0 +1,84 @@
+"""Results are values that print in a line and turn into JSON."""
+
+import json
+import math
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
+
+STATS = CompressionStats(
+    documents=2,
+    source_tokens=1200,
+    z_tokens=300,
+    ratio=4.0,
+    bits_per_z_token=76,
+    bits_per_source_token=19.0,
+    exact=1.0,
+    passed_through=0,
+    seconds=0.5,
+)
+TOKEN = ExplainedToken(
+    index=0,
+    anchor="The",
+    start=0,
+    anchor_end=3,
+    end=13,
+    gap=2,
+    code=(1, 2, 3, 4),
+    residual=5,
+    cost=1.0,
+    wrong=0,
+    restored="The quick fox",
+)
+EXPLANATION = Explanation("The quick fox", (TOKEN,), STATS, "[z1:…]")
+RESULT = CompressionResult(["[z1:a]", {"text": "[z1:b]"}], STATS)
+
+
+def as_json(value: object) -> object:
+    """Send a value through JSON as other programs read it: without NaN and Infinity."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+@pytest.mark.parametrize("result", [STATS, TOKEN, EXPLANATION, RESULT], ids=lambda result: type(result).__name__)
+def test_every_result_turns_into_json_and_comes_back_the_same(
+    result: CompressionStats | ExplainedToken | Explanation | CompressionResult,
+) -> None:
+    assert as_json(result.to_dict()) == result.to_dict()
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_numbers_that_json_does_not_know_become_null(number: float) -> None:
+    assert as_json(replace(TOKEN, cost=number).to_dict())["cost"] is None
+    assert as_json(replace(STATS, ratio=number).to_dict())["ratio"] is None
+
+
+def test_a_compression_gives_the_texts_of_its_documents() -> None:
+    assert RESULT.to_dict() == {"texts": ["[z1:a]", "[z1:b]"], "stats": STATS.to_dict()}
+
+
+def test_an_explanation_nests_its_tokens() -> None:
+    assert EXPLANATION.to_dict()["tokens"] == [TOKEN.to_dict()]
+    assert TOKEN.to_dict()["code"] == [1, 2, 3, 4]
+
+
+def test_the_figures_are_seen_at_a_glance() -> None:
+    assert repr(RESULT) == (
+        "CompressionResult(CompressionStats(2 documents, 1,200 source tokens → 300 Z-tokens, ratio 4.00, "
+        "76 bits per Z-token, 19.00 per source token, 100.0% exact, 0 passed through, 0.50 s))"
+    )
+
+
+def test_a_token_shows_what_it_stands_for_and_what_is_wrong() -> None:
+    assert repr(TOKEN) == "ExplainedToken(0: 'The' + 2 → 'The quick fox')"
+    assert repr(replace(TOKEN, wrong=1)).endswith(", 1 wrong)")
+
+
+def test_a_long_text_does_not_flood_the_screen() -> None:
+    assert len(repr(replace(EXPLANATION, text="word " * 10_000))) < 300
+
+
+def test_results_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        STATS.ratio = 5.0  # type: ignore[misc]

@@ -1,0 +1,141 @@
+"""Hold what a compression gave, and what a tiling looks like, as plain values.
+
+All results are frozen, say the gist of themselves in one line, and turn into JSON with `to_dict()`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from zprompt.documents import read_documents
+
+_SHOWN = 24  # characters of a text that a repr quotes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CompressionStats:
+    """The figures of one call of `compress`, over all of its documents."""
+
+    documents: int
+    source_tokens: int
+    z_tokens: int  # positions that the documents take now; a source token of a passed-through document takes one
+    ratio: float  # source tokens per Z-token
+    bits_per_z_token: float
+    bits_per_source_token: float
+    exact: float  # share of the documents that come back byte for byte, 0 to 1
+    passed_through: int  # documents that were left as they are
+    seconds: float
+
+    def __repr__(self) -> str:
+        """Say the figures in one line.
+
+        :return: The line.
+        """
+        return (
+            f"CompressionStats({self.documents:,} documents, {self.source_tokens:,} source tokens → "
+            f"{self.z_tokens:,} Z-tokens, ratio {self.ratio:.2f}, {self.bits_per_z_token:g} bits per Z-token, "
+            f"{self.bits_per_source_token:.2f} per source token, {self.exact:.1%} exact, "
+            f"{self.passed_through:,} passed through, {self.seconds:.2f} s)"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn the figures into a dict for JSON.
+
+        :return: A dict with a number, or None for one that is not finite, under each field's name.
+        """
+        return _plain(self)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CompressionResult:
+    """Compressed documents, and the figures of the call."""
+
+    documents: Any  # one document or a list, as they were given; the text of each is a Z-span now
+    stats: CompressionStats
+
+    def __repr__(self) -> str:
+        """Say the figures in one line; documents may be long.
+
+        :return: The line.
+        """
+        return f"CompressionResult({self.stats!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn the result into a dict for JSON.
+
+        :return: The texts of the documents, in order, under "texts", and the figures under "stats".
+        """
+        return {"texts": list(read_documents(self.documents).texts), "stats": self.stats.to_dict()}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ExplainedToken:
+    """One Z-token, over the piece of text that it stands for."""
+
+    index: int  # place in the tiling
+    anchor: str  # text of the anchor
+    start: int  # character offset in the source where the anchor begins …
+    anchor_end: int  # … where it ends and the span begins …
+    end: int  # … and where the span ends
+    gap: int  # source tokens in the span
+    code: tuple[int, ...]
+    residual: int
+    cost: float  # 1 and the price of loss
+    wrong: int  # tokens of the span that do not come back
+    restored: str  # what the decompressor gives for anchor and span
+
+    def __repr__(self) -> str:
+        """Say what the Z-token stands for.
+
+        :return: The line.
+        """
+        lost = f", {self.wrong} wrong" if self.wrong else ""
+        return f"ExplainedToken({self.index}: {_quote(self.anchor)} + {self.gap} → {_quote(self.restored)}{lost})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn the Z-token into a dict for JSON.
+
+        :return: A dict with the fields under their names; a cost that is not finite is None.
+        """
+        return _plain(self)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation:
+    """How a text was cut into Z-tokens."""
+
+    text: str
+    tokens: tuple[ExplainedToken, ...]
+    stats: CompressionStats
+    span: str  # the Z-span that carries these Z-tokens
+
+    def __repr__(self) -> str:
+        """Say the gist; text and tokens may be long.
+
+        :return: The line.
+        """
+        return f"Explanation({_quote(self.text)}, {len(self.tokens):,} Z-tokens, {self.stats!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn the tiling into a dict for JSON.
+
+        :return: A dict with the fields under their names, the tokens as a list of dicts.
+        """
+        return {**_plain(self), "tokens": [token.to_dict() for token in self.tokens], "stats": self.stats.to_dict()}
+
+
+def _plain(result: CompressionStats | ExplainedToken | Explanation) -> dict[str, Any]:
+    """List the fields of a result; JSON knows neither tuples nor numbers that are not finite."""
+    return {item.name: _jsonable(getattr(result, item.name)) for item in fields(result)}
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
