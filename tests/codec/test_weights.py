@@ -1,0 +1,148 @@
+"""The price of losing a token follows what the token says, what is asked, and what is protected."""
+
+import math
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zprompt.codec.weights import PLAIN, QUERIED, SALIENT, Protection, token_weights
+from zprompt.errors import OptionError
+
+
+def offsets_of(text: str) -> list[tuple[int, int]]:
+    """Cut a text into tokens as byte-level tokenizers do: a space belongs to the word after it."""
+    return [match.span() for match in re.finditer(r"\s?\w+|[^\w\s]|\s", text)]
+
+
+def tokens_that_weigh(
+    weight: float, text: str, query: str | None = None, protect: Protection | None = None
+) -> list[str]:
+    offsets = offsets_of(text)
+    weights = token_weights(text, offsets, query=query, protect=protect)
+    return [text[start:end].strip() for (start, end), each in zip(offsets, weights, strict=True) if each == weight]
+
+
+class TestNumbersAndNames:
+    def test_numbers_weigh_more_with_the_points_inside_them(self) -> None:
+        text = "about 3.14 of it, at 12:30 on the 2nd, see b52."
+        assert tokens_that_weigh(SALIENT, text) == ["3", ".", "14", "12", ":", "30", "2nd", "b52"]
+
+    def test_capitalised_words_weigh_more(self) -> None:
+        assert tokens_that_weigh(SALIENT, "they went to Paris with Ada Lovelace.") == ["Paris", "Ada", "Lovelace"]
+
+    def test_words_that_merely_begin_a_sentence_do_not(self) -> None:
+        assert tokens_that_weigh(SALIENT, 'Rain fell. Nobody came! "Where?" Everyone asked.\nSilence.') == []
+
+    def test_names_that_begin_a_sentence_do_if_they_are_names_elsewhere(self) -> None:
+        assert tokens_that_weigh(SALIENT, "Paris slept. They left Paris.") == ["Paris", "Paris"]
+
+    def test_words_with_inner_capitals_do_everywhere(self) -> None:
+        assert tokens_that_weigh(SALIENT, "NASA said so. McDonald agreed.") == ["NASA", "McDonald"]
+
+    def test_names_after_initials_do(self) -> None:
+        assert "Smith" in tokens_that_weigh(SALIENT, "it was John J. Smith.")
+
+    def test_pronouns_and_articles_do_not(self) -> None:
+        assert tokens_that_weigh(SALIENT, "so I said: see The end") == []
+
+
+class TestQueries:
+    def test_words_of_the_query_weigh_most(self) -> None:
+        assert tokens_that_weigh(QUERIED, "the cat sat on the mat", query="Where was the CAT?") == ["cat"]
+
+    @pytest.mark.parametrize(
+        ("one", "many"), [("city", "cities"), ("church", "churches"), ("river", "rivers"), ("box", "boxes")]
+    )
+    def test_singular_and_plural_are_the_same_word(self, one: str, many: str) -> None:
+        assert tokens_that_weigh(QUERIED, f"old {one} there", query=f"which {many}?") == [one]
+        assert tokens_that_weigh(QUERIED, f"old {many} there", query=f"which {one}?") == [many]
+
+    @pytest.mark.parametrize("word", ["is", "bus", "class", "analysis"])
+    def test_words_that_merely_end_in_s_keep_it(self, word: str) -> None:
+        assert tokens_that_weigh(QUERIED, f"old {word[:-1]} there", query=word) == []
+
+    def test_they_weigh_more_than_names_and_numbers(self) -> None:
+        assert tokens_that_weigh(QUERIED, "it was in Paris in 1900", query="Paris 1900") == ["Paris", "1900"]
+
+    def test_stop_words_and_empty_queries_ask_for_nothing(self) -> None:
+        assert tokens_that_weigh(QUERIED, "what is the end of it", query="what is the of it?") == []
+        assert tokens_that_weigh(QUERIED, "what is the end of it", query="") == []
+
+
+class TestProtection:
+    def test_of_a_regular_expression_protects_all_that_match(self) -> None:
+        assert tokens_that_weigh(math.inf, "pay 10 EUR and 20 USD", protect=Protection.of(r"\d+ [A-Z]{3}")) == [
+            "10",
+            "EUR",
+            "20",
+            "USD",
+        ]
+
+    def test_of_a_list_means_its_strings_literally(self) -> None:
+        assert Protection.of(["a.c"]).ranges("abc a.c") == [(4, 7)]
+
+    def test_protects_every_token_that_it_touches(self) -> None:
+        assert token_weights("abcdef", [(0, 2), (2, 4), (4, 6)], protect=Protection.of(["bc"])) == [math.inf] * 2 + [
+            PLAIN
+        ]
+
+    def test_weighs_more_than_a_query(self) -> None:
+        assert tokens_that_weigh(math.inf, "the cat", query="cat", protect=Protection.of("cat")) == ["cat"]
+
+    def test_merges_what_overlaps_or_touches(self) -> None:
+        assert Protection.of(["aba", "cd"]).ranges("xababacd aba") == [(1, 8), (9, 12)]
+
+    def test_leaves_out_empty_matches(self) -> None:
+        assert Protection.of("x*").ranges("axxb") == [(1, 3)]
+
+    def test_holds_for_tokens_without_characters_of_their_own(self) -> None:
+        assert token_weights("é!", [(0, 0), (0, 1), (1, 2), (2, 2)], protect=Protection.of(["é"])) == [
+            math.inf,
+            math.inf,
+            PLAIN,
+            PLAIN,
+        ]
+
+    def test_of_none_protects_nothing(self) -> None:
+        assert Protection.of(None).ranges("text") == []
+
+    @given(st.text("ab", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4)))
+    def test_finds_each_occurrence_of_each_literal(self, text: str, literals: list[str]) -> None:
+        protected = {i for start, end in Protection.of(literals).ranges(text) for i in range(start, end)}
+        expected = {
+            i
+            for literal in literals
+            for start in range(len(text))
+            if text.startswith(literal, start)
+            for i in range(start, start + len(literal))
+        }
+        assert protected == expected
+
+    @pytest.mark.parametrize("protect", ["(", "[a", "*", "a{99999999999}"])
+    def test_of_a_bad_expression_is_refused_with_the_way_to_mean_it_literally(self, protect: str) -> None:
+        with pytest.raises(OptionError, match=r"not a valid regular expression.*put it into a list"):
+            Protection.of(protect)
+
+    @pytest.mark.parametrize("protect", [[""], [1], b"a", re.compile(b"a"), 7, {"a"}])
+    def test_of_anything_else_is_refused(self, protect: object) -> None:
+        with pytest.raises(OptionError, match="Give a regular expression"):
+            Protection.of(protect)
+
+
+@given(st.text(), st.text(), st.lists(st.text(min_size=1)))
+def test_every_token_of_every_text_has_one_weight(text: str, query: str, literals: list[str]) -> None:
+    offsets = offsets_of(text)
+    weights = token_weights(text, offsets, query=query, protect=Protection.of(literals))
+    assert len(weights) == len(offsets)
+    assert set(weights) <= {PLAIN, SALIENT, QUERIED, math.inf}
+
+
+@pytest.mark.parametrize("piece", ["1.", "A. ", "word ", "\n", "9"])
+def test_long_texts_take_time_in_proportion(piece: str) -> None:
+    text = piece * 100_000
+    start = time.process_time()
+    token_weights(text, offsets_of(text), query="word", protect=Protection.of([piece]))
+    assert time.process_time() - start < 10
