@@ -1,10 +1,12 @@
 """The backbone: one frozen causal language model that compresses, decompresses and reads.
 
-Reading order: `catalog` (which model), `download` and `store` (how it gets here), `gguf` (its 4-bit weights), `loading`
-(from a name to a model), `backbone` (what the codec sees).
+Reading order: `loading` (from a name to a backbone), `catalog`, `download` and `store` (how the default one gets here),
+`gguf` (its 4-bit weights), `llama` and `cache` (the model), `hub` (all other models), `backbone` (what the codec sees).
 """
 
 from zprompt.backbone.backbone import Backbone
-from zprompt.backbone.loading import load_backbone, pull
+from zprompt.backbone.cache import Cache
+from zprompt.backbone.loading import load_backbone
+from zprompt.backbone.source import pull
 
-__all__ = ["Backbone", "load_backbone", "pull"]
+__all__ = ["Backbone", "Cache", "load_backbone", "pull"]

@@ -1,12 +1,34 @@
 """A frozen causal language model and its tokenizer, as the codec sees them."""
 
-from typing import Any, cast
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from zprompt.backbone.cache import Cache
 from zprompt.backbone.quantization import Quantization
 from zprompt.backbone.tokenizer import TextTokenizer
+
+
+class Decoder(Protocol):
+    """Token ids to hidden states."""
+
+    def __call__(self, ids: Tensor, cache: Any = None) -> Tensor:  # noqa: ANN401 - the cache that it made itself
+        """Run over a batch of token ids, after those that a cache has seen.
+
+        :param ids: (B, T).
+        :param cache: What came before, extended by this call; None: nothing, and nothing is kept.
+        :return: (B, T, D).
+        """
+
+    def new_cache(self, batch: int) -> Cache:
+        """Start a cache.
+
+        :param batch: Rows.
+        :return: A cache that has seen nothing.
+        """
 
 
 class Backbone:
@@ -16,43 +38,53 @@ class Backbone:
         self,
         *,
         name: str,
-        model: nn.Module,
+        decoder: Decoder,
+        embeddings: Tensor,
+        output_embeddings: Tensor,
+        make_model: Callable[[], Any],
         tokenizer: TextTokenizer,
         start_id: int,
         fingerprint: str,
         quantization: Quantization,
     ) -> None:
-        """Freeze a model.
+        """Put the parts together.
 
         :param name: What the user called it.
-        :param model: A transformers causal LM on its device.
-        :param tokenizer: Its tokenizer.
+        :param decoder: The model without its head, frozen, on its device.
+        :param embeddings: (V, D) input embeddings.
+        :param output_embeddings: (V, D) LM head: a hidden state's logits are its products with these.
+        :param make_model: Gives the transformers causal LM.
+        :param tokenizer: The tokenizer that belongs to the model.
         :param start_id: The token that starts every window.
-        :param fingerprint: Hex digits that name weights, tokenizer and quantization.
+        :param fingerprint: 16 hex digits that name weights, tokenizer and quantization.
         :param quantization: How the linear layers are kept.
         """
         self.name = name
-        self.model: Any = model.eval().requires_grad_(False)
+        self.decoder = decoder
+        self.embeddings = embeddings.detach()
+        self.output_embeddings = output_embeddings.detach()
         self.tokenizer = tokenizer
         self.start_id = start_id
         self.fingerprint = fingerprint
         self.quantization = quantization
+        self._make_model = make_model
 
-    @property
-    def embeddings(self) -> Tensor:
-        """Return the input embeddings.
+    def __repr__(self) -> str:
+        """Name the model and how it is kept.
 
-        :return: (V, D).
+        :return: A short description.
         """
-        return cast(Tensor, self.model.get_input_embeddings().weight)
+        return f"Backbone({self.name!r}, {self.quantization}, {self.device}, fingerprint={self.fingerprint!r})"
 
-    @property
-    def output_embeddings(self) -> Tensor:
-        """Return the LM head: a hidden state's logits are its products with these.
+    @cached_property
+    def model(self) -> Any:  # noqa: ANN401 - any of transformers' causal LMs
+        """Return the transformers causal LM, which shares the decoder's weights.
 
-        :return: (V, D).
+        For a Llama it is made on first use, since that imports transformers' models (3.5 s).
+
+        :return: The model.
         """
-        return cast(Tensor, self.model.get_output_embeddings().weight)
+        return self._make_model()
 
     @property
     def vocab_size(self) -> int:
@@ -102,11 +134,21 @@ class Backbone:
         """
         return self.tokenizer.decode(ids)
 
-    @torch.inference_mode()
-    def hidden(self, ids: Tensor) -> Tensor:
+    # no_grad and not inference_mode: training saves hidden states for its own backward pass.
+    @torch.no_grad()
+    def hidden(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
         """Run the model without its head.
 
         :param ids: (B, T) token ids.
+        :param cache: What came before, from `new_cache`, extended by this call; None: nothing, and nothing is kept.
         :return: (B, T, D), after the final norm.
         """
-        return cast(Tensor, self.model.base_model(input_ids=ids.to(self.device), use_cache=False).last_hidden_state)
+        return self.decoder(ids.to(self.device), cache)
+
+    def new_cache(self, batch: int) -> Cache:
+        """Start a cache of keys and values, for decoding step by step.
+
+        :param batch: Rows.
+        :return: A cache that has seen nothing; its rows can be rolled back one by one.
+        """
+        return self.decoder.new_cache(batch)

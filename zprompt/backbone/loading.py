@@ -1,23 +1,16 @@
-"""Find a backbone, on this machine or through pip or the Hugging Face hub, and load it."""
-
-import hashlib
-import json
-from pathlib import Path
-from typing import Any
+"""Load a backbone by name: find its folder, read its weights, quantize its linear layers, place it on a device."""
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from zprompt.backbone.backbone import Backbone
-from zprompt.backbone.catalog import CATALOG
-from zprompt.backbone.download import Progress, offline_switch, sha256_of
-from zprompt.backbone.gguf import index_from_json, read_tensors
+from zprompt.backbone.backbone import Backbone, Decoder
+from zprompt.backbone.gguf import read_tensors
+from zprompt.backbone.hub import TransformersDecoder, as_transformers, load_transformers_model
+from zprompt.backbone.llama import LlamaDecoder, LlamaShape
 from zprompt.backbone.quantization import choose_quantization, quantize
-from zprompt.backbone.store import ensure_packaged, quiet_transformers
+from zprompt.backbone.source import ModelFolder, describe, digest_of, pull
 from zprompt.backbone.tokenizer import TextTokenizer
-from zprompt.errors import BackboneError, BackboneNotFoundError, OptionError
-
-_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+from zprompt.errors import BackboneError, OptionError
 
 
 def load_backbone(name: str = "default", *, device: str = "auto", quantization: str = "auto") -> Backbone:
@@ -30,32 +23,32 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
     """
     place = _choose_device(device)
     kept_as = choose_quantization(quantization, place)
-    folder = pull(name)
-    about = _about(folder)
-    with quiet_transformers():
-        model = _read_model(folder, about)
-    quantize(model.base_model, kept_as, place)
+    folder = describe(pull(name))
+    decoder: Decoder
+    shape = LlamaShape.from_config(folder.config)
+    if shape:
+        llama, head = _read_llama(folder, shape)
+        quantize(llama, kept_as, place)
+        llama, head = llama.to(place), head.to(place)
+        decoder, make_model = llama, lambda: as_transformers(llama, head, folder.path)
+        embeddings = llama.embed_tokens.weight
+    else:
+        model = load_transformers_model(folder.path)
+        quantize(model.base_model, kept_as, place)
+        model = model.to(place).eval().requires_grad_(False)
+        decoder, make_model = TransformersDecoder(model.base_model), lambda: model
+        embeddings, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     return Backbone(
         name=name,
-        model=model.to(place),
-        tokenizer=TextTokenizer.from_folder(folder),
-        start_id=about["start_id"],
-        fingerprint=_short_hash(about["weights_sha256"], about["tokenizer_sha256"], kept_as),
+        decoder=decoder,
+        embeddings=embeddings,
+        output_embeddings=head,
+        make_model=make_model,
+        tokenizer=TextTokenizer.from_folder(folder.path),
+        start_id=folder.start_id,
+        fingerprint=digest_of(folder.digest, kept_as)[:16],
         quantization=kept_as,
     )
-
-
-def pull(name: str = "default", progress: Progress | None = None) -> Path:
-    """Fetch a backbone ahead of time, unless it is there.
-
-    :param name: "default", the path of a model folder, or a model's name on the Hugging Face hub.
-    :param progress: Called with ("download" or "convert", done, in all).
-    :return: The folder that holds it.
-    """
-    if name in CATALOG:
-        return ensure_packaged(CATALOG[name], progress)
-    folder = Path(name).expanduser()
-    return folder if folder.is_dir() else _fetch_from_hub(name)
 
 
 def _choose_device(wanted: str) -> torch.device:
@@ -67,71 +60,24 @@ def _choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _fetch_from_hub(name: str) -> Path:
-    """Fetch a model from the Hugging Face hub, or find it in the hub's own cache."""
-    from huggingface_hub import snapshot_download
-
-    switch = offline_switch()
+def _read_llama(folder: ModelFolder, shape: LlamaShape) -> tuple[LlamaDecoder, Tensor]:
+    """Build a Llama decoder and fill it; return it with its head."""
+    tensors = read_tensors(folder.path / "model.gguf", folder.packed) if folder.packed else _read_safetensors(folder)
+    head = tensors.pop("lm_head.weight", None)
+    with torch.device("meta"):
+        decoder = LlamaDecoder(shape)
     try:
-        return Path(
-            snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"], local_files_only=bool(switch))
-        )
-    except Exception as error:  # the hub's client raises a dozen unrelated classes
-        reason = f"{switch} forbids the network" if switch else f"the Hugging Face hub did not give it ({error})"
-        raise BackboneNotFoundError(
-            f"Backbone {name!r} is neither a folder nor in the Hugging Face cache, and {reason}. Check the name, "
-            f"or run `zprompt pull {name}` with a network."
-        ) from error
+        decoder.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()}, assign=True)
+    except RuntimeError as error:
+        raise BackboneError(f"The weights in {folder.path} are not those of its config.json: {error}") from error
+    if head is None or folder.config.get("tie_word_embeddings", False):
+        head = decoder.embed_tokens.weight.detach()
+    return decoder.eval().requires_grad_(False), head
 
 
-def _about(folder: Path) -> dict[str, Any]:
-    """Return the start token, hashes and, for a GGUF, the tensors of a model folder."""
-    known = folder / "backbone.json"
-    if known.is_file():
-        about: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
-        return about
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackboneError(
-            f"{folder} has no readable config.json ({error}). Give the folder of a causal LM."
-        ) from error
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise BackboneError(f"{folder} has no *.safetensors files. Save the model with save_pretrained(folder) first.")
-    return {
-        "start_id": _start_id(config),
-        "weights_sha256": _short_hash(*(sha256_of(path) for path in weights)),
-        "tokenizer_sha256": sha256_of(folder / "tokenizer.json") if (folder / "tokenizer.json").is_file() else "",
-    }
+def _read_safetensors(folder: ModelFolder) -> dict[str, Tensor]:
+    """Read all weights of a folder in fp32."""
+    from safetensors.torch import load_file
 
-
-def _start_id(config: dict[str, Any]) -> int:
-    """Choose the token that starts every window: the model's first, else its last, else token 0."""
-    for key in ("bos_token_id", "eos_token_id"):
-        ids = config.get(key)
-        if ids is not None:
-            return int(ids[0] if isinstance(ids, list) else ids)
-    return 0
-
-
-def _short_hash(*parts: str) -> str:
-    """Hash strings to 16 hex digits."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _read_model(folder: Path, about: dict[str, Any]) -> nn.Module:
-    """Build the transformers model and fill it."""
-    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
-
-    if "tensors" not in about:
-        try:
-            model: nn.Module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-        except (OSError, ValueError, ImportError) as error:
-            raise BackboneError(f"{folder} cannot be loaded as a causal language model: {error}") from error
-        return model
-    config = LlamaConfig.from_pretrained(folder)
-    tensors = read_tensors(folder / "model.gguf", index_from_json(about["tensors"]))
-    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
-    filled: nn.Module = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=tensors, dtype=torch.float32)
-    return filled
+    files = sorted(folder.path.glob("*.safetensors"))
+    return {name: tensor.float() for path in files for name, tensor in load_file(path).items()}

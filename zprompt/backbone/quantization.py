@@ -57,16 +57,16 @@ def quantize(model: nn.Module, quantization: Quantization, device: torch.device)
 
 def _packed(linear: nn.Linear, quantization: Quantization) -> nn.Module:
     """Make the packed counterpart of a linear layer."""
-    import bitsandbytes as bnb
+    from bitsandbytes.nn.modules import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 
     shape, bias = (linear.in_features, linear.out_features), linear.bias is not None
     packed: nn.Module
     if quantization == "nf4":
-        packed = bnb.nn.Linear4bit(*shape, bias=bias, compute_dtype=torch.float32, quant_type="nf4")
-        packed.weight = bnb.nn.Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4")
+        packed = Linear4bit(*shape, bias=bias, compute_dtype=torch.float32, quant_type="nf4")
+        packed.weight = Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4")
     else:
-        packed = bnb.nn.Linear8bitLt(*shape, bias=bias, has_fp16_weights=False)
-        packed.weight = bnb.nn.Int8Params(linear.weight.data, requires_grad=False, has_fp16_weights=False)
+        packed = Linear8bitLt(*shape, bias=bias, has_fp16_weights=False)
+        packed.weight = Int8Params(linear.weight.data, requires_grad=False, has_fp16_weights=False)
     if bias:
         packed.bias = nn.Parameter(linear.bias.data, requires_grad=False)
     return packed

