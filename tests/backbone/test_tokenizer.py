@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from zprompt.backbone import Backbone
 
 
-@pytest.mark.parametrize("text", ["", " ", "the dog", "  two  spaces ", "naïve 漢字 🦊", "a\x00b\x1b", "line\r\nline", " ,."])
+@pytest.mark.parametrize(
+    "text", ["", " ", "the dog", "  two  spaces ", "naïve 漢字 🦊", "a\x00b\x1b", "line\r\nline", " ,."]
+)
 def test_a_text_comes_back(tiny_backbone: Backbone, text: str) -> None:
     assert tiny_backbone.decode(tiny_backbone.encode(text)) == text
 

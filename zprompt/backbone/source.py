@@ -22,7 +22,7 @@ class ModelFolder:
     path: Path
     config: dict[str, Any]  # config.json
     start_id: int  # token that starts every window
-    digest: str  # SHA-256 over the weights as stored and tokenizer.json
+    digest: str  # SHA-256 over the weights as stored and the tokenizer
     packed: dict[str, PackedTensor]  # where the tensors lie in model.gguf; empty: there are *.safetensors
 
 
@@ -54,8 +54,7 @@ def describe(folder: Path) -> ModelFolder:
         ) from error
     if (folder / "backbone.json").is_file():
         known = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
-        digest = digest_of(known["weights_sha256"], known["tokenizer_sha256"])
-        return ModelFolder(folder, config, known["start_id"], digest, index_from_json(known["tensors"]))
+        return ModelFolder(folder, config, known["start_id"], known["digest"], index_from_json(known["tensors"]))
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise BackboneError(

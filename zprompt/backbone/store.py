@@ -99,8 +99,8 @@ def _convert(model: PackagedModel, folder: Path, progress: Progress | None) -> N
     about = {
         "format": FORMAT,
         "start_id": model.start_id,
-        "weights_sha256": model.member_sha256,
-        "tokenizer_sha256": sha256_of(folder / "tokenizer.json"),
+        # Not tokenizer.json's hash: the tokenizer is in the GGUF too, and the next transformers may write another file.
+        "digest": model.member_sha256,
         "tensors": index_to_json(index_tensors(folder / "model.gguf")),
     }
     _write_json(folder / "backbone.json", about)
