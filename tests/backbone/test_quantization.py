@@ -22,7 +22,7 @@ def test_auto_is_nf4_where_a_gpu_is_present(device: str, expected: str) -> None:
 
 
 def test_an_unknown_quantization_is_refused(tiny_backbone_dir: Path) -> None:
-    with pytest.raises(OptionError, match="'int4'.*'auto', 'none', 'nf4', 'int8'"):
+    with pytest.raises(OptionError, match=r"'int4'.*'auto', 'none', 'nf4', 'int8'"):
         load_backbone(str(tiny_backbone_dir), device="cpu", quantization="int4")
 
 

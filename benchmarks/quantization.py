@@ -1,0 +1,139 @@
+"""Measure what each quantization of the default backbone costs on this CPU: memory, a forward pass, a greedy step.
+
+Each one is measured in a process of its own, since memory once touched is not given back. Writes
+`benchmarks/results/quantization.json` and prints the table of `docs/quantization.md`.
+
+    python -m benchmarks.quantization [--note "what else was running"]
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results" / "quantization.json"
+QUANTIZATIONS = ("none", "nf4", "int8")
+PASS_TOKENS = 512
+STEPS = 20
+REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one quantization costs."""
+
+    quantization: str
+    weight_megabytes: float  # all tensors of the decoder, its tied head counted once
+    rss_megabytes: float  # resident memory that loading and one pass added
+    load_seconds: float  # without imports
+    pass_tokens_per_second: float  # one row of 512 tokens, median
+    step_milliseconds: float  # one row after 512 tokens, median
+    same_top_token: float  # share of positions where the most likely next token is that of "none"
+
+
+def median_seconds(run: Callable[[], object], repeats: int) -> float:
+    """Time a call."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def measure(quantization: str) -> Measurement:
+    """Load the default backbone once and measure it."""
+    import psutil
+    import torch
+
+    from zprompt.backbone import load_backbone
+
+    text = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8")
+    process = psutil.Process()
+    if quantization != "none":
+        import bitsandbytes  # noqa: F401 - its own memory is not the model's
+    before, start = process.memory_info().rss, time.perf_counter()
+    backbone = load_backbone("default", device="cpu", quantization=quantization)
+    load_seconds = time.perf_counter() - start
+    ids = torch.tensor([[backbone.start_id, *backbone.encode(text)][:PASS_TOKENS]])
+    hidden = backbone.hidden(ids)
+    rss = process.memory_info().rss - before
+    cache = backbone.new_cache(1)
+    backbone.hidden(ids, cache)
+    plain = (
+        hidden if quantization == "none" else load_backbone("default", device="cpu", quantization="none").hidden(ids)
+    )
+    top, plain_top = ((states @ backbone.output_embeddings.T).argmax(-1) for states in (hidden, plain))
+    weights = {tensor.data_ptr(): tensor.nbytes for tensor in backbone.decoder.state_dict().values()}
+    return Measurement(
+        quantization=quantization,
+        weight_megabytes=sum(weights.values()) / 1e6,
+        rss_megabytes=rss / 1e6,
+        load_seconds=load_seconds,
+        pass_tokens_per_second=PASS_TOKENS / median_seconds(lambda: backbone.hidden(ids), REPEATS),
+        step_milliseconds=1e3 * median_seconds(lambda: backbone.hidden(ids[:, -1:], cache), STEPS),
+        same_top_token=float((top == plain_top).float().mean()),
+    )
+
+
+def measure_apart(quantization: str) -> Measurement:
+    """Measure in a new process."""
+    command = [sys.executable, "-m", "benchmarks.quantization", "--one", quantization]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return Measurement(**json.loads(output.splitlines()[-1]))
+
+
+def environment(note: str) -> dict[str, object]:
+    """Say where the figures come from."""
+    import torch
+
+    return {
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "load_average": os.getloadavg()[0],
+        "note": note,
+    }
+
+
+def table(measurements: list[Measurement]) -> str:
+    """Format the table of the docs."""
+    lines = [
+        "| quantization | weights | resident memory | load | pass of 512 tokens | greedy step | same top token |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{m.quantization}` | {m.weight_megabytes:.0f} MB | {m.rss_megabytes:.0f} MB | {m.load_seconds:.1f} s "
+        f"| {m.pass_tokens_per_second:.0f} tokens/s | {m.step_milliseconds:.0f} ms | {m.same_top_token:.1%} |"
+        for m in measurements
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure all, or one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--one", choices=QUANTIZATIONS, help="measure one in this process and print it as JSON")
+    parser.add_argument("--note", default="", help="what else the machine was doing")
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(asdict(measure(options.one))))
+        return
+    measurements = [measure_apart(quantization) for quantization in QUANTIZATIONS]
+    RESULTS.parent.mkdir(exist_ok=True)
+    result = {"environment": environment(options.note), "measurements": [asdict(m) for m in measurements]}
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(table(measurements))
+
+
+if __name__ == "__main__":
+    main()
