@@ -109,7 +109,8 @@ class LlamaDecoder(nn.Module):
         even = torch.arange(0, self.shape.head_size, 2, dtype=torch.float, device=positions.device)
         angles = positions[:, None, :, None].float() * (1.0 / self.shape.rope_theta ** (even / self.shape.head_size))
         angles = torch.cat((angles, angles), dim=-1)
-        return angles.cos(), angles.sin()
+        dtype = self.embed_tokens.weight.dtype  # not fp32 when training computes features in half precision
+        return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 class Layer(nn.Module):

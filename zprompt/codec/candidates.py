@@ -1,0 +1,210 @@
+"""Rank the tokens of every span that could be dropped, without asking the full vocabulary about each.
+
+A token at position p may be dropped by any span (t, g) around it, t < p <= t + g: up to G (G + 1) / 2 of them. The LLM's logits
+are the same in all, only the correction differs, so each position has one *shortlist*, the LLM's S best tokens, and a
+token's rank in a span is how many of them score higher than it there:
+
+    score(v) = base[p, v] + (E_v out) . u(t, g, j)          u: the span head's features (heads.py)
+
+E out is one (V, W) table, so a check costs one W x W product and S + 1 dot products. The rank is an estimate (from below) where the
+true token is not on the shortlist's upper half; the chosen tiling is verified in full (compressor.py).
+
+Spans that the LLM alone would need far too many bits for are not looked at: `reach` is the number of bits that
+code and next anchor are trusted to save.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zprompt.codec.heads import CodecHeads
+from zprompt.codec.layout import Layout, layout
+from zprompt.codec.residual import RankCode
+
+SHORTLIST = 32  # S
+REACH = 30.0  # bits
+ROWS = 6144  # checks at a time, so that they stay in the processor's cache
+UNRANKED = 1 << 17  # the rank of what was not looked at: no residual holds it
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One window of a text, as the LLM sees it."""
+
+    ids: Tensor  # (n,)
+    hidden: Tensor  # (n, H): hidden[t] predicts ids[t]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanParts:
+    """The parts of the span head's input that spans share, and the sub-codes of every segment of a window."""
+
+    own: Tensor  # (n, places, W): what is left of p, and p's own sub-codes in each place
+    following: Tensor  # (n, roles + 1, W): the sub-code of the segment that begins at p, by role; zeros in the last row
+    ahead: Tensor  # (n, G + 1, W): the next anchor, by distance
+    subcodes: Tensor  # (n, roles): sub-code of the segment that begins at p
+
+
+class SpanChecker:
+    """Ranks tokens of spans, given the heads of a codec and the output embeddings of its backbone."""
+
+    def __init__(self, heads: CodecHeads, output_embeddings: Tensor) -> None:
+        """Prepare the tables that all windows share.
+
+        :param heads: The codec's heads.
+        :param output_embeddings: (V, H), the backbone's.
+        """
+        self.heads, self.settings, self.output = heads, heads.settings, output_embeddings
+        self.layout: Layout = layout(self.settings.subcodes, self.settings.max_gap)
+        device = output_embeddings.device
+        with torch.no_grad():
+            out = heads.span_head.out
+            self.table = output_embeddings @ out.weight  # (V, W)
+            self.offset = output_embeddings @ out.bias  # (V,)
+        self.place = torch.from_numpy(self.layout.place).to(device)
+        self.follower = torch.from_numpy(self.layout.follower % (len(self.layout.sizes) + 1)).to(device)  # -1: last row
+        self.follower_start = torch.from_numpy(self.layout.follower_start).to(device)
+        costs = RankCode(self.settings.residual_bits, self.settings.rank_table).bucket_costs()
+        self.bucket_bits = torch.tensor([*costs, float("inf")], device=device)
+
+    def bits(self, ranks: Tensor) -> Tensor:
+        """Price ranks.
+
+        :param ranks: Ranks of tokens, any shape.
+        :return: Bits that each takes in a residual; inf if it cannot be written.
+        """
+        bucket = torch.frexp(ranks.double()).exponent.long()  # the bit length
+        return self.bucket_bits[bucket.clamp(max=len(self.bucket_bits) - 1)]
+
+    @torch.no_grad()
+    def parts(self, window: Window) -> SpanParts:
+        """Compute what the spans of a window share.
+
+        :param window: The window.
+        :return: The parts.
+        """
+        head, n = self.heads.span_head, len(window.ids)
+        embedded = self.heads.embeddings[window.ids]  # (n, D)
+        previous = torch.cat((embedded[:1] * 0, embedded[:-1]))
+        subcodes = self._subcodes(embedded)
+        distance = torch.arange(self.settings.max_gap + 1, device=embedded.device)
+        following = torch.stack([table[codes] for table, codes in zip(head.following, subcodes.T, strict=True)], 1)
+        return SpanParts(
+            own=head.context(previous, window.hidden)[:, None] + self._own(subcodes),
+            following=torch.cat((following, torch.zeros_like(following[:, :1])), 1),
+            ahead=head.ahead(embedded[:, None], distance.expand(n, -1)),
+            subcodes=subcodes,
+        )
+
+    def _subcodes(self, embedded: Tensor) -> Tensor:
+        """Classify the segment of each role that begins at each position: (n, roles)."""
+        head, n = self.heads.code_head, len(embedded)
+        tokens = head.token(embedded)
+        subcodes = torch.zeros(n, len(self.layout.sizes), dtype=torch.long, device=embedded.device)
+        for role, size in enumerate(self.layout.sizes):
+            if size <= n:
+                segments = tokens.unfold(0, size, 1).transpose(1, 2)  # (n - size + 1, size, span_width)
+                subcodes[: n - size + 1, role] = head.classify(role, segments).argmax(-1)
+        return subcodes
+
+    def _own(self, subcodes: Tensor) -> Tensor:
+        """Give the vector of a token's own sub-codes in each place: (n, places, W)."""
+        own, n = self.heads.span_head.own, len(subcodes)
+        vectors = own.new_zeros(n, self.layout.places, self.settings.width)
+        for role, (size, first) in enumerate(zip(self.layout.sizes, self.layout.first_place, strict=True)):
+            for i in range(min(size, n)):
+                vectors[i:, first + i] = own[first + i][subcodes[: n - i, role]]
+        stages = self.settings.subcodes
+        vectors[:, :stages] = vectors[:, :stages].cumsum(1)
+        return vectors
+
+    def features(self, parts: SpanParts, position: Tensor, token: Tensor, gap: Tensor) -> Tensor:
+        """Run the span head on tokens of spans.
+
+        :param parts: The window's parts.
+        :param position: (R,), positions p in the window.
+        :param token: (R,), which token j of its span each is.
+        :param gap: (R,), length g of that span.
+        :return: (R, W), features u.
+        """
+        head, distance = self.heads.span_head, gap - token
+        z = parts.own[position, self.place[gap, token]]
+        z += parts.ahead[position + distance, distance]
+        z += head.forward_place[token]
+        follower_start = (position - token + self.follower_start[gap, token]).clamp(max=len(parts.own) - 1)
+        z += parts.following[follower_start, self.follower[gap, token]]
+        features: Tensor = head.features(z)
+        return features
+
+    @torch.no_grad()
+    def rank(self, window: Window, parts: SpanParts) -> Tensor:
+        """Rank the tokens of all spans within reach.
+
+        :param window: The window.
+        :param parts: Its parts.
+        :return: (n, G + 1, G), rank of token j of span (t, g); `UNRANKED` for what was not looked at.
+        """
+        n, gap = len(window.ids), self.settings.max_gap
+        base = window.hidden @ self.output.T + self.offset  # (n, V)
+        true = base.gather(1, window.ids[:, None])
+        base_rank = (base > true).sum(1)
+        scores, shortlist = base.topk(min(SHORTLIST, base.shape[1]), -1)
+        # The true token is compared with the others only: its own entry would differ in the last bit.
+        scores = scores.masked_fill(shortlist == window.ids[:, None], float("-inf"))
+        candidates = torch.cat((shortlist, window.ids[:, None]), 1)  # (n, S + 1)
+        scores = torch.cat((scores, true), 1)
+        ranks = torch.full((n, gap + 1, gap), UNRANKED, dtype=torch.int32, device=base.device)
+        position, token, span_gap = self._rows(self._within_reach(base_rank))
+        bounds = torch.searchsorted(position, torch.arange(n + 1, device=base.device)).tolist()
+        for first, last in _chunks(bounds):
+            rows = slice(bounds[first], bounds[last])
+            p, j, g = position[rows], token[rows], span_gap[rows]
+            rank = self._rank_rows(scores, candidates, first, p, self.features(parts, p, j, g))
+            rank = torch.where(rank >= SHORTLIST // 2, torch.maximum(rank, base_rank[p]), rank)
+            ranks[p - 1 - j, g, j] = rank.int()
+        return ranks
+
+    def _rank_rows(self, scores: Tensor, candidates: Tensor, first: int, position: Tensor, features: Tensor) -> Tensor:
+        """Rank the true token of each row among its position's candidates; rows are sorted by position."""
+        place = position - first
+        start = torch.searchsorted(place, place)  # rows before those of the same position
+        slot = torch.arange(len(place), device=place.device) - start
+        count = int(place[-1]) + 1
+        padded = features.new_zeros(count, int(slot.max()) + 1, features.shape[1])
+        padded[place, slot] = features
+        corrected = torch.bmm(padded, self.table[candidates[first : first + count]].transpose(1, 2))
+        corrected += scores[first : first + count, None]
+        rank: Tensor = (corrected[..., :-1] > corrected[..., -1:]).sum(-1)[place, slot]
+        return rank
+
+    def _within_reach(self, base_rank: Tensor) -> Tensor:
+        """Say which spans are worth a look: (n, G + 1)."""
+        n, gap = len(base_rank), self.settings.max_gap
+        total = torch.cat((base_rank.new_zeros(1, dtype=torch.float), self.bits(base_rank).float().cumsum(0)))
+        start = torch.arange(n, device=base_rank.device)[:, None]
+        gaps = torch.arange(gap + 1, device=base_rank.device)
+        end = start + gaps + 1  # the next anchor
+        spent = total[end.clamp(max=n)] - total[start + 1]
+        return (gaps > 0) & (end < n) & (spent <= self.settings.residual_bits + REACH)
+
+    def _rows(self, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """List the tokens of spans as (position, token, gap), sorted by position."""
+        n, gap = len(spans), self.settings.max_gap
+        position = torch.arange(n, device=spans.device)[:, None]
+        token = torch.arange(gap, device=spans.device)
+        start = position - 1 - token  # (n, G): where a span begins whose token j is at p
+        inside = (start >= 0)[..., None] & (torch.arange(gap + 1, device=spans.device) > token[:, None])
+        rows = torch.nonzero(inside & spans[start.clamp(min=0)])
+        return rows[:, 0], rows[:, 1], rows[:, 2]
+
+
+def _chunks(bounds: list[int]) -> list[tuple[int, int]]:
+    """Cut positions into runs of about `ROWS` rows; runs without rows are left out."""
+    runs, first = [], 0
+    for last in range(1, len(bounds)):
+        if bounds[last] - bounds[first] >= ROWS or last == len(bounds) - 1:
+            if bounds[last] > bounds[first]:
+                runs.append((first, last))
+            first = last
+    return runs

@@ -1,0 +1,174 @@
+"""Turn Z-tokens back into token ids: greedy decoding with the anchors forced and the span head added.
+
+Where every anchor stands is known before the first step, so a step feeds each row all tokens up to the next unknown one and gets
+that one back: a row takes as many steps as its spans have tokens, fewer than plain generation by one for each anchor.
+Windows do not depend on each other; they are decoded in batches, longest first, and leave the batch as they finish.
+
+At a dropped token, the residual says which of the candidates is meant:
+
+    x[t] = the candidate of rank r in E (h[t] + d)
+
+In exact mode every prefix is right, so `h` is what the compressor computed and the decoding cannot drift.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zprompt.backbone import Backbone
+from zprompt.codec.heads import CodecHeads
+from zprompt.codec.layout import layout
+from zprompt.codec.residual import RankCode
+from zprompt.codec.vocabulary import ZToken
+from zprompt.errors import DamagedSpanError
+
+WIDE_ROWS = 4  # up to this many rows a step is bound by memory, and more tokens in it cost nothing
+UNKNOWN = -1
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is known of one window before decoding, and how far it has come."""
+
+    ids: NDArray[np.int64]  # (n,): anchors, and `UNKNOWN` where a token was dropped
+    ahead: Tensor  # (n, W): the part of the span head's input that does not depend on the left
+    ranks: NDArray[np.int64]  # (n,)
+    fed: int = 0  # tokens given to the LLM, the start token included
+
+    def pending(self) -> int:
+        """Count the tokens that can be fed before the next unknown one.
+
+        :return: At least 1, or 0 when the window is finished.
+        """
+        unknown = np.flatnonzero(self.ids[self.fed :] == UNKNOWN)
+        return int(unknown[0]) + 1 if len(unknown) else 0
+
+
+class Decompressor:
+    """Restores windows of token ids from their Z-tokens."""
+
+    def __init__(self, backbone: Backbone, heads: CodecHeads) -> None:
+        """Put backbone and heads together.
+
+        :param backbone: The LLM.
+        :param heads: The heads of the codec that wrote the Z-tokens.
+        """
+        self.backbone, self.heads, self.settings = backbone, heads, heads.settings
+        self.layout = layout(self.settings.subcodes, self.settings.max_gap)
+        self.rank_code = RankCode(self.settings.residual_bits, self.settings.rank_table)
+
+    def restore(
+        self, windows: Sequence[Sequence[ZToken]], batch_size: int, advance: Callable[[int], None] | None = None
+    ) -> list[list[int]]:
+        """Restore windows.
+
+        :param windows: Z-tokens of each window.
+        :param batch_size: Windows decoded at a time.
+        :param advance: Called with the number of windows that were finished since the last call.
+        :return: Token ids of each window.
+        """
+        plans = [self.plan(tokens) for tokens in windows]
+        steps = [int((plan.ids == UNKNOWN).sum()) for plan in plans]
+        order = sorted(range(len(plans)), key=lambda i: -steps[i])
+        for first in range(0, len(order), batch_size):
+            self._decode([plans[i] for i in order[first : first + batch_size] if steps[i]])
+            if advance:
+                advance(len(order[first : first + batch_size]))
+        return [plan.ids.tolist() for plan in plans]
+
+    @torch.no_grad()
+    def plan(self, tokens: Sequence[ZToken]) -> Plan:
+        """Lay out what is known of a window.
+
+        :param tokens: Its Z-tokens.
+        :return: The plan.
+        :raises DamagedSpanError: If the last one drops tokens, or a residual belongs to no span.
+        """
+        if tokens and tokens[-1].gap:
+            raise DamagedSpanError("The last Z-token of a window drops tokens, but no anchor follows. Compress it anew.")
+        length = sum(token.gap + 1 for token in tokens)
+        ids, ranks = np.full(length, UNKNOWN), np.zeros(length, np.int64)
+        rows: list[tuple[int, int, int, int, tuple[int, ...]]] = []  # position, token, gap, next anchor, code
+        t = 0
+        for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+            ids[t] = token.anchor
+            if token.gap and after:
+                ranks[t + 1 : t + 1 + token.gap] = self.rank_code.decode(token.residual, token.gap)
+                rows += [(t + 1 + j, j, token.gap, after.anchor, token.code) for j in range(token.gap)]
+            t += token.gap + 1
+        ahead = torch.zeros(length, self.settings.width, device=self.backbone.device)
+        if rows:
+            position, place, gap, anchor, code = (np.array(column) for column in zip(*rows, strict=True))
+            ahead[torch.from_numpy(position)] = self._ahead(place, gap, anchor, code)
+        return Plan(ids, ahead, ranks)
+
+    def _ahead(
+        self, token: NDArray[np.int64], gap: NDArray[np.int64], anchor: NDArray[np.int64], code: NDArray[np.int64]
+    ) -> Tensor:
+        """Sum the parts of the span head's input that code and next anchor decide: (R, W)."""
+        head, cut, stages = self.heads.span_head, self.layout, self.settings.subcodes
+        place, follower = cut.place[gap, token], cut.follower[gap, token]
+        distance = torch.from_numpy(gap - token)
+        z = head.ahead(self.heads.embeddings[torch.from_numpy(anchor)], distance.to(self.backbone.device))
+        z = z + head.forward_place[torch.from_numpy(token)]
+        for m in range(stages):  # a token has one sub-code or several: those whose segment holds it
+            role, start = cut.role[gap, m], cut.start[gap, m]
+            size = np.asarray(cut.sizes)[role]
+            mine = np.flatnonzero((start <= token) & (token < start + size))
+            at = np.asarray(cut.first_place)[role] + token - start
+            z[torch.from_numpy(mine)] += head.own[torch.from_numpy(at[mine]), torch.from_numpy(code[mine, m])]
+            next_one = (follower == role) & (cut.follower_start[gap, token] == start) & (place >= 0)
+            behind = np.flatnonzero(next_one & ~((start <= token) & (token < start + size)))
+            z[torch.from_numpy(behind)] += head.following[
+                torch.from_numpy(role[behind]), torch.from_numpy(code[behind, m])
+            ]
+        return z
+
+    @torch.no_grad()
+    def _decode(self, plans: list[Plan]) -> None:
+        """Fill in the unknown tokens of a batch of windows."""
+        cache = self.backbone.new_cache(len(plans))
+        while plans:
+            pending = [plan.pending() for plan in plans]
+            width = max(pending) if len(plans) <= WIDE_ROWS else min(pending)
+            fed = [min(count, width) for count in pending]
+            hidden = self.backbone.hidden(torch.from_numpy(self._inputs(plans, width)), cache)
+            for plan, count in zip(plans, fed, strict=True):
+                plan.fed += count
+            cache.rollback(torch.tensor([plan.fed for plan in plans]))
+            ready = [row for row, (count, all_) in enumerate(zip(fed, pending, strict=True)) if count == all_]
+            self._predict([plans[row] for row in ready], hidden[ready, [fed[row] - 1 for row in ready]])
+            going = [row for row, plan in enumerate(plans) if UNKNOWN in plan.ids[plan.fed :]]
+            if len(going) < len(plans):
+                plans = [plans[row] for row in going]
+                cache.keep_rows(torch.tensor(going, dtype=torch.long))
+
+    def _inputs(self, plans: list[Plan], width: int) -> NDArray[np.int64]:
+        """Give each row's next tokens; what is not known yet is padding, which is rolled back."""
+        inputs = np.full((len(plans), width), self.backbone.start_id)
+        for row, plan in zip(inputs, plans, strict=True):
+            shift = 1 if plan.fed == 0 else 0  # the start token comes first
+            known = plan.ids[max(plan.fed - 1, 0) : plan.fed - 1 + width]
+            row[shift : shift + len(known)] = np.maximum(known, 0)
+        return inputs
+
+    def _predict(self, plans: list[Plan], hidden: Tensor) -> None:
+        """Fill in the next unknown token of each window from its hidden state."""
+        if not plans:
+            return
+        position = [plan.fed - 1 for plan in plans]
+        previous = [plan.ids[at - 1] if at else 0 for plan, at in zip(plans, position, strict=True)]
+        embedded = self.heads.embeddings[torch.tensor(previous)]
+        ahead = torch.stack([plan.ahead[at] for plan, at in zip(plans, position, strict=True)])
+        head = self.heads.span_head
+        features = head.features(head.context(embedded, hidden) + ahead)
+        logits = (hidden + head.out(features)) @ self.backbone.output_embeddings.T
+        ranks = torch.tensor([plan.ranks[at] for plan, at in zip(plans, position, strict=True)])
+        best = logits.topk(min(int(ranks.max()) + 1, logits.shape[1]), -1).indices.cpu()
+        chosen = best.gather(1, ranks.clamp(max=best.shape[1] - 1)[:, None])[:, 0]
+        for plan, at, token in zip(plans, position, chosen.tolist(), strict=True):
+            plan.ids[at] = token
