@@ -1,0 +1,90 @@
+"""A codec without a model: real Z-spans, whose Z-tokens hold the bytes of the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from zprompt.codec.vocabulary import Alphabet, ZToken
+from zprompt.codec.zspan import (
+    ZSpan,
+    escape_literal,
+    find_spans,
+    format_span,
+    parse_span,
+    text_digest,
+    unescape_literal,
+)
+from zprompt.documents import read_documents
+from zprompt.errors import InvalidTextError
+from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
+
+FINGERPRINT = "0123456789ab"
+ALPHABET = Alphabet(vocab_size=256, max_gap=3, subcodes=1, subcode_size=4, residual_bits=24)
+_GROUP = ALPHABET.max_gap + 1
+
+
+@dataclass
+class ByteCodec:
+    """A codec whose source tokens are bytes: an anchor, and up to three bytes in its residual."""
+
+    calls: list[dict[str, object]] = field(default_factory=list)
+    bad: str = "\0bad"  # a text that it refuses
+
+    def compress(self, documents: object, **options: object) -> CompressionResult:
+        self.calls.append(options)
+        batch = read_documents(documents)
+        if self.bad in batch.texts and options.get("on_error") == "raise":
+            raise InvalidTextError("The text is bad. Give a better one.")
+        least = int(str(options.get("min_tokens", 0)))
+        kept = [len(text) < least or text == self.bad for text in batch.texts]
+        texts = [
+            escape_literal(text) if keep else write_span(text) for text, keep in zip(batch.texts, kept, strict=True)
+        ]
+        return CompressionResult(batch.with_texts(texts), stats_of(batch.texts, passed_through=sum(kept)))
+
+    def decompress(self, documents: object, **options: object) -> object:
+        self.calls.append(options)
+        batch = read_documents(documents)
+        return batch.with_texts([_restore_all(text) for text in batch.texts])
+
+    def explain(self, text: str, **options: object) -> Explanation:
+        self.calls.append(options)
+        groups = [text[i : i + _GROUP] for i in range(0, len(text), _GROUP)]
+        tokens = tuple(_explained(index, group) for index, group in enumerate(groups))
+        return Explanation(text, tokens, stats_of([text]), write_span(text))
+
+
+def write_span(text: str) -> str:
+    data = text.encode()
+    tokens = tuple(_pack(data[i : i + _GROUP]) for i in range(0, len(data), _GROUP))
+    return format_span(ZSpan(FINGERPRINT, tokens, len(data), 0, False, False, text_digest(text)), ALPHABET)
+
+
+def stats_of(texts: Sequence[str], passed_through: int = 0) -> CompressionStats:
+    bits = ALPHABET.bits_per_z_token
+    return CompressionStats(len(texts), sum(map(len, texts)), 1, 4.0, bits, bits / 4, 1.0, passed_through, 0.1)
+
+
+def _pack(group: bytes) -> ZToken:
+    return ZToken(group[0], len(group) - 1, (0,), int.from_bytes(group[1:], "big"))
+
+
+def _restore(text: str) -> str:
+    tokens = parse_span(text, ALPHABET, FINGERPRINT).tokens
+    data = b"".join(bytes([token.anchor]) + token.residual.to_bytes(token.gap, "big") for token in tokens)
+    return data.decode()
+
+
+def _restore_all(text: str) -> str:
+    pieces, position = [], 0
+    for match in find_spans(text):
+        pieces += [unescape_literal(text[position : match.start]), _restore(match.text)]
+        position = match.end
+    return "".join([*pieces, unescape_literal(text[position:])])
+
+
+def _explained(index: int, group: str) -> ExplainedToken:
+    start = index * _GROUP
+    gap = len(group) - 1
+    return ExplainedToken(index, group[0], start, start + 1, start + len(group), gap, (gap,), 0, 1.0, 0, group)

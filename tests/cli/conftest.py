@@ -1,0 +1,32 @@
+"""Run the program with a codec without a model, put in at the command line's one door to codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.cli.byte_codec import ByteCodec
+from zprompt.cli import codec_loading
+from zprompt.cli.main import app
+
+Run: TypeAlias = Callable[..., Result]
+
+
+@pytest.fixture
+def codec(monkeypatch: pytest.MonkeyPatch) -> ByteCodec:
+    opened = ByteCodec()
+    monkeypatch.setattr(codec_loading, "open_codec", lambda *_: opened)
+    return opened
+
+
+@pytest.fixture
+def run(codec: ByteCodec) -> Run:
+    """Give what runs the program with a codec without a model."""
+
+    def invoke(*arguments: object, stdin: bytes | None = None) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+    return invoke

@@ -1,0 +1,200 @@
+"""Files become Z-spans and come back, byte for byte."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.cli.byte_codec import ByteCodec
+from tests.cli.conftest import Run
+
+TEXT = "The tide rises,\r\nthe tide falls.\n"
+MANY_RUNS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY_TEXT = st.lists(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from(["\r\n", "\r", "\n", "\ufeff", "[z1:"])
+).map("".join)
+
+
+def test_a_text_on_stdin_becomes_a_span_on_stdout(run: Run) -> None:
+    result = run("compress", stdin=TEXT.encode())
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("[z1:") and result.stdout.endswith("]")
+
+
+def test_the_figures_go_to_stderr_alone(run: Run) -> None:
+    result = run("compress", "-", stdin=TEXT.encode())
+
+    assert "ratio" in result.stderr
+    assert "ratio" not in result.stdout
+
+
+def test_quiet_says_nothing(run: Run) -> None:
+    assert run("compress", "--quiet", stdin=b"text").stderr == ""
+
+
+@MANY_RUNS
+@given(ANY_TEXT)
+def test_any_text_comes_back_through_stdin_and_stdout(run: Run, text: str) -> None:
+    compressed = run("compress", "-q", stdin=text.encode())
+    restored = run("decompress", "-q", stdin=compressed.stdout_bytes)
+
+    assert restored.stdout_bytes == text.encode()
+
+
+@MANY_RUNS
+@given(ANY_TEXT)
+def test_any_text_comes_back_through_files(run: Run, tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "a.txt").write_bytes(text.encode())
+
+    run("compress", folder / "a.txt", "-o", folder / "a.z")
+    run("decompress", folder / "a.z", "-o", folder / "b.txt")
+
+    assert (folder / "b.txt").read_bytes() == text.encode()
+
+
+def test_a_short_text_that_looks_like_a_span_passes_through_and_comes_back(run: Run) -> None:
+    text = b"[z1:not a span"
+    compressed = run("compress", "--min-tokens", 100, stdin=text)
+
+    assert compressed.stdout_bytes != text
+    assert run("decompress", stdin=compressed.stdout_bytes).stdout_bytes == text
+
+
+def test_text_around_spans_stays(run: Run) -> None:
+    span = run("compress", stdin=b"inside").stdout_bytes
+
+    assert run("decompress", stdin=b"before " + span + b" after\n").stdout_bytes == b"before inside after\n"
+
+
+def test_a_folder_becomes_a_folder_of_the_same_shape_and_comes_back(run: Run, tmp_path: Path) -> None:
+    texts = {"a.txt": b"one", "deep/er/b.md": b"two\r\n", "c.jsonl": b'{"text": "three"}\n'}
+    write_all(tmp_path / "in", texts)
+
+    run("compress", tmp_path / "in", "-o", tmp_path / "out")
+    run("decompress", tmp_path / "out", "-o", tmp_path / "back")
+
+    assert set(read_all(tmp_path / "out")) == {"a.txt.z", "deep/er/b.md.z", "c.jsonl.z"}
+    assert read_all(tmp_path / "back") == texts
+
+
+def test_all_files_are_compressed_in_one_call(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
+    write_all(tmp_path, {"a.txt": b"one", "b.txt": b"two", "c.jsonl": b'{"text": "3"}\n{"text": "4"}\n'})
+
+    run("compress", tmp_path, "-o", tmp_path / "out", "--ratio", 4)
+
+    assert [call["ratio"] for call in codec.calls] == [4.0]
+
+
+def test_outputs_inside_the_input_folder_are_not_inputs_of_the_next_run(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path, {"a.txt": b"one"})
+    for _ in range(2):
+        assert run("compress", tmp_path, "-o", tmp_path / "out").exit_code == 0
+
+    assert set(read_all(tmp_path / "out")) == {"a.txt.z"}
+
+
+def test_what_is_no_text_is_skipped_in_a_folder_with_a_warning(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path / "in", {"a.txt": b"one", "photo.jpg": b"\xff\xd8", ".git/config": b"hidden"})
+
+    result = run("compress", tmp_path / "in", "-o", tmp_path / "out")
+
+    assert result.exit_code == 0
+    assert "photo.jpg is skipped" in result.stderr
+    assert set(read_all(tmp_path / "out")) == {"a.txt.z"}
+
+
+def test_what_is_no_text_is_an_error_when_it_is_named(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path, {"photo.jpg": b"ab\xff\xd8"})
+
+    result = run("compress", tmp_path / "photo.jpg")
+
+    assert result.exit_code == 1
+    assert "photo.jpg is not UTF-8: byte 2 is 0xff" in result.stderr
+
+
+def test_a_folder_without_text_is_an_error(run: Run, tmp_path: Path) -> None:
+    result = run("compress", tmp_path, "-o", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "no text file" in result.stderr
+
+
+def test_several_inputs_need_a_folder(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path, {"a.txt": b"one", "b.txt": b"two"})
+
+    result = run("compress", tmp_path / "a.txt", tmp_path / "b.txt")
+
+    assert result.exit_code == 2
+    assert "--output" in result.stderr
+
+
+def test_two_inputs_do_not_overwrite_each_other(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path, {"x/a.txt": b"one", "y/a.txt": b"two"})
+
+    result = run("compress", tmp_path / "x/a.txt", tmp_path / "y/a.txt", "-o", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_error_leaves_no_half_of_the_outputs(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
+    write_all(tmp_path / "in", {"a.txt": b"good", "b.txt": codec.bad.encode()})
+
+    result = run("compress", tmp_path / "in", "-o", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "The text is bad" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_error_can_be_passed_by(run: Run, codec: ByteCodec) -> None:
+    result = run("compress", "--on-error", "passthrough", stdin=codec.bad.encode())
+
+    assert result.stdout_bytes == codec.bad.encode()
+
+
+def test_only_options_that_are_given_reach_the_codec(run: Run, codec: ByteCodec) -> None:
+    run("compress", "--query", "when?", "--protect", r"\d+", stdin=b"at 12:30")
+
+    assert codec.calls == [{"query": "when?", "protect": r"\d+", "on_error": "raise", "progress": None}]
+
+
+def test_several_protections_protect_all_that_they_match_even_where_matches_overlap(run: Run, codec: ByteCodec) -> None:
+    run("compress", "--protect", "a b", "--protect", "b c", stdin=b"a b c")
+
+    assert codec.calls[0]["protect"] == ["a b", "b c"]
+
+
+def test_a_wrong_regular_expression_is_a_usage_error(run: Run) -> None:
+    result = run("compress", "--protect", "(", stdin=b"text")
+
+    assert result.exit_code == 2
+    assert "--protect" in result.stderr
+
+
+def test_the_lines_of_all_files_stay_with_their_files(run: Run, tmp_path: Path) -> None:
+    files = {name: b"".join(line(f"{name} {i}") for i in range(3)) for name in ("a.jsonl", "b.jsonl")}
+    write_all(tmp_path / "in", files)
+
+    run("compress", tmp_path / "in", "-o", tmp_path / "out")
+    run("decompress", tmp_path / "out", "-o", tmp_path / "back")
+
+    assert read_all(tmp_path / "back") == files
+
+
+def line(text: str) -> bytes:
+    return json.dumps({"id": 1, "text": text}).encode() + b"\n"
+
+
+def write_all(folder: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def read_all(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,67 @@
+"""Z-spans say what they are without a codec."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.byte_codec import ALPHABET, FINGERPRINT, write_span
+from tests.cli.conftest import Run
+
+
+def test_stats_need_no_codec(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zprompt.cli.codec_loading.open_codec", lambda *_: pytest.fail("a codec was loaded"))
+    (tmp_path / "a.z").write_text(write_span("some text that is compressed"))
+
+    result = run("stats", tmp_path / "a.z")
+
+    assert result.exit_code == 0
+    assert FINGERPRINT in result.stdout
+
+
+def test_stats_count_what_the_spans_say(run: Run) -> None:
+    spans = write_span("x" * 80) + " and " + write_span("y" * 40)
+
+    total = json.loads(run("stats", "--json", stdin=spans.encode()).stdout)["total"]
+
+    assert total == {
+        "name": "total",
+        "documents": 2,
+        "exact": 2,
+        "z_tokens": 30,
+        "source_tokens": 120,
+        "ratio": 4.0,
+        "bits_per_z_token": ALPHABET.bits_per_z_token,
+        "bits_per_source_token": ALPHABET.bits_per_z_token / 4,
+        "codecs": [FINGERPRINT],
+    }
+
+
+def test_an_empty_document_has_no_quotients(run: Run) -> None:
+    total = json.loads(run("stats", "--json", stdin=write_span("").encode()).stdout)["total"]
+
+    assert (total["documents"], total["ratio"]) == (1, None)
+
+
+def test_a_plain_text_holds_no_spans(run: Run) -> None:
+    result = run("stats", stdin=b"plain text")
+
+    assert result.exit_code == 0
+    assert "stdin holds no Z-spans" in result.stderr
+    assert result.stdout == ""
+
+
+def test_what_only_looks_like_a_span_is_reported_and_not_counted(run: Run) -> None:
+    span = write_span("text")
+
+    result = run("stats", "--json", stdin=(span + " [z1:nonsense] [z9:future]").encode())
+
+    assert json.loads(result.stdout)["total"]["documents"] == 1
+    assert result.stderr.count("Warning") == 2
+
+
+def test_spans_in_json_lines_are_counted_too(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "naïve"}) + "\n")
+    compressed = run("compress", tmp_path / "a.jsonl").stdout_bytes
+
+    assert json.loads(run("stats", "--json", stdin=compressed).stdout)["total"]["documents"] == 1

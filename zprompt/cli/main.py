@@ -1,0 +1,77 @@
+"""The program `zprompt`: its commands, its version, and how it fails.
+
+What zprompt raises on purpose, and what the operating system refuses, becomes one message on stderr and exit code 1; a
+wrong option becomes exit code 2. Typer ends quietly on a closed pipe and on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from zprompt.cli import compress, decompress, inspect, pull, stats
+from zprompt.cli.messages import complain
+from zprompt.errors import ZPromptError
+
+
+class _Program(TyperGroup):
+    """The group of all commands, which turns errors into messages."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # the Context is Click's or Typer's own, by Typer's version
+        """Run the command that was asked for.
+
+        :param ctx: What was given on the command line.
+        :return: What the command returns.
+        :raises Exit: If the command failed, after saying why.
+        """
+        try:
+            return super().invoke(ctx)
+        except (ZPromptError, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:  # the reader has seen enough
+                raise
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            complain(_message(error))
+            raise typer.Exit(1) from error
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)
+
+
+app = typer.Typer(
+    name="zprompt",
+    cls=_Program,
+    help="Compress text to Z-tokens and back, exactly, with one small language model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (compress, decompress, inspect, stats, pull):
+    app.add_typer(_command.app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from zprompt import __version__
+
+        typer.echo(f"zprompt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _set_up(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="ZPROMPT_DEBUG", help="Show where in the program an error arose.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass

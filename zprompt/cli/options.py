@@ -1,0 +1,134 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Quantization(StrEnum):
+    """How the backbone's weights are kept in memory."""
+
+    AUTO = "auto"
+    NONE = "none"
+    NF4 = "nf4"
+    INT8 = "int8"
+
+
+class OnError(StrEnum):
+    """What to do with a document that cannot be compressed."""
+
+    RAISE = "raise"
+    PASSTHROUGH = "passthrough"
+
+
+_CODEC, _TILING, _FILES = "Codec", "Tiling", "Files"  # the panels that --help shows
+
+Inputs: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="FILE…",
+        help="Files and folders; - or nothing for stdin.",
+        show_default=False,
+    ),
+]
+Input: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help="A file; - for stdin.")]
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT",
+        rich_help_panel=_FILES,
+        help="A file; for several inputs a folder. [default: stdout]",
+    ),
+]
+Field: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=_FILES,
+        help="Read JSON lines and take this field's text. [default: text, in files named *.jsonl or *.ndjson]",
+    ),
+]
+Quiet: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", rich_help_panel=_FILES, help="Show neither progress nor figures.")
+]
+
+Ratio: TypeAlias = Annotated[
+    float | None,
+    typer.Option(min=1.0, rich_help_panel=_TILING, help="Source tokens per Z-token to reach, with loss if need be."),
+]
+MaxTokens: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel=_TILING, help="Z-tokens in all to stay within, with loss if need be."),
+]
+Query: TypeAlias = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=_TILING, help="A question the text is to answer: lose least of what it mentions."),
+]
+Protect: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="REGEX", rich_help_panel=_TILING, help="Never lose what this matches. May be repeated."),
+]
+
+CodecName: TypeAlias = Annotated[
+    str, typer.Option("--codec", metavar="NAME|FOLDER", rich_help_panel=_CODEC, help="The codec heads to use.")
+]
+BackboneName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone", metavar="NAME|FOLDER", rich_help_panel=_CODEC, help="The causal LM. [default: the codec's own]"
+    ),
+]
+DeviceName: TypeAlias = Annotated[Device, typer.Option("--device", rich_help_panel=_CODEC, help="Where to compute.")]
+QuantizationName: TypeAlias = Annotated[
+    Quantization,
+    typer.Option("--quantization", rich_help_panel=_CODEC, help="How to keep the backbone's weights in memory."),
+]
+BatchSize: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, rich_help_panel=_CODEC, help="Windows to work on at once.", show_default=False)
+]
+
+
+def given(**options: object) -> dict[str, Any]:
+    """Leave out what was not given, so that the codec's own defaults hold.
+
+    :param options: Options by name.
+    :return: Those that are not None.
+    """
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def protected(expressions: Sequence[str] | None, texts: Iterable[str]) -> str | list[str] | None:
+    """Turn the values of --protect into what the codec takes: one regular expression, or literal strings.
+
+    Several expressions cannot become one: where two matches overlap, an alternation finds the first alone.
+
+    :param expressions: The values.
+    :param texts: What is to be compressed.
+    :return: The only expression; or all that several match; or None if there are none.
+    :raises BadParameter: If an expression is not valid.
+    """
+    try:
+        patterns = [re.compile(expression) for expression in expressions or ()]
+    except re.error as error:
+        raise typer.BadParameter(
+            f"{error.pattern!r} is not a regular expression: {error}.", param_hint="--protect"
+        ) from error
+    if len(patterns) < 2:
+        return patterns[0].pattern if patterns else None
+    return sorted({match.group() for text in texts for pattern in patterns for match in pattern.finditer(text)} - {""})

@@ -1,0 +1,171 @@
+"""`zprompt stats`: what Z-spans say about themselves, without a codec.
+
+A Z-span does not say how many bits its Z-tokens have, but n of them fill  B = ceil(n · bits / 8)  bytes. So bits is
+floor(8 · B / n) from 8 Z-tokens on, and at most that for fewer: the least over the spans of a codec is its figure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zprompt.cli import options
+from zprompt.cli.contents import read_content
+from zprompt.cli.files import Source, read_sources
+from zprompt.cli.messages import note, table_of, warn
+from zprompt.errors import SpanError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from zprompt.codec.zspan import SpanHeader
+
+app = typer.Typer()
+
+_HEADINGS = (
+    "file",
+    "documents",
+    "exact",
+    "source\ntokens",
+    "Z-tokens",
+    "ratio",
+    "bits per\nZ-token",
+    "bits per\nsource token",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A Z-span's header, and how long its Z-tokens may be."""
+
+    header: SpanHeader
+    most_bits: int  # of one Z-token; 0 if there is none
+
+    @classmethod
+    def of(cls, text: str) -> _Span:
+        """Read a Z-span.
+
+        :param text: A Z-span and nothing else.
+        :return: Its header and the bits of its Z-tokens.
+        """
+        from zprompt.codec.spanbytes import Preamble, pack_preamble
+        from zprompt.codec.zspan import read_header
+
+        header = read_header(text)
+        payload_bytes = len(text.split(":")[3]) * 4 // 5  # base85
+        preamble = Preamble(header.source_tokens, header.window, header.lossy, header.escaped, header.digest)
+        body_bits = 8 * (payload_bytes - len(pack_preamble(preamble)))
+        return cls(header, body_bits // header.count if header.count else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """The figures of all Z-spans of a file, or of several files."""
+
+    name: str
+    documents: int  # Z-spans
+    exact: int  # Z-spans that restore their text exactly
+    z_tokens: int
+    source_tokens: int
+    bits: int  # of all Z-tokens
+    codecs: tuple[str, ...]  # fingerprints
+
+    @classmethod
+    def of(cls, name: str, spans: Sequence[_Span]) -> _Figures:
+        """Add up Z-spans.
+
+        :param name: What to call the sum.
+        :param spans: The Z-spans.
+        :return: Their figures.
+        """
+        headers = [span.header for span in spans]
+        bits: dict[str, int] = {}
+        for span in spans:
+            if span.header.count:
+                bits[span.header.fingerprint] = min(span.most_bits, bits.get(span.header.fingerprint, span.most_bits))
+        return cls(
+            name,
+            documents=len(headers),
+            exact=sum(not header.lossy for header in headers),
+            z_tokens=sum(header.count for header in headers),
+            source_tokens=sum(header.source_tokens for header in headers),
+            bits=sum(header.count * bits.get(header.fingerprint, 0) for header in headers),
+            codecs=tuple(sorted({header.fingerprint for header in headers})),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn the figures into a dict for JSON.
+
+        :return: A dict; a quotient of nothing is None.
+        """
+        return {
+            "name": self.name,
+            "documents": self.documents,
+            "exact": self.exact,
+            "z_tokens": self.z_tokens,
+            "source_tokens": self.source_tokens,
+            "ratio": _quotient(self.source_tokens, self.z_tokens),
+            "bits_per_z_token": _quotient(self.bits, self.z_tokens),
+            "bits_per_source_token": _quotient(self.bits, self.source_tokens),
+            "codecs": list(self.codecs),
+        }
+
+
+@app.command("stats")
+def _stats(
+    files: options.Inputs = None,
+    field: options.Field = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show the figures of Z-spans, without restoring them: no model is needed."""
+    spans = {str(source.name): list(_spans(source, field)) for source in read_sources(files).members}
+    rows = [_Figures.of(name, found) for name, found in spans.items()]
+    total = _Figures.of("total", [span for found in spans.values() for span in found])
+    for row in rows:
+        if not row.documents:
+            note(f"{row.name} holds no Z-spans.")
+    if as_json:
+        typer.echo(json.dumps({"files": [row.to_dict() for row in rows], "total": total.to_dict()}, indent=2))
+    elif total.documents:
+        from rich.console import Console
+
+        console = Console()
+        console.print(_table([row for row in rows if row.documents] + [total] * (len(rows) > 1)))
+        console.print(f"Written by codec {', '.join(total.codecs)}.", highlight=False)
+
+
+def _spans(source: Source, field: str | None) -> Iterator[_Span]:
+    """Read the Z-spans of a file; what only looks like one is reported and left out."""
+    from zprompt.codec.zspan import find_spans
+
+    for text in read_content(source, field).texts:
+        for match in find_spans(text):
+            try:
+                yield _Span.of(match.text)
+            except SpanError as error:
+                warn(f"{source.name}: {error}")
+
+
+def _table(rows: Sequence[_Figures]) -> Table:
+    table = table_of(_HEADINGS)
+    table.columns[0].justify = "left"
+    for row in rows:
+        quotients = (
+            _quotient(row.source_tokens, row.z_tokens),
+            _quotient(row.bits, row.z_tokens),
+            _quotient(row.bits, row.source_tokens),
+        )
+        table.add_row(
+            row.name,
+            *(f"{number:,}" for number in (row.documents, row.exact, row.source_tokens, row.z_tokens)),
+            *("–" if quotient is None else f"{quotient:.2f}" for quotient in quotients),
+        )
+    return table
+
+
+def _quotient(dividend: float, divisor: float) -> float | None:
+    return dividend / divisor if divisor else None
