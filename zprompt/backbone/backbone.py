@@ -44,6 +44,7 @@ class Backbone:
         make_model: Callable[[], Any],
         tokenizer: TextTokenizer,
         start_id: int,
+        weights_fingerprint: str,
         fingerprint: str,
         quantization: Quantization,
     ) -> None:
@@ -56,6 +57,7 @@ class Backbone:
         :param make_model: Gives the transformers causal LM.
         :param tokenizer: The tokenizer that belongs to the model.
         :param start_id: The token that starts every window.
+        :param weights_fingerprint: 16 hex digits that name weights and tokenizer.
         :param fingerprint: 16 hex digits that name weights, tokenizer and quantization.
         :param quantization: How the linear layers are kept.
         """
@@ -65,6 +67,7 @@ class Backbone:
         self.output_embeddings = output_embeddings.detach()
         self.tokenizer = tokenizer
         self.start_id = start_id
+        self.weights_fingerprint = weights_fingerprint
         self.fingerprint = fingerprint
         self.quantization = quantization
         self._make_model = make_model

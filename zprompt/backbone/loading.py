@@ -46,6 +46,7 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
         make_model=make_model,
         tokenizer=TextTokenizer.from_folder(folder.path),
         start_id=folder.start_id,
+        weights_fingerprint=folder.digest[:16],
         fingerprint=digest_of(folder.digest, kept_as)[:16],
         quantization=kept_as,
     )

@@ -24,6 +24,7 @@ from zprompt.codec.residual import RankCode
 
 SHORTLIST = 32  # S
 REACH = 30.0  # bits
+LOSSY_REACH = 90.0  # bits: spans that are not restored in full are of interest too
 ROWS = 6144  # checks at a time, so that they stay in the processor's cache
 UNRANKED = 1 << 17  # the rank of what was not looked at: no residual holds it
 
@@ -78,16 +79,17 @@ class SpanChecker:
         return self.bucket_bits[bucket.clamp(max=len(self.bucket_bits) - 1)]
 
     @torch.no_grad()
-    def parts(self, window: Window) -> SpanParts:
+    def parts(self, window: Window, subcodes: Tensor | None = None) -> SpanParts:
         """Compute what the spans of a window share.
 
         :param window: The window.
+        :param subcodes: (n, roles), sub-codes to assume; None: those of the window's own segments.
         :return: The parts.
         """
         head, n = self.heads.span_head, len(window.ids)
         embedded = self.heads.embeddings[window.ids]  # (n, D)
         previous = torch.cat((embedded[:1] * 0, embedded[:-1]))
-        subcodes = self._subcodes(embedded)
+        subcodes = self._subcodes(embedded) if subcodes is None else subcodes
         distance = torch.arange(self.settings.max_gap + 1, device=embedded.device)
         following = torch.stack([table[codes] for table, codes in zip(head.following, subcodes.T, strict=True)], 1)
         return SpanParts(
@@ -138,11 +140,12 @@ class SpanChecker:
         return features
 
     @torch.no_grad()
-    def rank(self, window: Window, parts: SpanParts) -> Tensor:
+    def rank(self, window: Window, parts: SpanParts, reach: float = REACH) -> Tensor:
         """Rank the tokens of all spans within reach.
 
         :param window: The window.
         :param parts: Its parts.
+        :param reach: Bits that code and next anchor are trusted to save, over all of a span.
         :return: (n, G + 1, G), rank of token j of span (t, g); `UNRANKED` for what was not looked at.
         """
         n, gap = len(window.ids), self.settings.max_gap
@@ -155,7 +158,7 @@ class SpanChecker:
         candidates = torch.cat((shortlist, window.ids[:, None]), 1)  # (n, S + 1)
         scores = torch.cat((scores, true), 1)
         ranks = torch.full((n, gap + 1, gap), UNRANKED, dtype=torch.int32, device=base.device)
-        position, token, span_gap = self._rows(self._within_reach(base_rank))
+        position, token, span_gap = self._rows(self._within_reach(base_rank, reach))
         bounds = torch.searchsorted(position, torch.arange(n + 1, device=base.device)).tolist()
         for first, last in _chunks(bounds):
             rows = slice(bounds[first], bounds[last])
@@ -178,7 +181,7 @@ class SpanChecker:
         rank: Tensor = (corrected[..., :-1] > corrected[..., -1:]).sum(-1)[place, slot]
         return rank
 
-    def _within_reach(self, base_rank: Tensor) -> Tensor:
+    def _within_reach(self, base_rank: Tensor, reach: float) -> Tensor:
         """Say which spans are worth a look: (n, G + 1)."""
         n, gap = len(base_rank), self.settings.max_gap
         total = torch.cat((base_rank.new_zeros(1, dtype=torch.float), self.bits(base_rank).float().cumsum(0)))
@@ -186,7 +189,7 @@ class SpanChecker:
         gaps = torch.arange(gap + 1, device=base_rank.device)
         end = start + gaps + 1  # the next anchor
         spent = total[end.clamp(max=n)] - total[start + 1]
-        return (gaps > 0) & (end < n) & (spent <= self.settings.residual_bits + REACH)
+        return (gaps > 0) & (end < n) & (spent <= self.settings.residual_bits + reach)
 
     def _rows(self, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """List the tokens of spans as (position, token, gap), sorted by position."""

@@ -5,15 +5,15 @@
     verify    the tokens of the chosen spans, against the full vocabulary: the rank that the decompressor will see
 
 A rank counts only if no rival's logit is within `margin` of the true token's, since logits differ by about 1e-5 between batch
-shapes, thread counts and machines. What fails is priced anew and the window is tiled again, until a tiling stands;
-the few spans that still fail then are written out as anchors. So what an exact tiling says is what comes back.
+shapes, thread counts and machines. What fails is priced anew and the window is tiled again, until a tiling stands; the few
+spans that still fail then are written out as anchors. So what an exact tiling says is what comes back.
 
-The decompressor of an exact tiling sees the same left context as this pass: no second pass is needed. In a lossy one, wrong
-tokens change the context of those after them; `ranks` are then taken again on the text that comes back (lossy.py).
+The decompressor of an exact tiling sees the same left context as this pass, so no second pass is needed. In a lossy tiling, wrong
+tokens change the context of those after them; lossy.py takes the ranks again on the text that will come back.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zprompt.backbone import Backbone
-from zprompt.codec.candidates import UNRANKED, SpanChecker, SpanParts, Window
+from zprompt.codec.candidates import LOSSY_REACH, REACH, UNRANKED, SpanChecker, SpanParts, Window
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.residual import RankCode
-from zprompt.codec.segmentation import SpanCosts, Tiling, exact_price, shortest_path
+from zprompt.codec.segmentation import Price, SpanCosts, Tiling, shortest_path
 from zprompt.codec.vocabulary import ZToken
 
 MULTIPLE = 64  # windows are padded to multiples of this: results then do not depend on batch size or threads
@@ -42,12 +42,22 @@ class Analysis:
     weights: Tensor  # (n,): price of losing a token; inf: must not be lost
     verified: NDArray[np.bool_]  # (n, G + 1)
 
-    def __len__(self) -> int:
-        """Count the window's tokens.
 
-        :return: Their number.
+@dataclass(frozen=True, slots=True)
+class ChosenTokens:
+    """The dropped tokens of a tiling, one row each."""
+
+    start: Tensor  # (R,): position of the span's anchor
+    gap: Tensor  # (R,): length of the span
+    token: Tensor  # (R,): which token of it
+
+    @property
+    def position(self) -> Tensor:
+        """Give the tokens' positions.
+
+        :return: (R,), positions in the window.
         """
-        return len(self.window.ids)
+        return self.start + 1 + self.token
 
 
 class Compressor:
@@ -78,27 +88,30 @@ class Compressor:
         hidden = self.backbone.hidden(rows)
         return [state[: len(ids)] for state, ids in zip(hidden, windows, strict=True)]
 
-    def analyse(self, ids: Sequence[int], hidden: Tensor, weights: Sequence[float] | None = None) -> Analysis:
+    def analyse(
+        self, ids: Sequence[int], hidden: Tensor, weights: Sequence[float] | None = None, lossy: bool = False
+    ) -> Analysis:
         """Rank the tokens of all spans of a window.
 
         :param ids: The window's token ids.
         :param hidden: (n, H), from `hidden`.
         :param weights: Price of losing each token; None: 1 each.
+        :param lossy: Whether spans that cannot be restored in full are of interest.
         :return: The analysis.
         """
         window = Window(torch.tensor(ids, device=hidden.device), hidden)
         parts = self.checker.parts(window)
-        ranks = self.checker.rank(window, parts)
+        ranks = self.checker.rank(window, parts, LOSSY_REACH if lossy else REACH)
         priced = torch.ones(len(ids)) if weights is None else torch.tensor(weights)
         verified = np.zeros((len(ids), self.settings.max_gap + 1), np.bool_)
         verified[:, 0] = True
-        return Analysis(window, parts, ranks, priced, verified)
+        return Analysis(window, parts, ranks, priced.to(hidden.device), verified)
 
     def costs(self, analysis: Analysis, lossy: bool = False) -> SpanCosts:
         """Price the spans of a window.
 
         :param analysis: The window's analysis.
-        :param lossy: Whether loss is of interest too.
+        :param lossy: Whether to price loss too.
         :return: The costs.
         """
         bits = self.checker.bits(analysis.ranks)
@@ -111,44 +124,37 @@ class Compressor:
     def _loss(self, analysis: Analysis, bits: Tensor) -> Tensor:
         """Weigh what is lost of each span if its residual restores what it can: (n, G + 1)."""
         n, gaps, places = bits.shape
-        weights = torch.cat((analysis.weights.to(bits.device), bits.new_zeros(places)))
+        weights = torch.cat((analysis.weights, analysis.weights.new_zeros(places)))
         weights = weights[torch.arange(n)[:, None] + 1 + torch.arange(places)]  # (n, G)
-        weights = weights[:, None].expand(-1, gaps, -1)
-        looked_at = (analysis.ranks < UNRANKED).any(-1)
+        gap = torch.arange(gaps, device=bits.device)
         free = self.checker.bucket_bits[0]
         extra = (bits - free).clamp(min=0.0)  # a token that is not restored is written as rank 0
-        order = (extra / weights).nan_to_num(nan=0.0).argsort(-1, stable=True)
-        room = self.budget - free * torch.arange(gaps, device=bits.device)[:, None]
-        restored = extra.gather(-1, order).cumsum(-1) <= room
-        lost = torch.where(restored | (extra.gather(-1, order) <= 0), 0.0, weights.gather(-1, order).double())
-        loss = lost.sum(-1)
-        last = torch.arange(n, device=bits.device)[:, None] + torch.arange(gaps, device=bits.device) + 1 >= n
-        blocked = (~looked_at | last) & (torch.arange(gaps, device=bits.device) > 0)
-        return loss.masked_fill(blocked, float("inf"))
+        order = (extra / weights[:, None]).nan_to_num(nan=0.0).argsort(-1, stable=True)
+        restored = extra.gather(-1, order).cumsum(-1) <= self.budget - free * gap[:, None]
+        lost = torch.where(restored, 0.0, weights[:, None].expand(-1, gaps, -1).gather(-1, order))
+        unseen = (analysis.ranks[:, torch.arange(gaps), 0] == UNRANKED) & ~torch.from_numpy(analysis.verified)
+        kept = torch.cat((weights.new_zeros(n, 1), weights.isinf().cumsum(-1)), 1) > 0  # protected tokens are anchors
+        return lost.nan_to_num(nan=0.0).sum(-1).masked_fill((unseen | kept) & (gap > 0), float("inf"))
 
-    def tile(self, analysis: Analysis) -> Tiling:
-        """Find the shortest exact tiling that the full vocabulary confirms.
+    def tile(self, analysis: Analysis, price: Price) -> Tiling:
+        """Find the cheapest exact tiling that the full vocabulary confirms.
 
         :param analysis: The window's analysis; its ranks are corrected on the way.
+        :param price: An exact price.
         :return: The gaps.
         """
         tiling: Tiling = []
         for _ in range(ROUNDS):
-            tiling = shortest_path(exact_price(self.costs(analysis), self.budget))
+            tiling = shortest_path(price(self.costs(analysis)))
             if not self.verify(analysis, tiling):
                 return tiling
-        return self.write_out(analysis, tiling)
+        return self._write_out(analysis, tiling)
 
-    def write_out(self, analysis: Analysis, tiling: Tiling) -> Tiling:
-        """Replace the spans that do not stand by anchors.
-
-        :param analysis: The window's analysis, with verified ranks.
-        :param tiling: The gaps.
-        :return: Gaps whose spans all stand.
-        """
+    def _write_out(self, analysis: Analysis, tiling: Tiling) -> Tiling:
+        """Replace the spans that do not stand by anchors."""
         bits, kept, t = self.costs(analysis).bits, [], 0
         for gap in tiling:
-            kept += [gap] if gap == 0 or bits[t, gap] <= self.budget else [0] * (gap + 1)
+            kept += [gap] if bits[t, gap] <= self.budget else [0] * (gap + 1)
             t += gap + 1
         return kept
 
@@ -158,91 +164,87 @@ class Compressor:
 
         :param analysis: The analysis, whose ranks are corrected.
         :param tiling: The gaps.
-        :return: Whether some span has another price now than the tiling was chosen with.
+        :return: Whether some token costs more than it was chosen with.
         """
-        position, token, gap = self._chosen(analysis, tiling)
-        if not len(position):
+        starts = np.cumsum([0, *(gap + 1 for gap in tiling[:-1])])
+        chosen = chosen_tokens(tiling, ~analysis.verified[starts, np.asarray(tiling)], analysis.ranks.device)
+        if not len(chosen.start):
             return False
-        start = position - 1 - token
-        before = analysis.ranks[start, gap, token]
-        after = torch.cat(
-            [
-                self._true_ranks(analysis, position[part], token[part], gap[part])
-                for part in torch.arange(len(position)).split(VERIFIED_ROWS)
-            ]
-        ).int()
-        analysis.ranks[start, gap, token] = after
-        analysis.verified[start.cpu(), gap.cpu()] = True
+        before = analysis.ranks[chosen.start, chosen.gap, chosen.token]
+        after = self.true_ranks(analysis.window, analysis.parts, chosen)[0].int()
+        analysis.ranks[chosen.start, chosen.gap, chosen.token] = after
+        analysis.verified[chosen.start.cpu(), chosen.gap.cpu()] = True
         return bool((self.checker.bits(after) > self.checker.bits(before)).any())
 
-    def _chosen(self, analysis: Analysis, tiling: Tiling) -> tuple[Tensor, Tensor, Tensor]:
-        """List the tokens of spans to verify, as (position, token, gap)."""
-        starts = np.cumsum([0, *(gap + 1 for gap in tiling[:-1])])
-        gaps = np.asarray(tiling)
-        new = ~analysis.verified[starts, gaps]
-        starts, gaps = starts[new], gaps[new]
-        token = np.concatenate([np.arange(gap) for gap in gaps]) if len(gaps) else np.zeros(0, np.int64)
-        position = np.repeat(starts + 1, gaps) + token
-        device = analysis.ranks.device
-        return tuple(torch.from_numpy(a).long().to(device) for a in (position, token, np.repeat(gaps, gaps)))  # type: ignore[return-value]
+    @torch.no_grad()
+    def true_ranks(self, window: Window, parts: SpanParts, chosen: ChosenTokens) -> tuple[Tensor, Tensor]:
+        """Rank dropped tokens in the full vocabulary.
 
-    def _true_ranks(self, analysis: Analysis, position: Tensor, token: Tensor, gap: Tensor) -> Tensor:
-        """Rank tokens of spans in the full vocabulary; `UNRANKED` where a rival is too near to be sure."""
-        features = self.checker.features(analysis.parts, position, token, gap)
-        corrected = analysis.window.hidden[position] + self.heads.span_head.out(features)
-        logits = corrected @ self.backbone.output_embeddings.T
-        true = logits.gather(1, analysis.window.ids[position][:, None])
-        above = (logits > true + self.settings.margin).sum(1)
-        near = (logits > true - self.settings.margin).sum(1) - 1  # without the token itself
-        return torch.where(near == above, above, UNRANKED)
+        :param window: The window: its ids are the true tokens.
+        :param parts: Its parts.
+        :param chosen: The tokens.
+        :return: (R,) ranks, `UNRANKED` where a rival is too near to be sure, and (R,) the best candidates.
+        """
+        ranks, best = [], []
+        for rows in torch.arange(len(chosen.start)).split(VERIFIED_ROWS):
+            position = chosen.position[rows]
+            features = self.checker.features(parts, position, chosen.token[rows], chosen.gap[rows])
+            corrected = window.hidden[position] + self.heads.span_head.out(features)
+            logits = corrected @ self.backbone.output_embeddings.T
+            true = logits.gather(1, window.ids[position][:, None])
+            above = (logits > true + self.settings.margin).sum(1)
+            near = (logits > true - self.settings.margin).sum(1) - 1  # without the token itself
+            ranks.append(torch.where(near == above, above, UNRANKED))
+            best.append(logits.argmax(1))
+        return torch.cat(ranks), torch.cat(best)
 
-    def z_tokens(self, analysis: Analysis, tiling: Tiling) -> list[ZToken]:
+    def z_tokens(self, analysis: Analysis, tiling: Tiling, written: Sequence[Sequence[int]]) -> list[ZToken]:
         """Write a tiling as Z-tokens.
 
-        :param analysis: The window's analysis; the tiling's spans are verified.
+        :param analysis: The window's analysis.
         :param tiling: The gaps.
+        :param written: For each gap, the ranks that its residual holds.
         :return: One Z-token for each gap.
         """
-        ids, ranks = analysis.window.ids.tolist(), analysis.ranks.cpu()
-        subcodes = analysis.parts.subcodes.cpu()
-        nothing = (0,) * self.settings.subcodes
-        tokens, t = [], 0
-        for gap in tiling:
-            token = ZToken(ids[t], gap, nothing, 0)
+        ids, subcodes = analysis.window.ids.tolist(), analysis.parts.subcodes.cpu()
+        cut, tokens, t = self.checker.layout, [], 0
+        for gap, ranks in zip(tiling, written, strict=True):
+            code, residual = (0,) * self.settings.subcodes, 0
             if gap:
-                cut = self.checker.layout
-                code = subcodes[t + 1 + torch.from_numpy(cut.start[gap]), torch.from_numpy(cut.role[gap])].tolist()
-                residual = self.residual(ranks[t, gap, :gap].tolist(), analysis.weights[t + 1 : t + 1 + gap].tolist())
-                token = replace(token, code=tuple(code), residual=residual)
-            tokens.append(token)
+                first = torch.from_numpy(t + 1 + cut.start[gap])
+                code = tuple(subcodes[first, torch.from_numpy(cut.role[gap])].tolist())
+                residual = self._encode(ranks)
+            tokens.append(ZToken(ids[t], gap, code, residual))
             t += gap + 1
         return tokens
 
-    def residual(self, ranks: Sequence[int], weights: Sequence[float]) -> int:
-        """Write as many ranks of a span as its residual holds.
+    def exact_ranks(self, analysis: Analysis, tiling: Tiling) -> list[list[int]]:
+        """Give the ranks of a verified exact tiling.
 
-        :param ranks: Rank of each token.
-        :param weights: Price of losing each.
-        :return: The residual; tokens that it has no room for are written as rank 0.
+        :param analysis: The window's analysis.
+        :param tiling: The gaps.
+        :return: The ranks of each span.
         """
-        return self._encode(self.restored(ranks, weights))
+        ranks, found, t = analysis.ranks.cpu(), [], 0
+        for gap in tiling:
+            found.append(ranks[t, gap, :gap].tolist())
+            t += gap + 1
+        return found
 
-    def restored(self, ranks: Sequence[int], weights: Sequence[float]) -> list[int]:
-        """Say which ranks a residual writes.
+    def affordable(self, ranks: Sequence[int], weights: Sequence[float]) -> list[int]:
+        """Choose the ranks of a span that its residual has room for, the cheapest for their weight first.
 
-        :param ranks: Rank of each token.
+        :param ranks: Rank of each token; `UNRANKED` if it cannot be restored.
         :param weights: Price of losing each.
-        :return: The ranks, 0 for what is lost.
+        :return: The ranks to write: 0 for what is lost.
         """
-        costs = self.checker.bits(torch.tensor(ranks)).tolist()
         free = float(self.checker.bucket_bits[0])
-        room = self.budget - free * len(ranks)
-        written = [0] * len(ranks)
-        for j in sorted(range(len(ranks)), key=lambda j: max(costs[j] - free, 0.0) / weights[j]):
-            extra = max(costs[j] - free, 0.0)
-            if extra > room:
+        extra = [max(cost - free, 0.0) for cost in self.checker.bits(torch.tensor(ranks)).tolist()]
+        room, written = self.budget - free * len(ranks), [0] * len(ranks)
+        for j in sorted(range(len(ranks)), key=lambda j: extra[j] / weights[j]):
+            if extra[j] > room:
                 break
-            written[j], room = ranks[j], room - extra
+            written[j], room = ranks[j], room - extra[j]
         return written
 
     def _encode(self, ranks: Sequence[int]) -> int:
@@ -251,3 +253,19 @@ class Compressor:
         if residual is None:
             raise AssertionError(f"Ranks {ranks} do not fit {self.settings.residual_bits} bits.")
         return residual
+
+
+def chosen_tokens(tiling: Tiling, wanted: NDArray[np.bool_], device: torch.device) -> ChosenTokens:
+    """List the dropped tokens of a tiling.
+
+    :param tiling: The gaps.
+    :param wanted: For each gap, whether its span is wanted.
+    :param device: Where the tensors are to be.
+    :return: The tokens of the wanted spans.
+    """
+    gaps = np.asarray(tiling)
+    starts = np.cumsum(gaps + 1) - gaps - 1
+    starts, gaps = starts[wanted], gaps[wanted]
+    token = np.concatenate([np.zeros(0, np.int64), *(np.arange(gap) for gap in gaps)])
+    rows = (np.repeat(starts, gaps), np.repeat(gaps, gaps), token)
+    return ChosenTokens(*(torch.from_numpy(row).long().to(device) for row in rows))

@@ -24,11 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Prices = Sequence[Floats]
 Tiling = list[int]  # the gaps from left to right; sum of gap + 1 is the window's length
 
-BISECTIONS = 24
-MOST = 1e6  # the highest exchange rate: beyond it, nothing is traded
+BISECTIONS = 20
+LEAST, MOST = 1e-4, 1e4  # exchange rates: below and beyond these, nothing changes any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,85 +59,78 @@ def shortest_path(price: Floats) -> Tiling:
     return tiling
 
 
-def exact_price(costs: SpanCosts, budget: float) -> Floats:
-    """Price Z-tokens so that the fewest that restore everything are cheapest.
+@dataclass(frozen=True, slots=True)
+class ExactPrice:
+    """1 for every Z-token whose span can be restored."""
 
-    :param costs: The window's costs.
-    :param budget: Bits of a residual.
-    :return: (n, G + 1).
-    """
-    return np.where(costs.bits <= budget, 1.0, np.inf)
+    budget: float  # bits of a residual
 
+    def __call__(self, costs: SpanCosts) -> Floats:
+        """Price the Z-tokens of a window.
 
-def clearer_price(costs: SpanCosts, budget: float, plainness: float) -> Floats:
-    """Price exact Z-tokens by what their code leaves to the residual.
-
-    :param costs: The window's costs.
-    :param budget: Bits of a residual.
-    :param plainness: Z-tokens that a bit of residual is worth.
-    :return: (n, G + 1).
-    """
-    return np.where(costs.bits <= budget, 1.0 + plainness * np.minimum(costs.bits, budget), np.inf)
+        :param costs: The window's costs.
+        :return: (n, G + 1).
+        """
+        return np.where(costs.bits <= self.budget, 1.0, np.inf)
 
 
-def lossy_price(costs: SpanCosts, lossiness: float) -> Floats:
-    """Price Z-tokens by what they lose.
+@dataclass(frozen=True, slots=True)
+class ClearerPrice:
+    """As the exact price, and more for what the code leaves to the residual."""
 
-    :param costs: The window's costs.
-    :param lossiness: Z-tokens that a lost token of weight 1 is worth.
-    :return: (n, G + 1).
-    """
-    return 1.0 + np.where(np.isinf(costs.loss), np.inf, lossiness * np.where(np.isinf(costs.loss), 0.0, costs.loss))
+    budget: float  # bits of a residual
+    plainness: float  # Z-tokens that a bit of residual is worth
+
+    def __call__(self, costs: SpanCosts) -> Floats:
+        """Price the Z-tokens of a window.
+
+        :param costs: The window's costs.
+        :return: (n, G + 1).
+        """
+        return np.where(costs.bits <= self.budget, 1.0 + self.plainness * np.minimum(costs.bits, self.budget), np.inf)
 
 
-def tile_exactly(windows: Sequence[SpanCosts], budget: float) -> list[Tiling]:
-    """Tile windows with the fewest Z-tokens that restore everything.
+@dataclass(frozen=True, slots=True)
+class LossyPrice:
+    """1 and the price of what does not come back."""
+
+    lossiness: float  # Z-tokens that a lost token of weight 1 is worth
+
+    def __call__(self, costs: SpanCosts) -> Floats:
+        """Price the Z-tokens of a window.
+
+        :param costs: The window's costs.
+        :return: (n, G + 1).
+        """
+        allowed = np.isfinite(costs.loss)
+        return np.where(allowed, 1.0 + self.lossiness * np.where(allowed, costs.loss, 0.0), np.inf)
+
+
+Price = ExactPrice | ClearerPrice | LossyPrice
+
+
+def count(windows: Sequence[SpanCosts], price: Price) -> int:
+    """Count the Z-tokens of the cheapest tilings.
 
     :param windows: Costs of each window.
-    :param budget: Bits of a residual.
-    :return: A tiling of each window.
+    :param price: How they are priced.
+    :return: Z-tokens of all windows.
     """
-    return [shortest_path(exact_price(window, budget)) for window in windows]
+    return sum(len(shortest_path(price(window))) for window in windows)
 
 
-def tile_to_length(windows: Sequence[SpanCosts], budget: float, most: int, clearer: bool) -> list[Tiling]:
-    """Tile windows with at most a number of Z-tokens in all, and lose as little as that allows.
+def bisect_price(windows: Sequence[SpanCosts], make: Callable[[float], Price], most: int) -> Price:
+    """Find the highest exchange rate at which tilings are short enough; a higher rate makes them longer.
 
     :param windows: Costs of each window.
-    :param budget: Bits of a residual.
+    :param make: Makes a price of a rate.
     :param most: Z-tokens that all windows may take together.
-    :param clearer: Whether to spend what an exact tiling would leave over on clearer Z-tokens.
-    :return: A tiling of each window; longer in all than `most` only if no tiling is that short.
+    :return: The price; that of rate 0 if no tiling is that short.
     """
-    exact = tile_exactly(windows, budget)
-    if count(exact) > most:
-        return _bisect(lambda rate: [shortest_path(lossy_price(window, rate)) for window in windows], most)
-    if not clearer:
-        return exact
-    return _bisect(lambda rate: [shortest_path(clearer_price(window, budget, rate)) for window in windows], most)
-
-
-def count(tilings: Sequence[Tiling]) -> int:
-    """Count the Z-tokens of tilings.
-
-    :param tilings: The tilings.
-    :return: Their Z-tokens.
-    """
-    return sum(len(tiling) for tiling in tilings)
-
-
-def _bisect(tile: Callable[[float], list[Tiling]], most: int) -> list[Tiling]:
-    """Find the highest exchange rate whose tilings are short enough: the rate makes them longer."""
-    low, high = 0.0, MOST
-    chosen = tile(low)
+    if count(windows, make(MOST)) <= most:
+        return make(MOST)
+    low, high = LEAST, MOST
     for _ in range(BISECTIONS):
-        # The first halvings are of the exponent: useful rates lie between 1e-3 and 1e2.
-        rate = (low * high) ** 0.5 if low else high * 1e-4 if high > 1e-4 else high / 2
-        tilings = tile(rate)
-        if count(tilings) <= most:
-            low, chosen = rate, tilings
-        else:
-            high = rate
-        if high - low <= 1e-4 * high:
-            break
-    return chosen
+        rate = (low * high) ** 0.5
+        low, high = (rate, high) if count(windows, make(rate)) <= most else (low, rate)
+    return make(low) if low > LEAST else make(0.0)

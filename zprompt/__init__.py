@@ -1,0 +1,47 @@
+"""Compress text to Z-tokens and back, exactly, with one small language model.
+
+    result = zprompt.compress(docs)           # the same documents; the text of each is now a Z-span
+    zprompt.decompress(result.documents)      # the original texts, byte for byte
+
+Importing this is light: torch is loaded with the first codec.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from zprompt import errors
+from zprompt.errors import ZPromptError
+from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
+
+if TYPE_CHECKING:
+    from zprompt.api import compress, decompress, load
+    from zprompt.codec.codec import Codec
+
+__version__ = "0.1.0"
+__all__ = [
+    "Codec",
+    "CompressionResult",
+    "CompressionStats",
+    "ExplainedToken",
+    "Explanation",
+    "ZPromptError",
+    "compress",
+    "decompress",
+    "errors",
+    "load",
+]
+
+_LAZY = {
+    "compress": "zprompt.api",
+    "decompress": "zprompt.api",
+    "load": "zprompt.api",
+    "Codec": "zprompt.codec.codec",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
+    """Import what needs torch when it is asked for."""
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'zprompt' has no attribute {name!r}")

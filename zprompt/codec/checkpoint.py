@@ -1,0 +1,105 @@
+"""Codecs on disk: a folder with `config.json` and `heads.safetensors`.
+
+Heads belong to the exact weights that they were trained on: the folder names them, and loading over others is refused.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zprompt.backbone import Backbone
+from zprompt.codec.heads import CodecHeads
+from zprompt.codec.settings import CodecSettings
+from zprompt.errors import CheckpointError
+
+FORMAT = 1
+SHIPPED = Path(__file__).parent.parent / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class CodecConfig:
+    """What a codec's folder says about it."""
+
+    settings: CodecSettings
+    backbone: str  # its name, as `load_backbone` takes it
+    backbone_fingerprint: str  # of the weights, before any quantization
+    training: dict[str, Any]  # how the heads were made, for people
+
+
+def find_codec(name: str) -> Path:
+    """Find a codec's folder.
+
+    :param name: The name of a shipped codec, or a path.
+    :return: The folder.
+    :raises CheckpointError: If there is none.
+    """
+    for folder in (SHIPPED / name, Path(name)):
+        if (folder / "config.json").is_file():
+            return folder
+    shipped = sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
+    raise CheckpointError(
+        f"No codec {name!r}: it is neither one of the shipped ones ({', '.join(shipped) or 'none'}) nor a folder with a "
+        "config.json. Train one with `zprompt train codec`."
+    )
+
+
+def read_config(folder: Path) -> CodecConfig:
+    """Read a codec's config.json.
+
+    :param folder: The codec's folder.
+    :return: The config.
+    :raises CheckpointError: If it is not of the known form.
+    """
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        if values["format"] != FORMAT:
+            raise CheckpointError(f"{path} has format {values['format']}, this release knows {FORMAT}. Update zprompt.")
+        return CodecConfig(
+            CodecSettings.from_dict(values["settings"]),
+            values["backbone"],
+            values["backbone_fingerprint"],
+            values.get("training", {}),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is no codec config: {error!r}. Train the codec anew, or fetch it again.") from error
+
+
+def write_codec(folder: Path, config: CodecConfig, heads: CodecHeads) -> None:
+    """Write a codec.
+
+    :param folder: Where to; it is made if it is missing.
+    :param config: What to say about it.
+    :param heads: Its heads.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    heads.save(folder / "heads.safetensors")
+    values = {
+        "format": FORMAT,
+        "backbone": config.backbone,
+        "backbone_fingerprint": config.backbone_fingerprint,
+        "settings": config.settings.to_dict(),
+        "training": config.training,
+    }
+    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+
+
+def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHeads:
+    """Load a codec's heads onto a backbone.
+
+    :param folder: The codec's folder.
+    :param config: Its config.
+    :param backbone: The backbone.
+    :return: The heads, frozen.
+    :raises CheckpointError: If they were trained on other weights.
+    """
+    if backbone.weights_fingerprint != config.backbone_fingerprint:
+        raise CheckpointError(
+            f"The codec in {folder} was trained on the backbone {config.backbone!r} "
+            f"({config.backbone_fingerprint}), but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. "
+            "Load that one, or train a codec on this one with `zprompt train codec`."
+        )
+    heads = CodecHeads(config.settings, backbone.embeddings, backbone.hidden_size)
+    heads.load(folder / "heads.safetensors")
+    return heads.to(backbone.device).eval().requires_grad_(False)

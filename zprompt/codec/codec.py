@@ -1,0 +1,337 @@
+"""Documents in, Z-spans out, and back: the object behind `zprompt.compress` and `zprompt.decompress`.
+
+A text is escaped where the tokenizer cannot carry it, cut into tokens and windows, and each window into Z-tokens; the Z-span
+that takes its place carries them, the codec's fingerprint and a hash of the text. Without a wanted length, windows are done batch
+after batch; with one, all windows of the call are analysed first, since they share one exchange rate (planning.py).
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zprompt.backbone import Backbone
+from zprompt.codec.compressor import Compressor
+from zprompt.codec.decompressor import Decompressor
+from zprompt.codec.escaping import OffsetMap, carry, require_no_surrogates, uncarry
+from zprompt.codec.heads import CodecHeads
+from zprompt.codec.options import CompressOptions, OnError, Protect
+from zprompt.codec.planning import TiledWindow, tile_windows
+from zprompt.codec.vocabulary import ZToken
+from zprompt.codec.weights import token_weights
+from zprompt.codec.zspan import (
+    FINGERPRINT_DIGITS,
+    ZSpan,
+    escape_literal,
+    find_spans,
+    format_span,
+    parse_span,
+    text_digest,
+    unescape_literal,
+)
+from zprompt.documents import read_documents
+from zprompt.errors import IntegrityError, InvalidTextError
+from zprompt.progress import Progress
+from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
+
+COMPRESS_BATCH = 8  # windows a pass
+DECOMPRESS_BATCH = 16  # windows a step
+
+
+@dataclass(frozen=True, slots=True)
+class SourceText:
+    """A text on its way into Z-tokens."""
+
+    text: str
+    escaped: bool
+    ids: list[int]
+    offsets: list[tuple[int, int]]  # of each token, in characters of `text`
+    weights: list[float] | None  # price of losing each token; None: exact compression needs none
+
+
+class Codec:
+    """Compresses documents to Z-spans and restores them; may be used from several threads at a time."""
+
+    def __init__(self, backbone: Backbone, heads: CodecHeads, name: str = "custom") -> None:
+        """Put a codec together; `zprompt.load` does it for most uses.
+
+        :param backbone: The LLM.
+        :param heads: Heads that were trained for it.
+        :param name: What the codec is called.
+        """
+        self.name, self.backbone, self.heads, self.settings = name, backbone, heads, heads.settings
+        self.alphabet = self.settings.alphabet(backbone.vocab_size)
+        parts = (backbone.fingerprint + heads.fingerprint()).encode()
+        self.fingerprint = hashlib.sha256(parts).hexdigest()[:FINGERPRINT_DIGITS]
+        self._compressor = Compressor(backbone, heads)
+        self._decompressor = Decompressor(backbone, heads)
+
+    def __repr__(self) -> str:
+        """Name the codec.
+
+        :return: A short description.
+        """
+        bits = self.alphabet.bits_per_z_token
+        return f"Codec({self.name!r}, {self.fingerprint}, {bits} bits per Z-token, {self.backbone!r})"
+
+    def compress(
+        self,
+        docs: Any,  # noqa: ANN401 - str, dict, LangChain and LlamaIndex documents, and sequences of them
+        *,
+        ratio: float | None = None,
+        max_tokens: int | None = None,
+        query: str | None = None,
+        protect: Protect | None = None,
+        min_tokens: int | None = None,
+        on_error: OnError = "raise",
+        batch_size: int = COMPRESS_BATCH,
+        progress: Progress | None = None,
+    ) -> CompressionResult:
+        """Replace the text of documents by Z-spans.
+
+        :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node.
+        :param ratio: Source tokens per Z-token that all documents together are to reach; None: exact, as short as it
+            gets. Below what exact compression reaches, Z-tokens say more by their codes instead.
+        :param max_tokens: Z-tokens that all documents may take together.
+        :param query: What will be asked; what it mentions is dearer to lose.
+        :param protect: A regex, or a sequence of literal strings, that must survive exactly.
+        :param min_tokens: Texts with fewer tokens pass through unchanged.
+        :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
+        :param batch_size: Windows that the LLM reads at a time; the result does not depend on it.
+        :param progress: Called with ("compress", windows done, windows in all).
+        :return: The documents, of the same types and in the same order, and the figures of the call.
+        """
+        began = time.perf_counter()
+        options = CompressOptions(ratio, max_tokens, query, protect, min_tokens, on_error)
+        batch = read_documents(docs)
+        sources = [self._read(text, options) for text in batch.texts]
+        tiled = self._tile(sources, options, batch_size, progress)
+        texts = [
+            escape_literal(text) if source is None else self._write(source, windows)
+            for text, source, windows in zip(batch.texts, sources, tiled, strict=True)
+        ]
+        stats = self._stats(batch.texts, sources, tiled, time.perf_counter() - began)
+        return CompressionResult(batch.with_texts(texts), stats)
+
+    def decompress(
+        self,
+        docs: Any,  # noqa: ANN401 - as in compress
+        *,
+        batch_size: int = DECOMPRESS_BATCH,
+        progress: Progress | None = None,
+    ) -> Any:  # noqa: ANN401 - as it was given
+        """Put the text back in place of every Z-span of documents; what is around them stays.
+
+        :param docs: A document or a sequence of them, as `compress` takes and gives them.
+        :param batch_size: Windows that are decoded at a time; the result does not depend on it.
+        :param progress: Called with ("decompress", windows done, windows in all).
+        :return: The documents, of the same types and in the same order.
+        """
+        batch = read_documents(docs)
+        pieces = [list(self._pieces(text)) for text in batch.texts]
+        spans = [piece for document in pieces for piece in document if isinstance(piece, ZSpan)]
+        restored = iter(self._restore(spans, batch_size, progress))
+        texts = [
+            "".join(next(restored) if isinstance(piece, ZSpan) else piece for piece in document) for document in pieces
+        ]
+        return batch.with_texts(texts)
+
+    def explain(self, text: str, *, batch_size: int = COMPRESS_BATCH, **options: Any) -> Explanation:  # noqa: ANN401
+        """Show how a text is cut into Z-tokens.
+
+        :param text: The text.
+        :param batch_size: As in `compress`.
+        :param options: As in `compress`: ratio, max_tokens, query, protect.
+        :return: The tiling, with what each Z-token stands for and gives back.
+        """
+        began = time.perf_counter()
+        source = self._read(text, CompressOptions(**options), must=True)
+        assert source is not None
+        [windows] = self._tile([source], CompressOptions(**options), batch_size, None)
+        stats = self._stats([text], [source], [windows], time.perf_counter() - began)
+        tokens = self._explained(source, windows or [])
+        return Explanation(text, tuple(tokens), stats, self._write(source, windows))
+
+    def shorthand(self, span: str) -> str:
+        """Give the anchors of Z-spans as readable text, for an LLM that knows no Z-tokens.
+
+        :param span: A Z-span, or a text with Z-spans in it.
+        :return: The text, with each Z-span replaced by its anchors; dropped spans are marked by an ellipsis.
+        """
+        return "".join(
+            self._anchors(piece) if isinstance(piece, ZSpan) else piece for piece in self._pieces(span)
+        )
+
+    def _read(self, text: str, options: CompressOptions, must: bool = False) -> SourceText | None:
+        """Cut a text into tokens; None if it is to pass through."""
+        try:
+            require_no_surrogates(text)
+            carried = carry(text, lambda piece: self.backbone.decode(self.backbone.encode(piece)) == piece)
+        except InvalidTextError:
+            if options.on_error == "passthrough" and not must:
+                return None
+            raise
+        ids, offsets = self.backbone.encode_with_offsets(carried.text)
+        if options.min_tokens is not None and len(ids) < options.min_tokens and not must:
+            return None
+        if carried.escaped:
+            to_source = OffsetMap.of(carried).to_source
+            offsets = [(to_source(start), to_source(end)) for start, end in offsets]
+        weights = None
+        if options.lossy:
+            weights = token_weights(text, offsets, query=options.query, protect=options.protection)
+        return SourceText(text, carried.escaped, ids, offsets, weights)
+
+    def _tile(
+        self,
+        sources: Sequence[SourceText | None],
+        options: CompressOptions,
+        batch_size: int,
+        progress: Progress | None,
+    ) -> list[list[TiledWindow] | None]:
+        """Tile the windows of all texts."""
+        size, windows, weights, owner = self.settings.window, [], [], []
+        for index, source in enumerate(sources):
+            for start in range(0, len(source.ids) if source else 0, size):
+                assert source is not None
+                windows.append(source.ids[start : start + size])
+                weights.append(source.weights[start : start + size] if source.weights is not None else None)
+                owner.append(index)
+        tiled: list[list[TiledWindow] | None] = [None if source is None else [] for source in sources]
+        results = tile_windows(self._compressor, windows, weights, options, batch_size, progress)
+        for index, result in zip(owner, results, strict=True):
+            document = tiled[index]
+            assert document is not None
+            document.append(result)
+        return tiled
+
+    def _write(self, source: SourceText, windows: list[TiledWindow] | None) -> str:
+        """Write a text's Z-span."""
+        tokens = tuple(token for window in windows or [] for token in window.tokens)
+        lossy = any(window.wrong for window in windows or [])
+        digest = text_digest(source.text)
+        span = ZSpan(self.fingerprint, tokens, len(source.ids), self.settings.window, lossy, source.escaped, digest)
+        return format_span(span, self.alphabet)
+
+    def _pieces(self, text: str) -> Iterator[str | ZSpan]:
+        """Split a text into Z-spans and what is between them."""
+        end = 0
+        for match in find_spans(text):
+            yield unescape_literal(text[end : match.start])
+            yield parse_span(match.text, self.alphabet, self.fingerprint)
+            end = match.end
+        yield unescape_literal(text[end:])
+
+    def _restore(self, spans: Sequence[ZSpan], batch_size: int, progress: Progress | None) -> list[str]:
+        """Decode Z-spans."""
+        windows = [list(split_windows(span)) for span in spans]
+        flat = [window for document in windows for window in document]
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress:
+                progress("decompress", done, len(flat))
+
+        ids = iter(self._decompressor.restore(flat, batch_size, advance))
+        texts = []
+        for span, document in zip(spans, windows, strict=True):
+            text = self.backbone.decode([token for _ in document for token in next(ids)])
+            texts.append(self._finish(span, text))
+        return texts
+
+    def _finish(self, span: ZSpan, carried: str) -> str:
+        """Undo the escaping of a restored text, and check it."""
+        text = uncarry(carried) if span.escaped else carried
+        if not span.lossy and text_digest(text) != span.digest:
+            raise IntegrityError(
+                "A Z-span came back as a text with another hash than the one that was compressed. It was forged, or this "
+                "machine computes differently from the one that wrote it by more than the codec's margin."
+            )
+        return text
+
+    def _anchors(self, span: ZSpan) -> str:
+        """Write the anchors of a Z-span as text; neighbouring ones belong together."""
+        parts: list[str] = []
+        run: list[int] = []
+        for token in span.tokens:
+            run.append(token.anchor)
+            if token.gap:
+                parts.append(self.backbone.decode(run))
+                run = []
+        parts.append(self.backbone.decode(run))
+        text = " …".join(parts)
+        return uncarry(text) if span.escaped else text
+
+    def _explained(self, source: SourceText, windows: Sequence[TiledWindow]) -> Iterator[ExplainedToken]:
+        """Lay Z-tokens over a text."""
+        index = start = 0
+        for window in windows:
+            first = start
+            for token, cost in zip(window.tokens, window.costs, strict=True):
+                end = start + token.gap + 1
+                restored = window.restored[start - first : end - first]
+                wrong = sum(a != b for a, b in zip(restored, source.ids[start:end], strict=True))
+                piece = source.offsets[start:end]
+                text = self.backbone.decode(restored)
+                yield ExplainedToken(
+                    index=index,
+                    anchor=source.text[piece[0][0] : piece[0][1]],
+                    start=piece[0][0],
+                    anchor_end=piece[0][1],
+                    end=max(end for _, end in piece),
+                    gap=token.gap,
+                    code=token.code,
+                    residual=token.residual,
+                    cost=cost,
+                    wrong=wrong,
+                    restored=uncarry(text) if source.escaped else text,
+                )
+                index, start = index + 1, end
+
+    def _stats(
+        self,
+        texts: Sequence[str],
+        sources: Sequence[SourceText | None],
+        tiled: Sequence[list[TiledWindow] | None],
+        seconds: float,
+    ) -> CompressionStats:
+        """Sum up a call."""
+        passed = [len(self.backbone.encode(text)) for text, s in zip(texts, sources, strict=True) if s is None]
+        z_tokens = [sum(len(w.tokens) for w in windows) for windows in tiled if windows is not None]
+        source_tokens = sum(len(source.ids) for source in sources if source) + sum(passed)
+        positions = sum(z_tokens) + sum(passed)
+        exact = sum(windows is None or not any(w.wrong for w in windows) for windows in tiled)
+        bits = self.alphabet.bits_per_z_token
+        return CompressionStats(
+            documents=len(texts),
+            source_tokens=source_tokens,
+            z_tokens=positions,
+            ratio=source_tokens / positions if positions else 1.0,
+            bits_per_z_token=bits,
+            bits_per_source_token=bits * positions / source_tokens if source_tokens else 0.0,
+            exact=exact / len(texts) if texts else 1.0,
+            passed_through=len(passed),
+            seconds=seconds,
+        )
+
+
+def split_windows(span: ZSpan) -> Iterator[list[ZToken]]:
+    """Cut the Z-tokens of a Z-span into its windows.
+
+    :param span: The Z-span.
+    :return: The Z-tokens of each window.
+    :yields: The Z-tokens of one window.
+    """
+    window: list[ZToken] = []
+    length = 0
+    for token in span.tokens:
+        window.append(token)
+        length += token.gap + 1
+        if length >= span.window > 0:
+            yield window
+            window, length = [], 0
+    if window:
+        yield window

@@ -1,0 +1,56 @@
+"""What a caller of `compress` may ask for, checked before anything runs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from zprompt.codec.weights import Protection
+from zprompt.errors import OptionError
+
+OnError = Literal["raise", "passthrough"]
+Protect = str | re.Pattern[str] | Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CompressOptions:
+    """The options of one call of `compress`."""
+
+    ratio: float | None = None  # source tokens per Z-token, over all documents; None: exact, as short as it gets
+    max_tokens: int | None = None  # Z-tokens that all documents may take together
+    query: str | None = None  # what will be asked: tokens that it mentions are dearer to lose
+    protect: Protect | None = None  # a regex, or literal strings, that must survive even in a lossy tiling
+    min_tokens: int | None = None  # shorter texts pass through unchanged
+    on_error: OnError = "raise"  # or "passthrough": texts that cannot be compressed stay as they are
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be met."""
+        if self.ratio is not None and self.max_tokens is not None:
+            raise OptionError("ratio and max_tokens exclude each other: both say how short the result is to be.")
+        if self.ratio is not None and not self.ratio >= 1:
+            raise OptionError(f"ratio must be at least 1, got {self.ratio}. Leave it out for an exact compression.")
+        for name in ("max_tokens", "min_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} must be at least 1, got {value}.")
+        if self.on_error not in ("raise", "passthrough"):
+            raise OptionError(f"on_error must be one of 'raise', 'passthrough', got {self.on_error!r}.")
+        if self.query is not None and not isinstance(self.query, str):
+            raise OptionError(f"query must be a str, got {type(self.query).__name__}.")
+        _ = self.protection  # a bad regex is an error now, not after the first document
+
+    @property
+    def lossy(self) -> bool:
+        """Say whether the result may have to be shorter than an exact one.
+
+        :return: True if a length was asked for.
+        """
+        return self.ratio is not None or self.max_tokens is not None
+
+    @property
+    def protection(self) -> Protection:
+        """Give what is protected.
+
+        :return: The protection.
+        """
+        return Protection.of(self.protect)
