@@ -4,7 +4,7 @@ import json
 from pathlib import PurePath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zprompt.cli.contents import Content, read_content
@@ -56,6 +56,7 @@ def test_the_last_of_two_fields_of_the_same_name_counts() -> None:
 
 @pytest.mark.parametrize("ensure_ascii", [True, False])
 @pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
+@settings(max_examples=30, deadline=None)
 @given(records=st.lists(RECORDS, max_size=3))
 def test_texts_that_were_replaced_by_spans_come_back_as_they_were_written(
     records: list[dict[str, object]], ensure_ascii: bool, separators: tuple[str, str]

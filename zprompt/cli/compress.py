@@ -34,7 +34,7 @@ def _compress(
     ] = options.OnError.RAISE,
     codec: options.CodecName = "default",
     backbone: options.BackboneName = None,
-    device: options.DeviceName = options.Device.CPU,
+    device: options.DeviceName = options.Device.AUTO,
     quantization: options.QuantizationName = options.Quantization.AUTO,
     batch_size: options.BatchSize = None,
 ) -> None:
@@ -50,11 +50,12 @@ def _compress(
             query=query,
             protect=options.protected(protect, texts),
             min_tokens=min_tokens,
+            on_error=on_error.value,
             batch_size=batch_size,
         )
         loaded = codec_loading.open_codec(codec, backbone, device, quantization)
         with rich_progress(is_terminal() and not quiet) as progress:
-            result = loaded.compress(texts, on_error=on_error.value, progress=progress, **chosen)
+            result = loaded.compress(texts, progress=progress, **chosen)
         if not quiet:
             show(figures(result.stats))
         compressed: list[str] = result.documents

@@ -23,7 +23,7 @@ def _decompress(
     quiet: options.Quiet = False,
     codec: options.CodecName = "default",
     backbone: options.BackboneName = None,
-    device: options.DeviceName = options.Device.CPU,
+    device: options.DeviceName = options.Device.AUTO,
     quantization: options.QuantizationName = options.Quantization.AUTO,
     batch_size: options.BatchSize = None,
 ) -> None:

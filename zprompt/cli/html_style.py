@@ -1,7 +1,7 @@
 """The style sheet of the page that shows a tiling.
 
-Each tile has its density, 0 to 100, in `--d`. The card of the tile under the pointer (or with the keyboard's focus) is
-pinned to the foot of the window, where it covers nothing that is being pointed at and works without a script.
+Each tile has its density, 0 to 100, in `--d`. The card of the tile under the pointer, or with the keyboard's focus, is
+pinned to the foot of the window: it needs no script there, and does not hide the tile's neighbours.
 """
 
 STYLE = """
@@ -18,16 +18,16 @@ STYLE = """
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; max-width: 54rem; padding: 2.5rem 1.5rem 12rem;
+  margin: 0 auto; max-width: 54rem; padding: 2.5rem 1.5rem 16rem;
   background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif;
 }
 h1 { margin: 0 0 1.25rem; font-size: 1.25rem; font-weight: 600; overflow-wrap: anywhere; }
 h1 small { color: var(--soft); font-weight: 400; }
 dl.figures {
-  display: grid; grid-template-columns: repeat(auto-fit, minmax(7.5rem, 1fr)); gap: 1px; margin: 0 0 1.5rem;
-  background: var(--line); border: 1px solid var(--line); border-radius: .5rem; overflow: hidden;
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(6.6rem, 1fr)); margin: 0 0 1.5rem;
+  background: var(--card); border: 1px solid var(--line); border-radius: .5rem; overflow: hidden;
 }
-dl.figures div { padding: .6rem .8rem; background: var(--card); }
+dl.figures div { padding: .6rem .8rem; }
 dt { color: var(--soft); font-size: .75rem; }
 dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; }
 .sizes { display: flex; align-items: flex-end; gap: 2px; height: 4.5rem; margin: 0; padding: 0; list-style: none; }

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from html import escape
 
 from zprompt.cli.html_style import STYLE
-from zprompt.cli.messages import stats_columns
+from zprompt.cli.messages import text_figures
 from zprompt.cli.tiling import Tile, correct, cut, density, visible
 from zprompt.results import ExplainedToken, Explanation
 
@@ -49,8 +49,8 @@ def render_page(explanation: Explanation, title: str) -> str:
 
 
 def _figures(explanation: Explanation) -> str:
-    columns = stats_columns(explanation.stats)
-    items = "".join(f"<div><dt>{heading}</dt><dd>{value}</dd></div>" for heading, value in columns.items())
+    figures = text_figures(explanation.stats).items()
+    items = "".join(f"<div><dt>{heading}</dt><dd>{value}</dd></div>" for heading, value in figures)
     return f'<dl class="figures">{items}</dl>'
 
 
@@ -82,7 +82,6 @@ def _legend() -> str:
 
 def _body(explanation: Explanation) -> str:
     tiling = cut(explanation)
-    # A newline right after <main> would be part of the text, so there is none.
     return "".join(_text(tile.before) + _tile(tile) for tile in tiling.tiles) + _text(tiling.tail)
 
 

@@ -30,7 +30,7 @@ def _inspect(
     protect: options.Protect = None,
     codec: options.CodecName = "default",
     backbone: options.BackboneName = None,
-    device: options.DeviceName = options.Device.CPU,
+    device: options.DeviceName = options.Device.AUTO,
     quantization: options.QuantizationName = options.Quantization.AUTO,
 ) -> None:
     """Show how a text is cut into Z-tokens: each with its anchor, and the span it lets go.

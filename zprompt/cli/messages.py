@@ -57,7 +57,8 @@ def table_of(headings: Iterable[str]) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in headings:
-        table.add_column(heading, justify="right", vertical="bottom", style="bold" if heading == "ratio" else "")
+        style = "bold" if heading == "ratio" else ""
+        table.add_column(_in_two_lines(heading), justify="right", vertical="bottom", style=style)
     return table
 
 
@@ -67,29 +68,33 @@ def figures(stats: CompressionStats) -> Table:
     :param stats: The figures.
     :return: A table of one row.
     """
-    columns = stats_columns(stats)
-    table = table_of(heading.replace(" ", "\n") for heading in columns)
+    columns = {"documents": f"{stats.documents:,}"} | text_figures(stats)
+    if stats.passed_through:
+        columns["passed through"] = f"{stats.passed_through:,}"
+    table = table_of(columns)
     table.add_row(*columns.values())
     return table
 
 
-def stats_columns(stats: CompressionStats) -> dict[str, str]:
-    """Write the figures of a compression, the four that belong together side by side.
+def text_figures(stats: CompressionStats) -> dict[str, str]:
+    """Write the figures of a compression that make sense for a single text, too.
 
     :param stats: The figures.
     :return: Each figure under its heading.
     """
     return {
-        "documents": f"{stats.documents:,}",
         "source tokens": f"{stats.source_tokens:,}",
         "Z-tokens": f"{stats.z_tokens:,}",
         "ratio": f"{stats.ratio:.2f}",
-        "bits per Z-token": f"{stats.bits_per_z_token:g}",
-        "bits per source token": f"{stats.bits_per_source_token:.2f}",
+        "bits/Z-token": f"{stats.bits_per_z_token:g}",
+        "bits/source token": f"{stats.bits_per_source_token:.2f}",
         "exact": f"{stats.exact:.1%}",
         "seconds": f"{stats.seconds:.1f}",
-        "passed through": f"{stats.passed_through:,}",
     }
+
+
+def _in_two_lines(heading: str) -> str:
+    return heading.replace("/", " per\n") if "/" in heading else heading.replace(" ", "\n")
 
 
 def show(content: RenderableType) -> None:

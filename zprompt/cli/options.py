@@ -53,7 +53,7 @@ Output: TypeAlias = Annotated[
         "-o",
         metavar="OUT",
         rich_help_panel=_FILES,
-        help="A file; for several inputs a folder. [default: stdout]",
+        help="A file; a folder for several inputs; stdout if not given.",
     ),
 ]
 Field: TypeAlias = Annotated[
@@ -61,7 +61,7 @@ Field: TypeAlias = Annotated[
     typer.Option(
         metavar="NAME",
         rich_help_panel=_FILES,
-        help="Read JSON lines and take this field's text. [default: text, in files named *.jsonl or *.ndjson]",
+        help="Read JSON lines, with the text in this field. Not needed for *.jsonl and *.ndjson with the field text.",
     ),
 ]
 Quiet: TypeAlias = Annotated[
@@ -91,7 +91,10 @@ CodecName: TypeAlias = Annotated[
 BackboneName: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--backbone", metavar="NAME|FOLDER", rich_help_panel=_CODEC, help="The causal LM. [default: the codec's own]"
+        "--backbone",
+        metavar="NAME|FOLDER",
+        rich_help_panel=_CODEC,
+        help="The causal LM; the one that the codec names if not given.",
     ),
 ]
 DeviceName: TypeAlias = Annotated[Device, typer.Option("--device", rich_help_panel=_CODEC, help="Where to compute.")]

@@ -30,11 +30,11 @@ _HEADINGS = (
     "file",
     "documents",
     "exact",
-    "source\ntokens",
+    "source tokens",
     "Z-tokens",
     "ratio",
-    "bits per\nZ-token",
-    "bits per\nsource token",
+    "bits/Z-token",
+    "bits/source token",
 )
 
 

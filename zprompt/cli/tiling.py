@@ -9,15 +9,16 @@ pieces here never do: in order, they are the text.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 from zprompt.results import ExplainedToken, Explanation
 
 _BIDI_CONTROLS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C], "�")
 _C1_CONTROLS = dict.fromkeys(range(0x80, 0xA0), "�")
 _C0_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: "␡"}
+_WORDS = re.compile(r"\w+|\s+|[^\w\s]+")  # together they are the text
 _VISIBLE = _C0_CONTROLS | _C1_CONTROLS | _BIDI_CONTROLS
 
 
@@ -66,17 +67,17 @@ def cut(explanation: Explanation) -> Tiling:
 
 
 def correct(tile: Tile) -> Correction:
-    """Find the part of a span that does not come back.
+    """Find the words of a span that do not come back.
 
     :param tile: A tile with wrong tokens.
     :return: The shortest replacement that turns the span into what is restored.
     """
     restored = tile.token.restored.removeprefix(tile.anchor)
-    before = _common_start(tile.span, restored)
-    lost, other = tile.span[before:], restored[before:]
-    after = _common_start(lost[::-1], other[::-1])
-    kept = len(lost) - after
-    return Correction(tile.span[:before], lost[:kept], other[: len(other) - after], lost[kept:])
+    lost, other = _WORDS.findall(tile.span), _WORDS.findall(restored)
+    before = _common_start(lost, other)
+    after = _common_start(lost[before:][::-1], other[before:][::-1])
+    end, other_end = len(lost) - after, len(other) - after
+    return Correction(*map("".join, (lost[:before], lost[before:end], other[before:other_end], lost[end:])))
 
 
 def density(size: int, longest: int) -> float:
@@ -98,9 +99,10 @@ def visible(text: str) -> str:
     return text.translate(_VISIBLE)
 
 
-def _common_start(one: str, other: str) -> int:
-    """Count the characters that two texts begin with."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+def _common_start(one: Sequence[str], other: Sequence[str]) -> int:
+    """Count the words that two texts begin with."""
+    shorter = min(len(one), len(other))
+    return next((i for i in range(shorter) if one[i] != other[i]), shorter)
 
 
 def _tiles(explanation: Explanation) -> Iterator[Tile]:

@@ -1,0 +1,143 @@
+"""Both views show the whole text, whatever it holds and however its tokens overlap."""
+
+import html
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.cli.byte_codec import ByteCodec, stats_of
+from zprompt.cli.html_view import render_page
+from zprompt.cli.terminal_view import tiling_text
+from zprompt.cli.tiling import correct, cut, density, visible
+from zprompt.results import ExplainedToken, Explanation
+
+TOKEN = ExplainedToken(0, "The", 0, 3, 13, 2, (1, 2, 3, 4), 5, 1.0, 0, "The quick fox")
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+ANY_OFFSETS = st.lists(st.tuples(*[st.integers(0, 45)] * 3).map(sorted), max_size=10)
+HOSTILE = "</main><script>alert('&')</script> \x1b[31m\x00\u202e \"quoted\""
+
+
+def explanation_of(text: str, offsets: list[list[int]]) -> Explanation:
+    tokens = (
+        ExplainedToken(i, text[start:middle], start, middle, end, 1, (0,), 0, 1.0, 0, text[start:end])
+        for i, (start, middle, end) in enumerate(offsets)
+    )
+    return Explanation(text, tuple(tokens), stats_of([text]), "[z1:…]")
+
+
+def lossy(restored: str, text: str = "The quick fox") -> Explanation:
+    return Explanation(text, (replace(TOKEN, wrong=1, restored=restored),), stats_of([text]), "[z1:…]")
+
+
+class Body(HTMLParser):
+    """Collects the text of <main>, and all tags and attributes of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text, self.tags, self.attributes, self.inside = "", set[str](), list[tuple[str, str | None]](), False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside |= tag == "main"
+        self.tags.add(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside &= tag != "main"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data * self.inside
+
+
+@given(ANY_TEXT, ANY_OFFSETS)
+def test_tiles_are_the_text_when_put_together(text: str, offsets: list[list[int]]) -> None:
+    tiling = cut(explanation_of(text, offsets))
+
+    assert "".join(tile.before + tile.text for tile in tiling.tiles) + tiling.tail == text
+
+
+@given(ANY_TEXT, ANY_OFFSETS)
+def test_the_terminal_shows_the_whole_text(text: str, offsets: list[list[int]]) -> None:
+    assert tiling_text(explanation_of(text, offsets)).plain == visible(text)
+
+
+@given(ANY_TEXT, ANY_OFFSETS)
+def test_the_page_shows_the_whole_text(text: str, offsets: list[list[int]]) -> None:
+    assert Body(render_page(explanation_of(text, offsets), "title")).text == visible(text)
+
+
+def test_the_page_takes_nothing_from_elsewhere_and_runs_nothing() -> None:
+    page = render_page(ByteCodec().explain(HOSTILE), HOSTILE)
+    body = Body(page)
+
+    assert "script" not in body.tags
+    assert not {name for name, _ in body.attributes} & {"src", "href", "onload", "onerror"}
+    assert "url(" not in page and "@import" not in page
+    assert "default-src 'none'" in page
+
+
+def test_control_characters_become_pictures() -> None:
+    explanation = ByteCodec().explain(HOSTILE)
+
+    for shown in (tiling_text(explanation).plain, html.unescape(render_page(explanation, HOSTILE))):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown)
+        assert "␛" in shown and "␀" in shown
+
+
+def test_each_tile_has_a_card_that_says_what_its_z_token_is_made_of() -> None:
+    cards = [
+        value
+        for name, value in Body(render_page(explanation_of("ab", [[0, 1, 2]]), "")).attributes
+        if name == "data-card"
+    ]
+
+    assert [card and card.split("\n")[1:] for card in cards] == [
+        ['anchor   "a"', "gap      1", 'text     "ab"', "code     0", "residual 0", "cost     1.00"]
+    ]
+
+
+def test_denser_text_is_drawn_deeper() -> None:
+    page = render_page(explanation_of("a" + "b" * 40, [[0, 1, 1], [1, 2, 41]]), "")
+    dense, sparse = map(int, re.findall(r"--d:(\d+)", page.partition("<main")[2]))
+
+    assert dense > sparse
+
+
+@pytest.mark.parametrize(("size", "expected"), [(0, 1), (1, 1), (16, 0), (1000, 0)])
+def test_density_goes_from_one_to_zero(size: int, expected: float) -> None:
+    assert density(size, 16) == expected
+
+
+@pytest.mark.parametrize(
+    ("restored", "expected"),
+    [
+        ("The slow fox", (" ", "quick", "slow", " fox")),
+        ("The quick quick fox", (" quick ", "", "quick ", "fox")),
+        ("The", ("", " quick fox", "", "")),
+        ("The quick fox", (" quick fox", "", "", "")),
+        ("Other", ("", " quick fox", "Other", "")),
+    ],
+)
+def test_a_correction_is_as_short_as_whole_words_allow(restored: str, expected: tuple[str, ...]) -> None:
+    [tile] = cut(lossy(restored)).tiles
+    correction = correct(tile)
+
+    assert (correction.before, correction.lost, correction.restored, correction.after) == expected
+
+
+def test_what_is_lost_is_shown_with_what_comes_instead() -> None:
+    explanation = lossy("The slow fox")
+
+    assert "<del>quick</del><ins>slow</ins>" in render_page(explanation, "")
+    assert tiling_text(explanation, coloured=False).plain == "The‹ quick→slow fox›"
+
+
+def test_an_empty_text_has_an_empty_tiling() -> None:
+    explanation = explanation_of("", [])
+
+    assert tiling_text(explanation).plain == ""
+    assert Body(render_page(explanation, "empty")).text == ""
