@@ -1,6 +1,7 @@
 """Codecs on disk: a folder with `config.json` and `heads.safetensors`.
 
-Heads belong to the exact weights that they were trained on: the folder names them, and loading over others is refused.
+Heads belong to the exact weights that they were trained on: the folder names them, and loading over others is
+refused.
 """
 
 import json
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zprompt.backbone import Backbone
+from zprompt.codec.adapter import merge_adapter
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
@@ -25,6 +27,7 @@ class CodecConfig:
     backbone: str  # its name, as `load_backbone` takes it
     backbone_fingerprint: str  # of the weights, before any quantization
     training: dict[str, Any]  # how the heads were made, for people
+    adapter: bool = False  # whether a LoRA in `lora/` is to be merged into the backbone
 
 
 def find_codec(name: str) -> Path:
@@ -39,8 +42,8 @@ def find_codec(name: str) -> Path:
             return folder
     shipped = sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
     raise CheckpointError(
-        f"No codec {name!r}: it is neither one of the shipped ones ({', '.join(shipped) or 'none'}) nor a folder with a "
-        "config.json. Train one with `zprompt train codec`."
+        f"No codec {name!r}: it is neither a shipped one ({', '.join(shipped) or 'there are none'}) nor a folder with "
+        "a config.json. Train one with `zprompt train codec`."
     )
 
 
@@ -61,9 +64,12 @@ def read_config(folder: Path) -> CodecConfig:
             values["backbone"],
             values["backbone_fingerprint"],
             values.get("training", {}),
+            values.get("adapter", False),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is no codec config: {error!r}. Train the codec anew, or fetch it again.") from error
+        raise CheckpointError(
+            f"{path} is no codec config: {error!r}. Train the codec anew, or fetch it again."
+        ) from error
 
 
 def write_codec(folder: Path, config: CodecConfig, heads: CodecHeads) -> None:
@@ -81,12 +87,13 @@ def write_codec(folder: Path, config: CodecConfig, heads: CodecHeads) -> None:
         "backbone_fingerprint": config.backbone_fingerprint,
         "settings": config.settings.to_dict(),
         "training": config.training,
+        "adapter": config.adapter,
     }
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
 
 def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHeads:
-    """Load a codec's heads onto a backbone.
+    """Load a codec's heads onto a backbone, and merge its LoRA into that if it has one.
 
     :param folder: The codec's folder.
     :param config: Its config.
@@ -100,6 +107,8 @@ def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHe
             f"({config.backbone_fingerprint}), but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. "
             "Load that one, or train a codec on this one with `zprompt train codec`."
         )
+    if config.adapter:
+        merge_adapter(backbone, folder / "lora")
     heads = CodecHeads(config.settings, backbone.embeddings, backbone.hidden_size)
     heads.load(folder / "heads.safetensors")
     return heads.to(backbone.device).eval().requires_grad_(False)

@@ -4,12 +4,14 @@
     tile      the cheapest path (segmentation.py)
     verify    the tokens of the chosen spans, against the full vocabulary: the rank that the decompressor will see
 
-A rank counts only if no rival's logit is within `margin` of the true token's, since logits differ by about 1e-5 between batch
-shapes, thread counts and machines. What fails is priced anew and the window is tiled again, until a tiling stands; the few
-spans that still fail then are written out as anchors. So what an exact tiling says is what comes back.
+A rank counts only if no rival's logit is within `margin` of the true token's, since logits differ by about 1e-5
+between batch shapes, thread counts and machines. What fails is priced anew and the window is tiled again, until a
+tiling stands; the few spans that still fail then are written out as anchors. So what an exact tiling says is what
+comes back.
 
-The decompressor of an exact tiling sees the same left context as this pass, so no second pass is needed. In a lossy tiling, wrong
-tokens change the context of those after them; lossy.py takes the ranks again on the text that will come back.
+The decompressor of an exact tiling sees the same left context as this pass, so no second pass is needed. In a lossy
+tiling, wrong tokens change the context of those after them; lossy.py takes the ranks again on the text that will come
+back.
 """
 
 from collections.abc import Sequence
@@ -129,7 +131,7 @@ class Compressor:
         gap = torch.arange(gaps, device=bits.device)
         free = self.checker.bucket_bits[0]
         extra = (bits - free).clamp(min=0.0)  # a token that is not restored is written as rank 0
-        order = (extra / weights[:, None]).nan_to_num(nan=0.0).argsort(-1, stable=True)
+        order = (extra / weights[:, None]).nan_to_num(nan=0.0).argsort(dim=-1, stable=True)
         restored = extra.gather(-1, order).cumsum(-1) <= self.budget - free * gap[:, None]
         lost = torch.where(restored, 0.0, weights[:, None].expand(-1, gaps, -1).gather(-1, order))
         unseen = (analysis.ranks[:, torch.arange(gaps), 0] == UNRANKED) & ~torch.from_numpy(analysis.verified)

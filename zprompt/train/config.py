@@ -29,6 +29,10 @@ class TrainConfig:
     usage_weight: float = 0.02  # of the entropy that keeps all values of a sub-code in use
     hottest: float = 1.2  # Gumbel temperature at the start of warm-up
     coldest: float = 0.4  # and at the end of each stage
+    lora_steps: int = 0  # of the optional third stage
+    lora_batch: int = 4  # windows a step of it
+    lora_rank: int = 16
+    lora_rate: float = 3e-4
     seed: int = 0
     precision: str = "auto"  # of the matrix products; "auto": bf16 where the processor has instructions for it
     checkpoint_every: int = 100  # steps

@@ -1,7 +1,7 @@
 """Training text: from files, folders or a Hugging Face dataset to windows of token ids.
 
-A window is `window` tokens of one text, from anywhere in it: it starts cold, as the compressor's do. Texts are taken in an
-order that the seed decides, so that a part of a corpus is a sample of it.
+A window is `window` tokens of one text, from anywhere in it: it starts cold, as the compressor's do. Texts are taken
+in an order that the seed decides, so that a part of a corpus is a sample of it.
 """
 
 import gzip
@@ -80,7 +80,7 @@ def _read_dataset(name: str) -> Iterator[str]:
         raise TrainingDataError(f"No file {name}; for a dataset, install zprompt[train].") from error
     try:
         rows = load_dataset(name, split="train")
-    except Exception as error:  # noqa: BLE001 - the library raises whatever its builders raise
+    except Exception as error:  # whatever its builders raise
         raise TrainingDataError(f"{name} is no file and cannot be loaded as a dataset: {error}") from error
     for number, row in enumerate(rows):
         yield _text_of(row, f"{name}, row {number}")

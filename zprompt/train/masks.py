@@ -1,8 +1,9 @@
 """Choose the spans to train on: those that the codec, as it is now, would choose.
 
-Each token has a running estimate of what it costs to restore, in bits. A window is tiled with the fewest spans that cost no more than
-a budget each, the same shortest path as in use (segmentation.py), for many windows at once; the budget is drawn anew for each
-window, so short spans that must be perfect and long ones that may leave much to the residual are both seen.
+Each token has a running estimate of what it costs to restore, in bits. A window is tiled with the fewest spans that
+cost no more than a budget each, the same shortest path as in use (segmentation.py), for many windows at once; the
+budget is drawn anew for each window, so short spans that must be perfect and long ones that may leave much to the
+residual are both seen.
 """
 
 from dataclasses import dataclass

@@ -2,9 +2,9 @@
 
     loss = mean cross-entropy of the dropped tokens - usage_weight * entropy of the sub-codes over the batch
 
-Sub-codes are drawn by Gumbel-softmax, straight-through (Jang et al. 2017): one-hot forward, soft backward. The softmax over tokens
-runs over candidates shared by the batch (its own tokens, the most frequent ones and random ones) instead of the
-whole vocabulary, which makes a step several times faster.
+Sub-codes are drawn by Gumbel-softmax, straight-through (Jang et al. 2017): one-hot forward, soft backward. The
+softmax over tokens runs over candidates shared by the batch (its own tokens, the most frequent ones and random ones)
+instead of the whole vocabulary, which makes a step several times faster.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,9 @@ class Objective:
         self.heads, self.output, self.usage_weight = heads, output_embeddings, usage_weight
         settings = heads.settings
         self.layout = layout(settings.subcodes, settings.max_gap)
-        self.warmup_scale = torch.nn.Parameter(torch.tensor(-3.0, device=output_embeddings.device))  # log of the logits' scale
+        self.warmup_scale = torch.nn.Parameter(
+            torch.tensor(-3.0, device=output_embeddings.device)
+        )  # log of the logits' scale
 
     def __call__(
         self, ids: Tensor, spans: Spans, hidden: Tensor | None, candidates: Tensor, temperature: float
@@ -151,7 +153,9 @@ class Objective:
         previous = embeddings[ids[dropped.window, dropped.position - 1]]
         following = embeddings[ids[dropped.window, dropped.position + distance]]
         state = None if hidden is None else hidden[dropped.window, dropped.position]
-        part: Tensor = head.context(previous, state) + head.ahead(following, distance) + head.forward_place[dropped.token]
+        part: Tensor = (
+            head.context(previous, state) + head.ahead(following, distance) + head.forward_place[dropped.token]
+        )
         return part
 
     @torch.no_grad()
@@ -159,5 +163,6 @@ class Objective:
         """Bring the corrections to the scale of the LLM's logits."""
         # Warm-up logits are products with unit-scale embeddings; joint ones with the LM head's own.
         factor = float(self.warmup_scale.exp()) / self.heads.scale
-        self.heads.span_head.out.weight *= factor
-        self.heads.span_head.out.bias *= factor
+        out = self.heads.span_head.out
+        out.weight.mul_(factor)
+        out.bias.mul_(factor)

@@ -3,7 +3,8 @@
     warm-up    no LLM: the sub-codes learn to tell segments apart
     joint      the frozen LLM's hidden states in: heads learn what the LLM does not expect
 
-All randomness of a step comes from (seed, stage, step): a resumed run draws what an uninterrupted one would have drawn.
+All randomness of a step comes from (seed, stage, step): a resumed run draws what an uninterrupted one would have
+drawn.
 """
 
 import json
@@ -122,9 +123,9 @@ class Trainer:
         hidden = self.features[rows].to(ids.device) if joint else None
         temperature = self._temperature(joint, done)
         with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            loss = self.objective(ids, spans, hidden, self._candidates(random), temperature)
+            loss = self.objective(ids, spans, hidden, self.candidates(random), temperature)
         self.optimizer.zero_grad()
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss.total.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         dropped = loss.dropped
@@ -142,8 +143,12 @@ class Trainer:
         budget = np.exp(random.uniform(*edges, len(rows)))
         return rows, choose_spans(self.costs.blurred(rows, random), budget, self.heads.settings.max_gap)
 
-    def _candidates(self, random: np.random.Generator) -> Tensor:
-        """Draw the tokens of the softmax."""
+    def candidates(self, random: np.random.Generator) -> Tensor:
+        """Draw the tokens of the softmax.
+
+        :param random: Where they come from.
+        :return: (C,), sorted token ids.
+        """
         vocab = self.backbone.vocab_size
         common = np.arange(min(self.config.common_candidates, vocab))
         return torch.from_numpy(np.union1d(common, random.integers(vocab, size=self.config.random_candidates)))

@@ -1,0 +1,49 @@
+"""How much a benchmark run measures. The full plan takes about 25 minutes on 2 idle cores, the quick one about 2."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sample sizes of a run of `benchmarks.codec`."""
+
+    seed: int = 0  # of every choice of documents, and of the bootstrap
+    articles: int = 60  # Wikipedia articles; one passage each
+    passage_tokens: int = 400  # whole paragraphs from the article's beginning, at most this many tokens, one at least
+    long_articles: int = 2  # articles that are also taken as long documents ...
+    long_tokens: int = 1500  # ... of about this many tokens
+    huge_tokens: int = 20_000  # length that the huge document exceeds; 0: leave it out
+    elsewhere_tokens: int = 1500  # of documents that are also restored with another batch size, threads and process
+    in_another_process: bool = True
+    ratios: tuple[float, ...] = (2, 3, 4, 6, 8, 12, 18)  # of the rate-distortion curve
+    lossy_documents: int = 12  # passages that the curve is measured on
+    resamples: int = 1000  # of the bootstrap
+    residual_sizes: tuple[int, ...] = (8, 16, 24, 32, 40)  # bits
+    ablated_documents: int = 16  # passages that parts are taken away on
+    pass_windows: int = 4  # texts of `pass_tokens` tokens that compression is timed on, in one batch
+    pass_tokens: int = 500
+    pass_rounds: int = 5
+    step_tokens: int = 96  # length of the texts that decompression is timed on
+    step_rounds: int = 3
+    batch_sizes: tuple[int, ...] = (1, 4, 8, 16)
+    starts: int = 5  # processes that `import zprompt` and `zprompt.load` are timed in
+
+
+FULL = Plan()
+QUICK = Plan(
+    articles=6,
+    passage_tokens=150,
+    long_articles=0,
+    huge_tokens=0,
+    elsewhere_tokens=300,
+    ratios=(4, 8),
+    lossy_documents=4,
+    ablated_documents=2,
+    pass_windows=2,
+    pass_tokens=250,
+    pass_rounds=3,
+    step_tokens=32,
+    step_rounds=2,
+    batch_sizes=(1, 4),
+    starts=2,
+)

@@ -1,0 +1,92 @@
+"""The optional third stage: a LoRA on the backbone, trained with the heads on the same loss.
+
+It changes the hidden states of compressor and decompressor alike, so the codec's backbone is the merged one. Each
+step runs the LLM forward and backward, several times the price of a joint step, which reads hidden states from a
+file. It is kept only if exact tilings of the development windows get shorter; its figures are recorded either way.
+"""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zprompt.codec.adapter import merge_adapter
+from zprompt.errors import MissingDependencyError
+from zprompt.train.evaluation import Evaluation, evaluate, fit_rank_table
+from zprompt.train.masks import choose_spans
+from zprompt.train.trainer import RAMP, Trainer
+
+FITTED_WINDOWS = 8
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+Report = Callable[[str, int, int, dict[str, float]], None]
+
+
+def train_lora(
+    trainer: Trainer, dev: NDArray[np.int32], before: Evaluation, folder: Path, report: Report | None
+) -> dict[str, Any]:
+    """Train a LoRA, and keep it if it wins.
+
+    :param trainer: The trainer after its joint stage; its heads and backbone are changed if the LoRA wins.
+    :param dev: (N, T), development windows.
+    :param before: The figures without it.
+    :param folder: Where the adapter goes.
+    :param report: Called after every step.
+    :return: What was measured: ratio before and after, whether it was kept.
+    :raises MissingDependencyError: If PEFT is not installed.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise MissingDependencyError("The codec LoRA needs PEFT: pip install 'zprompt[train]'.") from error
+    config, heads, settings = trainer.config, trainer.heads, trainer.heads.settings
+    kept_heads = copy.deepcopy(heads.state_dict())
+    wanted = LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules=TARGETS)
+    torch.manual_seed(config.seed)
+    model: Any = get_peft_model(trainer.backbone.model, wanted)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [{"params": trained, "lr": config.lora_rate}, {"params": heads.parameters(), "lr": config.lora_rate}],
+        betas=(0.9, 0.98),
+    )
+    for step in range(config.lora_steps):
+        figures = _step(trainer, model.base_model.model.model, optimizer, step)
+        if report:
+            report("lora", step + 1, config.lora_steps, figures)
+    model.save_pretrained(str(folder))
+    model.unload()  # the backbone is itself again
+    unmerge = merge_adapter(trainer.backbone, folder)
+    fit_rank_table(trainer.backbone, heads, trainer.windows[:FITTED_WINDOWS])
+    after = evaluate(trainer.backbone, heads, dev)
+    won = after.ratio > before.ratio
+    if not won:
+        unmerge()
+        heads.load_state_dict(kept_heads)
+        heads.settings = settings
+    return {"steps": config.lora_steps, "ratio_before": before.ratio, "ratio_after": after.ratio, "kept": won}
+
+
+def _step(trainer: Trainer, decoder: Any, optimizer: torch.optim.Optimizer, step: int) -> dict[str, float]:  # noqa: ANN401
+    """Train on one batch."""
+    config, backbone = trainer.config, trainer.backbone
+    random = np.random.default_rng([config.seed, 2, step])
+    torch.manual_seed(int(random.integers(2**31)))
+    rows = np.sort(random.choice(len(trainer.windows), min(config.lora_batch, len(trainer.windows)), replace=False))
+    budget = np.exp(random.uniform(np.log(config.shortest_budget), np.log(config.longest_budget), len(rows)))
+    spans = choose_spans(trainer.costs.blurred(rows, random), budget, trainer.heads.settings.max_gap)
+    ids = torch.from_numpy(trainer.windows[rows].astype(np.int64)).to(backbone.device)
+    start = torch.full((len(ids), 1), backbone.start_id, device=ids.device)
+    done = step / config.lora_steps
+    for group in optimizer.param_groups:
+        group["lr"] = config.lora_rate * min(1.0, (step + 1) / RAMP) * (1.0 - done)
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=trainer.dtype == torch.bfloat16):
+        hidden = decoder(input_ids=torch.cat((start, ids[:, :-1]), 1), use_cache=False).last_hidden_state
+        loss = trainer.objective(ids, spans, hidden, trainer.candidates(random), config.coldest)
+    optimizer.zero_grad()
+    loss.total.backward()
+    optimizer.step()
+    return {"bits": float(loss.bits.mean()), "right": loss.right, "code_usage_bits": loss.usage}
