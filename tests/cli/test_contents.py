@@ -54,6 +54,12 @@ def test_the_last_of_two_fields_of_the_same_name_counts() -> None:
     assert content_of('{"text": "a", "text": "b"}').render(["c"]) == '{"text": "a", "text": "c"}'
 
 
+def test_half_an_emoji_that_is_left_as_it_is_can_be_written() -> None:
+    content = content_of('{"text": "é\\ud83d"}')
+
+    assert content.render(content.texts).encode() == b'{"text": "\\u00e9\\ud83d"}'
+
+
 @pytest.mark.parametrize("ensure_ascii", [True, False])
 @pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
 @settings(max_examples=30, deadline=None)

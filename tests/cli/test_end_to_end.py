@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.default_model, pytest.mark.slow]
+from zprompt.codec.checkpoint import SHIPPED
+
+pytestmark = [
+    pytest.mark.default_model,
+    pytest.mark.slow,
+    pytest.mark.skipif(not (SHIPPED / "default").is_dir(), reason="no codec is shipped in this tree"),
+]
 EXAMPLES = Path(__file__).parents[2] / "examples" / "texts"
 PROGRAM = [sys.executable, "-c", "from zprompt.cli.main import app; app()"]
 

@@ -60,6 +60,12 @@ def test_what_only_looks_like_a_span_is_reported_and_not_counted(run: Run) -> No
     assert result.stderr.count("Warning") == 2
 
 
+def test_a_file_name_is_no_markup(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "[red]a.z").write_text(write_span("text"))
+
+    assert "[red]a.z" in run("stats", tmp_path / "[red]a.z").stdout
+
+
 def test_spans_in_json_lines_are_counted_too(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "naïve"}) + "\n")
     compressed = run("compress", tmp_path / "a.jsonl").stdout_bytes

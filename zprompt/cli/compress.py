@@ -27,7 +27,7 @@ def _compress(
     query: options.Query = None,
     protect: options.Protect = None,
     min_tokens: Annotated[
-        int | None, typer.Option(min=0, help="Leave shorter texts as they are.", show_default=False)
+        int | None, typer.Option(min=1, help="Leave shorter texts as they are.", show_default=False)
     ] = None,
     on_error: Annotated[
         options.OnError, typer.Option(help="What to do with a text that cannot be compressed.")

@@ -23,6 +23,7 @@ _DEFAULT_FIELD = "text"
 _BOM = "\ufeff"
 _ESCAPES_MARK = "\t"
 _DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not looked at, however long they are
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = re.compile(r"[ \t\r]*")
 
 
@@ -91,7 +92,8 @@ class _Literal:
         :return: A JSON string, and the mark if it is needed.
         """
         mark = _ESCAPES_MARK if self.escapes and value.isascii() and not self.value.isascii() else ""
-        return json.dumps(value, ensure_ascii=self.escapes) + mark
+        escapes = self.escapes or _SURROGATE.search(value) is not None  # which UTF-8 has no other way to carry
+        return json.dumps(value, ensure_ascii=escapes) + mark
 
 
 @dataclass(frozen=True, slots=True)

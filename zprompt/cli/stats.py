@@ -17,6 +17,7 @@ from zprompt.cli import options
 from zprompt.cli.contents import read_content
 from zprompt.cli.files import Source, read_sources
 from zprompt.cli.messages import note, table_of, warn
+from zprompt.cli.tiling import visible
 from zprompt.errors import SpanError
 
 if TYPE_CHECKING:
@@ -151,8 +152,10 @@ def _spans(source: Source, field: str | None) -> Iterator[_Span]:
 
 
 def _table(rows: Sequence[_Figures]) -> Table:
+    from rich.text import Text
+
     table = table_of(_HEADINGS)
-    table.columns[0].justify = "left"
+    table.columns[0].justify, table.columns[0].overflow = "left", "fold"
     for row in rows:
         quotients = (
             _quotient(row.source_tokens, row.z_tokens),
@@ -160,7 +163,7 @@ def _table(rows: Sequence[_Figures]) -> Table:
             _quotient(row.bits, row.source_tokens),
         )
         table.add_row(
-            row.name,
+            Text(visible(row.name)),
             *(f"{number:,}" for number in (row.documents, row.exact, row.source_tokens, row.z_tokens)),
             *("–" if quotient is None else f"{quotient:.2f}" for quotient in quotients),
         )

@@ -1,0 +1,26 @@
+"""The whole API on one page."""
+
+from pathlib import Path
+
+import zprompt
+
+text = (Path(__file__).parent / "texts" / "lighthouse.txt").read_text(encoding="utf-8")
+
+# Exactly, by default: one document or a list of them, of str, dict, LangChain Document or LlamaIndex node.
+result = zprompt.compress(text)
+assert zprompt.decompress(result.documents) == text
+print("exact: ", result.stats)
+
+# With loss, where a ratio is asked for. What is protected comes back as it was; so do names and numbers, mostly.
+result = zprompt.compress(text, ratio=8, protect=r"\d+|Margaret")
+restored = zprompt.decompress(result.documents)
+assert "Margaret" in restored
+print("at 8:1:", result.stats)
+
+# Why it is as long as it is: each Z-token, over the text that it stands for.
+codec = zprompt.load()
+for token in codec.explain(text).tokens[:8]:
+    print("       ", token)
+
+# For an LLM that knows no Z-tokens: the anchors alone.
+print("short: ", codec.shorthand(result.documents)[:300])
