@@ -39,7 +39,12 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
-    """Import what needs torch when it is asked for."""
+    """Import what needs torch when it is asked for.
+
+    :param name: One of `__all__`.
+    :return: What has this name.
+    :raises AttributeError: If nothing has.
+    """
     if name in _LAZY:
         from importlib import import_module
 

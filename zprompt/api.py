@@ -53,7 +53,8 @@ def compress(docs: Any, **options: Any) -> CompressionResult:  # noqa: ANN401 - 
     """Replace the text of documents by Z-spans, with the default codec.
 
     :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node.
-    :param options: As in `Codec.compress`: ratio, max_tokens, query, protect, min_tokens, on_error, batch_size, progress.
+    :param options: As in `Codec.compress`: ratio, max_tokens, query, protect, min_tokens, on_error, batch_size and
+        progress.
     :return: The documents, of the same types and in the same order, and the figures of the call.
     """
     return shared_codec().compress(docs, **options)

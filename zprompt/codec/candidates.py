@@ -1,16 +1,17 @@
 """Rank the tokens of every span that could be dropped, without asking the full vocabulary about each.
 
-A token at position p may be dropped by any span (t, g) around it, t < p <= t + g: up to G (G + 1) / 2 of them. The LLM's logits
-are the same in all, only the correction differs, so each position has one *shortlist*, the LLM's S best tokens, and a
-token's rank in a span is how many of them score higher than it there:
+A token at position p may be dropped by any span (t, g) around it, t < p <= t + g: up to G (G + 1) / 2 of them. The
+LLM's logits are the same in all, only the correction differs, so each position has one *shortlist*, the LLM's S best
+tokens, and a token's rank in a span is how many of them score higher than it there:
 
     score(v) = base[p, v] + (E_v out) . u(t, g, j)          u: the span head's features (heads.py)
 
-E out is one (V, W) table, so a check costs one W x W product and S + 1 dot products. The rank is an estimate (from below) where the
-true token is not on the shortlist's upper half; the chosen tiling is verified in full (compressor.py).
+E out is one (V, W) table, so a check costs one W x W product and S + 1 dot products. The rank is an estimate (from
+below) where the true token is not on the shortlist's upper half; the chosen tiling is verified in full
+(compressor.py).
 
-Spans that the LLM alone would need far too many bits for are not looked at: `reach` is the number of bits that
-code and next anchor are trusted to save.
+Spans that the LLM alone would need far too many bits for are not looked at: `reach` is the number of bits that code
+and next anchor are trusted to save.
 """
 
 from dataclasses import dataclass

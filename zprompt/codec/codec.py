@@ -1,8 +1,9 @@
 """Documents in, Z-spans out, and back: the object behind `zprompt.compress` and `zprompt.decompress`.
 
-A text is escaped where the tokenizer cannot carry it, cut into tokens and windows, and each window into Z-tokens; the Z-span
-that takes its place carries them, the codec's fingerprint and a hash of the text. Without a wanted length, windows are done batch
-after batch; with one, all windows of the call are analysed first, since they share one exchange rate (planning.py).
+A text is escaped where the tokenizer cannot carry it, cut into tokens and windows, and each window into Z-tokens; the
+Z-span that takes its place carries them, the codec's fingerprint and a hash of the text. Without a wanted length,
+windows are done batch after batch; with one, all windows of the call are analysed first, since they share one
+exchange rate (planning.py).
 """
 
 import hashlib
@@ -159,9 +160,7 @@ class Codec:
         :param span: A Z-span, or a text with Z-spans in it.
         :return: The text, with each Z-span replaced by its anchors; dropped spans are marked by an ellipsis.
         """
-        return "".join(
-            self._anchors(piece) if isinstance(piece, ZSpan) else piece for piece in self._pieces(span)
-        )
+        return "".join(self._anchors(piece) if isinstance(piece, ZSpan) else piece for piece in self._pieces(span))
 
     def _read(self, text: str, options: CompressOptions, must: bool = False) -> SourceText | None:
         """Cut a text into tokens; None if it is to pass through."""
@@ -247,8 +246,9 @@ class Codec:
         text = uncarry(carried) if span.escaped else carried
         if not span.lossy and text_digest(text) != span.digest:
             raise IntegrityError(
-                "A Z-span came back as a text with another hash than the one that was compressed. It was forged, or this "
-                "machine computes differently from the one that wrote it by more than the codec's margin."
+                "A Z-span came back as a text with another hash than the one that was compressed. It was forged, or "
+                "this machine computes differently from the one that wrote it by more than the codec's margin. "
+                "Compress the text again, or restore it where it was compressed."
             )
         return text
 

@@ -1,8 +1,9 @@
 """Turn Z-tokens back into token ids: greedy decoding with the anchors forced and the span head added.
 
-Where every anchor stands is known before the first step, so a step feeds each row all tokens up to the next unknown one and gets
-that one back: a row takes as many steps as its spans have tokens, fewer than plain generation by one for each anchor.
-Windows do not depend on each other; they are decoded in batches, longest first, and leave the batch as they finish.
+Where every anchor stands is known before the first step, so a step feeds each row all tokens up to the next unknown
+one and gets that one back: a row takes as many steps as its spans have tokens, fewer than plain generation by one for
+each anchor. Windows do not depend on each other; they are decoded in batches, longest first, and leave the batch as
+they finish.
 
 At a dropped token, the residual says which of the candidates is meant:
 
@@ -89,7 +90,9 @@ class Decompressor:
         :raises DamagedSpanError: If the last one drops tokens, or a residual belongs to no span.
         """
         if tokens and tokens[-1].gap:
-            raise DamagedSpanError("The last Z-token of a window drops tokens, but no anchor follows. Compress it anew.")
+            raise DamagedSpanError(
+                "The last Z-token of a window drops tokens, but no anchor follows. Compress it anew."
+            )
         length = sum(token.gap + 1 for token in tokens)
         ids, ranks = np.full(length, UNKNOWN), np.zeros(length, np.int64)
         rows: list[tuple[int, int, int, int, tuple[int, ...]]] = []  # position, token, gap, next anchor, code

@@ -6,9 +6,10 @@
                      + own[place, sub-code] + following[role, next sub-code]
 
 for token j of a span of g tokens with next anchor b; e(x) is the backbone's input embedding of x at unit scale, E its
-output embedding, h[t] its hidden state. The span head corrects what the LLM expects, it does not replace it: an untrained
-one (out = 0) leaves the LLM's own prediction. z is a sum of parts that depend on few things each, so a compressor can compute
-the parts once and check every span of a text with additions and one W x W product for each token.
+output embedding, h[t] its hidden state. The span head corrects what the LLM expects, it does not replace it: an
+untrained one (out = 0) leaves the LLM's own prediction. z is a sum of parts that depend on few things each, so a
+compressor can compute the parts once and check every span of a text with additions and one W x W product for each
+token.
 
 Roles, places and segments: see layout.py.
 """

@@ -6,14 +6,15 @@ A code has M sub-codes; a span has g tokens. Sub-code m speaks about one *segmen
     g <  M    every token has one sub-code or more; the second, third ... of the same token are its *stages*,
               each of which says what the ones before it left (residual vector quantisation)
 
-So a sub-code's value depends on its segment alone and not on the span around it: the same words get the same sub-code in
-every span, a text needs each segment classified only once, and a reader can learn what a value means. The *role* of
-a sub-code is its stage, or the size of its segment; roles do not share values. A *place* is a token's part in a role:
-one of the stages, or the i-th token of a segment of its size.
+So a sub-code's value depends on its segment alone and not on the span around it: the same words get the same sub-code
+in every span, a text needs each segment classified only once, and a reader can learn what a value means. The *role*
+of a sub-code is its stage, or the size of its segment; roles do not share values. A *place* is a token's part in a
+role: one of the stages, or the i-th token of a segment of its size.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def segments(gap: int, subcodes: int) -> list[Segment]:
         tokens = [m * gap // subcodes for m in range(subcodes)]
         return [Segment(token, 1, m - tokens.index(token)) for m, token in enumerate(tokens)]
     edges = [-(-m * gap // subcodes) for m in range(subcodes + 1)]
-    return [Segment(start, end - start, 0) for start, end in zip(edges, edges[1:], strict=False)]
+    return [Segment(start, end - start, 0) for start, end in pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True)

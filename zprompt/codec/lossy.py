@@ -1,12 +1,12 @@
 """Take the ranks of a lossy tiling on the text that will come back.
 
-After a wrong token the decompressor's context is not the compressor's, so a rank that was taken on the source can name another
-token there. The text that comes back is the fixed point of
+After a wrong token the decompressor's context is not the compressor's, so a rank that was taken on the source can
+name another token there. The text that comes back is the fixed point of
 
     y = the source, with each dropped token replaced by what its written rank gives after y[<t]
 
-and is approached by Jacobi iteration, one LLM pass a round: each round is right at least as far as the one before, plus
-the next wrong token, and in practice after two or three rounds nearly everywhere (README, rate-distortion). A
+and is approached by Jacobi iteration, one LLM pass a round: each round is right at least as far as the one before,
+plus the next wrong token, and in practice after two or three rounds nearly everywhere (README, rate-distortion). A
 tiling with no wrong token at the end of the first round is exact, and is written as such.
 """
 

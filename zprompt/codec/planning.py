@@ -1,8 +1,8 @@
 """Tile the windows of one call of `compress`.
 
-Without a wanted length, every window gets its shortest exact tiling, batch after batch. With one, all windows are analysed before
-any is tiled, and one exchange rate for all of them is bisected on their costs (segmentation.py): dense passages get
-more Z-tokens, whichever document they are in.
+Without a wanted length, every window gets its shortest exact tiling, batch after batch. With one, all windows are
+analysed before any is tiled, and one exchange rate for all of them is bisected on their costs (segmentation.py):
+dense passages get more Z-tokens, whichever document they are in.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from zprompt.codec.compressor import Analysis, Compressor
 from zprompt.codec.lossy import settle
 from zprompt.codec.options import CompressOptions
-from zprompt.codec.segmentation import ClearerPrice, ExactPrice, Floats, LossyPrice, Price, SpanCosts, Tiling, bisect_price
-from zprompt.codec.segmentation import shortest_path as shortest
+from zprompt.codec.segmentation import (
+    ClearerPrice,
+    ExactPrice,
+    Floats,
+    LossyPrice,
+    Price,
+    SpanCosts,
+    Tiling,
+    bisect_price,
+    shortest_path,
+)
 from zprompt.codec.vocabulary import ZToken
 from zprompt.errors import OptionError
 from zprompt.progress import Progress
@@ -110,11 +119,12 @@ def _tile_with_loss(
     costs: list[SpanCosts] = [compressor.costs(analysis, lossy=True) for analysis in analyses]
     price = bisect_price(costs, LossyPrice, most)
     prices = [price(cost) for cost in costs]
-    tilings = [shortest(matrix) for matrix in prices]
+    tilings = [shortest_path(matrix) for matrix in prices]
     if options.max_tokens is not None and _count(tilings) > most:
         raise OptionError(
             f"max_tokens is {most}, but these documents need {_count(tilings)} Z-tokens at least"
-            f"{' with what is protected' if options.protect is not None else ''}. Allow more, or compress fewer documents."
+            f"{' with what is protected' if options.protect is not None else ''}. "
+            "Allow more, or compress fewer documents."
         )
     tiled = []
     for draft, matrix in zip(settle(compressor, analyses, tilings), prices, strict=True):

@@ -1,13 +1,14 @@
 """The residual of a code: which of the decompressor's candidates each token of the span is.
 
-After anchor, next anchor and code have spoken, the decompressor ranks the whole vocabulary for every place of the span; rank 0
-is its best guess. The residual is the arithmetic code of these ranks in exactly `bits` bits, as an integer: with p(rank)
-from a fixed table, a span fits if
+After anchor, next anchor and code have spoken, the decompressor ranks the whole vocabulary for every place of the
+span; rank 0 is its best guess. The residual is the arithmetic code of these ranks in exactly `bits` bits, as an
+integer: with p(rank) from a fixed table, a span fits if
 
     cost = sum of -log2 p(rank) over its tokens <= bits
 
-since an interval of width 2^-bits always holds a multiple of 2^-bits. This is the limit of "residual sub-codes, each of which
-encodes what the previous left" (design, section 5): the code says what a span is about, the residual what is left to say.
+since an interval of width 2^-bits always holds a multiple of 2^-bits. This is the limit of "residual sub-codes, each
+of which encodes what the previous left" (design, section 5): the code says what a span is about, the residual what is
+left to say.
 
 All arithmetic is on integers, so it is exact on every machine. Ranks share a table entry by power of two: bucket 0 is
 rank 0, bucket k >= 1 holds the ranks 2^(k-1) .. 2^k - 1, and k - 1 plain bits tell them apart.
@@ -77,7 +78,8 @@ class RankCode:
         :raises DamagedSpanError: If no span has this residual.
         """
         ranks = []
-        rest, width = value, 1 << self.bits  # the value's place in the current interval, in units that grow at each step
+        # The value's place in the current interval, in units that grow at each step.
+        rest, width = value, 1 << self.bits
         for _ in range(count):
             rest <<= PRECISION
             slot = rest // width

@@ -1,19 +1,20 @@
 """Choose the Z-tokens of a text: the cheapest path through all spans that could be dropped.
 
-A window of n tokens is cut into Z-tokens; the one at t with gap g stands for the tokens t .. t + g. With the price of each,
+A window of n tokens is cut into Z-tokens; the one at t with gap g stands for the tokens t .. t + g. With the price of
+each,
 
     best(t) = min over g of  price(t, g) + best(t + g + 1),   best(n) = 0
 
-is a shortest path: the best tiling that these prices allow is found, not predicted. Gap 0 costs 1 everywhere, so there
-is always a path. Three prices serve three wishes:
+is a shortest path: the best tiling that these prices allow is found, not predicted. Gap 0 costs 1 everywhere, so
+there is always a path. Three prices serve three wishes:
 
     exact      price = 1 if the span's residual fits, else infinite
     shorter    price = 1 + lossiness * (weight of the tokens that do not come back)
     clearer    price = 1 + plainness * (bits that the residual must add to the code), exact spans only
 
-The first gives the fewest Z-tokens that restore everything. `lossiness` and `plainness` are exchange rates that are bisected
-over all windows of a call at once, so that every document pays the same price for the same loss: one that is hard to
-predict gets more Z-tokens. A ratio below the exact one is not met by waste: it buys Z-tokens that say more by
+The first gives the fewest Z-tokens that restore everything. `lossiness` and `plainness` are exchange rates that are
+bisected over all windows of a call at once, so that every document pays the same price for the same loss: one that is
+hard to predict gets more Z-tokens. A ratio below the exact one is not met by waste: it buys Z-tokens that say more by
 code and less by residual, which is what a reader sees.
 """
 

@@ -1,6 +1,6 @@
 """Say how much the loss of each token would cost.
 
-Lossy tilings minimise  cost = 1 + λ · Σ w[t] · wrong[t];  here is w, the most that any of these say of a token's words:
+Lossy tilings minimise cost = 1 + λ · Σ w[t] · wrong[t]; here is w, the most that any of these say of a token's words:
 
     PLAIN      any other word
     SALIENT    numbers and names: a wrong one misleads where a wrong plain word only reads badly
