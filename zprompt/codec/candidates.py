@@ -18,10 +18,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.layout import Layout, layout
 from zprompt.codec.residual import RankCode
+from zprompt.codec.steady import steady_rows
 
 SHORTLIST = 32  # S
 REACH = 30.0  # bits
@@ -32,20 +34,23 @@ UNRANKED = 1 << 17  # the rank of what was not looked at: no residual holds it
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One window of a text, as the LLM sees it."""
+    """One window of a text, as the LLM sees it, padded to a steady shape (steady.py)."""
 
-    ids: Tensor  # (n,)
-    hidden: Tensor  # (n, H): hidden[t] predicts ids[t]
+    ids: Tensor  # (n',)
+    hidden: Tensor  # (n', H): hidden[t] predicts ids[t]
+    length: int  # n, the tokens that are not padding
 
 
 @dataclass(frozen=True, slots=True)
 class SpanParts:
     """The parts of the span head's input that spans share, and the sub-codes of every segment of a window."""
 
-    own: Tensor  # (n, places, W): what is left of p, and p's own sub-codes in each place
-    following: Tensor  # (n, roles + 1, W): the sub-code of the segment that begins at p, by role; zeros in the last row
-    ahead: Tensor  # (n, G + 1, W): the next anchor, by distance
-    subcodes: Tensor  # (n, roles): sub-code of the segment that begins at p
+    own: Tensor  # (n', places, W): what is left of p, and p's own sub-codes in each place
+    following: (
+        Tensor  # (n', roles + 1, W): the sub-code of the segment that begins at p, by role; zeros in the last
+    )
+    ahead: Tensor  # (n', G + 1, W): the next anchor, by distance
+    subcodes: Tensor  # (n', roles): sub-code of the segment that begins at p
 
 
 class SpanChecker:
@@ -106,9 +111,9 @@ class SpanChecker:
         tokens = head.token(embedded)
         subcodes = torch.zeros(n, len(self.layout.sizes), dtype=torch.long, device=embedded.device)
         for role, size in enumerate(self.layout.sizes):
-            if size <= n:
-                segments = tokens.unfold(0, size, 1).transpose(1, 2)  # (n - size + 1, size, span_width)
-                subcodes[: n - size + 1, role] = head.classify(role, segments).argmax(-1)
+            longer = functional.pad(tokens, (0, 0, 0, size - 1))  # segments over the end, which no span has
+            segments = longer.unfold(0, size, 1).transpose(1, 2)  # (n', size, span_width)
+            subcodes[:, role] = head.classify(role, segments).argmax(-1)
         return subcodes
 
     def _own(self, subcodes: Tensor) -> Tensor:
@@ -131,6 +136,8 @@ class SpanChecker:
         :param gap: (R,), length g of that span.
         :return: (R, W), features u.
         """
+        count = len(position)
+        position, token, gap = (steady_rows(rows) for rows in (position, token, gap))
         head, distance = self.heads.span_head, gap - token
         z = parts.own[position, self.place[gap, token]]
         z += parts.ahead[position + distance, distance]
@@ -138,7 +145,7 @@ class SpanChecker:
         follower_start = (position - token + self.follower_start[gap, token]).clamp(max=len(parts.own) - 1)
         z += parts.following[follower_start, self.follower[gap, token]]
         features: Tensor = head.features(z)
-        return features
+        return features[:count]
 
     @torch.no_grad()
     def rank(self, window: Window, parts: SpanParts, reach: float = REACH) -> Tensor:
@@ -159,7 +166,7 @@ class SpanChecker:
         candidates = torch.cat((shortlist, window.ids[:, None]), 1)  # (n, S + 1)
         scores = torch.cat((scores, true), 1)
         ranks = torch.full((n, gap + 1, gap), UNRANKED, dtype=torch.int32, device=base.device)
-        position, token, span_gap = self._rows(self._within_reach(base_rank, reach))
+        position, token, span_gap = self._rows(self._within_reach(base_rank, window.length, reach))
         bounds = torch.searchsorted(position, torch.arange(n + 1, device=base.device)).tolist()
         for first, last in _chunks(bounds):
             rows = slice(bounds[first], bounds[last])
@@ -167,7 +174,7 @@ class SpanChecker:
             rank = self._rank_rows(scores, candidates, first, p, self.features(parts, p, j, g))
             rank = torch.where(rank >= SHORTLIST // 2, torch.maximum(rank, base_rank[p]), rank)
             ranks[p - 1 - j, g, j] = rank.int()
-        return ranks
+        return ranks[: window.length]
 
     def _rank_rows(self, scores: Tensor, candidates: Tensor, first: int, position: Tensor, features: Tensor) -> Tensor:
         """Rank the true token of each row among its position's candidates; rows are sorted by position."""
@@ -182,15 +189,15 @@ class SpanChecker:
         rank: Tensor = (corrected[..., :-1] > corrected[..., -1:]).sum(-1)[place, slot]
         return rank
 
-    def _within_reach(self, base_rank: Tensor, reach: float) -> Tensor:
-        """Say which spans are worth a look: (n, G + 1)."""
+    def _within_reach(self, base_rank: Tensor, length: int, reach: float) -> Tensor:
+        """Say which spans are worth a look: (n', G + 1)."""
         n, gap = len(base_rank), self.settings.max_gap
         total = torch.cat((base_rank.new_zeros(1, dtype=torch.float), self.bits(base_rank).float().cumsum(0)))
         start = torch.arange(n, device=base_rank.device)[:, None]
         gaps = torch.arange(gap + 1, device=base_rank.device)
         end = start + gaps + 1  # the next anchor
         spent = total[end.clamp(max=n)] - total[start + 1]
-        return (gaps > 0) & (end < n) & (spent <= self.settings.residual_bits + reach)
+        return (gaps > 0) & (end < length) & (spent <= self.settings.residual_bits + reach)
 
     def _rows(self, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """List the tokens of spans as (position, token, gap), sorted by position."""

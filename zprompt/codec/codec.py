@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from zprompt.backbone import Backbone
@@ -17,7 +18,7 @@ from zprompt.codec.compressor import Compressor
 from zprompt.codec.decompressor import Decompressor
 from zprompt.codec.escaping import OffsetMap, carry, require_no_surrogates, uncarry
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.options import CompressOptions, OnError, Protect
+from zprompt.codec.options import CompressOptions, OnError, Protect, check_batch_size
 from zprompt.codec.planning import TiledWindow, tile_windows
 from zprompt.codec.vocabulary import ZToken
 from zprompt.codec.weights import token_weights
@@ -32,7 +33,7 @@ from zprompt.codec.zspan import (
     unescape_literal,
 )
 from zprompt.documents import read_documents
-from zprompt.errors import IntegrityError, InvalidTextError
+from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError
 from zprompt.progress import Progress
 from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
 
@@ -104,6 +105,7 @@ class Codec:
         :return: The documents, of the same types and in the same order, and the figures of the call.
         """
         began = time.perf_counter()
+        check_batch_size(batch_size)
         options = CompressOptions(ratio, max_tokens, query, protect, min_tokens, on_error)
         batch = read_documents(docs)
         sources = [self._read(text, options) for text in batch.texts]
@@ -129,6 +131,7 @@ class Codec:
         :param progress: Called with ("decompress", windows done, windows in all).
         :return: The documents, of the same types and in the same order.
         """
+        check_batch_size(batch_size)
         batch = read_documents(docs)
         pieces = [list(self._pieces(text)) for text in batch.texts]
         spans = [piece for document in pieces for piece in document if isinstance(piece, ZSpan)]
@@ -208,7 +211,7 @@ class Codec:
     def _write(self, source: SourceText, windows: list[TiledWindow] | None) -> str:
         """Write a text's Z-span."""
         tokens = tuple(token for window in windows or [] for token in window.tokens)
-        lossy = any(window.wrong for window in windows or [])
+        lossy = not all(window.exact for window in windows or [])
         digest = text_digest(source.text)
         span = ZSpan(self.fingerprint, tokens, len(source.ids), self.settings.window, lossy, source.escaped, digest)
         return format_span(span, self.alphabet)
@@ -218,9 +221,19 @@ class Codec:
         end = 0
         for match in find_spans(text):
             yield unescape_literal(text[end : match.start])
-            yield parse_span(match.text, self.alphabet, self.fingerprint)
+            yield self._parse(match.text)
             end = match.end
         yield unescape_literal(text[end:])
+
+    def _parse(self, text: str) -> ZSpan:
+        """Read a Z-span of this codec."""
+        span = parse_span(text, self.alphabet, self.fingerprint)
+        if span.window != self.settings.window:  # a longer one could cost any amount of memory
+            raise DamagedSpanError(
+                f"A Z-span announces windows of {span.window} tokens, but this codec's have {self.settings.window}. "
+                "Ask for it again where it came from."
+            )
+        return span
 
     def _restore(self, spans: Sequence[ZSpan], batch_size: int, progress: Progress | None) -> list[str]:
         """Decode Z-spans."""
@@ -267,6 +280,9 @@ class Codec:
 
     def _explained(self, source: SourceText, windows: Sequence[TiledWindow]) -> Iterator[ExplainedToken]:
         """Lay Z-tokens over a text."""
+        # Tokens may share a character (its bytes): it belongs to the first of them, and the others have none.
+        edges = [0, *accumulate((end for _, end in source.offsets), max)]
+        edges[-1] = len(source.text)
         index = start = 0
         for window in windows:
             first = start
@@ -274,14 +290,13 @@ class Codec:
                 end = start + token.gap + 1
                 restored = window.restored[start - first : end - first]
                 wrong = sum(a != b for a, b in zip(restored, source.ids[start:end], strict=True))
-                piece = source.offsets[start:end]
                 text = self.backbone.decode(restored)
                 yield ExplainedToken(
                     index=index,
-                    anchor=source.text[piece[0][0] : piece[0][1]],
-                    start=piece[0][0],
-                    anchor_end=piece[0][1],
-                    end=max(end for _, end in piece),
+                    anchor=source.text[edges[start] : edges[start + 1]],
+                    start=edges[start],
+                    anchor_end=edges[start + 1],
+                    end=edges[end],
                     gap=token.gap,
                     code=token.code,
                     residual=token.residual,
@@ -299,11 +314,16 @@ class Codec:
         seconds: float,
     ) -> CompressionStats:
         """Sum up a call."""
-        passed = [len(self.backbone.encode(text)) for text, s in zip(texts, sources, strict=True) if s is None]
+        # What passed through may hold lone surrogates, which no tokenizer takes.
+        passed = [
+            len(self.backbone.encode(text.encode("utf-8", "replace").decode()))
+            for text, source in zip(texts, sources, strict=True)
+            if source is None
+        ]
         z_tokens = [sum(len(w.tokens) for w in windows) for windows in tiled if windows is not None]
         source_tokens = sum(len(source.ids) for source in sources if source) + sum(passed)
         positions = sum(z_tokens) + sum(passed)
-        exact = sum(windows is None or not any(w.wrong for w in windows) for windows in tiled)
+        exact = sum(windows is None or all(window.exact for window in windows) for windows in tiled)
         bits = self.alphabet.bits_per_z_token
         return CompressionStats(
             documents=len(texts),
@@ -324,13 +344,18 @@ def split_windows(span: ZSpan) -> Iterator[list[ZToken]]:
     :param span: The Z-span.
     :return: The Z-tokens of each window.
     :yields: The Z-tokens of one window.
+    :raises DamagedSpanError: If a Z-token belongs to two windows.
     """
     window: list[ZToken] = []
     length = 0
     for token in span.tokens:
         window.append(token)
         length += token.gap + 1
-        if length >= span.window > 0:
+        if length > span.window:
+            raise DamagedSpanError(
+                "A Z-token reaches into the next window. Ask for the Z-span again where it came from."
+            )
+        if length == span.window:
             yield window
             window, length = [], 0
     if window:

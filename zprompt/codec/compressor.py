@@ -27,9 +27,9 @@ from zprompt.codec.candidates import LOSSY_REACH, REACH, UNRANKED, SpanChecker, 
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.residual import RankCode
 from zprompt.codec.segmentation import Price, SpanCosts, Tiling, shortest_path
+from zprompt.codec.steady import group_by_length, padded_batch, steady_rows
 from zprompt.codec.vocabulary import ZToken
 
-MULTIPLE = 64  # windows are padded to multiples of this: results then do not depend on batch size or threads
 ROUNDS = 8  # tilings of a window before what fails is written out
 VERIFIED_ROWS = 512  # full-vocabulary rows at a time
 
@@ -43,6 +43,14 @@ class Analysis:
     ranks: Tensor  # (n, G + 1, G)
     weights: Tensor  # (n,): price of losing a token; inf: must not be lost
     verified: NDArray[np.bool_]  # (n, G + 1)
+
+    @property
+    def ids(self) -> Tensor:
+        """Give the window's token ids without padding.
+
+        :return: (n,).
+        """
+        return self.window.ids[: self.window.length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +91,21 @@ class Compressor:
         :param windows: Token ids of each window.
         :return: (n, H) for each: hidden[t] predicts token t from the start token and those before t.
         """
-        longest = -(-max(len(ids) for ids in windows) // MULTIPLE) * MULTIPLE
-        rows = torch.full((len(windows), longest), self.backbone.start_id)
-        for row, ids in zip(rows, windows, strict=True):
-            row[1 : len(ids)] = torch.tensor(ids[:-1])
-        hidden = self.backbone.hidden(rows)
-        return [state[: len(ids)] for state, ids in zip(hidden, windows, strict=True)]
+        states: list[Tensor] = [torch.empty(0)] * len(windows)
+        for length, group in group_by_length([len(ids) for ids in windows]).items():
+            batch = padded_batch([list(windows[index]) for index in group], length, self.backbone.start_id)
+            for index, state in zip(group, self.backbone.hidden(batch), strict=False):
+                states[index] = state[: len(windows[index])]
+        return states
+
+    def window(self, ids: Tensor, hidden: Tensor) -> Window:
+        """Bring a window to a steady shape.
+
+        :param ids: (n,), its token ids.
+        :param hidden: (n, H), its hidden states.
+        :return: The window.
+        """
+        return Window(steady_rows(ids), steady_rows(hidden), len(ids))
 
     def analyse(
         self, ids: Sequence[int], hidden: Tensor, weights: Sequence[float] | None = None, lossy: bool = False
@@ -101,7 +118,7 @@ class Compressor:
         :param lossy: Whether spans that cannot be restored in full are of interest.
         :return: The analysis.
         """
-        window = Window(torch.tensor(ids, device=hidden.device), hidden)
+        window = self.window(torch.tensor(ids, device=hidden.device), hidden)
         parts = self.checker.parts(window)
         ranks = self.checker.rank(window, parts, LOSSY_REACH if lossy else REACH)
         priced = torch.ones(len(ids)) if weights is None else torch.tensor(weights)
@@ -134,9 +151,9 @@ class Compressor:
         order = (extra / weights[:, None]).nan_to_num(nan=0.0).argsort(dim=-1, stable=True)
         restored = extra.gather(-1, order).cumsum(-1) <= self.budget - free * gap[:, None]
         lost = torch.where(restored, 0.0, weights[:, None].expand(-1, gaps, -1).gather(-1, order))
-        unseen = (analysis.ranks[:, torch.arange(gaps), 0] == UNRANKED) & ~torch.from_numpy(analysis.verified)
+        unseen = (analysis.ranks[:, torch.arange(gaps), 0] == UNRANKED).cpu() & ~torch.from_numpy(analysis.verified)
         kept = torch.cat((weights.new_zeros(n, 1), weights.isinf().cumsum(-1)), 1) > 0  # protected tokens are anchors
-        return lost.nan_to_num(nan=0.0).sum(-1).masked_fill((unseen | kept) & (gap > 0), float("inf"))
+        return lost.nan_to_num(nan=0.0).sum(-1).masked_fill((unseen.to(bits.device) | kept) & (gap > 0), float("inf"))
 
     def tile(self, analysis: Analysis, price: Price) -> Tiling:
         """Find the cheapest exact tiling that the full vocabulary confirms.
@@ -192,7 +209,7 @@ class Compressor:
             position = chosen.position[rows]
             features = self.checker.features(parts, position, chosen.token[rows], chosen.gap[rows])
             corrected = window.hidden[position] + self.heads.span_head.out(features)
-            logits = corrected @ self.backbone.output_embeddings.T
+            logits = (steady_rows(corrected) @ self.backbone.output_embeddings.T)[: len(rows)]
             true = logits.gather(1, window.ids[position][:, None])
             above = (logits > true + self.settings.margin).sum(1)
             near = (logits > true - self.settings.margin).sum(1) - 1  # without the token itself
@@ -208,7 +225,7 @@ class Compressor:
         :param written: For each gap, the ranks that its residual holds.
         :return: One Z-token for each gap.
         """
-        ids, subcodes = analysis.window.ids.tolist(), analysis.parts.subcodes.cpu()
+        ids, subcodes = analysis.ids.tolist(), analysis.parts.subcodes.cpu()
         cut, tokens, t = self.checker.layout, [], 0
         for gap, ranks in zip(tiling, written, strict=True):
             code, residual = (0,) * self.settings.subcodes, 0

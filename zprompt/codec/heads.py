@@ -18,6 +18,7 @@ import hashlib
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -171,7 +172,7 @@ class CodecHeads(nn.Module):
             raise CheckpointError(f"No codec heads at {path}. Train them with `zprompt train codec`.")
         try:
             self.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, SafetensorError) as error:
             raise CheckpointError(
                 f"The heads in {path} do not fit their settings or backbone: {error}. "
                 "Train new ones with `zprompt train codec`, or load the backbone that they were trained for."

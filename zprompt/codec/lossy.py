@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zprompt.codec.candidates import UNRANKED, Window
+from zprompt.codec.candidates import UNRANKED
 from zprompt.codec.compressor import Analysis, ChosenTokens, Compressor, chosen_tokens
 from zprompt.codec.segmentation import Tiling
 
@@ -32,6 +32,7 @@ class Draft:
     chosen: ChosenTokens
     restored: Tensor  # (n,): token ids
     written: list[list[int]]  # ranks that each span's residual holds
+    exact: bool = False  # nothing is wrong in the source's own context: only there, ranks are certain
 
     @property
     def wrong(self) -> Tensor:
@@ -39,7 +40,7 @@ class Draft:
 
         :return: (n,).
         """
-        return self.restored != self.analysis.window.ids
+        return self.restored != self.analysis.ids
 
 
 def settle(compressor: Compressor, analyses: Sequence[Analysis], tilings: Sequence[Tiling]) -> list[Draft]:
@@ -64,8 +65,9 @@ def settle(compressor: Compressor, analyses: Sequence[Analysis], tilings: Sequen
 def _begin(compressor: Compressor, analysis: Analysis, tiling: Tiling) -> Draft:
     """Take the ranks in the source's own context."""
     chosen = chosen_tokens(tiling, torch.tensor(tiling).numpy() > 0, analysis.ranks.device)
-    draft = Draft(analysis, tiling, chosen, analysis.window.ids, [[] for _ in tiling])
-    _improve(compressor, draft, analysis.window.hidden)
+    draft = Draft(analysis, tiling, chosen, analysis.ids, [[] for _ in tiling])
+    _improve(compressor, draft, analysis.window.hidden[: len(analysis.ids)])
+    draft.exact = not bool(draft.wrong.any())
     return draft
 
 
@@ -74,8 +76,8 @@ def _improve(compressor: Compressor, draft: Draft, hidden: Tensor) -> None:
     analysis, chosen = draft.analysis, draft.chosen
     if not len(chosen.start):
         return
-    parts = compressor.checker.parts(Window(draft.restored, hidden), analysis.parts.subcodes)
-    ranks, best = compressor.true_ranks(Window(analysis.window.ids, hidden), parts, chosen)
+    parts = compressor.checker.parts(compressor.window(draft.restored, hidden), analysis.parts.subcodes)
+    ranks, best = compressor.true_ranks(compressor.window(analysis.ids, hidden), parts, chosen)
     flat, weights = ranks.tolist(), analysis.weights[chosen.position].tolist()
     written: list[int] = []
     at = 0
@@ -84,6 +86,6 @@ def _improve(compressor: Compressor, draft: Draft, hidden: Tensor) -> None:
         written += draft.written[index]
         at += gap
     kept = (ranks == torch.tensor(written, device=ranks.device)) & (ranks != UNRANKED)
-    restored = analysis.window.ids.clone()
+    restored = analysis.ids.clone()
     restored[chosen.position] = torch.where(kept, restored[chosen.position], best)
     draft.restored = restored

@@ -54,3 +54,13 @@ class CompressOptions:
         :return: The protection.
         """
         return Protection.of(self.protect)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a batch size that no batch can have.
+
+    :param batch_size: Windows at a time.
+    :raises OptionError: If it is not positive.
+    """
+    if batch_size < 1:
+        raise OptionError(f"batch_size must be at least 1, got {batch_size}. Leave it out for the default.")

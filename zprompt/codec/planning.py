@@ -36,7 +36,8 @@ class TiledWindow:
     tokens: list[ZToken]
     costs: list[float]  # price of each
     restored: list[int]  # token ids that come back
-    wrong: int  # how many of them are not the source's
+    wrong: int  # how many of them are not the source's, as far as is known
+    exact: bool  # it is certain that none is
 
 
 def tile_windows(
@@ -86,7 +87,7 @@ def _analyses(
 
 def _tile_to_length(compressor: Compressor, analyses: list[Analysis], options: CompressOptions) -> list[TiledWindow]:
     """Meet `ratio` or `max_tokens`: exactly if that is possible, else with the least loss."""
-    source = sum(len(analysis.window.ids) for analysis in analyses)
+    source = sum(len(analysis.ids) for analysis in analyses)
     most = options.max_tokens if options.max_tokens is not None else max(1, int(source / (options.ratio or 1.0)))
     price: Price = ExactPrice(compressor.budget)
     tilings = [compressor.tile(analysis, price) for analysis in analyses]
@@ -130,7 +131,7 @@ def _tile_with_loss(
     for draft, matrix in zip(settle(compressor, analyses, tilings), prices, strict=True):
         tokens = compressor.z_tokens(draft.analysis, draft.tiling, draft.written)
         spent = _spent(matrix, draft.tiling)
-        tiled.append(TiledWindow(tokens, spent, draft.restored.tolist(), int(draft.wrong.sum())))
+        tiled.append(TiledWindow(tokens, spent, draft.restored.tolist(), int(draft.wrong.sum()), draft.exact))
     return tiled
 
 
@@ -138,7 +139,7 @@ def _exact(compressor: Compressor, analysis: Analysis, tiling: Tiling, price: Pr
     """Write an exact tiling."""
     tokens = compressor.z_tokens(analysis, tiling, compressor.exact_ranks(analysis, tiling))
     spent = _spent(price(compressor.costs(analysis)), tiling)
-    return TiledWindow(tokens, spent, analysis.window.ids.tolist(), 0)
+    return TiledWindow(tokens, spent, analysis.ids.tolist(), 0, True)
 
 
 def _spent(matrix: Floats, tiling: Tiling) -> list[float]:

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from zprompt.codec.residual import RankCode
 from zprompt.codec.vocabulary import Alphabet
 from zprompt.errors import CheckpointError, OptionError
 
@@ -34,6 +35,7 @@ class CodecSettings:
             raise OptionError(
                 f"window must hold two of the longest spans ({2 * (self.max_gap + 1)} tokens), got {self.window}."
             )
+        RankCode(self.residual_bits, self.rank_table)  # refuses a bad table
 
     def alphabet(self, vocab_size: int) -> Alphabet:
         """Give the alphabet of the Z-tokens over a backbone's vocabulary.
