@@ -1,7 +1,7 @@
 """The texts that the codec is measured on.
 
-wikipedia   passages of wikipedia-dev: whole paragraphs from each article's beginning, as a retriever would have them. The file
-            is not part of the project; without it, the examples' prose takes its place, under its own name
+wikipedia   passages of wikipedia-dev: whole paragraphs from each article's beginning, as a retriever would have them.
+            The file is not part of the project; without it, the examples' prose takes its place, under its own name
 hard texts  what exactness must survive: the files of `tests/texts`, this project's own code, and strings made here
 huge        the project's own files, joined until they exceed 20,000 tokens
 """
@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[1]
 WIKIPEDIA = ROOT.parent / "shared" / "data" / "wikipedia-dev.jsonl"
 TEXTS = ROOT / "tests" / "texts"
 PROSE = ROOT / "examples" / "texts"
-CODE = ("codec/segmentation.py", "codec/residual.py", "cli/contents.py", "documents.py")  # in zprompt/
-CODE_LINES = 40  # of each
-RANDOM_BYTES = 400
+CODE = ("codec/segmentation.py", "cli/contents.py", "documents.py")  # in zprompt/
+CODE_LINES = 30  # of each
+RANDOM_BYTES = 200
 
 Item = TypeVar("Item")
 Count = Callable[[str], int]  # tokens of a text
@@ -91,8 +91,12 @@ def hard_documents(z_span: str) -> list[Document]:
         Document("one character", "tiny", "x"),
         Document("one rare character", "tiny", "\U0001f9ff"),
         Document("white space", "tiny", " \t\n\r\n  \u00a0\u2003\u200b\n\n\n   \t"),
-        Document("control characters", "control", "".join(map(chr, range(32))) + "\x7f" + "".join(map(chr, range(128, 160)))),
-        Document("control characters in prose", "control", "A\x00 line\x1b[31m in red\x07,\x06 torn\x04 by\x1d marks.\r"),
+        Document(
+            "control characters", "control", "".join(map(chr, range(32))) + "\x7f" + "".join(map(chr, range(128, 160)))
+        ),
+        Document(
+            "control characters in prose", "control", "A\x00 line\x1b[31m in red\x07,\x06 torn\x04 by\x1d marks.\r"
+        ),
         Document("Z-spans of this codec", "zspans", spans),
         Document("random bytes", "bytes", noise),
     ]

@@ -2,10 +2,10 @@
 
 BLEU       sacrebleu's corpus BLEU-4: "13a" tokens, case-sensitive, a document is one segment; 0 to 100
 accuracy   share of token positions that have the source's token: windows keep their length, so positions correspond
-numbers    multiset recall: of all occurrences of a number in the source, the share that the restored text has too. A number
-           that the source has three times and the restored text twice counts 2 of 3; the order does not matter
-names      the same for capitalised names: runs of capitalised words with one space between them, not counting a word at the
-           beginning of a sentence; "New York" restored as "New Jersey" is a miss, not a half
+numbers    multiset recall: of all occurrences of a number in the source, the share that the restored text has too.
+           A number that the source has three times and the restored text twice counts 2 of 3; order does not matter
+names      the same for capitalised names: runs of capitalised words with one space between them, not counting a word at
+           the beginning of a sentence; "New York" restored as "New Jersey" is a miss, not a half
 
 Intervals are bootstrap percentiles over documents: sampling other documents is what would change the figure.
 """
@@ -123,7 +123,9 @@ class CorpusBleu:
         """
         metric = BLEU(effective_order=True)  # counts are the same with and without; it only warns without
         scores = [metric.sentence_score(back, [text]) for text, back in zip(sources, restored, strict=True)]
-        self._counts = np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores], np.int64).reshape(-1, 10)
+        self._counts = np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores], np.int64).reshape(
+            -1, 10
+        )
 
     def score(self, rows: Sequence[int] | NDArray[np.int64] | None = None) -> float | None:
         """Give the BLEU of documents.
@@ -135,7 +137,8 @@ class CorpusBleu:
         total = counts.sum(0).tolist()
         if not total[7]:
             return None
-        return float(BLEU.compute_bleu(total[:4], total[4:8], total[8], total[9]).score)
+        # smooth_method: what sacrebleu does by default, though not here.
+        return float(BLEU.compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp").score)
 
 
 def bootstrap(statistic: Callable[[NDArray[np.int64]], float], count: int, resamples: int, seed: int) -> Interval:

@@ -1,0 +1,99 @@
+"""Measure peak resident memory: each job in a process of its own, since memory once touched is not given back.
+
+The peak has everything in it: Python, torch, the weights, the job; "load only" does nothing with what it has loaded.
+It is Linux's VmHWM, since getrusage's ru_maxrss starts at the peak of the process that this one was started from.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+import zprompt
+from benchmarks.passes import cut, forward_with_head, generate, token_rows
+from benchmarks.plan import Plan
+from zprompt import Codec
+
+JOBS = ("load only", "forward pass", "compress", "generate", "decompress")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Peak resident memory of a process that does one thing."""
+
+    job: str
+    batch_size: int
+    tokens: int  # of each row
+    megabytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a process is to do."""
+
+    codec: str
+    name: str  # one of JOBS
+    texts: list[str]  # or Z-spans, to decompress
+    threads: int
+
+
+def measure_memory(codec: Codec, prose: str, plan: Plan) -> tuple[Memory, ...]:
+    """Measure all jobs.
+
+    :param codec: The codec.
+    :param prose: A text to take pieces of.
+    :param plan: Sizes.
+    :return: The peak of each job.
+    """
+    texts = cut(codec, prose, plan.pass_windows, plan.pass_tokens)
+    short = cut(codec, prose, plan.pass_windows, plan.step_tokens)
+    given = {
+        "load only": [],
+        "forward pass": texts,
+        "compress": texts,
+        "generate": short,
+        "decompress": codec.compress(short).documents,
+    }
+    lengths = {"load only": 0, "forward pass": plan.pass_tokens, "compress": plan.pass_tokens}
+    return tuple(
+        Memory(name, len(given[name]), lengths.get(name, plan.step_tokens), _peak(codec.name, name, given[name]))
+        for name in JOBS
+    )
+
+
+def _peak(codec: str, name: str, texts: list[str]) -> float:
+    """Run a job in a new process and ask for its peak, in megabytes."""
+    given = json.dumps(asdict(Job(codec, name, texts, torch.get_num_threads())))
+    command = [sys.executable, "-m", "benchmarks.memory"]
+    return float(subprocess.run(command, input=given, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def _run(job: Job) -> None:
+    """Do a job."""
+    torch.set_num_threads(job.threads)
+    codec = zprompt.load(job.codec, device="cpu")
+    if job.name == "forward pass":
+        forward_with_head(codec, token_rows(codec, job.texts))
+    elif job.name == "compress":
+        codec.compress(job.texts, batch_size=len(job.texts))
+    elif job.name == "generate":
+        generate(codec, token_rows(codec, job.texts))
+    elif job.name == "decompress":
+        codec.decompress(job.texts, batch_size=len(job.texts))
+
+
+def peak_megabytes() -> float:
+    """Ask Linux for this process's peak resident memory.
+
+    :return: Megabytes.
+    """
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
+
+
+if __name__ == "__main__":
+    _run(Job(**json.load(sys.stdin)))
+    print(peak_megabytes())

@@ -1,0 +1,197 @@
+"""Measure exact mode: whether every text comes back byte for byte, wherever it is restored, and how short it gets.
+
+    positions ratio         source tokens / Z-tokens
+    bits per source token   bits per Z-token / positions ratio
+
+Every document is compressed with the defaults and restored by free decoding. Some are restored again with another batch
+size, another number of threads, and in another process.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.documents import Document
+from benchmarks.metrics import CorpusBleu
+from benchmarks.plan import Plan
+from benchmarks.restoring import restore_in_another_process, restore_texts
+from zprompt import Codec
+from zprompt.codec.zspan import read_header
+from zprompt.errors import InvalidTextError
+
+OTHER_BATCH_SIZE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ExactDocument:
+    """One document, compressed exactly."""
+
+    name: str
+    domain: str
+    source_tokens: int
+    z_tokens: int
+    ratio: float  # 1 for a text without tokens
+    identical: bool  # came back byte for byte
+
+
+@dataclass(frozen=True, slots=True)
+class ExactDomain:
+    """The documents of one kind."""
+
+    domain: str
+    documents: int
+    source_tokens: int
+    identical: float  # share of the documents
+    ratio: float  # of all their tokens together
+    mean_ratio: float  # of the documents' ratios
+    median_ratio: float
+    worst_ratio: float
+    bits_per_source_token: float | None
+    bleu: float | None  # None: too short to have one
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Documents restored in another way than the rest."""
+
+    way: str
+    documents: int
+    tokens: int
+    identical: float  # share of the documents
+
+
+@dataclass(frozen=True, slots=True)
+class Exactness:
+    """What exact mode does."""
+
+    bits_per_z_token: int
+    domains: tuple[ExactDomain, ...]
+    elsewhere: tuple[Elsewhere, ...]
+    surrogates_refused: bool  # a lone surrogate is an InvalidTextError that says where it is
+    compress_seconds: float
+    decompress_seconds: float
+    documents: tuple[ExactDocument, ...]
+
+
+def measure(codec: Codec, documents: Sequence[Document], plan: Plan) -> Exactness:
+    """Compress and restore documents exactly.
+
+    :param codec: The codec.
+    :param documents: The documents.
+    :param plan: How many of them to restore in other ways.
+    :return: The findings.
+    """
+    began = time.perf_counter()
+    spans = codec.compress([document.text for document in documents]).documents
+    compressed = time.perf_counter()
+    restored = restore_texts(codec, spans)
+    done = time.perf_counter()
+    rows = [_row(*item) for item in zip(documents, spans, restored, strict=True)]
+    return Exactness(
+        bits_per_z_token=codec.alphabet.bits_per_z_token,
+        domains=tuple(_domains(documents, restored, rows, codec.alphabet.bits_per_z_token)),
+        elsewhere=tuple(_restore_elsewhere(codec, documents, spans, rows, plan)),
+        surrogates_refused=_refuses_surrogates(codec),
+        compress_seconds=compressed - began,
+        decompress_seconds=done - compressed,
+        documents=tuple(rows),
+    )
+
+
+def _row(document: Document, span: str, restored: str | None) -> ExactDocument:
+    """Sum up one document."""
+    header = read_header(span)
+    ratio = header.source_tokens / header.count if header.count else 1.0
+    identical = restored == document.text
+    return ExactDocument(document.name, document.domain, header.source_tokens, header.count, ratio, identical)
+
+
+def _domains(
+    documents: Sequence[Document], restored: Sequence[str | None], rows: Sequence[ExactDocument], bits: int
+) -> list[ExactDomain]:
+    """Sum up the documents of each kind."""
+    found = []
+    for domain in dict.fromkeys(document.domain for document in documents):
+        chosen = [index for index, document in enumerate(documents) if document.domain == domain]
+        ratios = [rows[index].ratio for index in chosen]
+        source, z_tokens = (
+            sum(rows[index].source_tokens for index in chosen),
+            sum(rows[index].z_tokens for index in chosen),
+        )
+        bleu = CorpusBleu([documents[index].text for index in chosen], [restored[index] or "" for index in chosen])
+        found.append(
+            ExactDomain(
+                domain=domain,
+                documents=len(chosen),
+                source_tokens=source,
+                identical=statistics.mean(rows[index].identical for index in chosen),
+                ratio=source / z_tokens if z_tokens else 1.0,
+                mean_ratio=statistics.mean(ratios),
+                median_ratio=statistics.median(ratios),
+                worst_ratio=min(ratios),
+                bits_per_source_token=bits * z_tokens / source if source else None,
+                bleu=bleu.score(),
+            )
+        )
+    return found
+
+
+def _restore_elsewhere(
+    codec: Codec, documents: Sequence[Document], spans: Sequence[str], rows: Sequence[ExactDocument], plan: Plan
+) -> list[Elsewhere]:
+    """Restore some documents of every kind in other ways."""
+    chosen = _some_of_each(rows, plan.elsewhere_tokens)
+    texts, given = [documents[index].text for index in chosen], [spans[index] for index in chosen]
+    ways: dict[str, Callable[[], list[str | None]]] = {
+        f"batch size {OTHER_BATCH_SIZE}": lambda: restore_texts(codec, given, OTHER_BATCH_SIZE),
+        f"{other_threads()} thread(s)": lambda: _with_other_threads(codec, given),
+    }
+    if plan.in_another_process:
+        ways["another process"] = lambda: restore_in_another_process(codec.name, given)
+    tokens = sum(rows[index].source_tokens for index in chosen)
+    found = []
+    for way, restore in ways.items():
+        same = [text == back for text, back in zip(texts, restore(), strict=True)]
+        found.append(Elsewhere(way, len(chosen), tokens, statistics.mean(same)))
+    return found
+
+
+def other_threads() -> int:
+    """Choose another number of threads than torch has now.
+
+    :return: 1, or 2 if it is 1.
+    """
+    return 1 if torch.get_num_threads() > 1 else 2
+
+
+def _with_other_threads(codec: Codec, spans: Sequence[str]) -> list[str | None]:
+    """Restore with another number of threads."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(other_threads())
+    try:
+        return restore_texts(codec, spans)
+    finally:
+        torch.set_num_threads(usual)
+
+
+def _some_of_each(rows: Sequence[ExactDocument], tokens: int) -> list[int]:
+    """Take the shortest document of each kind, then further ones while there is room."""
+    order = sorted(range(len(rows)), key=lambda index: rows[index].source_tokens)
+    first = {rows[index].domain: index for index in reversed(order)}
+    chosen: list[int] = []
+    for index in dict.fromkeys([*sorted(first.values(), key=order.index), *order]):
+        if sum(rows[i].source_tokens for i in chosen) + rows[index].source_tokens <= tokens:
+            chosen.append(index)
+    return sorted(chosen)
+
+
+def _refuses_surrogates(codec: Codec) -> bool:
+    """Try a text that no encoding has."""
+    try:
+        codec.compress("half a pair: \ud83d, and on")
+    except InvalidTextError as error:
+        return "13" in str(error)
+    return False
