@@ -53,6 +53,6 @@ def plot_rate_distortion(result: RateDistortion, path: Path) -> None:
     axes.set_title(f"{result.sampled} documents, {result.source_tokens:,} tokens; band: 95 % bootstrap", fontsize=10)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 0.08))
+    axes.legend(frameon=False, loc="upper right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=160)

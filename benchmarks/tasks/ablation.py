@@ -1,6 +1,6 @@
 """Measure what each part of the codec contributes: the exact ratio without it, and with residuals of other sizes.
 
-Nothing is trained again: a part is taken away from the heads as they are, so what is left has not learned to do without.
+Nothing is trained again: a part is taken away from the heads as they are, so what is left never learned to do without.
 Each tiling is verified against the full vocabulary, as the compressor's own. Bits are of an alphabet without the part.
 
     no code                 own = following = 0: the LLM, the next anchor and the residual
