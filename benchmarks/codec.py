@@ -66,7 +66,7 @@ def gather(codec: Codec, wikipedia: Path | None, plan: Plan) -> Corpus:
 
     passages = natural_documents(wikipedia, plan, count)
     long, huge = long_documents(wikipedia, plan, count), huge_document(plan, count)
-    hard = hard_documents(codec.compress(PROSE).documents)
+    hard = hard_documents(codec.compress(PROSE).documents, plan)
     note = f"{len(hard)} hard texts" + (f" and one of {count(huge.text):,} tokens" if huge else "") + " of the project."
     if wikipedia is None:
         return Corpus(

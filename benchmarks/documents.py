@@ -9,7 +9,7 @@ huge        the project's own files, joined until they exceed 20,000 tokens
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,10 +72,11 @@ def long_documents(path: Path | None, plan: Plan, count: Count) -> list[Document
     ]
 
 
-def hard_documents(z_span: str) -> list[Document]:
+def hard_documents(z_span: str, plan: Plan) -> list[Document]:
     """Give the texts that are hardest to carry.
 
     :param z_span: A Z-span of the codec that is measured, to be compressed as text.
+    :param plan: How much of each.
     :return: The documents; several domains have several.
     """
     files = [Document(file.name, file.name.split("-")[0], read(file)) for file in sorted(TEXTS.glob("*-*.*"))]
@@ -100,7 +101,7 @@ def hard_documents(z_span: str) -> list[Document]:
         Document("Z-spans of this codec", "zspans", spans),
         Document("random bytes", "bytes", noise),
     ]
-    return code + files + made
+    return [replace(document, text=document.text[: plan.hard_characters]) for document in (*code, *files, *made)]
 
 
 def huge_document(plan: Plan, count: Count) -> Document | None:

@@ -133,6 +133,6 @@ def _row(codec: Codec, document: Document, wanted: float, back: Restored, bleu: 
 
 def _accuracy(rows: Sequence[LossyDocument], chosen: NDArray[np.int64]) -> float:
     """Give the token accuracy of documents; a document that was drawn twice counts twice."""
-    drawn = [rows[index] for index in chosen.tolist()]
+    drawn = [rows[int(index)] for index in chosen]
     correct, total = sum(row.correct_tokens for row in drawn), sum(row.source_tokens for row in drawn)
     return correct / total
