@@ -85,7 +85,11 @@ def measure(codec: Codec, prose: str, plan: Plan) -> Speed:
         memory=measure_memory(codec, prose, plan),
         starts=(
             _start("import zprompt", "import zprompt", plan.starts),
-            _start("zprompt.load()", f"import zprompt; zprompt.load({codec.name!r}, device='cpu')", plan.starts),
+            _start(
+                "import zprompt; zprompt.load()",
+                f"import zprompt; zprompt.load({codec.name!r}, device='cpu')",
+                plan.starts,
+            ),
         ),
     )
 
