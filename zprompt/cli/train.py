@@ -1,0 +1,119 @@
+"""`zprompt train`: make a codec from your own text, on your own backbone."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zprompt.cli.messages import is_terminal, note
+
+if TYPE_CHECKING:
+    from zprompt.train.codec import Report
+
+app = typer.Typer(name="train", help="Train codecs.", no_args_is_help=True)
+
+
+@app.command("codec")
+def _codec(
+    data: Annotated[
+        list[str],
+        typer.Option(metavar="PATH", help="Training text: a file, a folder or a dataset. May be repeated."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the codec goes to.")] = Path("codec"),
+    dev: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Development text; a part of the training text is held out if not given."),
+    ] = None,
+    backbone: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="The causal LM.")] = "default",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    windows: Annotated[int, typer.Option(min=1, help="Windows of training text.")] = 2400,
+    window: Annotated[int, typer.Option(min=64, help="Tokens of a window.")] = 512,
+    warmup_steps: Annotated[int, typer.Option(min=0, help="Steps without the LLM.")] = 150,
+    joint_steps: Annotated[int, typer.Option(min=1, help="Steps with the frozen LLM.")] = 1200,
+    lora_steps: Annotated[int, typer.Option(min=0, help="Steps of the optional codec LoRA.")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 16,
+    subcodes: Annotated[int, typer.Option(min=1, help="Sub-codes of a Z-token.")] = 4,
+    residual_bits: Annotated[int, typer.Option(min=1, help="Bits of a Z-token's residual.")] = 24,
+    max_gap: Annotated[int, typer.Option(min=1, help="Most source tokens that a Z-token swallows.")] = 23,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    evaluate_every: Annotated[int, typer.Option(min=0, help="Steps between dev ratios; 0: only at the end.")] = 200,
+    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+) -> None:
+    """Train codec heads: a warm-up, a joint stage with the frozen LLM and, if asked for, a codec LoRA.
+
+    Stop it whenever you like: it goes on from its last checkpoint with --resume.
+    """
+    from zprompt.codec.settings import CodecSettings
+    from zprompt.train.codec import train_codec
+    from zprompt.train.config import TrainConfig
+
+    settings = CodecSettings(subcodes=subcodes, residual_bits=residual_bits, max_gap=max_gap, window=window)
+    config = TrainConfig(
+        settings=settings,
+        windows=windows,
+        warmup_steps=warmup_steps,
+        joint_steps=joint_steps,
+        lora_steps=lora_steps,
+        batch=batch,
+        precision=precision,
+        evaluate_every=evaluate_every,
+        seed=seed,
+    )
+    with ExitStack() as stack:
+        trained = train_codec(
+            data,
+            out,
+            config,
+            dev_sources=dev or (),
+            backbone_name=backbone,
+            resume=resume,
+            report=_reporter(stack),
+        )
+    figures = trained.evaluation
+    note(
+        f"{out}: exact ratio {figures.ratio:.2f} on {figures.windows} development windows "
+        f"(worst {figures.worst_ratio:.2f}), {figures.bits_per_z_token} bits per Z-token, "
+        f"{figures.bits_per_source_token:.2f} bits per source token. Load it with zprompt.load({str(out)!r})."
+    )
+
+
+def _reporter(stack: ExitStack) -> Report:
+    """Show losses: a bar on a terminal, else a line now and then."""
+    if not is_terminal():
+        return _say_now_and_then
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    bars = stack.enter_context(Bars(*columns, console=Console(stderr=True)))
+    tasks: dict[str, TaskID] = {}
+
+    def report(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=steps, figures="")
+        bars.update(tasks[stage], completed=step, figures=_line(figures))
+
+    return report
+
+
+def _say_now_and_then(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
+    if step % 50 == 0 or step == steps:
+        note(f"{stage} {step}/{steps}: {_line(figures)}")
+
+
+def _line(figures: dict[str, float]) -> str:
+    ratio = f", dev ratio {figures['dev_ratio']:.2f}" if figures.get("dev_ratio") else ""
+    return (
+        f"{figures['bits']:.2f} bits a dropped token, {figures['right']:.0%} right, "
+        f"codes {figures['code_usage_bits']:.1f} bits{ratio}"
+    )
