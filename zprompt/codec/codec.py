@@ -9,7 +9,7 @@ exchange rate (planning.py).
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -154,7 +154,7 @@ class Codec:
         assert source is not None
         [windows] = self._tile([source], CompressOptions(**options), batch_size, None)
         stats = self._stats([text], [source], [windows], time.perf_counter() - began)
-        tokens = self._explained(source, windows or [])
+        tokens = self._explained(source, self._as_restored(windows or []))
         return Explanation(text, tuple(tokens), stats, self._write(source, windows))
 
     def shorthand(self, span: str) -> str:
@@ -277,6 +277,12 @@ class Codec:
         parts.append(self.backbone.decode(run))
         text = " …".join(parts)
         return uncarry(text) if span.escaped else text
+
+    def _as_restored(self, windows: Sequence[TiledWindow]) -> list[TiledWindow]:
+        """Put what really comes back of lossy windows in the place of what the compressor foresaw."""
+        ids = self._decompressor.restore([window.tokens for window in windows if not window.exact], DECOMPRESS_BATCH)
+        restored = iter(ids)
+        return [window if window.exact else replace(window, restored=next(restored)) for window in windows]
 
     def _explained(self, source: SourceText, windows: Sequence[TiledWindow]) -> Iterator[ExplainedToken]:
         """Lay Z-tokens over a text."""
