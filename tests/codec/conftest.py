@@ -5,8 +5,10 @@ from typing import Protocol
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from zprompt.backbone import Backbone
+from tests.conftest import SENTENCES, save_llama
+from zprompt.backbone import Backbone, load_backbone
 from zprompt.codec.checkpoint import CodecConfig, write_codec
 from zprompt.codec.codec import Codec
 from zprompt.codec.compressor import Compressor
@@ -68,6 +70,22 @@ def tiny_codec(tiny_backbone: Backbone, tiny_heads: CodecHeads) -> Codec:
 def other_codec(tiny_backbone: Backbone) -> Codec:
     """Give a codec with other heads over the same backbone."""
     return Codec(tiny_backbone, make_heads(tiny_backbone, seed=1), "other")
+
+
+@pytest.fixture(scope="session")
+def ascii_codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
+    """Give a codec whose tokenizer has only the bytes of ASCII, and of these not 04: escapes survive, others do not."""
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    letters = [splitter.pre_tokenize_str(chr(byte))[0][0] for byte in range(128) if byte != 4]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=letters, show_progress=False
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    folder = save_llama(tmp_path_factory.mktemp("backbones") / "ascii", tokenizer)
+    backbone = load_backbone(str(folder), device="cpu")
+    return Codec(backbone, make_heads(backbone), "ascii")
 
 
 @pytest.fixture(scope="session")

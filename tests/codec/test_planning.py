@@ -84,12 +84,14 @@ def test_max_tokens_below_what_any_tiling_takes_is_refused(
         tile(tiny_compressor, windows, max_tokens=7)
 
 
-def test_progress_counts_every_window(tiny_compressor: Compressor, windows: list[list[int]]) -> None:
-    for options in (CompressOptions(), CompressOptions(ratio=2)):
-        told: list[tuple[str, int, int]] = []
-        weights = [[1.0] * len(ids) for ids in windows]
-        list(tile_windows(tiny_compressor, windows, weights, options, 3, lambda *news: told.append(news)))
-        assert told == [("compress", done, len(windows)) for done in range(1, len(windows) + 1)]
+@pytest.mark.parametrize("options", [CompressOptions(), CompressOptions(ratio=2)], ids=["exact", "lossy"])
+def test_progress_counts_every_window(
+    tiny_compressor: Compressor, windows: list[list[int]], options: CompressOptions
+) -> None:
+    told: list[tuple[str, int, int]] = []
+    weights = [[1.0] * len(ids) for ids in windows]
+    list(tile_windows(tiny_compressor, windows, weights, options, 3, lambda *news: told.append(news)))
+    assert told == [("compress", done, len(windows)) for done in range(1, len(windows) + 1)]
 
 
 def test_no_windows_give_no_tilings(tiny_compressor: Compressor) -> None:

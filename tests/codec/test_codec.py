@@ -1,0 +1,625 @@
+"""Any text comes back byte for byte; where a length costs exactness, the codec says so; nonsense is refused."""
+
+import json
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import SENTENCES
+from zprompt.codec.codec import Codec
+from zprompt.codec.zspan import ZSpan, find_spans, format_span, parse_span
+from zprompt.errors import (
+    DamagedSpanError,
+    DocumentTypeError,
+    ForgedSpanError,
+    IntegrityError,
+    InvalidTextError,
+    OptionError,
+    TruncatedSpanError,
+    WrongCodecError,
+)
+
+PREDICTABLE = " the" * 100
+RANDOM = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz ", k=300))
+FACTS = "In 1969 two people walked on the Moon; 600 million people watched them walk. " * 3
+LITERAL = "[z1:0123456789ab:1:abc:01234567]"
+SURROGATE = "before \ud800 after"
+
+few = settings(max_examples=40, deadline=None)
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=120)
+PROSE = st.lists(st.sampled_from([*SENTENCES, LITERAL, "é", "🌍", "\x04"]), max_size=8).map(" ".join)
+BYTES = st.binary(max_size=120).map(lambda data: data.decode("latin-1"))
+
+
+def spans_of(text: str) -> list[str]:
+    return [match.text for match in find_spans(text)]
+
+
+def parsed(codec: Codec, span: str) -> ZSpan:
+    return parse_span(span, codec.alphabet)
+
+
+def round_trip(codec: Codec, text: str) -> str:
+    return codec.decompress(codec.compress(text).documents)
+
+
+class TestRoundTrip:
+    @few
+    @given(text=ANY_TEXT | PROSE | BYTES)
+    def test_any_text_comes_back(self, tiny_codec: Codec, text: str) -> None:
+        assert round_trip(tiny_codec, text) == text
+
+    @few
+    @given(text=ANY_TEXT | PROSE | BYTES)
+    def test_any_text_comes_back_from_a_tokenizer_that_lacks_most_characters(
+        self, ascii_codec: Codec, text: str
+    ) -> None:
+        assert round_trip(ascii_codec, text) == text
+
+    @few
+    @given(texts=st.lists(ANY_TEXT | PROSE, max_size=4), ratio=st.floats(1, 4))
+    def test_documents_that_are_called_exact_come_back_at_any_ratio(
+        self, tiny_codec: Codec, texts: list[str], ratio: float
+    ) -> None:
+        result = tiny_codec.compress(texts, ratio=ratio)
+        restored = tiny_codec.decompress(result.documents)
+        exact = [not parsed(tiny_codec, span).lossy for span in result.documents]
+        assert all(not sure or a == b for sure, a, b in zip(exact, texts, restored, strict=True))
+        assert result.stats.exact == pytest.approx(sum(exact) / len(texts) if texts else 1.0)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "a",
+            " ",
+            "\n\t \r\n  ",
+            "\x00\x01\x04\x06\x1b\x1b[0m\x7f",
+            "\x1b41; is no escape, \x1bzz; neither",
+            "日本語のテキストと中文文本。",
+            "مرحبا بالعالم",
+            "e\u0301a\u0308 \u1100\u1161\u11a8 ü",
+            "👩‍👩‍👧‍👦 🏳️‍🌈 \U0010ffff",
+            "\ufeff\u200b\u202e\ufffd\uffff",
+            LITERAL,
+            r"[z\1: and [z1: and [z99:",
+            bytes(range(256)).decode("latin-1"),
+            " ".join(SENTENCES) * 6,
+            PREDICTABLE,
+            RANDOM,
+        ],
+    )
+    def test_a_difficult_text_comes_back(self, tiny_codec: Codec, text: str) -> None:
+        assert round_trip(tiny_codec, text) == text
+
+    @pytest.mark.parametrize("text", ["é", "naïve café", "日本", "\x1b", "a\x04b", "tab\tand é and \x1b41;", "ß" * 50])
+    def test_characters_that_the_tokenizer_lacks_come_back(self, ascii_codec: Codec, text: str) -> None:
+        span = ascii_codec.compress(text).documents
+        assert parsed(ascii_codec, span).escaped == (not text.isascii() or "\x04" in text)
+        assert ascii_codec.decompress(span) == text
+
+    def test_a_text_that_not_even_escapes_carry_is_refused_or_passes_through(self, narrow_codec: Codec) -> None:
+        with pytest.raises(InvalidTextError, match="on_error='passthrough'"):
+            narrow_codec.compress("naïve")
+        result = narrow_codec.compress("naïve", on_error="passthrough")
+        assert (result.documents, result.stats.passed_through) == ("naïve", 1)
+
+    def test_the_same_text_gives_the_same_span(self, tiny_codec: Codec) -> None:
+        assert tiny_codec.compress(FACTS).documents == tiny_codec.compress(FACTS).documents
+
+    def test_compression_may_be_repeated(self, tiny_codec: Codec) -> None:
+        once = tiny_codec.compress(SENTENCES[0]).documents
+        twice = tiny_codec.compress(once).documents
+        assert tiny_codec.decompress(twice) == once
+
+    def test_a_predictable_text_takes_few_z_tokens(self, tiny_codec: Codec) -> None:
+        assert tiny_codec.compress(PREDICTABLE).stats.ratio > 4
+
+
+class TestSurrogates:
+    def test_a_lone_surrogate_is_refused_with_its_position(self, tiny_codec: Codec) -> None:
+        with pytest.raises(InvalidTextError, match=r"U\+D800, at character 7"):
+            tiny_codec.compress(SURROGATE)
+
+    def test_a_text_with_a_lone_surrogate_may_pass_through(self, tiny_codec: Codec) -> None:
+        result = tiny_codec.compress([SURROGATE, SENTENCES[0]], on_error="passthrough")
+        assert result.documents[0] == SURROGATE
+        assert result.stats.passed_through == 1
+        assert tiny_codec.decompress(result.documents) == [SURROGATE, SENTENCES[0]]
+
+    def test_explain_refuses_a_lone_surrogate_in_any_case(self, tiny_codec: Codec) -> None:
+        with pytest.raises(InvalidTextError):
+            tiny_codec.explain(SURROGATE, on_error="passthrough")
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Put the number of threads back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+class TestDeterminism:
+    TEXTS = (*SENTENCES, FACTS, PREDICTABLE, RANDOM, "a", "", "日本語" * 20)
+
+    @pytest.fixture
+    def alone(self, tiny_codec: Codec) -> list[str]:
+        return [tiny_codec.compress(text).documents for text in self.TEXTS]
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+    def test_spans_do_not_depend_on_the_batch(self, tiny_codec: Codec, alone: list[str], batch_size: int) -> None:
+        assert tiny_codec.compress(self.TEXTS, batch_size=batch_size).documents == alone
+
+    def test_spans_do_not_depend_on_the_order(self, tiny_codec: Codec, alone: list[str]) -> None:
+        assert tiny_codec.compress(self.TEXTS[::-1]).documents == alone[::-1]
+
+    @pytest.mark.parametrize("count", [1, 2, 3])
+    def test_spans_do_not_depend_on_the_number_of_threads(
+        self, tiny_codec: Codec, alone: list[str], threads: None, count: int
+    ) -> None:
+        torch.set_num_threads(count)
+        assert tiny_codec.compress(self.TEXTS).documents == alone
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 5])
+    def test_lossy_spans_do_not_depend_on_the_batch(self, tiny_codec: Codec, batch_size: int) -> None:
+        texts = self.TEXTS[:8]
+        assert (
+            tiny_codec.compress(texts, ratio=3, batch_size=batch_size).documents
+            == tiny_codec.compress(texts, ratio=3).documents
+        )
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+    @pytest.mark.parametrize("count", [1, 2, 3])
+    def test_texts_come_back_at_any_batch_size_and_number_of_threads(
+        self, tiny_codec: Codec, alone: list[str], threads: None, batch_size: int, count: int
+    ) -> None:
+        torch.set_num_threads(count)
+        assert tiny_codec.decompress(alone, batch_size=batch_size) == list(self.TEXTS)
+
+    def test_another_process_writes_and_reads_the_same_spans(
+        self, tiny_codec: Codec, tiny_folder: Path, tiny_backbone_dir: Path, alone: list[str]
+    ) -> None:
+        program = (
+            "import json, sys, zprompt\n"
+            "folder, backbone = sys.argv[1:]\n"
+            "codec = zprompt.load(folder, backbone=backbone, device='cpu')\n"
+            "texts, spans = json.load(sys.stdin)\n"
+            "json.dump([codec.fingerprint, codec.compress(texts).documents, codec.decompress(spans)], sys.stdout)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tiny_folder), str(tiny_backbone_dir)],
+            input=json.dumps([self.TEXTS, alone]),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert json.loads(done.stdout) == [tiny_codec.fingerprint, alone, list(self.TEXTS)]
+
+    def test_threads_that_share_a_codec_do_not_disturb_each_other(self, tiny_codec: Codec, alone: list[str]) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            spans = list(pool.map(lambda _: tiny_codec.compress(self.TEXTS, batch_size=3).documents, range(8)))
+            texts = list(pool.map(lambda _: tiny_codec.decompress(alone, batch_size=3), range(8)))
+        assert spans == [alone] * 8
+        assert texts == [list(self.TEXTS)] * 8
+
+
+class TestLength:
+    TEXTS = (*SENTENCES, FACTS, PREDICTABLE, RANDOM)
+
+    @pytest.mark.parametrize("ratio", [1.0, 1.3, 2.0, 2.5, 3.0, 4.0])
+    def test_a_ratio_is_reached(self, tiny_codec: Codec, ratio: float) -> None:
+        assert tiny_codec.compress(self.TEXTS, ratio=ratio).stats.ratio >= ratio
+
+    def test_a_ratio_beyond_reach_is_approached_as_near_as_gaps_allow(self, tiny_codec: Codec) -> None:
+        text = " ".join(SENTENCES)
+        tokens, gap, window = len(tiny_codec.backbone.encode(text)), 6, 32
+        stats = tiny_codec.compress(text, ratio=100).stats
+        # Each window ends with an anchor that drops nothing; the tokens before it need one anchor for seven.
+        fewest = sum(1 + -(-(min(window, tokens - start) - 1) // (gap + 1)) for start in range(0, tokens, window))
+        assert fewest <= stats.z_tokens <= 2 * fewest
+
+    @pytest.mark.parametrize("share", [0.6, 0.8, 1.0])
+    def test_a_ratio_below_the_exact_one_stays_exact(self, tiny_codec: Codec, share: float) -> None:
+        exact_ratio = tiny_codec.compress(self.TEXTS).stats.ratio
+        result = tiny_codec.compress(self.TEXTS, ratio=max(1.0, share * exact_ratio))
+        assert result.stats.exact == 1.0
+        assert result.stats.ratio >= share * exact_ratio
+        assert tiny_codec.decompress(result.documents) == list(self.TEXTS)
+
+    @pytest.mark.parametrize("ratio", [1.3, 2.5])
+    def test_documents_share_one_rate_so_a_predictable_one_gets_the_higher_ratio(
+        self, tiny_codec: Codec, ratio: float
+    ) -> None:
+        def own_ratio(span: str) -> float:
+            read = parsed(tiny_codec, span)
+            return read.source_tokens / len(read.tokens)
+
+        predictable, dense = tiny_codec.compress([PREDICTABLE, RANDOM], ratio=ratio).documents
+        assert own_ratio(predictable) > own_ratio(dense)
+
+    @pytest.mark.parametrize("room", [1.0, 0.8, 0.6, 0.5])
+    def test_max_tokens_is_never_exceeded(self, tiny_codec: Codec, room: float) -> None:
+        most = int(tiny_codec.compress(self.TEXTS).stats.z_tokens * room)
+        result = tiny_codec.compress(self.TEXTS, max_tokens=most)
+        assert sum(len(parsed(tiny_codec, span).tokens) for span in result.documents) <= most
+        assert result.stats.z_tokens <= most
+
+    def test_max_tokens_that_no_tiling_keeps_to_is_refused(self, tiny_codec: Codec) -> None:
+        with pytest.raises(OptionError, match="max_tokens is 3, but these documents need"):
+            tiny_codec.compress(self.TEXTS, max_tokens=3)
+
+    def test_protection_can_make_max_tokens_impossible(self, tiny_codec: Codec) -> None:
+        with pytest.raises(OptionError, match="with what is protected"):
+            tiny_codec.compress(FACTS, max_tokens=20, protect=".")
+
+    def test_a_ratio_and_max_tokens_exclude_each_other(self, tiny_codec: Codec) -> None:
+        with pytest.raises(OptionError, match="exclude each other"):
+            tiny_codec.compress(FACTS, ratio=2, max_tokens=9)
+
+    @pytest.mark.parametrize("ratio", [1.0, 2.0, 2.3, 2.6, 3.0, 4.0])
+    def test_what_is_called_exact_comes_back_and_what_does_not_is_called_lossy(
+        self, tiny_codec: Codec, ratio: float
+    ) -> None:
+        result = tiny_codec.compress(self.TEXTS, ratio=ratio)
+        lossy = [parsed(tiny_codec, span).lossy for span in result.documents]
+        changed = [a != b for a, b in zip(tiny_codec.decompress(result.documents), self.TEXTS, strict=True)]
+        assert all(said for said, differs in zip(lossy, changed, strict=True) if differs)
+        assert result.stats.exact == pytest.approx(1 - sum(lossy) / len(lossy))
+        assert any(lossy) or ratio < 3
+
+    @pytest.mark.parametrize("ratio", [2.5, 3.0])
+    def test_what_is_protected_survives_any_loss(self, tiny_codec: Codec, ratio: float) -> None:
+        literals = ["1969", "Moon", "600 million"]
+        [restored] = tiny_codec.decompress(tiny_codec.compress([FACTS], ratio=ratio, protect=literals).documents)
+        assert restored != FACTS
+        for literal in literals:
+            assert restored.count(literal) == FACTS.count(literal)
+
+    def test_a_protected_pattern_survives_any_loss(self, tiny_codec: Codec) -> None:
+        pattern = re.compile(r"\d+")
+        restored = tiny_codec.decompress(tiny_codec.compress(FACTS, ratio=3, protect=pattern).documents)
+        assert pattern.findall(restored) == pattern.findall(FACTS)
+
+    def test_protected_characters_of_many_tokens_survive_any_loss(self, tiny_codec: Codec) -> None:
+        text = " the code 日本 leaves the text 🌍 there" * 4
+        restored = tiny_codec.decompress(tiny_codec.compress(text, ratio=3, protect=["日本", "🌍"]).documents)
+        assert restored != text
+        assert (restored.count("日本"), restored.count("🌍")) == (4, 4)
+
+    def test_a_query_saves_what_it_mentions(self, tiny_codec: Codec) -> None:
+        text = " ".join(SENTENCES)
+        spans = [tiny_codec.compress(text, ratio=3, query=query).documents for query in ("rivers and mud", None)]
+        assert spans[0] != spans[1]
+        asked, plain = (tiny_codec.explain(text, ratio=3, query=query) for query in ("rivers and mud", None))
+        assert wrong_in(asked, text, "mud") <= wrong_in(plain, text, "mud")
+
+    def test_a_query_changes_nothing_where_nothing_is_lost(self, tiny_codec: Codec) -> None:
+        assert tiny_codec.compress(FACTS, query="people").documents == tiny_codec.compress(FACTS).documents
+
+    def test_a_lossy_span_is_never_an_integrity_error(self, tiny_codec: Codec) -> None:
+        result = tiny_codec.compress(self.TEXTS, ratio=4)
+        assert len(tiny_codec.decompress(result.documents)) == len(self.TEXTS)
+
+
+def wrong_in(explanation: object, text: str, word: str) -> int:
+    places = [match.span() for match in re.finditer(word, text)]
+    tokens = explanation.tokens  # type: ignore[attr-defined]
+    return sum(t.wrong for t in tokens if any(t.start < end and start < t.end for start, end in places))
+
+
+class TestPassingThrough:
+    def test_short_texts_stay_as_they_are(self, tiny_codec: Codec) -> None:
+        result = tiny_codec.compress(["Moon", FACTS], min_tokens=20)
+        assert result.documents[0] == "Moon"
+        assert spans_of(result.documents[1])
+        assert result.stats.passed_through == 1
+        assert tiny_codec.decompress(result.documents) == ["Moon", FACTS]
+
+    def test_a_text_of_just_min_tokens_is_compressed(self, tiny_codec: Codec) -> None:
+        tokens = len(tiny_codec.backbone.encode(FACTS))
+        assert tiny_codec.compress(FACTS, min_tokens=tokens).stats.passed_through == 0
+        assert tiny_codec.compress(FACTS, min_tokens=tokens + 1).stats.passed_through == 1
+
+    @pytest.mark.parametrize("text", [LITERAL, "[z1:", r"see [z\1: here", r"[z\\\42:"])
+    def test_a_literal_span_that_passes_through_comes_back_as_text(self, tiny_codec: Codec, text: str) -> None:
+        passed = tiny_codec.compress(text, min_tokens=10_000).documents
+        assert not spans_of(passed)
+        assert tiny_codec.decompress(passed) == text
+
+    @few
+    @given(text=ANY_TEXT | PROSE)
+    def test_any_text_that_passes_through_comes_back(self, tiny_codec: Codec, text: str) -> None:
+        assert tiny_codec.decompress(tiny_codec.compress(text, min_tokens=10_000).documents) == text
+
+    def test_an_empty_list_stays_empty(self, tiny_codec: Codec) -> None:
+        result = tiny_codec.compress([])
+        assert (result.documents, result.stats.documents, result.stats.ratio) == ([], 0, 1.0)
+        assert tiny_codec.decompress([]) == []
+
+
+class TestStats:
+    @pytest.mark.parametrize("options", [{}, {"ratio": 3.0}, {"max_tokens": 80}, {"min_tokens": 15}])
+    def test_figures_add_up(self, tiny_codec: Codec, options: dict[str, float]) -> None:
+        texts = [*SENTENCES, "short", ""]
+        result = tiny_codec.compress(texts, **options)
+        stats, spans = result.stats, [span for text in result.documents for span in spans_of(text)]
+        read = [parsed(tiny_codec, span) for span in spans]
+        passed = [text for text, done in zip(texts, result.documents, strict=True) if not spans_of(done)]
+        passed_tokens = sum(len(tiny_codec.backbone.encode(text)) for text in passed)
+        assert stats.documents == len(texts)
+        assert stats.passed_through == len(passed)
+        assert stats.z_tokens == sum(len(span.tokens) for span in read) + passed_tokens
+        assert stats.source_tokens == sum(span.source_tokens for span in read) + passed_tokens
+        assert stats.ratio == pytest.approx(stats.source_tokens / stats.z_tokens)
+        assert stats.bits_per_z_token == tiny_codec.alphabet.bits_per_z_token
+        assert stats.bits_per_source_token == pytest.approx(
+            stats.bits_per_z_token * stats.z_tokens / stats.source_tokens
+        )
+        assert stats.seconds > 0
+
+    def test_source_tokens_are_those_of_the_tokenizer(self, tiny_codec: Codec) -> None:
+        assert tiny_codec.compress(FACTS).stats.source_tokens == len(tiny_codec.backbone.encode(FACTS))
+
+    def test_an_empty_text_takes_no_tokens(self, tiny_codec: Codec) -> None:
+        stats = tiny_codec.compress("").stats
+        assert (stats.source_tokens, stats.z_tokens, stats.ratio, stats.exact) == (0, 0, 1.0, 1.0)
+
+
+class TestExplain:
+    TEXTS = (SENTENCES[0], FACTS, "日本語のテキスト", "🌍 e\u0301", "a", "", LITERAL, "\x1b41; \x04")
+
+    @pytest.mark.parametrize("text", TEXTS)
+    @pytest.mark.parametrize("ratio", [None, 2.0])
+    def test_tokens_tile_the_text(self, tiny_codec: Codec, text: str, ratio: float | None) -> None:
+        self.check_tiling(tiny_codec, text, ratio)
+
+    @pytest.mark.parametrize("text", ["naïve café", "aé", "éa", "\x1b é", "The dog sleeps é on in the sun."])
+    @pytest.mark.parametrize("ratio", [None, 3.0])
+    def test_tokens_tile_a_text_whose_characters_were_escaped(
+        self, ascii_codec: Codec, text: str, ratio: float | None
+    ) -> None:
+        self.check_tiling(ascii_codec, text, ratio)
+
+    @few
+    @given(text=ANY_TEXT | PROSE | BYTES)
+    def test_tokens_tile_any_text(self, tiny_codec: Codec, text: str) -> None:
+        self.check_tiling(tiny_codec, text, None)
+
+    @staticmethod
+    def check_tiling(codec: Codec, text: str, ratio: float | None) -> None:
+        tokens = codec.explain(text, ratio=ratio).tokens
+        edges = [token.start for token in tokens] + [len(text)]
+        assert edges[0] == 0
+        assert [token.end for token in tokens] == edges[1:]
+        assert "".join(text[token.start : token.end] for token in tokens) == text
+        for index, token in enumerate(tokens):
+            assert token.index == index
+            assert token.start <= token.anchor_end <= token.end
+            assert token.anchor == text[token.start : token.anchor_end]
+
+    def test_an_exact_tiling_restores_everything_at_the_cost_of_one_each(self, tiny_codec: Codec) -> None:
+        tokens = tiny_codec.explain(FACTS).tokens
+        assert {(token.cost, token.wrong) for token in tokens} == {(1.0, 0)}
+        assert "".join(token.restored for token in tokens) == FACTS
+
+    def test_a_lossy_tiling_says_what_is_wrong_and_what_comes_instead(self, tiny_codec: Codec) -> None:
+        explanation = tiny_codec.explain(FACTS, ratio=3)
+        wrong = [token for token in explanation.tokens if token.wrong]
+        assert wrong
+        for token in wrong:
+            assert token.cost > 1
+            assert token.restored != FACTS[token.start : token.end]
+        assert "".join(token.restored for token in explanation.tokens) == tiny_codec.decompress(explanation.span)
+
+    def test_it_shows_the_span_that_compress_writes(self, tiny_codec: Codec) -> None:
+        for options in ({}, {"ratio": 2.5}, {"ratio": 2.5, "query": "Moon", "protect": "people"}):
+            explanation = tiny_codec.explain(FACTS, **options)
+            assert explanation.span == tiny_codec.compress(FACTS, **options).documents
+            tokens = parsed(tiny_codec, explanation.span).tokens
+            assert [(t.gap, t.code, t.residual) for t in tokens] == [
+                (t.gap, t.code, t.residual) for t in explanation.tokens
+            ]
+
+    def test_it_explains_texts_that_would_pass_through(self, tiny_codec: Codec) -> None:
+        assert tiny_codec.explain("Moon", min_tokens=100).tokens
+
+    def test_its_figures_are_those_of_the_text(self, tiny_codec: Codec) -> None:
+        explanation = tiny_codec.explain(FACTS)
+        assert explanation.text == FACTS
+        assert explanation.stats.z_tokens == len(explanation.tokens)
+
+
+class TestShorthand:
+    @staticmethod
+    def anchors(codec: Codec, text: str) -> list[str]:
+        return [token.anchor for token in codec.explain(text).tokens]
+
+    def test_it_has_the_anchors_in_order(self, tiny_codec: Codec) -> None:
+        shorthand, position = tiny_codec.shorthand(tiny_codec.compress(FACTS).documents), 0
+        for anchor in self.anchors(tiny_codec, FACTS):
+            position = shorthand.index(anchor, position) + len(anchor)
+
+    def test_it_marks_each_dropped_span(self, tiny_codec: Codec) -> None:
+        span = tiny_codec.compress(FACTS).documents
+        gaps = [token.gap for token in parsed(tiny_codec, span).tokens]
+        assert tiny_codec.shorthand(span).count("…") == sum(gap > 0 for gap in gaps)
+
+    def test_text_around_spans_stays(self, tiny_codec: Codec) -> None:
+        span = tiny_codec.compress(FACTS).documents
+        assert tiny_codec.shorthand(f"Read: {span} Then?") == f"Read: {tiny_codec.shorthand(span)} Then?"
+
+
+class TestDocuments:
+    def test_dicts_keep_their_entries_and_order(self, tiny_codec: Codec) -> None:
+        documents = [{"id": i, "text": text, "source": f"{i}.txt"} for i, text in enumerate(SENTENCES)]
+        compressed = tiny_codec.compress(documents).documents
+        assert [{**document, "text": ""} for document in compressed] == [{**d, "text": ""} for d in documents]
+        assert all(spans_of(document["text"]) for document in compressed)
+        assert tiny_codec.decompress(compressed) == documents
+
+    def test_langchain_documents_keep_ids_and_metadata(self, tiny_codec: Codec) -> None:
+        documents = pytest.importorskip("langchain_core.documents")
+        given = [
+            documents.Document(page_content=text, id=str(i), metadata={"page": i}) for i, text in enumerate(SENTENCES)
+        ]
+        compressed = tiny_codec.compress(given).documents
+        assert [(d.id, d.metadata) for d in compressed] == [(d.id, d.metadata) for d in given]
+        assert tiny_codec.decompress(compressed) == given
+
+    def test_llama_index_nodes_keep_ids_metadata_and_scores(self, tiny_codec: Codec) -> None:
+        schema = pytest.importorskip("llama_index.core.schema")
+        given = [
+            schema.NodeWithScore(node=schema.TextNode(text=text, id_=str(i), metadata={"page": i}), score=1 / (i + 1))
+            for i, text in enumerate(SENTENCES)
+        ]
+        compressed = tiny_codec.compress(given).documents
+        assert [(n.node_id, n.metadata, n.score) for n in compressed] == [
+            (n.node_id, n.metadata, n.score) for n in given
+        ]
+        assert all(spans_of(node.node.get_content()) for node in compressed)
+        restored = tiny_codec.decompress(compressed)
+        assert [node.node.get_content() for node in restored] == list(SENTENCES)
+
+    def test_one_document_gives_one_and_a_list_gives_a_list(self, tiny_codec: Codec) -> None:
+        assert isinstance(tiny_codec.compress("a").documents, str)
+        assert isinstance(tiny_codec.compress(("a",)).documents, list)
+
+    def test_what_is_no_document_is_refused(self, tiny_codec: Codec) -> None:
+        with pytest.raises(DocumentTypeError):
+            tiny_codec.compress(7)
+        with pytest.raises(DocumentTypeError):
+            tiny_codec.decompress([None])
+
+
+class TestPrompts:
+    def test_text_around_spans_stays(self, tiny_codec: Codec) -> None:
+        one, two = tiny_codec.compress([SENTENCES[0], "é🌍"]).documents
+        prompt = f"Context:\n\n{one}\n{two}[not a span] [z]: {{}}\n\nQuestion?"
+        expected = f"Context:\n\n{SENTENCES[0]}\né🌍[not a span] [z]: {{}}\n\nQuestion?"
+        assert tiny_codec.decompress(prompt) == expected
+
+    def test_spans_may_touch(self, tiny_codec: Codec) -> None:
+        assert tiny_codec.decompress("".join(tiny_codec.compress(SENTENCES).documents)) == "".join(SENTENCES)
+
+    def test_a_text_without_spans_stays(self, tiny_codec: Codec) -> None:
+        assert tiny_codec.decompress(FACTS) == FACTS
+
+
+@pytest.fixture(scope="module")
+def span(tiny_codec: Codec) -> str:
+    return tiny_codec.compress(FACTS).documents
+
+
+class TestUntrustedSpans:
+    def test_a_span_of_another_codec_is_refused(self, other_codec: Codec, tiny_codec: Codec, span: str) -> None:
+        with pytest.raises(WrongCodecError, match=f"{tiny_codec.fingerprint}.*{other_codec.fingerprint}"):
+            other_codec.decompress(span)
+        with pytest.raises(WrongCodecError):
+            other_codec.shorthand(span)
+
+    def test_a_changed_character_is_refused(self, tiny_codec: Codec, span: str) -> None:
+        at = len(span) // 2
+        with pytest.raises(ForgedSpanError):
+            tiny_codec.decompress(span[:at] + ("0" if span[at] != "0" else "1") + span[at + 1 :])
+
+    def test_a_cut_span_is_refused(self, tiny_codec: Codec, span: str) -> None:
+        with pytest.raises(TruncatedSpanError):
+            tiny_codec.decompress(span[: len(span) // 2])
+
+    def test_a_literal_span_in_a_prompt_is_refused(self, tiny_codec: Codec) -> None:
+        with pytest.raises(DamagedSpanError):
+            tiny_codec.decompress("[z1:nonsense")
+
+    @pytest.mark.parametrize("index", [0, 5, -1])
+    def test_a_forged_anchor_with_a_good_checksum_is_found_out(self, tiny_codec: Codec, span: str, index: int) -> None:
+        read = parsed(tiny_codec, span)
+        tokens = list(read.tokens)
+        tokens[index] = replace(tokens[index], anchor=(tokens[index].anchor + 1) % tiny_codec.backbone.vocab_size)
+        with pytest.raises(IntegrityError, match="another hash"):
+            tiny_codec.decompress(format_span(replace(read, tokens=tuple(tokens)), tiny_codec.alphabet))
+
+    def test_a_forged_code_never_gives_a_wrong_text(self, tiny_codec: Codec, span: str) -> None:
+        read = parsed(tiny_codec, span)
+        for index, token in enumerate(read.tokens):
+            if not token.gap:
+                continue
+            code = tuple((value + 1) % 16 for value in token.code)
+            tokens = (*read.tokens[:index], replace(token, code=code), *read.tokens[index + 1 :])
+            try:
+                assert tiny_codec.decompress(format_span(replace(read, tokens=tokens), tiny_codec.alphabet)) == FACTS
+            except IntegrityError:
+                pass
+
+    @few
+    @given(data=st.data())
+    def test_forged_residuals_never_give_a_wrong_text(self, tiny_codec: Codec, span: str, data: st.DataObject) -> None:
+        read = parsed(tiny_codec, span)
+        places = [index for index, token in enumerate(read.tokens) if token.gap]
+        index = data.draw(st.sampled_from(places))
+        token = replace(read.tokens[index], residual=data.draw(st.integers(0, 2**16 - 1)))
+        tokens = (*read.tokens[:index], token, *read.tokens[index + 1 :])
+        try:
+            assert tiny_codec.decompress(format_span(replace(read, tokens=tokens), tiny_codec.alphabet)) == FACTS
+        except (DamagedSpanError, IntegrityError):
+            pass
+
+    def test_a_forged_digest_is_found_out(self, tiny_codec: Codec, span: str) -> None:
+        forged = replace(parsed(tiny_codec, span), digest=bytes(8))
+        with pytest.raises(IntegrityError):
+            tiny_codec.decompress(format_span(forged, tiny_codec.alphabet))
+
+    @pytest.mark.parametrize("window", [0, 1, 31, 2**40])
+    def test_windows_that_the_codec_does_not_have_are_refused(self, tiny_codec: Codec, span: str, window: int) -> None:
+        forged = replace(parsed(tiny_codec, span), window=window)
+        with pytest.raises(DamagedSpanError, match=f"windows of {window} tokens"):
+            tiny_codec.decompress(format_span(forged, tiny_codec.alphabet))
+
+    def test_a_token_that_reaches_into_the_next_window_is_refused(self, tiny_codec: Codec, span: str) -> None:
+        read = parsed(tiny_codec, span)
+        tokens = (replace(read.tokens[0], gap=0, code=(0, 0, 0), residual=0), *[replace(read.tokens[0], gap=6)] * 9)
+        forged = replace(read, tokens=tokens, source_tokens=1 + 7 * 9)
+        with pytest.raises(DamagedSpanError, match="next window"):
+            tiny_codec.decompress(format_span(forged, tiny_codec.alphabet))
+
+
+class TestCodec:
+    def test_its_fingerprint_names_backbone_heads_and_settings(
+        self, tiny_codec: Codec, other_codec: Codec, narrow_codec: Codec
+    ) -> None:
+        fingerprints = {codec.fingerprint for codec in (tiny_codec, other_codec, narrow_codec)}
+        assert len(fingerprints) == 3
+        assert all(re.fullmatch("[0-9a-f]{12}", fingerprint) for fingerprint in fingerprints)
+
+    def test_every_span_carries_the_fingerprint(self, tiny_codec: Codec) -> None:
+        assert parsed(tiny_codec, tiny_codec.compress("a").documents).fingerprint == tiny_codec.fingerprint
+
+    def test_it_shows_what_it_is(self, tiny_codec: Codec) -> None:
+        assert repr(tiny_codec).startswith(f"Codec('tiny', {tiny_codec.fingerprint}, 40 bits per Z-token")
+
+    def test_progress_is_told_in_both_directions(self, tiny_codec: Codec) -> None:
+        told: list[tuple[str, int, int]] = []
+        texts = [" ".join(SENTENCES), "a"]
+        spans = tiny_codec.compress(texts, batch_size=2, progress=lambda *news: told.append(news)).documents
+        total = told[-1][2]
+        assert told == [("compress", done, total) for done in range(1, total + 1)]
+        told.clear()
+        tiny_codec.decompress(spans, batch_size=2, progress=lambda *news: told.append(news))
+        assert told[-1] == ("decompress", total, total)
+
+    @pytest.mark.parametrize("batch_size", [0, -1])
+    def test_an_empty_batch_is_refused(self, tiny_codec: Codec, batch_size: int) -> None:
+        with pytest.raises(OptionError, match="batch_size"):
+            tiny_codec.compress("a", batch_size=batch_size)
+        with pytest.raises(OptionError, match="batch_size"):
+            tiny_codec.decompress("a", batch_size=batch_size)

@@ -1,0 +1,109 @@
+"""The module-level functions share one codec, which is loaded once."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import zprompt
+from tests.codec.conftest import SETTINGS, make_heads
+from zprompt import api
+from zprompt.backbone import Backbone
+from zprompt.codec import checkpoint
+from zprompt.codec.checkpoint import CodecConfig, write_codec
+from zprompt.codec.codec import Codec
+from zprompt.errors import CheckpointError, OptionError
+
+TEXT = "Rivers carry sand and mud to the sea."
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone) -> Path:
+    """Give a folder of shipped codecs, whose default one is tiny."""
+    folder = tmp_path_factory.mktemp("models")
+    config = CodecConfig(SETTINGS, tiny_backbone.name, tiny_backbone.weights_fingerprint, {})
+    write_codec(folder / "default", config, make_heads(tiny_backbone))
+    return folder
+
+
+@pytest.fixture
+def shipped(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ship the tiny codec, and forget it afterwards."""
+    monkeypatch.setattr(checkpoint, "SHIPPED", models)
+    monkeypatch.setattr(api, "_codecs", {})
+    yield
+
+
+@pytest.fixture
+def loads(shipped: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the names of the codecs that are loaded from now on."""
+    names: list[str] = []
+    load = api.load
+
+    def slow_load(name: str, **options: str) -> Codec:
+        names.append(name)
+        time.sleep(0.05)  # so that threads meet
+        return load(name, **options)
+
+    monkeypatch.setattr(api, "load", slow_load)
+    return names
+
+
+def test_documents_come_back(shipped: None) -> None:
+    result = zprompt.compress([TEXT, {"text": TEXT}])
+    assert zprompt.decompress(result.documents) == [TEXT, {"text": TEXT}]
+
+
+def test_options_reach_the_codec(shipped: None) -> None:
+    assert zprompt.compress(TEXT, min_tokens=1000).stats.passed_through == 1
+    with pytest.raises(OptionError, match="exclude each other"):
+        zprompt.compress(TEXT, ratio=2, max_tokens=3)
+    with pytest.raises(OptionError, match="batch_size"):
+        zprompt.decompress(TEXT, batch_size=0)
+
+
+def test_progress_reaches_the_codec(shipped: None) -> None:
+    told: list[str] = []
+    span = zprompt.compress(TEXT, progress=lambda stage, done, total: told.append(stage)).documents
+    zprompt.decompress(span, progress=lambda stage, done, total: told.append(stage))
+    assert told == ["compress", "decompress"]
+
+
+def test_the_default_codec_is_loaded_once(loads: list[str]) -> None:
+    span = zprompt.compress(TEXT).documents
+    zprompt.decompress(span, batch_size=2)
+    assert loads == ["default"]
+
+
+def test_threads_that_come_together_load_it_once(loads: list[str]) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        codecs = list(pool.map(lambda _: api.shared_codec(), range(8)))
+    assert loads == ["default"]
+    assert all(codec is codecs[0] for codec in codecs)
+
+
+def test_other_arguments_give_another_codec(loads: list[str], models: Path) -> None:
+    one, two = api.shared_codec(), api.shared_codec(str(models / "default"), device="cpu")
+    assert one is not two
+    assert one.fingerprint == two.fingerprint
+
+
+def test_load_gives_a_codec_of_its_own_each_time(shipped: None) -> None:
+    assert zprompt.load() is not zprompt.load()
+
+
+def test_load_takes_a_folder_and_a_backbone(shipped: None, models: Path, tiny_backbone_dir: Path) -> None:
+    codec = zprompt.load(str(models / "default"), backbone=str(tiny_backbone_dir), device="cpu", quantization="none")
+    assert codec.decompress(codec.compress(TEXT).documents) == TEXT
+
+
+def test_load_refuses_a_backbone_that_the_codec_was_not_trained_on(shipped: None, narrow_backbone_dir: Path) -> None:
+    with pytest.raises(CheckpointError, match="was trained on the backbone"):
+        zprompt.load(backbone=str(narrow_backbone_dir), device="cpu")
+
+
+def test_load_says_which_codecs_there_are(shipped: None) -> None:
+    with pytest.raises(CheckpointError, match=r"\(default\)"):
+        zprompt.load("nowhere")
