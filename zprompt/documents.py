@@ -1,7 +1,7 @@
 """Read and replace the text of whatever people keep documents in.
 
-Strings, dicts, LangChain documents and LlamaIndex nodes are told apart by the attributes they have: neither library is
-imported. A document is never changed. Its copy differs in the text alone, and shares none of its own containers
+Strings, dicts, LangChain documents and LlamaIndex nodes are told apart by the attributes they have: neither library
+is imported. A document is never changed. Its copy differs in the text alone, and shares none of its own containers
 (metadata, relationships) with the original, so that who writes into the one leaves the other as it was.
 """
 

@@ -1,7 +1,7 @@
 """Everything that can go wrong, as one hierarchy.
 
-Catch `ZPromptError` to catch all of it. Each message says what was wrong, what is allowed and what to do; each class says
-when it is raised, so that a caller can tell a damaged Z-span from a codec that is not the right one.
+Catch `ZPromptError` to catch all of it. Each message says what was wrong, what is allowed and what to do; each class
+says when it is raised, so that a caller can tell a damaged Z-span from a codec that is not the right one.
 """
 
 

@@ -6,9 +6,8 @@ tokens, and a token's rank in a span is how many of them score higher than it th
 
     score(v) = base[p, v] + (E_v out) . u(t, g, j)          u: the span head's features (heads.py)
 
-E out is one (V, W) table, so a check costs one W x W product and S + 1 dot products. The rank is an estimate (from
-below) where the true token is not on the shortlist's upper half; the chosen tiling is verified in full
-(compressor.py).
+E out is one (V, W) table, so a check costs one W x W product and S + 1 dot products. Where the true token is far down
+the LLM's own list, the rank is an estimate; the chosen tiling is verified in full (compressor.py).
 
 Spans that the LLM alone would need far too many bits for are not looked at: `reach` is the number of bits that code
 and next anchor are trusted to save.
@@ -26,10 +25,12 @@ from zprompt.codec.residual import RankCode
 from zprompt.codec.steady import steady_rows
 
 SHORTLIST = 32  # S
-REACH = 30.0  # bits
+REACH = 16.0  # bits
 LOSSY_REACH = 90.0  # bits: spans that are not restored in full are of interest too
+DEEPEST = 192  # ranks: so far down, logits are so dense that a rival is too near anyway
 ROWS = 6144  # checks at a time, so that they stay in the processor's cache
-UNRANKED = 1 << 17  # the rank of what was not looked at: no residual holds it
+UNRANKED = 1 << 17  # the rank of what was not looked at: no residual holds it ...
+AMBIGUOUS = UNRANKED + 1  # ... nor that of a token with a rival too near to be sure
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,7 @@ class SpanParts:
     """The parts of the span head's input that spans share, and the sub-codes of every segment of a window."""
 
     own: Tensor  # (n', places, W): what is left of p, and p's own sub-codes in each place
-    following: (
-        Tensor  # (n', roles + 1, W): the sub-code of the segment that begins at p, by role; zeros in the last
-    )
+    following: Tensor  # (n', roles + 1, W): the sub-code of the segment that begins at p, by role; zeros in the last
     ahead: Tensor  # (n', G + 1, W): the next anchor, by distance
     subcodes: Tensor  # (n', roles): sub-code of the segment that begins at p
 
@@ -66,9 +65,7 @@ class SpanChecker:
         self.layout: Layout = layout(self.settings.subcodes, self.settings.max_gap)
         device = output_embeddings.device
         with torch.no_grad():
-            out = heads.span_head.out
-            self.table = output_embeddings @ out.weight  # (V, W)
-            self.offset = output_embeddings @ out.bias  # (V,)
+            self.table = output_embeddings @ heads.span_head.out.weight  # (V, W)
         self.place = torch.from_numpy(self.layout.place).to(device)
         self.follower = torch.from_numpy(self.layout.follower % (len(self.layout.sizes) + 1)).to(device)  # -1: last row
         self.follower_start = torch.from_numpy(self.layout.follower_start).to(device)
@@ -157,10 +154,12 @@ class SpanChecker:
         :return: (n, G + 1, G), rank of token j of span (t, g); `UNRANKED` for what was not looked at.
         """
         n, gap = len(window.ids), self.settings.max_gap
-        base = window.hidden @ self.output.T + self.offset  # (n, V)
+        base = (window.hidden + self.heads.span_head.out.bias) @ self.output.T  # (n', V)
         true = base.gather(1, window.ids[:, None])
-        base_rank = (base > true).sum(1)
         scores, shortlist = base.topk(min(SHORTLIST, base.shape[1]), -1)
+        base_rank = rank_among(base, scores, true)
+        # What lifts the true token from beyond the shortlist lifts others there too: about the square root of them.
+        depth = ((base_rank + 1) / (SHORTLIST / 2)).clamp(min=1.0).sqrt()
         # The true token is compared with the others only: its own entry would differ in the last bit.
         scores = scores.masked_fill(shortlist == window.ids[:, None], float("-inf"))
         candidates = torch.cat((shortlist, window.ids[:, None]), 1)  # (n, S + 1)
@@ -172,8 +171,8 @@ class SpanChecker:
             rows = slice(bounds[first], bounds[last])
             p, j, g = position[rows], token[rows], span_gap[rows]
             rank = self._rank_rows(scores, candidates, first, p, self.features(parts, p, j, g))
-            rank = torch.where(rank >= SHORTLIST // 2, torch.maximum(rank, base_rank[p]), rank)
-            ranks[p - 1 - j, g, j] = rank.int()
+            deeper = ((rank + 1) * depth[p] - 1).round()
+            ranks[p - 1 - j, g, j] = torch.where(deeper < DEEPEST, deeper, AMBIGUOUS).int()
         return ranks[: window.length]
 
     def _rank_rows(self, scores: Tensor, candidates: Tensor, first: int, position: Tensor, features: Tensor) -> Tensor:
@@ -186,8 +185,9 @@ class SpanChecker:
         padded[place, slot] = features
         corrected = torch.bmm(padded, self.table[candidates[first : first + count]].transpose(1, 2))
         corrected += scores[first : first + count, None]
-        rank: Tensor = (corrected[..., :-1] > corrected[..., -1:]).sum(-1)[place, slot]
-        return rank
+        lead = (corrected[..., :-1] - corrected[..., -1:])[place, slot]  # (R, S)
+        rank = (lead > 0).sum(-1)
+        return torch.where(lead.abs_().amin(-1) > self.settings.margin, rank, AMBIGUOUS)
 
     def _within_reach(self, base_rank: Tensor, length: int, reach: float) -> Tensor:
         """Say which spans are worth a look: (n', G + 1)."""
@@ -208,6 +208,20 @@ class SpanChecker:
         inside = (start >= 0)[..., None] & (torch.arange(gap + 1, device=spans.device) > token[:, None])
         rows = torch.nonzero(inside & spans[start.clamp(min=0)])
         return rows[:, 0], rows[:, 1], rows[:, 2]
+
+
+def rank_among(logits: Tensor, best: Tensor, true: Tensor) -> Tensor:
+    """Count the logits above a threshold, looking at more than the best ones only where that is needed.
+
+    :param logits: (R, V).
+    :param best: (R, S), the best of them, from `topk`.
+    :param true: (R, 1), the threshold.
+    :return: (R,).
+    """
+    rank = (best > true).sum(1)
+    deep = torch.where(rank == best.shape[1])[0]
+    rank[deep] = (logits[deep] > true[deep]).sum(1)
+    return rank
 
 
 def _chunks(bounds: list[int]) -> list[tuple[int, int]]:

@@ -63,6 +63,7 @@ class Codec:
         :param name: What the codec is called.
         """
         self.name, self.backbone, self.heads, self.settings = name, backbone, heads, heads.settings
+        heads.round_to_half()
         self.alphabet = self.settings.alphabet(backbone.vocab_size)
         parts = (backbone.fingerprint + heads.fingerprint()).encode()
         self.fingerprint = hashlib.sha256(parts).hexdigest()[:FINGERPRINT_DIGITS]

@@ -5,9 +5,8 @@
     verify    the tokens of the chosen spans, against the full vocabulary: the rank that the decompressor will see
 
 A rank counts only if no rival's logit is within `margin` of the true token's, since logits differ by about 1e-5
-between batch shapes, thread counts and machines. What fails is priced anew and the window is tiled again, until a
-tiling stands; the few spans that still fail then are written out as anchors. So what an exact tiling says is what
-comes back.
+between batch shapes, thread counts and machines. What fails is priced anew and the window is tiled again, a few
+times; the last tiling is made of spans that were verified. So what an exact tiling says is what comes back.
 
 The decompressor of an exact tiling sees the same left context as this pass, so no second pass is needed. In a lossy
 tiling, wrong tokens change the context of those after them; lossy.py takes the ranks again on the text that will come
@@ -23,15 +22,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zprompt.backbone import Backbone
-from zprompt.codec.candidates import LOSSY_REACH, REACH, UNRANKED, SpanChecker, SpanParts, Window
+from zprompt.codec.candidates import (
+    AMBIGUOUS,
+    LOSSY_REACH,
+    REACH,
+    UNRANKED,
+    SpanChecker,
+    SpanParts,
+    Window,
+    rank_among,
+)
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.residual import RankCode
 from zprompt.codec.segmentation import Price, SpanCosts, Tiling, shortest_path
 from zprompt.codec.steady import group_by_length, padded_batch, steady_rows
 from zprompt.codec.vocabulary import ZToken
 
-ROUNDS = 8  # tilings of a window before what fails is written out
-VERIFIED_ROWS = 512  # full-vocabulary rows at a time
+ROUNDS = 4  # tilings of a window before only spans that were verified are allowed
+SURCHARGE = 0.2  # bits a token: estimated ranks are too low by this much on average, among those that look best
+VERIFIED_ROWS = 256  # full-vocabulary rows at a time
+HARDEST = 32.0  # bits; what costs this much or more to restore is twice as dear to lose
+VERIFIED_TOP = 48  # candidates of them that are sorted; deeper ranks are counted
 
 
 @dataclass(slots=True)
@@ -136,7 +147,7 @@ class Compressor:
         bits = self.checker.bits(analysis.ranks)
         inside = torch.arange(bits.shape[2]) < torch.arange(bits.shape[1])[:, None]  # (G + 1, G)
         bits = bits.masked_fill(~inside.to(bits.device), 0.0)
-        total = bits.sum(-1).double().cpu().numpy()
+        total = bits.sum(-1).double().cpu().numpy() + SURCHARGE * np.arange(bits.shape[1]) * ~analysis.verified
         loss = self._loss(analysis, bits).double().cpu().numpy() if lossy else np.zeros_like(total)
         return SpanCosts(total, loss)
 
@@ -150,72 +161,92 @@ class Compressor:
         extra = (bits - free).clamp(min=0.0)  # a token that is not restored is written as rank 0
         order = (extra / weights[:, None]).nan_to_num(nan=0.0).argsort(dim=-1, stable=True)
         restored = extra.gather(-1, order).cumsum(-1) <= self.budget - free * gap[:, None]
-        lost = torch.where(restored, 0.0, weights[:, None].expand(-1, gaps, -1).gather(-1, order))
+        # Of two tokens of one weight, the one that was harder to restore is dearer: without such differences all
+        # trades of a kind would be worth it at the same exchange rate, and lengths would jump.
+        dearer = weights[:, None] * (1 + extra.clamp(max=HARDEST) / HARDEST)
+        lost = torch.where(restored, 0.0, dearer.gather(-1, order))
         unseen = (analysis.ranks[:, torch.arange(gaps), 0] == UNRANKED).cpu() & ~torch.from_numpy(analysis.verified)
         kept = torch.cat((weights.new_zeros(n, 1), weights.isinf().cumsum(-1)), 1) > 0  # protected tokens are anchors
         return lost.nan_to_num(nan=0.0).sum(-1).masked_fill((unseen.to(bits.device) | kept) & (gap > 0), float("inf"))
 
-    def tile(self, analysis: Analysis, price: Price) -> Tiling:
-        """Find the cheapest exact tiling that the full vocabulary confirms.
+    def tile(self, analyses: Sequence[Analysis], price: Price) -> list[Tiling]:
+        """Find the cheapest exact tilings that the full vocabulary confirms.
 
-        :param analysis: The window's analysis; its ranks are corrected on the way.
+        :param analyses: Windows; their ranks are corrected on the way.
         :param price: An exact price.
-        :return: The gaps.
+        :return: The gaps of each window.
         """
-        tiling: Tiling = []
+        tilings: list[Tiling] = [[] for _ in analyses]
+        going = list(range(len(analyses)))
         for _ in range(ROUNDS):
-            tiling = shortest_path(price(self.costs(analysis)))
-            if not self.verify(analysis, tiling):
-                return tiling
-        return self._write_out(analysis, tiling)
+            for index in going:
+                tilings[index] = shortest_path(price(self.costs(analyses[index])))
+            self.verify([(analyses[index], tilings[index]) for index in going])
+            going = [index for index in going if self._failing(analyses[index], tilings[index]).any()]
+            if not going:
+                break
+        for index in going:  # of the spans that are known to stand, or anchors
+            tilings[index] = shortest_path(price(self._verified_costs(analyses[index])))
+        return tilings
 
-    def _write_out(self, analysis: Analysis, tiling: Tiling) -> Tiling:
-        """Replace the spans that do not stand by anchors."""
-        bits, kept, t = self.costs(analysis).bits, [], 0
-        for gap in tiling:
-            kept += [gap] if bits[t, gap] <= self.budget else [0] * (gap + 1)
-            t += gap + 1
-        return kept
+    def _failing(self, analysis: Analysis, tiling: Tiling) -> NDArray[np.bool_]:
+        """Say which Z-tokens of a verified tiling cannot be restored."""
+        gaps = np.asarray(tiling)
+        failing: NDArray[np.bool_] = self.costs(analysis).bits[_starts(gaps), gaps] > self.budget
+        return failing
+
+    def _verified_costs(self, analysis: Analysis) -> SpanCosts:
+        """Price the spans that were verified only."""
+        costs = self.costs(analysis)
+        return SpanCosts(np.where(analysis.verified, costs.bits, np.inf), costs.loss)
 
     @torch.no_grad()
-    def verify(self, analysis: Analysis, tiling: Tiling) -> bool:
+    def verify(self, tiled: Sequence[tuple[Analysis, Tiling]]) -> None:
         """Rank the tokens of chosen spans against the full vocabulary, those that were not yet.
 
-        :param analysis: The analysis, whose ranks are corrected.
-        :param tiling: The gaps.
-        :return: Whether some token costs more than it was chosen with.
+        :param tiled: Windows, whose ranks are corrected, and their tilings.
         """
-        starts = np.cumsum([0, *(gap + 1 for gap in tiling[:-1])])
-        chosen = chosen_tokens(tiling, ~analysis.verified[starts, np.asarray(tiling)], analysis.ranks.device)
-        if not len(chosen.start):
-            return False
-        before = analysis.ranks[chosen.start, chosen.gap, chosen.token]
-        after = self.true_ranks(analysis.window, analysis.parts, chosen)[0].int()
-        analysis.ranks[chosen.start, chosen.gap, chosen.token] = after
-        analysis.verified[chosen.start.cpu(), chosen.gap.cpu()] = True
-        return bool((self.checker.bits(after) > self.checker.bits(before)).any())
+        chosen = []
+        for analysis, tiling in tiled:
+            gaps = np.asarray(tiling)
+            chosen.append(chosen_tokens(tiling, ~analysis.verified[_starts(gaps), gaps], analysis.ranks.device))
+        found = self.true_ranks(
+            [(analysis.window, analysis.parts, tokens) for (analysis, _), tokens in zip(tiled, chosen, strict=True)]
+        )
+        for (analysis, _), tokens, (ranks, _) in zip(tiled, chosen, found, strict=True):
+            analysis.ranks[tokens.start, tokens.gap, tokens.token] = ranks.int()
+            analysis.verified[tokens.start.cpu(), tokens.gap.cpu()] = True
 
     @torch.no_grad()
-    def true_ranks(self, window: Window, parts: SpanParts, chosen: ChosenTokens) -> tuple[Tensor, Tensor]:
+    def true_ranks(self, wanted: Sequence[tuple[Window, SpanParts, ChosenTokens]]) -> list[tuple[Tensor, Tensor]]:
         """Rank dropped tokens in the full vocabulary.
 
-        :param window: The window: its ids are the true tokens.
-        :param parts: Its parts.
-        :param chosen: The tokens.
-        :return: (R,) ranks, `UNRANKED` where a rival is too near to be sure, and (R,) the best candidates.
+        :param wanted: Windows, whose ids are the true tokens, their parts, and the dropped tokens.
+        :return: For each window (R,) ranks, `AMBIGUOUS` where a rival is too near, and (R,) the best candidates.
         """
-        ranks, best = [], []
-        for rows in torch.arange(len(chosen.start)).split(VERIFIED_ROWS):
-            position = chosen.position[rows]
-            features = self.checker.features(parts, position, chosen.token[rows], chosen.gap[rows])
-            corrected = window.hidden[position] + self.heads.span_head.out(features)
-            logits = (steady_rows(corrected) @ self.backbone.output_embeddings.T)[: len(rows)]
-            true = logits.gather(1, window.ids[position][:, None])
-            above = (logits > true + self.settings.margin).sum(1)
-            near = (logits > true - self.settings.margin).sum(1) - 1  # without the token itself
-            ranks.append(torch.where(near == above, above, UNRANKED))
-            best.append(logits.argmax(1))
-        return torch.cat(ranks), torch.cat(best)
+        corrected = torch.cat([self._corrected(*item) for item in wanted])
+        true = torch.cat([window.ids[chosen.position] for window, _, chosen in wanted])
+        ranked = [
+            self._rank_in_full(corrected[rows], true[rows]) for rows in torch.arange(len(true)).split(VERIFIED_ROWS)
+        ]
+        ranks, best = (torch.cat(column) for column in zip(*ranked, strict=True))
+        sizes = [len(chosen.start) for _, _, chosen in wanted]
+        return list(zip(ranks.split(sizes), best.split(sizes), strict=True))
+
+    def _corrected(self, window: Window, parts: SpanParts, chosen: ChosenTokens) -> Tensor:
+        """Give the corrected hidden states of dropped tokens: (R, H)."""
+        features = self.checker.features(parts, chosen.position, chosen.token, chosen.gap)
+        correction = self.heads.span_head.out(steady_rows(features))[: len(features)]
+        return window.hidden[chosen.position] + correction
+
+    def _rank_in_full(self, corrected: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        """Rank one chunk of tokens in the full vocabulary; give the best candidates too."""
+        logits = (steady_rows(corrected) @ self.backbone.output_embeddings.T)[: len(true)]
+        best = logits.topk(min(VERIFIED_TOP, logits.shape[1]), -1)
+        threshold = logits.gather(1, true[:, None])
+        above = rank_among(logits, best.values, threshold + self.settings.margin)
+        near = rank_among(logits, best.values, threshold - self.settings.margin) - 1  # without the token itself
+        return torch.where(near == above, above, AMBIGUOUS), best.indices[:, 0]
 
     def z_tokens(self, analysis: Analysis, tiling: Tiling, written: Sequence[Sequence[int]]) -> list[ZToken]:
         """Write a tiling as Z-tokens.
@@ -274,6 +305,12 @@ class Compressor:
         return residual
 
 
+def _starts(gaps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the positions of a tiling's anchors."""
+    starts: NDArray[np.int64] = np.cumsum(gaps + 1) - gaps - 1
+    return starts
+
+
 def chosen_tokens(tiling: Tiling, wanted: NDArray[np.bool_], device: torch.device) -> ChosenTokens:
     """List the dropped tokens of a tiling.
 
@@ -283,8 +320,7 @@ def chosen_tokens(tiling: Tiling, wanted: NDArray[np.bool_], device: torch.devic
     :return: The tokens of the wanted spans.
     """
     gaps = np.asarray(tiling)
-    starts = np.cumsum(gaps + 1) - gaps - 1
-    starts, gaps = starts[wanted], gaps[wanted]
+    starts, gaps = _starts(gaps)[wanted], gaps[wanted]
     token = np.concatenate([np.zeros(0, np.int64), *(np.arange(gap) for gap in gaps)])
     rows = (np.repeat(starts, gaps), np.repeat(gaps, gaps), token)
     return ChosenTokens(*(torch.from_numpy(row).long().to(device) for row in rows))

@@ -155,6 +155,12 @@ class CodecHeads(nn.Module):
             digest.update(name.encode() + tensor.detach().cpu().half().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    @torch.no_grad()
+    def round_to_half(self) -> None:
+        """Round the weights as saving does, so that heads compute the same before and after."""
+        for parameter in self.parameters():
+            parameter.copy_(parameter.half())
+
     def save(self, path: Path) -> None:
         """Write the weights in half precision.
 

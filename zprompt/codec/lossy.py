@@ -13,10 +13,10 @@ tiling with no wrong token at the end of the first round is exact, and is writte
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from zprompt.codec.candidates import UNRANKED
 from zprompt.codec.compressor import Analysis, ChosenTokens, Compressor, chosen_tokens
 from zprompt.codec.segmentation import Tiling
 
@@ -51,41 +51,41 @@ def settle(compressor: Compressor, analyses: Sequence[Analysis], tilings: Sequen
     :param tilings: Their tilings.
     :return: A draft for each window.
     """
-    drafts = [_begin(compressor, analysis, tiling) for analysis, tiling in zip(analyses, tilings, strict=True)]
+    drafts = []
+    for analysis, tiling in zip(analyses, tilings, strict=True):
+        chosen = chosen_tokens(tiling, np.asarray(tiling) > 0, analysis.ranks.device)
+        drafts.append(Draft(analysis, tiling, chosen, analysis.ids, [[] for _ in tiling]))
+    # In the source's own context first.
+    _improve(compressor, drafts, [draft.analysis.window.hidden[: len(draft.analysis.ids)] for draft in drafts])
+    for draft in drafts:
+        draft.exact = not bool(draft.wrong.any())
     for _ in range(ROUNDS):
         going = [draft for draft in drafts if bool(draft.wrong.any())]
         if not going:
             break
-        states = compressor.hidden([draft.restored.tolist() for draft in going])
-        for draft, hidden in zip(going, states, strict=True):
-            _improve(compressor, draft, hidden)
+        _improve(compressor, going, compressor.hidden([draft.restored.tolist() for draft in going]))
     return drafts
 
 
-def _begin(compressor: Compressor, analysis: Analysis, tiling: Tiling) -> Draft:
-    """Take the ranks in the source's own context."""
-    chosen = chosen_tokens(tiling, torch.tensor(tiling).numpy() > 0, analysis.ranks.device)
-    draft = Draft(analysis, tiling, chosen, analysis.ids, [[] for _ in tiling])
-    _improve(compressor, draft, analysis.window.hidden[: len(analysis.ids)])
-    draft.exact = not bool(draft.wrong.any())
-    return draft
+def _improve(compressor: Compressor, drafts: Sequence[Draft], states: Sequence[Tensor]) -> None:
+    """Take the ranks in the context of what the drafts give back now."""
+    wanted = []
+    for draft, hidden in zip(drafts, states, strict=True):
+        parts = compressor.checker.parts(compressor.window(draft.restored, hidden), draft.analysis.parts.subcodes)
+        wanted.append((compressor.window(draft.analysis.ids, hidden), parts, draft.chosen))
+    for draft, (ranks, best) in zip(drafts, compressor.true_ranks(wanted), strict=True):
+        _rewrite(compressor, draft, ranks, best)
 
 
-def _improve(compressor: Compressor, draft: Draft, hidden: Tensor) -> None:
-    """Take the ranks in the context of what the draft gives back now."""
-    analysis, chosen = draft.analysis, draft.chosen
-    if not len(chosen.start):
-        return
-    parts = compressor.checker.parts(compressor.window(draft.restored, hidden), analysis.parts.subcodes)
-    ranks, best = compressor.true_ranks(compressor.window(analysis.ids, hidden), parts, chosen)
-    flat, weights = ranks.tolist(), analysis.weights[chosen.position].tolist()
-    written: list[int] = []
-    at = 0
+def _rewrite(compressor: Compressor, draft: Draft, ranks: Tensor, best: Tensor) -> None:
+    """Choose what the residuals of a draft hold, and foresee what comes back."""
+    position, at = draft.chosen.position, 0
+    flat, weights = ranks.tolist(), draft.analysis.weights[position].tolist()
     for index, gap in enumerate(draft.tiling):
         draft.written[index] = compressor.affordable(flat[at : at + gap], weights[at : at + gap]) if gap else []
-        written += draft.written[index]
         at += gap
-    kept = (ranks == torch.tensor(written, device=ranks.device)) & (ranks != UNRANKED)
-    restored = analysis.ids.clone()
-    restored[chosen.position] = torch.where(kept, restored[chosen.position], best)
+    written = torch.tensor([rank for span in draft.written for rank in span], device=ranks.device)
+    restored = draft.analysis.ids.clone()
+    # A lost token comes back as the best candidate; so does one whose rank is 0.
+    restored[position] = torch.where(ranks == written, restored[position], best)
     draft.restored = restored

@@ -59,13 +59,13 @@ def tile_windows(
     :return: The tiled windows, in order.
     :yields: One tiled window.
     """
-    analyses = _analyses(compressor, windows, weights, options.lossy, batch_size, progress)
+    batches = _analyses(compressor, windows, weights, options.lossy, batch_size, progress)
     if options.lossy:
-        yield from _tile_to_length(compressor, list(analyses), options)
+        yield from _tile_to_length(compressor, [analysis for batch in batches for analysis in batch], options)
     else:
         price = ExactPrice(compressor.budget)
-        for analysis in analyses:
-            yield _exact(compressor, analysis, compressor.tile(analysis, price), price)
+        for batch in batches:
+            yield from _exact(compressor, batch, compressor.tile(batch, price), price)
 
 
 def _analyses(
@@ -75,14 +75,16 @@ def _analyses(
     lossy: bool,
     batch_size: int,
     progress: Progress | None,
-) -> Iterator[Analysis]:
-    """Analyse windows, batches of like length at a time, and give them in order."""
+) -> Iterator[list[Analysis]]:
+    """Analyse windows batch after batch."""
     for first in range(0, len(windows), batch_size):
         states = compressor.hidden(windows[first : first + batch_size])
+        batch = []
         for index, hidden in enumerate(states, first):
-            yield compressor.analyse(windows[index], hidden, weights[index], lossy)
+            batch.append(compressor.analyse(windows[index], hidden, weights[index], lossy))
             if progress:
                 progress("compress", index + 1, len(windows))
+        yield batch
 
 
 def _tile_to_length(compressor: Compressor, analyses: list[Analysis], options: CompressOptions) -> list[TiledWindow]:
@@ -90,12 +92,12 @@ def _tile_to_length(compressor: Compressor, analyses: list[Analysis], options: C
     source = sum(len(analysis.ids) for analysis in analyses)
     most = options.max_tokens if options.max_tokens is not None else max(1, int(source / (options.ratio or 1.0)))
     price: Price = ExactPrice(compressor.budget)
-    tilings = [compressor.tile(analysis, price) for analysis in analyses]
+    tilings = compressor.tile(analyses, price)
     if _count(tilings) > most:
         return _tile_with_loss(compressor, analyses, most, options)
     if options.ratio is not None:
         price, tilings = _tile_clearer(compressor, analyses, most, tilings)
-    return [_exact(compressor, analysis, tiling, price) for analysis, tiling in zip(analyses, tilings, strict=True)]
+    return _exact(compressor, analyses, tilings, price)
 
 
 def _tile_clearer(
@@ -106,7 +108,7 @@ def _tile_clearer(
     aim = most
     for _ in range(CORRECTIONS):
         price = bisect_price(costs, lambda rate: ClearerPrice(compressor.budget, rate), aim)
-        tilings = [compressor.tile(analysis, price) for analysis in analyses]
+        tilings = compressor.tile(analyses, price)
         if _count(tilings) <= most:
             return price, tilings
         aim -= _count(tilings) - most  # verification made them longer by this much
@@ -135,11 +137,16 @@ def _tile_with_loss(
     return tiled
 
 
-def _exact(compressor: Compressor, analysis: Analysis, tiling: Tiling, price: Price) -> TiledWindow:
-    """Write an exact tiling."""
-    tokens = compressor.z_tokens(analysis, tiling, compressor.exact_ranks(analysis, tiling))
-    spent = _spent(price(compressor.costs(analysis)), tiling)
-    return TiledWindow(tokens, spent, analysis.ids.tolist(), 0, True)
+def _exact(
+    compressor: Compressor, analyses: Sequence[Analysis], tilings: Sequence[Tiling], price: Price
+) -> list[TiledWindow]:
+    """Write exact tilings."""
+    tiled = []
+    for analysis, tiling in zip(analyses, tilings, strict=True):
+        tokens = compressor.z_tokens(analysis, tiling, compressor.exact_ranks(analysis, tiling))
+        spent = _spent(price(compressor.costs(analysis)), tiling)
+        tiled.append(TiledWindow(tokens, spent, analysis.ids.tolist(), 0, True))
+    return tiled
 
 
 def _spent(matrix: Floats, tiling: Tiling) -> list[float]:

@@ -23,7 +23,7 @@ class CodecSettings:
     width: int = 512  # W, hidden units of the span head and of a code vector
     span_width: int = 256  # units that the code head gives a token of the span
     window: int = 512  # source tokens that share left context; the next window starts cold
-    margin: float = 1e-3  # logits; a rank counts only if no rival is nearer than this
+    margin: float = 5e-4  # logits; a rank counts only if no rival is nearer than this
     rank_table: tuple[int, ...] = ()  # frequency of each rank bucket, in 1/4096; (): residual.py's
 
     def __post_init__(self) -> None:

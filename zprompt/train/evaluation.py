@@ -103,7 +103,7 @@ def _exact_tilings(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.in
     for window in windows:
         ids: Sequence[int] = window.tolist()
         analysis = compressor.analyse(ids, compressor.hidden([ids])[0])
-        tiling = compressor.tile(analysis, ExactPrice(compressor.budget))
+        [tiling] = compressor.tile([analysis], ExactPrice(compressor.budget))
         lengths.append(len(tiling))
         ranks += [rank for span in compressor.exact_ranks(analysis, tiling) for rank in span]
     heads.train()
