@@ -236,8 +236,8 @@ class Compressor:
     def _corrected(self, window: Window, parts: SpanParts, chosen: ChosenTokens) -> Tensor:
         """Give the corrected hidden states of dropped tokens: (R, H)."""
         features = self.checker.features(parts, chosen.position, chosen.token, chosen.gap)
-        correction = self.heads.span_head.out(steady_rows(features))[: len(features)]
-        return window.hidden[chosen.position] + correction
+        correction: Tensor = self.heads.span_head.out(steady_rows(features))
+        return window.hidden[chosen.position] + correction[: len(features)]
 
     def _rank_in_full(self, corrected: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
         """Rank one chunk of tokens in the full vocabulary; give the best candidates too."""

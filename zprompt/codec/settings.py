@@ -18,7 +18,7 @@ class CodecSettings:
 
     subcodes: int = 4  # M, learned sub-codes of a code
     subcode_size: int = 256  # K, choices of each
-    max_gap: int = 15  # G, most source tokens that one Z-token swallows beside its anchor
+    max_gap: int = 23  # G, most source tokens that one Z-token swallows beside its anchor
     residual_bits: int = 24  # bits that name the ranks of the span's tokens (see residual.py)
     width: int = 512  # W, hidden units of the span head and of a code vector
     span_width: int = 256  # units that the code head gives a token of the span

@@ -14,11 +14,11 @@ class TrainConfig:
     """One training run; the same config, data and machine give the same heads."""
 
     settings: CodecSettings = field(default_factory=CodecSettings)
-    windows: int = 4096  # windows of training text, of settings.window tokens each
-    first_windows: int = 256  # windows whose hidden states are computed before the joint stage starts ...
-    growth: int = 4  # ... and how many are added at each of its steps, until all are there
+    windows: int = 2400  # windows of training text, of settings.window tokens each
+    first_windows: int = 200  # windows whose hidden states are computed before the joint stage starts ...
+    growth: int = 2  # ... and how many are added at each of its steps, until all are there
     warmup_steps: int = 150  # without the LLM
-    joint_steps: int = 3000  # with the frozen LLM
+    joint_steps: int = 1200  # with the frozen LLM
     batch: int = 16  # windows a step
     warmup_rate: float = 2e-3  # AdamW's learning rate at its highest
     joint_rate: float = 1.5e-3
@@ -36,7 +36,7 @@ class TrainConfig:
     seed: int = 0
     precision: str = "auto"  # of the matrix products; "auto": bf16 where the processor has instructions for it
     checkpoint_every: int = 100  # steps
-    evaluate_every: int = 500  # steps; 0: only at the end
+    evaluate_every: int = 200  # steps; 0: only at the end
     dev_windows: int = 8  # windows of the development text that are tiled for the ratio
 
     def __post_init__(self) -> None:
