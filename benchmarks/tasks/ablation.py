@@ -165,4 +165,4 @@ def without_span_head(heads: CodecHeads) -> CodecHeads:
 
 def _count(compressor: Compressor, analysis: Analysis, budget: float) -> int:
     """Count the Z-tokens of a window's verified exact tiling."""
-    return len(compressor.tile(analysis, ExactPrice(budget)))
+    return len(compressor.tile([analysis], ExactPrice(budget))[0])

@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.conftest import SENTENCES
 from zprompt.backbone import Backbone
 from zprompt.codec import candidates
-from zprompt.codec.candidates import SHORTLIST, UNRANKED, SpanChecker, SpanParts, Window
+from zprompt.codec.candidates import AMBIGUOUS, DEEPEST, SHORTLIST, UNRANKED, SpanChecker, SpanParts, Window
 from zprompt.codec.compressor import Compressor
 from zprompt.codec.decompressor import Decompressor
 from zprompt.codec.residual import RankCode
@@ -83,6 +83,17 @@ def full_vocabulary_logits(
     return logits, logits.gather(1, window.ids[rows, None])
 
 
+def base_logits(checker: SpanChecker, window: Window) -> Tensor:
+    """Compute the logits that all spans around a token share: (n, V)."""
+    logits: Tensor = (window.hidden + checker.heads.span_head.out.bias) @ checker.output.T
+    return logits
+
+
+def ranks_in(logits: Tensor, ids: Tensor) -> Tensor:
+    """Rank tokens among logits: (n,)."""
+    return (logits > logits.gather(1, ids[:, None])).sum(1)
+
+
 def test_a_shortlist_of_the_whole_vocabulary_gives_true_ranks(
     checker: SpanChecker,
     tiny_decompressor: Decompressor,
@@ -95,24 +106,43 @@ def test_a_shortlist_of_the_whole_vocabulary_gives_true_ranks(
     for t, gap in spans(window, checker.settings.max_gap):
         logits, true = full_vocabulary_logits(tiny_decompressor, checker, window, parts, t, gap)
         least, most = (logits > true + NEAR).sum(1), (logits > true - NEAR).sum(1) - 1
+        contested = ((logits - true).abs() < checker.settings.margin + NEAR).sum(1) > 1  # by others than itself
         found = ranks[t, gap, :gap]
-        assert bool(((least <= found) & (found <= most)).all()), (t, gap)
+        assert bool(((least <= found) & (found <= most) | (found == AMBIGUOUS)).all()), (t, gap)
+        assert bool(((found < AMBIGUOUS) | contested | (most >= DEEPEST)).all()), (t, gap)
 
 
-def test_a_small_rank_counts_the_rivals_on_the_shortlist(
+def test_a_rank_near_the_top_counts_the_rivals_on_the_shortlist(
     checker: SpanChecker, tiny_decompressor: Decompressor, window: Window, parts: SpanParts
 ) -> None:
-    ranks = checker.rank(window, parts, FAR)
-    shortlists = (window.hidden @ checker.output.T + checker.offset).topk(SHORTLIST, -1).indices
+    ranks, base = checker.rank(window, parts, FAR), base_logits(checker, window)
+    shortlists, base_ranks = base.topk(SHORTLIST, -1).indices, ranks_in(base, window.ids)
     compared = 0
     for t, gap in spans(window, checker.settings.max_gap):
+        rows, found = slice(t + 1, t + 1 + gap), ranks[t, gap, :gap]
         logits, true = full_vocabulary_logits(tiny_decompressor, checker, window, parts, t, gap)
-        listed = logits.gather(1, shortlists[t + 1 : t + 1 + gap])
-        least, most = (listed > true + NEAR).sum(1), (listed > true - NEAR).sum(1)
-        found = ranks[t, gap, :gap]
-        small = found < SHORTLIST // 2
-        assert bool(((least <= found) & (found <= most))[small].all()), (t, gap)
-        compared += int(small.sum())
+        listed = logits.gather(1, shortlists[rows])
+        least, most = (listed > true + NEAR).sum(1), (listed > true - NEAR).sum(1) - 1
+        near_the_top = (base_ranks[rows] < SHORTLIST // 2) & (found != AMBIGUOUS)
+        assert bool(((least <= found) & (found <= most))[near_the_top].all()), (t, gap)
+        compared += int(near_the_top.sum())
+    assert compared > 10
+
+
+def test_a_deep_rank_is_taken_to_be_beyond_its_rivals_on_the_shortlist(
+    checker: SpanChecker, tiny_decompressor: Decompressor, window: Window, parts: SpanParts
+) -> None:
+    ranks, base = checker.rank(window, parts, FAR), base_logits(checker, window)
+    shortlists, base_ranks = base.topk(SHORTLIST, -1).indices, ranks_in(base, window.ids)
+    compared = 0
+    for t, gap in spans(window, checker.settings.max_gap):
+        rows, found = slice(t + 1, t + 1 + gap), ranks[t, gap, :gap]
+        logits, true = full_vocabulary_logits(tiny_decompressor, checker, window, parts, t, gap)
+        rivals = (logits.gather(1, shortlists[rows]) > true + NEAR).sum(1)
+        deep = (base_ranks[rows] > 2 * SHORTLIST) & (rivals > 0)
+        assert bool((found > rivals)[deep].all()), (t, gap)
+        assert bool(((found < DEEPEST) | (found == AMBIGUOUS)).all()), (t, gap)
+        compared += int(deep.sum())
     assert compared > 10
 
 
@@ -162,5 +192,5 @@ def test_ranks_are_priced_as_the_residual_prices_them(checker: SpanChecker) -> N
     assert checker.bits(torch.tensor(ranks)).tolist() == pytest.approx([costs[rank.bit_length()] for rank in ranks])
 
 
-def test_what_was_not_looked_at_has_no_price(checker: SpanChecker) -> None:
-    assert checker.bits(torch.tensor([UNRANKED])).isinf().all()
+def test_what_was_not_looked_at_and_what_is_too_near_to_tell_have_no_price(checker: SpanChecker) -> None:
+    assert checker.bits(torch.tensor([UNRANKED, AMBIGUOUS])).isinf().all()

@@ -33,8 +33,12 @@ def analyse(maker: Compressor, ids: list[int], weights: list[float] | None = Non
     return maker.analyse(ids, hidden, weights, lossy)
 
 
+def exact_price(maker: Compressor) -> ExactPrice:
+    return ExactPrice(maker.budget)
+
+
 def exact_tiling(maker: Compressor, analysis: Analysis) -> Tiling:
-    return maker.tile(analysis, ExactPrice(maker.budget))
+    return maker.tile([analysis], exact_price(maker))[0]
 
 
 def exact_tokens(maker: Compressor, analysis: Analysis, tiling: Tiling) -> list[ZToken]:
@@ -107,13 +111,38 @@ def test_verification_finds_a_rank_that_was_estimated_too_low(tiny_compressor: C
     gap = dict(starts_of(tiling))[start]
     true = analysis.ranks[start, gap].clone()
     analysis.ranks[start, gap, :gap], analysis.verified[start, gap] = 0, False
-    assert tiny_compressor.verify(analysis, tiling)
+    tiny_compressor.verify([(analysis, tiling)])
     assert torch.equal(analysis.ranks[start, gap], true)
+    assert analysis.verified[start, gap]
 
 
 def test_what_is_verified_is_not_verified_again(tiny_compressor: Compressor, analysis: Analysis) -> None:
     tiling = exact_tiling(tiny_compressor, analysis)
-    assert not tiny_compressor.verify(analysis, tiling)
+    start, gap = next((t, gap) for t, gap in starts_of(tiling) if gap)
+    analysis.ranks[start, gap, :gap] = 77  # would be corrected
+    tiny_compressor.verify([(analysis, tiling)])
+    assert bool((analysis.ranks[start, gap, :gap] == 77).all())
+
+
+def test_windows_are_tiled_together_as_they_are_alone(tiny_compressor: Compressor, tiny_backbone: Backbone) -> None:
+    windows = [tiny_backbone.encode(text)[:32] for text in (*SENTENCES, "a")]
+    together = tiny_compressor.tile([analyse(tiny_compressor, ids) for ids in windows], exact_price(tiny_compressor))
+    assert together == [exact_tiling(tiny_compressor, analyse(tiny_compressor, ids)) for ids in windows]
+
+
+def test_no_windows_have_no_tilings(tiny_compressor: Compressor) -> None:
+    assert tiny_compressor.tile([], exact_price(tiny_compressor)) == []
+
+
+def test_the_last_tiling_is_made_of_verified_spans(
+    tiny_compressor: Compressor, ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compressor, "ROUNDS", 1)
+    analysis = analyse(tiny_compressor, ids)
+    analysis.ranks[analysis.ranks != UNRANKED] = 0  # the one round finds that this is not so
+    tiling = exact_tiling(tiny_compressor, analysis)
+    assert not analysis.verified[:, 1:].all()
+    assert all(analysis.verified[t, gap] for t, gap in starts_of(tiling))
 
 
 def test_a_margin_that_no_token_keeps_leaves_only_anchors(
@@ -132,7 +161,7 @@ def test_a_clearer_tiling_is_longer_and_leaves_less_to_the_residual(
 
     short, clear = analyse(tiny_compressor, ids), analyse(tiny_compressor, ids)
     shortest = exact_tiling(tiny_compressor, short)
-    clearer = tiny_compressor.tile(clear, ClearerPrice(tiny_compressor.budget, 0.1))
+    [clearer] = tiny_compressor.tile([clear], ClearerPrice(tiny_compressor.budget, 0.1))
     assert len(clearer) > len(shortest)
     assert bits_of(clearer, clear) < bits_of(shortest, short)
 
@@ -144,7 +173,7 @@ def test_the_loss_of_a_span_counts_what_its_residual_cannot_restore(
     gaps = np.broadcast_to(np.arange(costs.loss.shape[1]), costs.loss.shape)
     seen = np.isfinite(costs.loss)
     assert not costs.loss[:, 0].any()
-    assert (costs.loss[seen] <= 2.0 * gaps[seen]).all()
+    assert (costs.loss[seen] <= 2 * 2.0 * gaps[seen]).all()  # at its dearest, a token counts twice its weight
     fits = seen & (costs.bits <= tiny_compressor.budget)
     assert not costs.loss[fits].any()
     assert (costs.loss[seen & ~fits] >= 2.0).all()

@@ -28,7 +28,7 @@ def tiled(tiny_compressor: Compressor, windows: list[list[int]]) -> list[list[ZT
     tokens = []
     for ids, hidden in zip(windows, tiny_compressor.hidden(windows), strict=True):
         analysis = tiny_compressor.analyse(ids, hidden)
-        tiling = tiny_compressor.tile(analysis, ExactPrice(tiny_compressor.budget))
+        [tiling] = tiny_compressor.tile([analysis], ExactPrice(tiny_compressor.budget))
         tokens.append(tiny_compressor.z_tokens(analysis, tiling, tiny_compressor.exact_ranks(analysis, tiling)))
     return tokens
 

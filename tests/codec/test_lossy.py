@@ -1,12 +1,15 @@
 """What a lossy tiling is said to give back is what it gives back."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
+from torch import Tensor
 
 from tests.conftest import SENTENCES
 from zprompt.backbone import Backbone
-from zprompt.codec.candidates import UNRANKED
-from zprompt.codec.compressor import Analysis, Compressor
+from zprompt.codec.candidates import UNRANKED, SpanParts, Window
+from zprompt.codec.compressor import Analysis, ChosenTokens, Compressor
 from zprompt.codec.decompressor import Decompressor
 from zprompt.codec.lossy import Draft, settle
 from zprompt.codec.segmentation import ExactPrice, LossyPrice, Tiling, shortest_path
@@ -44,7 +47,7 @@ def test_a_draft_that_says_it_is_exact_is(
 def test_a_verified_exact_tiling_stays_exact(
     tiny_compressor: Compressor, tiny_decompressor: Decompressor, analyses: list[Analysis]
 ) -> None:
-    tilings = [tiny_compressor.tile(analysis, ExactPrice(tiny_compressor.budget)) for analysis in analyses]
+    tilings = tiny_compressor.tile(analyses, ExactPrice(tiny_compressor.budget))
     for draft in settle(tiny_compressor, analyses, tilings):
         assert draft.exact
         assert decode(tiny_compressor, tiny_decompressor, draft) == draft.analysis.ids.tolist()
@@ -72,16 +75,16 @@ def test_most_of_what_is_foreseen_comes_back(
 def test_a_tiling_that_comes_right_only_after_a_wrong_token_is_not_called_exact(
     tiny_compressor: Compressor, analyses: list[Analysis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiling = tiny_compressor.tile(analyses[0], ExactPrice(tiny_compressor.budget))
+    tilings = tiny_compressor.tile(analyses[:1], ExactPrice(tiny_compressor.budget))
     true_ranks, calls = tiny_compressor.true_ranks, []
 
-    def hopeless_at_first(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
-        calls.append(arguments)
-        ranks, best = true_ranks(*arguments)  # type: ignore[arg-type]
-        return (torch.full_like(ranks, UNRANKED) if len(calls) == 1 else torch.zeros_like(ranks)), best
+    def hopeless_at_first(wanted: Sequence[tuple[Window, SpanParts, ChosenTokens]]) -> list[tuple[Tensor, Tensor]]:
+        calls.append(wanted)
+        told = UNRANKED if len(calls) == 1 else 0
+        return [(torch.full_like(ranks, told), best) for ranks, best in true_ranks(wanted)]
 
     monkeypatch.setattr(tiny_compressor, "true_ranks", hopeless_at_first)
-    [draft] = settle(tiny_compressor, analyses[:1], [tiling])
+    [draft] = settle(tiny_compressor, analyses[:1], tilings)
     assert not bool(draft.wrong.any())
     assert not draft.exact
 

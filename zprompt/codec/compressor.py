@@ -224,6 +224,8 @@ class Compressor:
         :param wanted: Windows, whose ids are the true tokens, their parts, and the dropped tokens.
         :return: For each window (R,) ranks, `AMBIGUOUS` where a rival is too near, and (R,) the best candidates.
         """
+        if not wanted:
+            return []
         corrected = torch.cat([self._corrected(*item) for item in wanted])
         true = torch.cat([window.ids[chosen.position] for window, _, chosen in wanted])
         ranked = [
