@@ -8,26 +8,26 @@ class Plan:
     """Sample sizes of a run of `benchmarks.codec`."""
 
     seed: int = 0  # of every choice of documents, and of the bootstrap
-    articles: int = 60  # Wikipedia articles; one passage each
+    articles: int = 40  # Wikipedia articles; one passage each
     passage_tokens: int = 400  # whole paragraphs from the article's beginning, at most this many tokens, one at least
-    long_articles: int = 2  # articles that are also taken as long documents ...
+    long_articles: int = 1  # articles that are also taken as long documents ...
     long_tokens: int = 1500  # ... of about this many tokens
     huge_tokens: int = 20_000  # length that the huge document exceeds; 0: leave it out
     hard_characters: int | None = None  # of each hard text; None: all
     elsewhere_tokens: int = 1200  # of documents that are also restored with another batch size, threads and process
     in_another_process: bool = True
     ratios: tuple[float, ...] = (2, 3, 4, 6, 8, 12, 18)  # of the rate-distortion curve
-    lossy_documents: int = 10  # passages that the curve is measured on
+    lossy_documents: int = 6  # passages that the curve is measured on
     resamples: int = 1000  # of the bootstrap
     residual_sizes: tuple[int, ...] = (8, 16, 24, 32, 40)  # bits
-    ablated_documents: int = 12  # passages that parts are taken away on
+    ablated_documents: int = 6  # passages that parts are taken away on
     pass_windows: int = 4  # texts of `pass_tokens` tokens that compression is timed on, in one batch
     pass_tokens: int = 500
     pass_rounds: int = 5
-    step_tokens: int = 96  # length of the texts that decompression is timed on
+    step_tokens: int = 64  # length of the texts that decompression is timed on
     step_rounds: int = 3
-    batch_sizes: tuple[int, ...] = (1, 4, 8, 16)
-    starts: int = 5  # processes that `import zprompt` and `zprompt.load` are timed in
+    batch_sizes: tuple[int, ...] = (1, 4, 16)
+    starts: int = 3  # processes that `import zprompt` and `zprompt.load` are timed in
 
 
 FULL = Plan()
