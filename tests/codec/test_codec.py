@@ -150,30 +150,33 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+VARIOUS = (*SENTENCES, FACTS, PREDICTABLE, RANDOM, "a", "", "日本語" * 20)
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_codec: Codec) -> list[str]:
+    """Give the spans of various texts, each compressed by itself."""
+    return [tiny_codec.compress(text).documents for text in VARIOUS]
+
+
 class TestDeterminism:
-    TEXTS = (*SENTENCES, FACTS, PREDICTABLE, RANDOM, "a", "", "日本語" * 20)
-
-    @pytest.fixture(scope="class")
-    def alone(self, tiny_codec: Codec) -> list[str]:
-        return [tiny_codec.compress(text).documents for text in self.TEXTS]
-
     @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
     def test_spans_do_not_depend_on_the_batch(self, tiny_codec: Codec, alone: list[str], batch_size: int) -> None:
-        assert tiny_codec.compress(self.TEXTS, batch_size=batch_size).documents == alone
+        assert tiny_codec.compress(VARIOUS, batch_size=batch_size).documents == alone
 
     def test_spans_do_not_depend_on_the_order(self, tiny_codec: Codec, alone: list[str]) -> None:
-        assert tiny_codec.compress(self.TEXTS[::-1]).documents == alone[::-1]
+        assert tiny_codec.compress(VARIOUS[::-1]).documents == alone[::-1]
 
     @pytest.mark.parametrize("count", [1, 2, 3])
     def test_spans_do_not_depend_on_the_number_of_threads(
         self, tiny_codec: Codec, alone: list[str], threads: None, count: int
     ) -> None:
         torch.set_num_threads(count)
-        assert tiny_codec.compress(self.TEXTS).documents == alone
+        assert tiny_codec.compress(VARIOUS).documents == alone
 
     @pytest.mark.parametrize("batch_size", [1, 2, 5])
     def test_lossy_spans_do_not_depend_on_the_batch(self, tiny_codec: Codec, batch_size: int) -> None:
-        texts = self.TEXTS[:8]
+        texts = VARIOUS[:8]
         assert (
             tiny_codec.compress(texts, ratio=3, batch_size=batch_size).documents
             == tiny_codec.compress(texts, ratio=3).documents
@@ -185,7 +188,7 @@ class TestDeterminism:
         self, tiny_codec: Codec, alone: list[str], threads: None, batch_size: int, count: int
     ) -> None:
         torch.set_num_threads(count)
-        assert tiny_codec.decompress(alone, batch_size=batch_size) == list(self.TEXTS)
+        assert tiny_codec.decompress(alone, batch_size=batch_size) == list(VARIOUS)
 
     def test_another_process_writes_and_reads_the_same_spans(
         self, tiny_codec: Codec, tiny_folder: Path, tiny_backbone_dir: Path, alone: list[str]
@@ -199,19 +202,19 @@ class TestDeterminism:
         )
         done = subprocess.run(
             [sys.executable, "-c", program, str(tiny_folder), str(tiny_backbone_dir)],
-            input=json.dumps([self.TEXTS, alone]),
+            input=json.dumps([VARIOUS, alone]),
             capture_output=True,
             text=True,
             check=True,
         )
-        assert json.loads(done.stdout) == [tiny_codec.fingerprint, alone, list(self.TEXTS)]
+        assert json.loads(done.stdout) == [tiny_codec.fingerprint, alone, list(VARIOUS)]
 
     def test_threads_that_share_a_codec_do_not_disturb_each_other(self, tiny_codec: Codec, alone: list[str]) -> None:
         with ThreadPoolExecutor(4) as pool:
-            spans = list(pool.map(lambda _: tiny_codec.compress(self.TEXTS, batch_size=3).documents, range(8)))
+            spans = list(pool.map(lambda _: tiny_codec.compress(VARIOUS, batch_size=3).documents, range(8)))
             texts = list(pool.map(lambda _: tiny_codec.decompress(alone, batch_size=3), range(8)))
         assert spans == [alone] * 8
-        assert texts == [list(self.TEXTS)] * 8
+        assert texts == [list(VARIOUS)] * 8
 
 
 class TestLength:

@@ -44,7 +44,8 @@ def merge_adapter(backbone: Backbone, folder: Path) -> Callable[[], None]:
         module = _projection(backbone, name.removeprefix(_PREFIX), folder)
         undo.append((module.weight.data, module.weight.data.clone()))
         with torch.no_grad():
-            module.weight += scale * (weights[f"{name}.lora_B.weight"] @ weights[f"{name}.lora_A.weight"])
+            change = weights[f"{name}.lora_B.weight"] @ weights[f"{name}.lora_A.weight"]
+            module.weight += scale * change.to(module.weight.device)
     plain = backbone.fingerprint
     backbone.fingerprint = digest_of(plain, sha256_of(path))[:16]
 
@@ -59,7 +60,7 @@ def merge_adapter(backbone: Backbone, folder: Path) -> Callable[[], None]:
 def _projection(backbone: Backbone, name: str, folder: Path) -> nn.Linear:
     """Find an adapted projection in the decoder."""
     decoder = backbone.decoder
-    module = decoder.get_submodule(name) if isinstance(decoder, nn.Module) else None
+    module = dict(decoder.named_modules()).get(name) if isinstance(decoder, nn.Module) else None
     if not isinstance(module, nn.Linear):
         raise CheckpointError(f"The LoRA in {folder} adapts {name!r}, which {backbone.name!r} does not have.")
     return module

@@ -7,6 +7,7 @@ in an order that the seed decides, so that a part of a corpus is a sample of it.
 import gzip
 import json
 import lzma
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from zprompt.errors import TrainingDataError
 
 TEXT_FIELDS = ("text", "content", "page_content")
+_UNREADABLE = (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError, lzma.LZMAError, zlib.error)
 _OPENERS: dict[str, Callable[..., IO[Any]]] = {".xz": lzma.open, ".gz": gzip.open}
 
 
@@ -57,7 +59,7 @@ def _read_file(path: Path) -> Iterator[str]:
                 return
             for number, line in enumerate(lines, 1):
                 yield _text_of(json.loads(line), f"{path}, line {number}")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, lzma.LZMAError) as error:
+    except _UNREADABLE as error:
         raise TrainingDataError(f"{path} cannot be read as UTF-8 {'JSONL' if jsonl else 'text'}: {error}") from error
 
 

@@ -6,6 +6,7 @@ file grows while training runs, so that training need not wait for it.
 
 import copy
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class FeatureStore:
         folder.mkdir(parents=True, exist_ok=True)
         self.windows, self.backbone, self.dtype = windows, backbone, dtype
         self._record = folder / "features.json"
-        key = [backbone.fingerprint, list(windows.shape), int(windows.astype(np.int64).sum())]
+        key = [backbone.fingerprint, str(dtype), list(windows.shape), sha256(windows.tobytes()).hexdigest()]
         record = json.loads(self._record.read_text()) if self._record.is_file() else {}
         self.count = int(record["count"]) if record.get("key") == key else 0
         self._key = key

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zprompt.backbone.llama import LlamaDecoder
 from zprompt.codec.adapter import merge_adapter
-from zprompt.errors import MissingDependencyError
+from zprompt.errors import MissingDependencyError, OptionError
 from zprompt.train.evaluation import Evaluation, evaluate, fit_rank_table
-from zprompt.train.masks import choose_spans
 from zprompt.train.trainer import RAMP, Trainer
 
 FITTED_WINDOWS = 8
@@ -38,11 +38,17 @@ def train_lora(
     :param report: Called after every step.
     :return: What was measured: ratio before and after, whether it was kept.
     :raises MissingDependencyError: If PEFT is not installed.
+    :raises OptionError: If the backbone is no Llama.
     """
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise MissingDependencyError("The codec LoRA needs PEFT: pip install 'zprompt[train]'.") from error
+    if not isinstance(trainer.backbone.decoder, LlamaDecoder):
+        raise OptionError(
+            f"The codec LoRA is for Llama models, which {trainer.backbone.name!r} is not. Go on with --resume, and "
+            "without --lora-steps."
+        )
     config, heads, settings = trainer.config, trainer.heads, trainer.heads.settings
     kept_heads = copy.deepcopy(heads.state_dict())
     wanted = LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules=TARGETS)
@@ -60,7 +66,7 @@ def train_lora(
     model.save_pretrained(str(folder))
     model.unload()  # the backbone is itself again
     unmerge = merge_adapter(trainer.backbone, folder)
-    fit_rank_table(trainer.backbone, heads, trainer.windows[:FITTED_WINDOWS])
+    fit_rank_table(trainer.backbone, heads, trainer.windows[-FITTED_WINDOWS:])
     after = evaluate(trainer.backbone, heads, dev)
     won = after.ratio > before.ratio
     if not won:
@@ -76,8 +82,7 @@ def _step(trainer: Trainer, decoder: Any, optimizer: torch.optim.Optimizer, step
     random = np.random.default_rng([config.seed, 2, step])
     torch.manual_seed(int(random.integers(2**31)))
     rows = np.sort(random.choice(len(trainer.windows), min(config.lora_batch, len(trainer.windows)), replace=False))
-    budget = np.exp(random.uniform(np.log(config.shortest_budget), np.log(config.longest_budget), len(rows)))
-    spans = choose_spans(trainer.costs.blurred(rows, random), budget, trainer.heads.settings.max_gap)
+    spans = trainer.spans(rows, random)
     ids = torch.from_numpy(trainer.windows[rows].astype(np.int64)).to(backbone.device)
     start = torch.full((len(ids), 1), backbone.start_id, device=ids.device)
     done = step / config.lora_steps

@@ -23,12 +23,14 @@ from torch import Tensor
 
 from zprompt.backbone import Backbone
 from zprompt.codec.heads import CodecHeads
+from zprompt.errors import CheckpointError
 from zprompt.train.config import TrainConfig
 from zprompt.train.features import FeatureStore
 from zprompt.train.masks import RunningCosts, Spans, choose_spans
 from zprompt.train.objective import Loss, Objective
 
 STAGES = ("warmup", "joint")
+FREE = ("checkpoint_every", "evaluate_every", "dev_windows", "lora_steps", "lora_batch", "lora_rank", "lora_rate")
 RAMP = 50  # steps until the learning rate is full
 
 
@@ -67,6 +69,7 @@ class Trainer:
         :param heads: The heads to train.
         :param windows: (N, T), training windows.
         :param folder: Where checkpoints and hidden states are kept.
+        :raises CheckpointError: If the run in the folder was started with another config.
         """
         self.config, self.backbone, self.heads, self.windows, self.folder = config, backbone, heads, windows, folder
         self.dtype = choose_dtype(config.precision, backbone.device)
@@ -139,9 +142,21 @@ class Trainer:
             self.features.ensure(self.config.first_windows + self.config.growth * step)
             available = min(available, self.config.first_windows + self.config.growth * step)
         rows = np.sort(random.choice(available, min(self.config.batch, available), replace=False))
+        return rows, self.spans(rows, random)
+
+    def spans(self, rows: NDArray[np.int64], random: np.random.Generator) -> Spans:
+        """Choose the spans to drop from windows.
+
+        :param rows: (B,), indices of windows.
+        :param random: Where their budgets come from.
+        :return: The spans, at least one.
+        """
         edges = math.log(self.config.shortest_budget), math.log(self.config.longest_budget)
-        budget = np.exp(random.uniform(*edges, len(rows)))
-        return rows, choose_spans(self.costs.blurred(rows, random), budget, self.heads.settings.max_gap)
+        budget, max_gap = np.exp(random.uniform(*edges, len(rows))), self.heads.settings.max_gap
+        costs = self.costs.blurred(rows, random)
+        spans = choose_spans(costs, budget, max_gap)
+        # A small batch can draw budgets that are all too small.
+        return spans if len(spans.start) else choose_spans(costs, np.full(len(rows), np.inf), max_gap)
 
     def candidates(self, random: np.random.Generator) -> Tensor:
         """Draw the tokens of the softmax.
@@ -176,8 +191,25 @@ class Trainer:
         torch.save(state, partial)
         os.replace(partial, self.checkpoint)
 
+    def _refuse_another_run(self, stopped: dict[str, Any], shape: tuple[int, ...]) -> None:
+        """Refuse to go on with a run that other heads would have come from."""
+        wanted = json.loads(json.dumps(self.config.to_dict()))
+        changed = sorted(name for name in wanted if name not in FREE and stopped.get(name) != wanted[name])
+        if changed:
+            raise CheckpointError(
+                f"The run in {self.folder} was started with another {' and '.join(changed)}: "
+                f"{[stopped.get(name) for name in changed]}, now {[wanted[name] for name in changed]}. "
+                "Go on with what it was started with, or start anew in another folder."
+            )
+        if tuple(shape) != self.windows.shape:
+            raise CheckpointError(
+                f"The run in {self.folder} was started on {shape[0]} windows of text, now there are "
+                f"{len(self.windows)}. Go on with the same text, or start anew in another folder."
+            )
+
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
+        self._refuse_another_run(json.loads(state["config"]), state["costs"].shape)
         self.heads.load_state_dict(state["heads"])
         self.objective.warmup_scale.data = state["scale"]
         self.optimizer.load_state_dict(state["optimizer"])

@@ -1,0 +1,73 @@
+"""`zprompt train codec` makes a codec that `zprompt.load` takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import zprompt
+from tests.conftest import SENTENCES
+from zprompt.cli.main import app
+
+SMALL = (
+    "--windows=12 --window=64 --warmup-steps=2 --joint-steps=3 --batch=2 --subcodes=2 --max-gap=6 --residual-bits=16 "
+    "--precision=fp32 --evaluate-every=0"
+).split()
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n\n".join(SENTENCES * 12), "utf-8")
+    return path
+
+
+def train(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["train", "codec", *map(str, arguments)])
+
+
+def test_a_codec_is_trained_saved_and_summed_up(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    result = train("--data", corpus, "--out", out, "--backbone", tiny_backbone_dir, *SMALL)
+
+    assert result.exit_code == 0, result.stderr
+    assert "warmup 2/2" in result.stderr and "joint 3/3" in result.stderr
+    assert "exact ratio 1." in result.stderr and "zprompt.load(" in result.stderr
+    codec = zprompt.load(str(out), backbone=str(tiny_backbone_dir), device="cpu")
+    assert codec.decompress(codec.compress(SENTENCES[0]).documents) == SENTENCES[0]
+    assert (codec.settings.subcodes, codec.settings.max_gap, codec.settings.window) == (2, 6, 64)
+
+
+def test_a_second_run_in_the_folder_has_to_be_a_resumed_one(
+    corpus: Path, tiny_backbone_dir: Path, tmp_path: Path
+) -> None:
+    arguments = ("--data", corpus, "-o", tmp_path / "mine", "--backbone", tiny_backbone_dir, *SMALL)
+    assert train(*arguments).exit_code == 0
+
+    again = train(*arguments)
+    assert again.exit_code == 1
+    assert "--resume" in again.stderr
+    assert train(*arguments, "--resume").exit_code == 0
+
+
+def test_data_has_to_be_given() -> None:
+    result = train("--out", "somewhere")
+
+    assert result.exit_code == 2
+    assert "--data" in result.stderr
+
+
+def test_missing_data_is_named(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    result = train("--data", tmp_path / "missing.txt", "--backbone", tiny_backbone_dir, "--out", tmp_path / "mine")
+
+    assert result.exit_code == 1
+    assert "missing.txt" in result.stderr
+
+
+def test_a_wrong_setting_is_explained(corpus: Path, tmp_path: Path) -> None:
+    result = train("--data", corpus, "--out", tmp_path / "mine", "--precision", "fp8")
+
+    assert result.exit_code == 1
+    assert "must be one of" in result.stderr

@@ -1,0 +1,154 @@
+"""From text to a codec that loads, writes and reads."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zprompt
+from tests.conftest import SENTENCES
+from tests.train.conftest import CONFIG
+from zprompt.codec.checkpoint import read_config
+from zprompt.codec.codec import Codec
+from zprompt.errors import CheckpointError
+from zprompt.train import lora
+from zprompt.train.codec import TrainedCodec, forget_work, train_codec
+from zprompt.train.config import TrainConfig
+from zprompt.train.evaluation import evaluate
+
+TEXT = "There is the dog, there is the sea, and mud becomes stone. " * 3 + "é 🌍 \x04"
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a run early."""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_backbone_dir: Path) -> TrainedCodec:
+    """Give a codec, trained for a moment."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "corpus.txt").write_text("\n\n".join(SENTENCES * 12), "utf-8")
+    config = replace(CONFIG, evaluate_every=3)
+    return train_codec([str(folder / "corpus.txt")], folder / "codec", config, backbone_name=str(tiny_backbone_dir))
+
+
+def load(folder: Path, backbone: Path) -> Codec:
+    return zprompt.load(str(folder), backbone=str(backbone), device="cpu")
+
+
+def stop_after(steps: int) -> Any:  # noqa: ANN401 - a report
+    """Give a report that stops a run."""
+
+    def report(stage: str, step: int, of: int, figures: dict[str, float]) -> None:
+        nonlocal steps
+        steps -= 1
+        if steps == 0:
+            raise StoppedError
+
+    return report
+
+
+def test_the_folder_is_a_codec_that_restores_texts(trained: TrainedCodec, tiny_backbone_dir: Path) -> None:
+    codec = load(trained.folder, tiny_backbone_dir)
+    for text in (*SENTENCES, TEXT, ""):
+        assert codec.decompress(codec.compress(text).documents) == text
+
+
+def test_a_codec_finds_the_backbone_that_it_was_trained_on(trained: TrainedCodec, tiny_backbone_dir: Path) -> None:
+    assert zprompt.load(str(trained.folder), device="cpu").backbone.name == str(tiny_backbone_dir)
+
+
+def test_the_codec_has_the_fitted_rank_table(trained: TrainedCodec) -> None:
+    assert read_config(trained.folder).settings.rank_table
+
+
+def test_the_record_says_how_it_was_made(trained: TrainedCodec) -> None:
+    record = json.loads((trained.folder / "training.json").read_text())
+    assert record["data"] == ["corpus.txt"]
+    assert record["config"]["joint_steps"] == 6
+    assert record["evaluation"] == trained.evaluation.to_dict()
+    assert record["evaluation"]["ratio"] >= 1
+    assert record["lora"] is None
+    history = record["history"]
+    assert [(entry["stage"], entry["step"]) for entry in history] == [("warmup", 4), ("joint", 3), ("joint", 6)]
+    assert history[1]["dev_ratio"] >= 1
+    assert read_config(trained.folder).training["evaluation"] == record["evaluation"]
+
+
+def test_the_history_is_drawn(trained: TrainedCodec) -> None:
+    assert (trained.folder / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_work_can_be_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "checkpoint.pt").touch()
+    (tmp_path / "config.json").touch()
+    for _ in range(2):
+        forget_work(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_run_in_the_folder_is_not_overwritten(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"backbone_name": str(tiny_backbone_dir)}
+    with pytest.raises(StoppedError):
+        train_codec([str(corpus)], tmp_path / "codec", CONFIG, report=stop_after(6), **arguments)
+    with pytest.raises(CheckpointError, match="--resume"):
+        train_codec([str(corpus)], tmp_path / "codec", CONFIG, **arguments)
+
+
+def test_a_resumed_run_gives_the_codec_of_an_uninterrupted_one(
+    corpus: Path, tiny_backbone_dir: Path, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {"backbone_name": str(tiny_backbone_dir)}
+    whole = train_codec([str(corpus)], tmp_path / "whole", CONFIG, **arguments)
+    with pytest.raises(StoppedError):
+        train_codec([str(corpus)], tmp_path / "stopped", CONFIG, report=stop_after(7), **arguments)
+    resumed = train_codec([str(corpus)], tmp_path / "stopped", CONFIG, resume=True, **arguments)
+    assert resumed.evaluation == whole.evaluation
+    heads = [(run.folder / "heads.safetensors").read_bytes() for run in (whole, resumed)]
+    assert heads[0] == heads[1]
+
+
+def test_there_may_be_nothing_to_resume(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, warmup_steps=1, joint_steps=1)
+    arguments: dict[str, Any] = {"backbone_name": str(tiny_backbone_dir), "resume": True}
+    assert train_codec([str(corpus)], tmp_path / "codec", config, **arguments).evaluation.windows > 0
+
+
+def test_development_text_may_be_given(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    dev = tmp_path / "dev.txt"
+    dev.write_text(" ".join(reversed(SENTENCES)))
+    config = replace(CONFIG, warmup_steps=1, joint_steps=1, dev_windows=2)
+    folder = tmp_path / "codec"
+    arguments: dict[str, Any] = {"dev_sources": [str(dev)], "backbone_name": str(tiny_backbone_dir)}
+    trained = train_codec([str(corpus)], folder, config, **arguments)
+    assert trained.evaluation.windows == 2
+
+
+@pytest.fixture
+def with_lora() -> TrainConfig:
+    return replace(CONFIG, warmup_steps=1, joint_steps=2, lora_steps=2)
+
+
+# PEFT asks transformers by a name that is on its way out.
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "left out"])
+def test_a_codec_with_a_lora_restores_texts(
+    corpus: Path,
+    tiny_backbone_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    with_lora: TrainConfig,
+    kept: bool,
+) -> None:
+    monkeypatch.setattr(
+        lora, "evaluate", lambda *arguments: replace(evaluate(*arguments), ratio=100.0 if kept else 0.1)
+    )
+    trained = train_codec([str(corpus)], tmp_path / "codec", with_lora, backbone_name=str(tiny_backbone_dir))
+    assert trained.lora is not None and trained.lora["kept"] == kept
+    assert read_config(trained.folder).adapter == kept
+    codec = load(trained.folder, tiny_backbone_dir)
+    for text in (*SENTENCES, TEXT):
+        assert codec.decompress(codec.compress(text).documents) == text
