@@ -115,7 +115,7 @@ def test_it_sees_what_the_compressor_sees(
 ) -> None:
     """A sub-code's best value, drawn without noise, must mean in training what it means in use."""
     with torch.no_grad():
-        objective.heads.code_head.out *= 1e4  # noise decides nothing
+        objective.heads.code_head.out.mul_(1e4)  # noise decides nothing
         loss = objective(ids, spans, hidden, candidates, TEMPERATURE)
     checker, dropped = SpanChecker(objective.heads, tiny_backbone.output_embeddings), loss.dropped
     for row in range(len(ids)):

@@ -9,7 +9,6 @@ import torch
 
 from tests.train.conftest import MakeTrainer
 from zprompt.errors import CheckpointError
-from zprompt.train import trainer as trainer_module
 from zprompt.train.objective import Loss
 from zprompt.train.trainer import Progress, Trainer, choose_dtype
 
@@ -101,7 +100,7 @@ def test_an_interrupted_write_leaves_the_last_checkpoint(
         path.write_bytes(b"half of a check")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(trainer_module.torch, "save", crash)
+    monkeypatch.setattr(torch, "save", crash)
     with pytest.raises(OSError, match="No space"):
         trainer.save()
     assert trainer.checkpoint.read_bytes() == before
