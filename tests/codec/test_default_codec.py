@@ -1,0 +1,122 @@
+"""The codec that is shipped: exact on anything, short on English, the same everywhere."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import zprompt
+from zprompt.codec.checkpoint import SHIPPED
+from zprompt.codec.codec import Codec
+from zprompt.codec.zspan import parse_span
+
+pytestmark = [
+    pytest.mark.default_model,
+    pytest.mark.skipif(not (SHIPPED / "default" / "config.json").is_file(), reason="no codec is shipped in this tree"),
+]
+
+# Written for this test, so that no model can have seen it.
+ENGLISH = (
+    "The town of Harrow Bay lies at the mouth of a small river on the northern coast of the island. It was founded in "
+    "the early nineteenth century by families who came to the area to work in the fishing industry, and for most of "
+    "its history the harbour was the centre of the local economy. After the railway was built in 1871, the population "
+    "grew quickly, and a number of new houses, two churches and a school were built on the hill above the old town. "
+    "During the Second World War the harbour was used by the navy, and several of the buildings near the water were "
+    "destroyed. Today, most of the people who live in the town work in tourism, and the old fish market has become a "
+    "museum that tells the story of the town and its people."
+)
+TEXTS = {
+    "english": ENGLISH[:230],
+    "code": "def mean(values: list[float]) -> float:\n    if not values:\n\t\treturn 0.0\n    return sum(values)\n",
+    "cjk": "昔々、山の奥に小さな村がありました。村人は毎朝、川で水を汲みました。",
+    "emoji": "See you at 7 👋🏽 — bring the kids 👨‍👩‍👧‍👦 and 🍕🍕! é e\u0301 ✨",
+    "control": "a\x00b\x04c\x06\x13\x14\x16\x1d\x1b[31m red\x1b[0m\r\n\ttab \x7f\u200b\ufeff end",
+    "blank": " \n\n   \t ",
+    "letter": "x",
+    "empty": "",
+    "span": "A span looks like [z1:0123456789ab:1:abc:00000000] in a text.",
+}
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return zprompt.load("default", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def spans(codec: Codec) -> list[str]:
+    """Give the spans of all texts, written in one call."""
+    documents: list[str] = codec.compress(list(TEXTS.values())).documents
+    return documents
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Put the number of threads back afterwards."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_texts_come_back_exactly(codec: Codec, spans: list[str], name: str) -> None:
+    assert codec.decompress(spans[list(TEXTS).index(name)]) == TEXTS[name]
+
+
+def test_english_is_short_and_comes_back(codec: Codec) -> None:
+    result = codec.compress(ENGLISH)
+    assert result.stats.exact == 1.0
+    assert result.stats.ratio > 3.2
+    assert codec.decompress(result.documents) == ENGLISH
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_no_text_takes_more_z_tokens_than_it_has_tokens(codec: Codec, spans: list[str], name: str) -> None:
+    span = parse_span(spans[list(TEXTS).index(name)], codec.alphabet)
+    assert len(span.tokens) <= span.source_tokens
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 1), (2, 3), (3, 8)])
+def test_spans_and_texts_depend_on_neither_threads_nor_batch(
+    codec: Codec, spans: list[str], threads: None, count: int, batch_size: int
+) -> None:
+    torch.set_num_threads(count)
+    assert codec.compress(list(TEXTS.values()), batch_size=batch_size).documents == spans
+    assert codec.decompress(spans, batch_size=batch_size) == list(TEXTS.values())
+
+
+def test_another_process_restores_the_texts(codec: Codec, spans: list[str]) -> None:
+    program = (
+        "import json, sys, zprompt\n"
+        "codec = zprompt.load('default', device='cpu')\n"
+        "json.dump([codec.fingerprint, codec.decompress(json.load(sys.stdin))], sys.stdout)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=json.dumps(spans), capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [codec.fingerprint, list(TEXTS.values())]
+
+
+def test_explain_lays_z_tokens_over_the_text(codec: Codec) -> None:
+    explanation = codec.explain(ENGLISH)
+    tokens = explanation.tokens
+    assert "".join(ENGLISH[token.start : token.end] for token in tokens) == ENGLISH
+    assert "".join(token.restored for token in tokens) == ENGLISH
+    assert max(token.gap for token in tokens) > 3
+    assert explanation.span == codec.compress(ENGLISH).documents
+
+
+def test_loss_is_flagged_and_shorter_and_spares_what_is_protected(codec: Codec) -> None:
+    exact = codec.compress(ENGLISH).stats.z_tokens
+    result = codec.compress(ENGLISH, ratio=12, protect=["Harrow Bay", "1871"])
+    span = parse_span(result.documents, codec.alphabet)
+    assert span.lossy
+    assert result.stats.exact == 0.0
+    assert result.stats.ratio >= 12
+    assert len(span.tokens) == result.stats.z_tokens < exact
+    restored = codec.decompress(result.documents)
+    assert "Harrow Bay" in restored and "1871" in restored
+    assert sum(word in restored.split() for word in ENGLISH.split()) > len(ENGLISH.split()) / 3

@@ -1,0 +1,97 @@
+"""What the README says is so: its Python runs, and the commands of all pages exist."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from zprompt.cli.main import app
+from zprompt.codec.checkpoint import SHIPPED
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "zprompt" / "models").glob("*/README.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ENDS = {"|", "||", "&&", ";", ">", ">>", "<", "&"}
+
+
+def blocks(page: Path, *languages: str) -> list[tuple[int, str]]:
+    """Give a page's code blocks in some languages, with the line that each begins at."""
+    text = page.read_text("utf-8")
+    return [(text.count("\n", 0, match.start(2)), match[2]) for match in BLOCK.finditer(text) if match[1] in languages]
+
+
+def commands(script: str) -> Iterator[list[str]]:
+    """Give the arguments of every call of zprompt in a shell script."""
+    for line in script.replace("\\\n", " ").splitlines():
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+        while words:
+            end = next((index for index, word in enumerate(words) if word in ENDS), len(words))
+            if words[:1] == ["zprompt"]:
+                yield words[1:end]
+            words = words[end + 1 :]
+
+
+def check(arguments: list[str]) -> None:
+    """Parse a command line, and run nothing; unknown commands and options raise."""
+    command: Any = get_command(app)  # Click's or Typer's own, by Typer's version
+    context: Any = None
+    while True:
+        context = command.context_class(command, parent=context, info_name=command.name)
+        _, arguments, _ = command.make_parser(context).parse_args(args=list(arguments))
+        if not hasattr(command, "commands"):
+            return
+        if not arguments:  # `zprompt --version`
+            return
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+
+
+@pytest.mark.default_model
+@pytest.mark.skipif(not (SHIPPED / "default" / "config.json").is_file(), reason="no codec is shipped in this tree")
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = blocks(README, "python")
+    assert found
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "readme"}
+    for line, block in found:
+        code = compile("\n" * line + block, str(README), "exec")  # so that a traceback names the README's line
+        exec(code, names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_of_a_page_exist(page: Path) -> None:
+    for _, block in blocks(page, "bash", "console", "sh"):
+        for arguments in commands(block):
+            check(arguments)
+
+
+def test_the_readme_shows_every_command() -> None:
+    shown = {arguments[0] for _, block in blocks(README, "bash", "console") for arguments in commands(block)}
+    tree: Any = get_command(app)
+    assert shown == set(tree.commands)
+
+
+@pytest.mark.parametrize(
+    "line", ["zprompt fly", "zprompt compress --wings", "zprompt train codec --data", "zprompt -x"]
+)
+def test_a_command_that_does_not_exist_is_found_out(line: str) -> None:
+    [arguments] = commands(line)
+    with pytest.raises(Exception, match=r"fly|--wings|--data|-x"):
+        check(arguments)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("$ zprompt pull  # fetches", [["pull"]]),
+        ("cat a | zprompt compress - > b && zprompt stats b", [["compress", "-"], ["stats", "b"]]),
+        ("zprompt compress a \\\n  --ratio 4", [["compress", "a", "--ratio", "4"]]),
+        ("pip install zprompt", []),
+    ],
+)
+def test_commands_are_found_in_scripts(line: str, expected: list[list[str]]) -> None:
+    assert list(commands(line)) == expected
