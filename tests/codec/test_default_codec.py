@@ -109,14 +109,18 @@ def test_explain_lays_z_tokens_over_the_text(codec: Codec) -> None:
     assert explanation.span == codec.compress(ENGLISH).documents
 
 
-def test_loss_is_flagged_and_shorter_and_spares_what_is_protected(codec: Codec) -> None:
-    exact = codec.compress(ENGLISH).stats.z_tokens
-    result = codec.compress(ENGLISH, ratio=12, protect=["Harrow Bay", "1871"])
+def test_loss_is_flagged_and_shorter(codec: Codec) -> None:
+    result = codec.compress(ENGLISH, ratio=12)
     span = parse_span(result.documents, codec.alphabet)
     assert span.lossy
     assert result.stats.exact == 0.0
     assert result.stats.ratio >= 12
-    assert len(span.tokens) == result.stats.z_tokens < exact
+    assert len(span.tokens) == result.stats.z_tokens < codec.compress(ENGLISH).stats.z_tokens
+
+
+def test_loss_spares_what_is_protected_and_most_of_the_rest(codec: Codec) -> None:
+    result = codec.compress(ENGLISH, ratio=10, protect=["Harrow Bay", "1871"])
     restored = codec.decompress(result.documents)
+    assert result.stats.exact == 0.0
     assert "Harrow Bay" in restored and "1871" in restored
-    assert sum(word in restored.split() for word in ENGLISH.split()) > len(ENGLISH.split()) / 3
+    assert sum(word in restored.split() for word in ENGLISH.split()) > len(ENGLISH.split()) / 2
