@@ -1,10 +1,10 @@
 """Measure a codec: exactness and ratio, rate and distortion, speed and memory, and what each part contributes.
 
-    python -m benchmarks.codec [--codec NAME] [--wikipedia PATH] [--documents N] [--quick] [--only TASK ...]
+    python -m benchmarks.codec [--codec NAME] [--wikipedia PATH] [--documents N] [--short | --quick] [--only TASK ...]
 
 Writes codec.json (all figures, also of single documents), codec.md and codec-rate-distortion.png to
-benchmarks/results, and prints the tables. About 25 minutes on 2 idle cores; with --quick about 2, for trying
-things out. Timings need an idle machine.
+benchmarks/results, and prints the tables. Most of an hour on 2 idle cores; with --short a quarter of it, with
+--quick a few minutes, for trying things out. Timings need an idle machine.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from benchmarks.documents import (
     long_documents,
     natural_documents,
 )
-from benchmarks.plan import FULL, QUICK, Plan
+from benchmarks.plan import FULL, QUICK, SHORT, Plan
 from benchmarks.plots import plot_rate_distortion
 from benchmarks.record import RESULTS, RunRecord, write_json
 from benchmarks.report import Result, report
@@ -136,7 +136,8 @@ def parse() -> argparse.Namespace:
         "--wikipedia", type=Path, help=f"JSON lines with paragraphs; default: {WIKIPEDIA}, if it is there"
     )
     parser.add_argument("--documents", type=int, help=f"Wikipedia articles; default: {FULL.articles}")
-    parser.add_argument("--quick", action="store_true", help="small samples")
+    parser.add_argument("--short", action="store_true", help="smaller samples")
+    parser.add_argument("--quick", action="store_true", help="small samples, to see that everything runs")
     parser.add_argument("--only", nargs="+", choices=TASKS, default=TASKS, metavar="TASK", help=", ".join(TASKS))
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
@@ -148,7 +149,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measure, write and print."""
     options, began = parse(), time.time()
-    plan = QUICK if options.quick else FULL
+    plan = QUICK if options.quick else SHORT if options.short else FULL
     if options.documents:
         plan = replace(plan, articles=options.documents)
     wikipedia = options.wikipedia or (WIKIPEDIA if WIKIPEDIA.is_file() else None)

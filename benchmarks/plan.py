@@ -1,4 +1,4 @@
-"""How much a benchmark run measures. The full plan takes about 25 minutes on 2 idle cores, the quick one about 2."""
+"""How much a benchmark run measures: most of an hour on 2 idle cores, a quarter of it, or a few minutes."""
 
 from dataclasses import dataclass
 
@@ -31,6 +31,22 @@ class Plan:
 
 
 FULL = Plan()
+SHORT = Plan(  # what fits in a quarter of an hour: no huge document, fewer of each kind
+    articles=16,
+    passage_tokens=350,
+    long_articles=0,
+    huge_tokens=0,
+    hard_characters=1500,
+    elsewhere_tokens=800,
+    lossy_documents=4,
+    ablated_documents=4,
+    pass_windows=3,
+    pass_rounds=5,
+    step_tokens=48,
+    step_rounds=3,
+    batch_sizes=(1, 4, 16),
+    starts=3,
+)
 QUICK = Plan(
     articles=6,
     passage_tokens=150,

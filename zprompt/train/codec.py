@@ -29,7 +29,7 @@ from zprompt.train.objective import Loss
 from zprompt.train.plot import plot_history
 from zprompt.train.trainer import STAGES, Progress, Trainer
 
-FITTED_WINDOWS = 24  # training windows that the rank table is fitted on
+FITTED_WINDOWS = 12  # training windows that the rank table is fitted on: the last, which were trained on least
 HELD_OUT = 0.02  # share of the training windows that serve as development text if none is given
 
 Report = Callable[[str, int, int, dict[str, float]], None]  # stage, step, steps, figures
@@ -70,13 +70,14 @@ def train_codec(
     work = folder / "work"
     if (work / "checkpoint.pt").is_file() and not resume:
         raise CheckpointError(f"A training run is in {work}. Go on with it by --resume, or choose another --out.")
-    backbone = load_backbone(backbone_name)
+    # In fp32: heads that were trained on quantized hidden states would serve no other quantization well.
+    backbone = load_backbone(backbone_name, quantization="none")
     windows, dev = _windows(backbone, sources, dev_sources, config)
     torch.manual_seed(config.seed)
     heads = CodecHeads(config.settings, backbone.embeddings, backbone.hidden_size).to(backbone.device)
     trainer = Trainer(config, backbone, heads, windows, work)
     trainer.run(_reporter(trainer, dev, report))
-    heads.settings = replace(config.settings, rank_table=fit_rank_table(backbone, heads, windows[:FITTED_WINDOWS]))
+    heads.settings = replace(config.settings, rank_table=fit_rank_table(backbone, heads, windows[-FITTED_WINDOWS:]))
     evaluation = evaluate(backbone, heads, dev)
     lora = train_lora(trainer, dev, evaluation, folder / "lora", report) if config.lora_steps else None
     _write(folder, trainer, backbone_name, sources, evaluation, lora)

@@ -17,7 +17,7 @@ from zprompt.codec.heads import CodecHeads
 from zprompt.codec.residual import BUCKETS, PRECISION
 from zprompt.codec.segmentation import ExactPrice
 
-ROUNDS = 3  # times that the table is fitted
+ROUNDS = 2  # times that the table is fitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ class Objective:
         correction = self.heads.span_head.out(self.heads.span_head.features(z))
         target = ids[dropped.window, dropped.position]
         own, label = torch.unique(target, return_inverse=True)
+        candidates = candidates.to(own.device)
         candidates = torch.cat((own, candidates[~torch.isin(candidates, own)]))
         if hidden is None:
             logits = correction @ self.heads.embeddings[candidates].T * self.warmup_scale.exp()
@@ -119,7 +120,7 @@ class Objective:
             entropy = entropy - (mean * mean.clamp(min=1e-9).log()).sum() * len(rows) / len(role)
             drawn.append(functional.gumbel_softmax(logits, tau=temperature, hard=True))
             order.append(rows)
-        return torch.cat(drawn)[torch.argsort(torch.cat(order))], entropy
+        return torch.cat(drawn)[torch.argsort(torch.cat(order)).to(ids.device)], entropy
 
     def _code_part(self, onehot: Tensor, dropped: Dropped) -> Tensor:
         """Sum what the sub-codes contribute to the span head's input: (R, W)."""
@@ -144,7 +145,7 @@ class Objective:
             where, subcode = torch.where(ahead)
             add(where, subcode, head.following[index])
         total = torch.zeros(len(dropped.span), head.own.shape[-1], device=onehot.device)
-        return total.index_add(0, torch.cat(rows), torch.cat(parts))
+        return total.index_add(0, torch.cat(rows).to(total.device), torch.cat(parts))
 
     def _anchor_part(self, ids: Tensor, spans: Spans, dropped: Dropped, hidden: Tensor | None) -> Tensor:
         """Sum what anchors, places and the LLM contribute to the span head's input: (R, W)."""
