@@ -28,6 +28,9 @@ def _codec(
         typer.Option(metavar="PATH", help="Development text; a part of the training text is held out if not given."),
     ] = None,
     backbone: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="The causal LM.")] = "default",
+    start_from: Annotated[
+        str | None, typer.Option(metavar="NAME|FOLDER", help="A codec whose heads to train on, without a warm-up.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     windows: Annotated[int, typer.Option(min=1, help="Windows of training text.")] = 2400,
     window: Annotated[int, typer.Option(min=64, help="Tokens of a window.")] = 512,
@@ -35,6 +38,8 @@ def _codec(
     joint_steps: Annotated[int, typer.Option(min=1, help="Steps with the frozen LLM.")] = 1200,
     lora_steps: Annotated[int, typer.Option(min=0, help="Steps of the optional codec LoRA.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 16,
+    joint_rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate of the joint stage.")] = 1.5e-3,
+    usage_weight: Annotated[float, typer.Option(min=0.0, help="Of the entropy that keeps all codes in use.")] = 0.02,
     subcodes: Annotated[int, typer.Option(min=1, help="Sub-codes of a Z-token.")] = 4,
     residual_bits: Annotated[int, typer.Option(min=1, help="Bits of a Z-token's residual.")] = 24,
     max_gap: Annotated[int, typer.Option(min=1, help="Most source tokens that a Z-token swallows.")] = 23,
@@ -58,6 +63,8 @@ def _codec(
         joint_steps=joint_steps,
         lora_steps=lora_steps,
         batch=batch,
+        joint_rate=joint_rate,
+        usage_weight=usage_weight,
         precision=precision,
         evaluate_every=evaluate_every,
         seed=seed,
@@ -69,6 +76,7 @@ def _codec(
             config,
             dev_sources=dev or (),
             backbone_name=backbone,
+            start_from=start_from,
             resume=resume,
             report=_reporter(stack),
         )

@@ -16,6 +16,7 @@ from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
 
 FORMAT = 1
+HEADS_FILE = "heads.safetensors"
 SHIPPED = Path(__file__).parent.parent / "models"
 
 
@@ -80,7 +81,7 @@ def write_codec(folder: Path, config: CodecConfig, heads: CodecHeads) -> None:
     :param heads: Its heads.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    heads.save(folder / "heads.safetensors")
+    heads.save(folder / HEADS_FILE)
     values = {
         "format": FORMAT,
         "backbone": config.backbone,
@@ -110,5 +111,5 @@ def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHe
     if config.adapter:
         merge_adapter(backbone, folder / "lora")
     heads = CodecHeads(config.settings, backbone.embeddings, backbone.hidden_size)
-    heads.load(folder / "heads.safetensors")
+    heads.load(folder / HEADS_FILE)
     return heads.to(backbone.device).eval().requires_grad_(False)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from zprompt.backbone import Backbone, load_backbone
-from zprompt.codec.checkpoint import CodecConfig, write_codec
+from zprompt.codec.checkpoint import HEADS_FILE, CodecConfig, find_codec, write_codec
 from zprompt.codec.heads import CodecHeads
 from zprompt.errors import CheckpointError
 from zprompt.train.config import TrainConfig
@@ -52,6 +52,7 @@ def train_codec(
     *,
     dev_sources: Sequence[str] = (),
     backbone_name: str = "default",
+    start_from: str | None = None,
     resume: bool = False,
     report: Report | None = None,
 ) -> TrainedCodec:
@@ -62,6 +63,7 @@ def train_codec(
     :param config: How to train.
     :param dev_sources: Development text; without any, a part of the training text is held out.
     :param backbone_name: The backbone, as `load_backbone` takes it.
+    :param start_from: A codec, as `load` takes it, whose heads are trained on; without a warm-up. None: random heads.
     :param resume: Whether to go on with a run that was stopped.
     :param report: Called after every step.
     :return: The figures of the run.
@@ -73,15 +75,25 @@ def train_codec(
     # In fp32: heads that were trained on quantized hidden states would serve no other quantization well.
     backbone = load_backbone(backbone_name, quantization="none")
     windows, dev = _windows(backbone, sources, dev_sources, config)
-    torch.manual_seed(config.seed)
-    heads = CodecHeads(config.settings, backbone.embeddings, backbone.hidden_size).to(backbone.device)
+    if start_from:
+        config = replace(config, warmup_steps=0)
+    heads = _first_heads(backbone, config, start_from)
     trainer = Trainer(config, backbone, heads, windows, work)
     trainer.run(_reporter(trainer, dev, report))
     heads.settings = replace(config.settings, rank_table=fit_rank_table(backbone, heads, windows[-FITTED_WINDOWS:]))
     evaluation = evaluate(backbone, heads, dev)
     lora = train_lora(trainer, dev, evaluation, folder / "lora", report) if config.lora_steps else None
-    _write(folder, trainer, backbone_name, sources, evaluation, lora)
+    _write(folder, trainer, backbone_name, sources, evaluation, lora, start_from)
     return TrainedCodec(folder, evaluation, lora, trainer.progress.seconds)
+
+
+def _first_heads(backbone: Backbone, config: TrainConfig, start_from: str | None) -> CodecHeads:
+    """Make random heads, or read those of another codec."""
+    torch.manual_seed(config.seed)
+    heads = CodecHeads(config.settings, backbone.embeddings, backbone.hidden_size)
+    if start_from:
+        heads.load(find_codec(start_from) / HEADS_FILE)
+    return heads.to(backbone.device)
 
 
 def forget_work(folder: Path) -> None:
@@ -130,11 +142,13 @@ def _write(
     sources: Sequence[str],
     evaluation: Evaluation,
     lora: dict[str, Any] | None,
+    start_from: str | None,
 ) -> None:
     """Write the codec and the record of its training."""
     backbone, progress = trainer.backbone, trainer.progress
     training = {
         "data": [Path(source).name for source in sources],
+        "started_from": start_from,
         "windows": len(trainer.windows),
         "tokens": int(trainer.windows.size),
         "dropped_tokens_trained": progress.tokens,
