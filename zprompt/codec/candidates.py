@@ -9,8 +9,7 @@ tokens, and a token's rank in a span is how many of them score higher than it th
 E out is one (V, W) table, so a check costs one W x W product and S + 1 dot products. Where the true token is far down
 the LLM's own list, the rank is an estimate; the chosen tiling is verified in full (compressor.py).
 
-Spans that the LLM alone would need far too many bits for are not looked at: `reach` is the number of bits that code
-and next anchor are trusted to save.
+Spans that the LLM alone would need far too many bits for are not looked at: `reach` is the limit, in bits.
 """
 
 from dataclasses import dataclass
@@ -21,16 +20,13 @@ from torch.nn import functional
 
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.layout import Layout, layout
-from zprompt.codec.residual import RankCode
+from zprompt.codec.residual import LITERALS, RankCode
 from zprompt.codec.steady import steady_rows
 
 SHORTLIST = 32  # S
-REACH = 16.0  # bits
-LOSSY_REACH = 90.0  # bits: spans that are not restored in full are of interest too
-DEEPEST = 192  # ranks: so far down, logits are so dense that a rival is too near anyway
+DEEPEST = 192  # ranks: so far down, logits are so dense that a rival is too near to be sure
 ROWS = 6144  # checks at a time, so that they stay in the processor's cache
-UNRANKED = 1 << 17  # the rank of what was not looked at: no residual holds it ...
-AMBIGUOUS = UNRANKED + 1  # ... nor that of a token with a rival too near to be sure
+UNSEEN = -1  # in place of a symbol: the span was not looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +51,12 @@ class SpanParts:
 class SpanChecker:
     """Ranks tokens of spans, given the heads of a codec and the output embeddings of its backbone."""
 
-    def __init__(self, heads: CodecHeads, output_embeddings: Tensor) -> None:
+    def __init__(self, heads: CodecHeads, output_embeddings: Tensor, rank_code: RankCode) -> None:
         """Prepare the tables that all windows share.
 
         :param heads: The codec's heads.
         :param output_embeddings: (V, H), the backbone's.
+        :param rank_code: What prices ranks.
         """
         self.heads, self.settings, self.output = heads, heads.settings, output_embeddings
         self.layout: Layout = layout(self.settings.subcodes, self.settings.max_gap)
@@ -69,17 +66,17 @@ class SpanChecker:
         self.place = torch.from_numpy(self.layout.place).to(device)
         self.follower = torch.from_numpy(self.layout.follower % (len(self.layout.sizes) + 1)).to(device)  # -1: last row
         self.follower_start = torch.from_numpy(self.layout.follower_start).to(device)
-        costs = RankCode(self.settings.residual_bits, self.settings.rank_table).bucket_costs()
-        self.bucket_bits = torch.tensor([*costs, float("inf")], device=device)
+        costs = torch.tensor(rank_code.bucket_costs(), device=device)
+        buckets = [symbol.bit_length() for symbol in range(LITERALS + 1)]  # LITERALS stands for all of them
+        self.symbol_bits = torch.cat((costs[buckets], costs.new_full((1,), float("inf"))))  # UNSEEN: the last one
 
-    def bits(self, ranks: Tensor) -> Tensor:
-        """Price ranks.
+    def bits(self, symbols: Tensor) -> Tensor:
+        """Price symbols.
 
-        :param ranks: Ranks of tokens, any shape.
-        :return: Bits that each takes in a residual; inf if it cannot be written.
+        :param symbols: Ranks of tokens, any shape; what is `LITERALS` or more is a literal.
+        :return: Bits that each takes in a residual; inf for `UNSEEN`.
         """
-        bucket = torch.frexp(ranks.double()).exponent.long()  # the bit length
-        return self.bucket_bits[bucket.clamp(max=len(self.bucket_bits) - 1)]
+        return self.symbol_bits[symbols.clamp(max=LITERALS).long()]
 
     @torch.no_grad()
     def parts(self, window: Window, subcodes: Tensor | None = None) -> SpanParts:
@@ -145,13 +142,14 @@ class SpanChecker:
         return features[:count]
 
     @torch.no_grad()
-    def rank(self, window: Window, parts: SpanParts, reach: float = REACH) -> Tensor:
+    def rank(self, window: Window, parts: SpanParts, reach: float) -> Tensor:
         """Rank the tokens of all spans within reach.
 
         :param window: The window.
         :param parts: Its parts.
-        :param reach: Bits that code and next anchor are trusted to save, over all of a span.
-        :return: (n, G + 1, G), rank of token j of span (t, g); `UNRANKED` for what was not looked at.
+        :param reach: Bits that the LLM alone may need for a span.
+        :return: (n, G + 1, G), symbol of token j of span (t, g), ranks being estimates; `UNSEEN` for what was not
+            looked at.
         """
         n, gap = len(window.ids), self.settings.max_gap
         base = (window.hidden + self.heads.span_head.out.bias) @ self.output.T  # (n', V)
@@ -164,7 +162,7 @@ class SpanChecker:
         scores = scores.masked_fill(shortlist == window.ids[:, None], float("-inf"))
         candidates = torch.cat((shortlist, window.ids[:, None]), 1)  # (n, S + 1)
         scores = torch.cat((scores, true), 1)
-        ranks = torch.full((n, gap + 1, gap), UNRANKED, dtype=torch.int32, device=base.device)
+        ranks = torch.full((n, gap + 1, gap), UNSEEN, dtype=torch.int32, device=base.device)
         position, token, span_gap = self._rows(self._within_reach(base_rank, window.length, reach))
         bounds = torch.searchsorted(position, torch.arange(n + 1, device=base.device)).tolist()
         for first, last in _chunks(bounds):
@@ -172,7 +170,7 @@ class SpanChecker:
             p, j, g = position[rows], token[rows], span_gap[rows]
             rank = self._rank_rows(scores, candidates, first, p, self.features(parts, p, j, g))
             deeper = ((rank + 1) * depth[p] - 1).round()
-            ranks[p - 1 - j, g, j] = torch.where(deeper < DEEPEST, deeper, AMBIGUOUS).int()
+            ranks[p - 1 - j, g, j] = torch.where(deeper < DEEPEST, deeper, LITERALS).int()
         return ranks[: window.length]
 
     def _rank_rows(self, scores: Tensor, candidates: Tensor, first: int, position: Tensor, features: Tensor) -> Tensor:
@@ -187,7 +185,7 @@ class SpanChecker:
         corrected += scores[first : first + count, None]
         lead = (corrected[..., :-1] - corrected[..., -1:])[place, slot]  # (R, S)
         rank = (lead > 0).sum(-1)
-        return torch.where(lead.abs_().amin(-1) > self.settings.margin, rank, AMBIGUOUS)
+        return torch.where(lead.abs_().amin(-1) > self.settings.margin, rank, LITERALS)
 
     def _within_reach(self, base_rank: Tensor, length: int, reach: float) -> Tensor:
         """Say which spans are worth a look: (n', G + 1)."""
@@ -197,7 +195,7 @@ class SpanChecker:
         gaps = torch.arange(gap + 1, device=base_rank.device)
         end = start + gaps + 1  # the next anchor
         spent = total[end.clamp(max=n)] - total[start + 1]
-        return (gaps > 0) & (end < length) & (spent <= self.settings.residual_bits + reach)
+        return (gaps > 0) & (end < length) & (spent <= reach)
 
     def _rows(self, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """List the tokens of spans as (position, token, gap), sorted by position."""
