@@ -14,12 +14,11 @@ between batch shapes, thread counts and machines; else the token itself is. So w
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from zprompt.backbone import Backbone
+from zprompt.codec.ahead import DroppedTokens, ahead
 from zprompt.codec.candidates import SpanChecker, Window, rank_among
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.residual import LITERALS, RankCode
@@ -56,23 +55,6 @@ class Written:
 
     tokens: list[ZToken]
     symbols: list[list[int]]  # for each Z-token, those of its span
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedTokens:
-    """The dropped tokens of a tiling, one row each."""
-
-    start: Tensor  # (R,): position of the span's anchor
-    gap: Tensor  # (R,): length of the span
-    token: Tensor  # (R,): which token of it
-
-    @property
-    def position(self) -> Tensor:
-        """Give the tokens' positions.
-
-        :return: (R,), positions in the window.
-        """
-        return self.start + 1 + self.token
 
 
 class Compressor:
@@ -114,7 +96,7 @@ class Compressor:
         """
         window = Window(steady_rows(torch.tensor(ids, device=hidden.device)), steady_rows(hidden), len(ids))
         parts = self.checker.parts(window)
-        bits = self.checker.bits(self.checker.rank(window, parts, reach))  # (n, G + 1, G)
+        bits = self.checker.estimate(window, parts, reach)  # (n, G + 1, G)
         return Analysis(window, parts.subcodes, self._span_bits(bits, weights))
 
     def _span_bits(self, bits: Tensor, weights: Sequence[float] | None) -> Floats:
@@ -135,12 +117,19 @@ class Compressor:
         :param tilings: The gaps of each.
         :return: The Z-tokens and symbols of each window.
         """
-        dropped = [dropped_tokens(tiling, item.subcodes.device) for item, tiling in zip(analyses, tilings, strict=True)]
-        symbols = self._symbols(analyses, dropped)
-        return [
-            self._written(analysis, tiling, found)
-            for analysis, tiling, found in zip(analyses, tilings, symbols, strict=True)
-        ]
+        drafts = [self._draft(*item) for item in zip(analyses, tilings, strict=True)]
+        symbols = self._symbols(analyses, [DroppedTokens.of(draft) for draft in drafts])
+        return [Written(tokens, _by_span(tokens, found)) for tokens, found in zip(drafts, symbols, strict=True)]
+
+    def _draft(self, analysis: Analysis, tiling: Tiling) -> list[ZToken]:
+        """Put the Z-tokens of a window together."""
+        ids, subcodes, cut = analysis.ids, analysis.subcodes.cpu().numpy(), self.checker.layout
+        tokens, t = [], 0
+        for gap in tiling:
+            code = subcodes[t + 1 + cut.start[gap], cut.role[gap]].tolist() if gap else [0] * self.settings.subcodes
+            tokens.append(ZToken(ids[t], gap, tuple(code)))
+            t += gap + 1
+        return tokens
 
     @torch.no_grad()
     def _symbols(self, analyses: Sequence[Analysis], dropped: Sequence[DroppedTokens]) -> list[list[int]]:
@@ -150,15 +139,18 @@ class Compressor:
         corrected = torch.cat([self._corrected(*item) for item in zip(analyses, dropped, strict=True)])
         true = torch.cat([item.window.ids[rows.position] for item, rows in zip(analyses, dropped, strict=True)])
         found = [self._rank_in_full(corrected[rows], true[rows]) for rows in torch.arange(len(true)).split(RANKED_ROWS)]
-        sizes = [len(rows.start) for rows in dropped]
-        return [symbols.tolist() for symbols in torch.cat(found).split(sizes)]
+        return [symbols.tolist() for symbols in torch.cat(found).split([len(rows.position) for rows in dropped])]
 
     def _corrected(self, analysis: Analysis, dropped: DroppedTokens) -> Tensor:
         """Give the corrected hidden states of dropped tokens: (R, H)."""
-        parts = self.checker.parts(analysis.window, analysis.subcodes)
-        features = self.checker.features(parts, dropped.position, dropped.token, dropped.gap)
-        correction: Tensor = self.heads.span_head.out(steady_rows(features))
-        return analysis.window.hidden[dropped.position] + correction[: len(features)]
+        head, window = self.heads.span_head, analysis.window
+        position = torch.from_numpy(dropped.position)
+        hidden = window.hidden[position]
+        previous = self.heads.embeddings[window.ids[position - 1]]
+        known = ahead(self.heads, dropped)
+        z = head.context(steady_rows(previous), steady_rows(hidden)) + steady_rows(known)
+        correction: Tensor = head.out(head.features(z))
+        return hidden + correction[: len(hidden)]
 
     def _rank_in_full(self, corrected: Tensor, true: Tensor) -> Tensor:
         """Give the symbols of one chunk of tokens: ranks in the full vocabulary where they are certain."""
@@ -169,27 +161,8 @@ class Compressor:
         near = rank_among(logits, best, threshold - self.settings.margin) - 1  # without the token itself
         return torch.where((near == above) & (above < LITERALS), above, LITERALS + true)
 
-    def _written(self, analysis: Analysis, tiling: Tiling, symbols: list[int]) -> Written:
-        """Put the Z-tokens of a window together."""
-        ids, subcodes, cut = analysis.ids, analysis.subcodes.cpu().numpy(), self.checker.layout
-        written, t, at = Written([], []), 0, 0
-        for gap in tiling:
-            code = subcodes[t + 1 + cut.start[gap], cut.role[gap]].tolist() if gap else [0] * self.settings.subcodes
-            written.tokens.append(ZToken(ids[t], gap, tuple(code)))
-            written.symbols.append(symbols[at : at + gap])
-            t, at = t + gap + 1, at + gap
-        return written
 
-
-def dropped_tokens(tiling: Tiling, device: torch.device) -> DroppedTokens:
-    """List the dropped tokens of a tiling.
-
-    :param tiling: The gaps.
-    :param device: Where the tensors are to be.
-    :return: One row for each.
-    """
-    gaps: NDArray[np.int64] = np.asarray(tiling, np.int64)
-    starts = np.cumsum(gaps + 1) - gaps - 1
-    token = np.concatenate([np.zeros(0, np.int64), *(np.arange(gap) for gap in gaps)])
-    rows = (np.repeat(starts, gaps), np.repeat(gaps, gaps), token)
-    return DroppedTokens(*(torch.from_numpy(row).to(device) for row in rows))
+def _by_span(tokens: Sequence[ZToken], symbols: Sequence[int]) -> list[list[int]]:
+    """Share the symbols of a window out among its Z-tokens."""
+    following = iter(symbols)
+    return [[next(following) for _ in range(token.gap)] for token in tokens]

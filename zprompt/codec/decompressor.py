@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zprompt.backbone import Backbone
+from zprompt.codec.ahead import DroppedTokens, ahead
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.layout import layout
 from zprompt.codec.residual import LITERALS
 from zprompt.codec.vocabulary import ZToken
 from zprompt.errors import DamagedSpanError
@@ -67,7 +67,6 @@ class Decompressor:
         :param heads: The heads of the codec that wrote the Z-tokens.
         """
         self.backbone, self.heads, self.settings = backbone, heads, heads.settings
-        self.layout = layout(self.settings.subcodes, self.settings.max_gap)
 
     def restore(
         self, windows: Sequence[KnownWindow], batch_size: int, advance: Callable[[int], None] | None = None
@@ -101,43 +100,17 @@ class Decompressor:
             raise DamagedSpanError(
                 "The last Z-token of a window drops tokens, but no anchor follows. Compress it anew."
             )
-        length = sum(token.gap + 1 for token in tokens)
+        dropped = DroppedTokens.of(tokens)
+        length = len(tokens) + len(dropped.position)
         ids, symbols = np.full(length, UNKNOWN), np.zeros(length, np.int64)
-        rows: list[tuple[int, int, int, int, tuple[int, ...]]] = []  # position, token, gap, next anchor, code
-        t = 0
-        for token, after in zip(tokens, [*tokens[1:], None], strict=True):
-            ids[t] = token.anchor
-            if token.gap and after:
-                rows += [(t + 1 + j, j, token.gap, after.anchor, token.code) for j in range(token.gap)]
-            t += token.gap + 1
-        symbols[ids == UNKNOWN] = window.symbols
-        ahead = torch.zeros(length, self.settings.width, device=self.backbone.device)
-        if rows:
-            position, place, gap, anchor, code = (np.array(column) for column in zip(*rows, strict=True))
-            ahead[torch.from_numpy(position)] = self._ahead(place, gap, anchor, code)
-        return Plan(ids, ahead, symbols)
-
-    def _ahead(
-        self, token: NDArray[np.int64], gap: NDArray[np.int64], anchor: NDArray[np.int64], code: NDArray[np.int64]
-    ) -> Tensor:
-        """Sum the parts of the span head's input that code and next anchor decide: (R, W)."""
-        head, cut, stages = self.heads.span_head, self.layout, self.settings.subcodes
-        place, follower = cut.place[gap, token], cut.follower[gap, token]
-        distance = torch.from_numpy(gap - token)
-        z = head.ahead(self.heads.embeddings[torch.from_numpy(anchor)], distance.to(self.backbone.device))
-        z = z + head.forward_place[torch.from_numpy(token)]
-        for m in range(stages):  # a token has one sub-code or several: those whose segment holds it
-            role, start = cut.role[gap, m], cut.start[gap, m]
-            size = np.asarray(cut.sizes)[role]
-            mine = np.flatnonzero((start <= token) & (token < start + size))
-            at = np.asarray(cut.first_place)[role] + token - start
-            z[torch.from_numpy(mine)] += head.own[torch.from_numpy(at[mine]), torch.from_numpy(code[mine, m])]
-            next_one = (follower == role) & (cut.follower_start[gap, token] == start) & (place >= 0)
-            behind = np.flatnonzero(next_one & ~((start <= token) & (token < start + size)))
-            z[torch.from_numpy(behind)] += head.following[
-                torch.from_numpy(role[behind]), torch.from_numpy(code[behind, m])
-            ]
-        return z
+        kept = np.ones(length, np.bool_)
+        kept[dropped.position] = False
+        ids[kept] = [token.anchor for token in tokens]
+        symbols[dropped.position] = window.symbols
+        known = torch.zeros(length, self.settings.width, device=self.backbone.device)
+        if len(dropped.position):
+            known[torch.from_numpy(dropped.position)] = ahead(self.heads, dropped)
+        return Plan(ids, known, symbols)
 
     @torch.no_grad()
     def _decode(self, plans: list[Plan]) -> None:
