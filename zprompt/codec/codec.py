@@ -14,12 +14,12 @@ from itertools import accumulate
 from typing import Any
 
 from zprompt.backbone import Backbone
-from zprompt.codec.compressor import Compressor
+from zprompt.codec.compressor import Compressor, TiledWindow
 from zprompt.codec.decompressor import Decompressor, KnownWindow
 from zprompt.codec.escaping import OffsetMap, carry, require_no_surrogates, uncarry
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.options import CompressOptions, OnError, Protect, check_batch_size
-from zprompt.codec.planning import Job, TiledWindow, tile_windows
+from zprompt.codec.planning import Job, tile_windows
 from zprompt.codec.residual import RankCode
 from zprompt.codec.vocabulary import ZToken
 from zprompt.codec.weights import token_weights
@@ -227,7 +227,7 @@ class Codec:
 
     def _residual(self, windows: Sequence[TiledWindow]) -> bytes:
         """Write the residual of a text."""
-        return self._rank_code.encode([symbol for window in windows for span in window.symbols for symbol in span])
+        return self._rank_code.encode(_symbols(windows))
 
     def _pieces(self, text: str) -> Iterator[str | ZSpan]:
         """Split a text into Z-spans and what is between them."""
@@ -305,11 +305,11 @@ class Codec:
         # Tokens may share a character (its bytes): it belongs to the first of them, and the others have none.
         edges = [0, *accumulate((end for _, end in source.offsets), max)]
         edges[-1] = len(source.text)
-        pairs = [pair for window in windows for pair in zip(window.tokens, window.symbols, strict=True)]
+        bits = iter(self._rank_code.costs(_symbols(windows)))
         start = 0
-        for index, (token, symbols) in enumerate(pairs):
+        for index, token in enumerate(token for window in windows for token in window.tokens):
             end = start + token.gap + 1
-            residual_bits = self._rank_code.bits(symbols)
+            residual_bits = sum(next(bits) for _ in range(token.gap))
             yield ExplainedToken(
                 index=index,
                 anchor=source.text[edges[start] : edges[start + 1]],
@@ -353,6 +353,11 @@ class Codec:
             passed_through=len(passed),
             seconds=seconds,
         )
+
+
+def _symbols(windows: Sequence[TiledWindow]) -> list[int]:
+    """List the symbols of a text."""
+    return [symbol for window in windows for symbol in window.symbols]
 
 
 def split_windows(span: ZSpan) -> Iterator[list[ZToken]]:

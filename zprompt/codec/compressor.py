@@ -50,11 +50,11 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class TiledWindow:
     """The Z-tokens of one window, and the symbols of its residual."""
 
     tokens: list[ZToken]
-    symbols: list[list[int]]  # for each Z-token, those of its span
+    symbols: list[int]  # of its dropped tokens, from left to right
 
 
 class Compressor:
@@ -110,7 +110,7 @@ class Compressor:
         total: Floats = bits.masked_fill_(~inside, 0.0).sum(-1, dtype=torch.double).cpu().numpy()
         return total
 
-    def write(self, analyses: Sequence[Analysis], tilings: Sequence[Tiling]) -> list[Written]:
+    def write(self, analyses: Sequence[Analysis], tilings: Sequence[Tiling]) -> list[TiledWindow]:
         """Write tilings as Z-tokens, with what the codes leave to the residual.
 
         :param analyses: Windows.
@@ -119,7 +119,7 @@ class Compressor:
         """
         drafts = [self._draft(*item) for item in zip(analyses, tilings, strict=True)]
         symbols = self._symbols(analyses, [DroppedTokens.of(draft) for draft in drafts])
-        return [Written(tokens, _by_span(tokens, found)) for tokens, found in zip(drafts, symbols, strict=True)]
+        return [TiledWindow(tokens, found) for tokens, found in zip(drafts, symbols, strict=True)]
 
     def _draft(self, analysis: Analysis, tiling: Tiling) -> list[ZToken]:
         """Put the Z-tokens of a window together."""
@@ -160,9 +160,3 @@ class Compressor:
         above = rank_among(logits, best, threshold + self.settings.margin)
         near = rank_among(logits, best, threshold - self.settings.margin) - 1  # without the token itself
         return torch.where((near == above) & (above < LITERALS), above, LITERALS + true)
-
-
-def _by_span(tokens: Sequence[ZToken], symbols: Sequence[int]) -> list[list[int]]:
-    """Share the symbols of a window out among its Z-tokens."""
-    following = iter(symbols)
-    return [[next(following) for _ in range(token.gap)] for token in tokens]

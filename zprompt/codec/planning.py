@@ -8,23 +8,14 @@ Z-tokens, whichever document they are in.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from zprompt.codec.compressor import Analysis, Compressor
+from zprompt.codec.compressor import Analysis, Compressor, TiledWindow
 from zprompt.codec.options import CompressOptions
 from zprompt.codec.segmentation import USUAL_RATE, count, highest_rate, prices, shortest_path
-from zprompt.codec.vocabulary import ZToken
 from zprompt.errors import OptionError
 from zprompt.progress import Progress
 
 USUAL_REACH = 60.0  # bits: at the usual rate, spans that the LLM alone needs more for are next to never chosen
 WIDE_REACH = 16.0  # bits for each source token that a Z-token is to stand for
-
-
-@dataclass(frozen=True, slots=True)
-class TiledWindow:
-    """The Z-tokens of one window, and what its residual holds."""
-
-    tokens: list[ZToken]
-    symbols: list[list[int]]  # for each Z-token, those of its span
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +43,14 @@ class Job:
                     self.progress("compress", index + 1, len(self.windows))
             yield batch
 
-    def write(self, analyses: Sequence[Analysis], rate: float) -> Iterator[TiledWindow]:
+    def write(self, analyses: Sequence[Analysis], rate: float) -> list[TiledWindow]:
         """Tile analysed windows and write them.
 
         :param analyses: The windows.
         :param rate: Z-tokens that a bit is worth.
-        :yields: The Z-tokens of each window.
+        :return: Z-tokens and symbols of each window.
         """
-        tilings = [shortest_path(prices(analysis.bits, rate)) for analysis in analyses]
-        for written in self.compressor.write(analyses, tilings):
-            yield TiledWindow(written.tokens, written.symbols)
+        return self.compressor.write(analyses, [shortest_path(prices(analysis.bits, rate)) for analysis in analyses])
 
 
 def tile_windows(job: Job, options: CompressOptions) -> Iterator[TiledWindow]:

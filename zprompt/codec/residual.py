@@ -8,9 +8,11 @@ rank 0 is its best guess. The residual is one entropy-coded stream of these *sym
 
 A literal always works, so every span can be dropped, at a price. Symbols share a table entry by power of two: bucket 0
 is rank 0, bucket k >= 1 holds the ranks 2^(k-1) .. 2^k - 1 and k - 1 plain bits tell them apart; the last bucket is
-that of literals. With p(bucket) from a fixed table, a symbol costs
+that of literals. A symbol costs
 
-    -log2 p(bucket) + plain bits
+    -log2 p(bucket) + plain bits       p(k) ~ table[k] + STEP * (times that bucket k came before in this text)
+
+so the table, which is fitted in training, is where a text begins, and texts and ratios of every kind find their own.
 
 The coder is rANS (Duda 2013) on integers, so it is exact on every machine: pushing a symbol of frequency f in 2^b onto
 the state x, x <- (x // f) * 2^b + start + x % f, is undone by x % 2^b; bytes leave and enter the state at its lower
@@ -18,8 +20,10 @@ end. It starts from a known state, so a decoder that does not end there was give
 """
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from zprompt.errors import DamagedSpanError, OptionError
 
@@ -28,6 +32,7 @@ LITERALS = 256  # the first symbol that is no rank
 LITERAL_BUCKET = LITERALS.bit_length()  # ranks have the buckets below
 BUCKETS = LITERAL_BUCKET + 1
 DEFAULT_TABLE = (2651, 390, 300, 240, 175, 130, 90, 60, 30, 30)
+STEP = 40  # 1/4096: what an occurrence adds; the table counts as much as about a hundred of them
 _START = 1 << 16  # the coder's first state, and the least that a state is between symbols
 _BYTE = 8
 
@@ -39,6 +44,26 @@ class _Slot:
     start: int
     frequency: int
     bits: int
+
+
+class _Model:
+    """The frequencies of the buckets, as known from the symbols so far."""
+
+    def __init__(self, table: Sequence[int]) -> None:
+        self._counts = list(table)
+        self._total = sum(table)
+
+    def frequencies(self) -> list[int]:
+        """Scale the counts to integers of at least 1 with the sum 2^PRECISION."""
+        free = (1 << PRECISION) - BUCKETS
+        frequencies = [1 + free * count // self._total for count in self._counts]
+        frequencies[0] += (1 << PRECISION) - sum(frequencies)
+        return frequencies
+
+    def count(self, bucket: int) -> None:
+        """Learn from a symbol."""
+        self._counts[bucket] += STEP
+        self._total += STEP
 
 
 class RankCode:
@@ -54,24 +79,21 @@ class RankCode:
         self.table = tuple(table) or DEFAULT_TABLE
         check_table(self.table)
         self.vocab_size, self.literal_bits = vocab_size, (vocab_size - 1).bit_length()
-        self._starts = tuple(sum(self.table[:k]) for k in range(BUCKETS))
-        self._bucket_of = tuple(k for k in range(BUCKETS) for _ in range(self.table[k]))  # by the slot of a state
 
     def bucket_costs(self) -> list[float]:
-        """Give the price of a symbol in each bucket.
+        """Give the price of a symbol in each bucket, where a text begins.
 
         :return: Bits, one entry for each bucket.
         """
         return [PRECISION - math.log2(f) + self._plain(k) for k, f in enumerate(self.table)]
 
-    def bits(self, symbols: Sequence[int]) -> float:
-        """Price symbols.
+    def costs(self, symbols: Sequence[int]) -> list[float]:
+        """Price the symbols of a text.
 
-        :param symbols: Symbols.
-        :return: Bits that they take together, but for what the coder rounds.
+        :param symbols: One for each dropped token of a text, from left to right.
+        :return: Bits that each takes, but for what the coder rounds.
         """
-        costs = self.bucket_costs()
-        return sum(costs[_bucket(symbol)] for symbol in symbols)
+        return [sum(slot.bits - math.log2(slot.frequency) for slot in slots) for slots in self._slots(symbols)]
 
     def encode(self, symbols: Sequence[int]) -> bytes:
         """Write symbols.
@@ -82,13 +104,9 @@ class RankCode:
         if not symbols:
             return b""
         state, out = _START, bytearray()
-        for symbol in reversed(symbols):  # the last one pushed is the first to be read
-            bucket = _bucket(symbol)
-            plain = self._plain(bucket)
-            if plain:
-                offset = symbol - LITERALS if bucket == LITERAL_BUCKET else symbol - (1 << plain)
-                state = _push(state, _Slot(offset, 1, plain), out)
-            state = _push(state, _Slot(self._starts[bucket], self.table[bucket], PRECISION), out)
+        slots = [slot for symbol_slots in self._slots(symbols) for slot in symbol_slots]
+        for slot in reversed(slots):  # the last one pushed is the first to be read
+            state = _push(state, slot, out)
         return state.to_bytes((state.bit_length() + 7) // 8, "big") + bytes(reversed(out))
 
     def decode(self, data: bytes, count: int) -> list[int]:
@@ -99,11 +117,13 @@ class RankCode:
         :return: The symbols.
         :raises DamagedSpanError: If the stream was not written for so many symbols.
         """
-        reader = _Reader(data)
-        symbols = []
+        reader, model, symbols = _Reader(data), _Model(self.table), []
         for _ in range(count):
-            bucket = self._bucket_of[reader.state & ((1 << PRECISION) - 1)]
-            reader.pop(_Slot(self._starts[bucket], self.table[bucket], PRECISION))
+            frequencies = model.frequencies()
+            ends = list(accumulate(frequencies))
+            bucket = bisect_right(ends, reader.state & ((1 << PRECISION) - 1))
+            reader.pop(_Slot(ends[bucket] - frequencies[bucket], frequencies[bucket], PRECISION))
+            model.count(bucket)
             plain, symbol = self._plain(bucket), bucket and 1
             if plain:
                 offset = reader.state & ((1 << plain) - 1)
@@ -116,6 +136,18 @@ class RankCode:
                 "Ask for it again where it came from."
             )
         return symbols
+
+    def _slots(self, symbols: Sequence[int]) -> Iterator[list[_Slot]]:
+        """Give the slots of each symbol: that of its bucket, and that within the bucket."""
+        model = _Model(self.table)
+        for symbol in symbols:
+            bucket, frequencies = _bucket(symbol), model.frequencies()
+            slots = [_Slot(sum(frequencies[:bucket]), frequencies[bucket], PRECISION)]
+            if plain := self._plain(bucket):
+                first = LITERALS if bucket == LITERAL_BUCKET else 1 << plain
+                slots.append(_Slot(symbol - first, 1, plain))
+            model.count(bucket)
+            yield slots
 
     def _plain(self, bucket: int) -> int:
         """Count the plain bits of a bucket."""

@@ -51,7 +51,7 @@ def evaluate(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) 
     :return: The figures.
     """
     lengths, symbols = _tile(backbone, heads, windows)
-    residual = RankCode(backbone.vocab_size, heads.settings.rank_table).bits(symbols)
+    residual = sum(RankCode(backbone.vocab_size, heads.settings.rank_table).costs(symbols))
     bits = heads.settings.alphabet(backbone.vocab_size).bits_per_z_token * sum(lengths) + residual
     source = windows.size
     return Evaluation(
@@ -105,6 +105,6 @@ def _tile(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) -> 
         analysis = compressor.analyse(ids, compressor.hidden([ids])[0], USUAL_REACH)
         [written] = compressor.write([analysis], [shortest_path(prices(analysis.bits, USUAL_RATE))])
         lengths.append(len(written.tokens))
-        symbols += [symbol for span in written.symbols for symbol in span]
+        symbols += written.symbols
     heads.train()
     return lengths, symbols
