@@ -14,7 +14,7 @@ from zprompt.codec.segmentation import USUAL_RATE, count, highest_rate, prices, 
 from zprompt.errors import OptionError
 from zprompt.progress import Progress
 
-USUAL_REACH = 60.0  # bits: at the usual rate, spans that the LLM alone needs more for are next to never chosen
+USUAL_REACH = 40.0  # bits: at the usual rate, spans that the LLM alone needs more for are next to never chosen
 WIDE_REACH = 16.0  # bits for each source token that a Z-token is to stand for
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Tiling = list[int]  # the gaps from left to right; sum of gap + 1 is the window's length
 
-USUAL_RATE = 1 / 30  # Z-tokens a bit (docs/codec.md has what other rates give)
+USUAL_RATE = 1 / 8  # Z-tokens a bit: what a reader is to read is mostly in anchors and codes (docs/codec.md: other rates)
 BISECTIONS = 20
 LEAST, MOST = 1e-4, 1e4  # rates: below and beyond these, nothing changes any more
 
