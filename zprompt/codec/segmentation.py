@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Tiling = list[int]  # the gaps from left to right; sum of gap + 1 is the window's length
 
-USUAL_RATE = 1 / 8  # Z-tokens a bit: what a reader is to read is mostly in anchors and codes (docs/codec.md: other rates)
+USUAL_RATE = 1 / 8  # Z-tokens a bit: most of a text is then in anchors and codes, for a reader to read (docs/codec.md)
 BISECTIONS = 20
 LEAST, MOST = 1e-4, 1e4  # rates: below and beyond these, nothing changes any more
 
