@@ -14,7 +14,8 @@ that of literals. With p(bucket) from a fixed table, a symbol costs
 
 The coder is rANS (Duda 2013) on integers, so it is exact on every machine: pushing a symbol of frequency f in 2^b onto
 the state x, x <- (x // f) * 2^b + start + x % f, is undone by x % 2^b; bytes leave and enter the state at its lower
-end. It starts from a known state, so a decoder that does not end there was given something else.
+end. It starts from a known state, so a decoder that does not end there was given something else. A state of at least
+2^16 takes at most 16 bits at a time, so the id of a literal in a larger vocabulary is pushed in two pieces.
 """
 
 import math
@@ -30,6 +31,7 @@ BUCKETS = LITERAL_BUCKET + 1
 DEFAULT_TABLE = (2651, 390, 300, 240, 175, 130, 90, 60, 30, 30)
 _START = 1 << 16  # the coder's first state, and the least that a state is between symbols
 _BYTE = 8
+_PIECE = 16  # plain bits that are pushed at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class RankCode:
         self.table = tuple(table) or DEFAULT_TABLE
         check_table(self.table)
         self.vocab_size, self.literal_bits = vocab_size, (vocab_size - 1).bit_length()
-        self._starts = tuple(sum(self.table[:k]) for k in range(BUCKETS))
+        self._slots = tuple(_Slot(sum(self.table[:k]), f, PRECISION) for k, f in enumerate(self.table))
+        self._pieces = tuple(_pieces(self._plain(k)) for k in range(BUCKETS))
         self._bucket_of = tuple(k for k in range(BUCKETS) for _ in range(self.table[k]))  # by the slot of a state
 
     def bucket_costs(self) -> list[float]:
@@ -84,11 +87,10 @@ class RankCode:
         state, out = _START, bytearray()
         for symbol in reversed(symbols):  # the last one pushed is the first to be read
             bucket = _bucket(symbol)
-            plain = self._plain(bucket)
-            if plain:
-                offset = symbol - LITERALS if bucket == LITERAL_BUCKET else symbol - (1 << plain)
-                state = _push(state, _Slot(offset, 1, plain), out)
-            state = _push(state, _Slot(self._starts[bucket], self.table[bucket], PRECISION), out)
+            offset = symbol - _first(bucket)
+            for shift, bits in reversed(self._pieces[bucket]):
+                state = _push(state, _Slot(offset >> shift & ((1 << bits) - 1), 1, bits), out)
+            state = _push(state, self._slots[bucket], out)
         return state.to_bytes((state.bit_length() + 7) // 8, "big") + bytes(reversed(out))
 
     def decode(self, data: bytes, count: int) -> list[int]:
@@ -103,12 +105,10 @@ class RankCode:
         symbols = []
         for _ in range(count):
             bucket = self._bucket_of[reader.state & ((1 << PRECISION) - 1)]
-            reader.pop(_Slot(self._starts[bucket], self.table[bucket], PRECISION))
-            plain, symbol = self._plain(bucket), bucket and 1
-            if plain:
-                offset = reader.state & ((1 << plain) - 1)
-                reader.pop(_Slot(offset, 1, plain))
-                symbol = offset + (LITERALS if bucket == LITERAL_BUCKET else 1 << plain)
+            reader.pop(self._slots[bucket])
+            symbol = _first(bucket)
+            for shift, bits in self._pieces[bucket]:
+                symbol += reader.take(bits) << shift
             symbols.append(symbol)
         if max(symbols, default=0) >= LITERALS + self.vocab_size or self.encode(symbols) != data:
             raise DamagedSpanError(
@@ -137,6 +137,16 @@ def _bucket(symbol: int) -> int:
     return LITERAL_BUCKET if symbol >= LITERALS else symbol.bit_length()
 
 
+def _first(bucket: int) -> int:
+    """Give the first symbol of a bucket."""
+    return 1 << bucket - 1 if bucket else 0
+
+
+def _pieces(plain: int) -> list[tuple[int, int]]:
+    """Cut plain bits into pieces, lowest first: how many bits are below each, and how many it has."""
+    return [(shift, min(_PIECE, plain - shift)) for shift in range(0, plain, _PIECE)]
+
+
 def _push(state: int, slot: _Slot, out: bytearray) -> int:
     """Push a symbol onto a state; bytes that do not fit leave at its lower end."""
     most = ((_START << _BYTE) >> slot.bits) * slot.frequency
@@ -159,6 +169,12 @@ class _Reader:
         """Take the symbol of a slot off."""
         self.state = slot.frequency * (self.state >> slot.bits) + (self.state & ((1 << slot.bits) - 1)) - slot.start
         self._fill()
+
+    def take(self, bits: int) -> int:
+        """Take plain bits off."""
+        value = self.state & ((1 << bits) - 1)
+        self.pop(_Slot(value, 1, bits))
+        return value
 
     def _fill(self) -> None:
         while self.state < _START and self._next < len(self._data):
