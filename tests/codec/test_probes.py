@@ -1,5 +1,7 @@
 """Gaps that are not looked at are taken to cost what the longer one beside them does."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -32,7 +34,7 @@ def test_the_shortest_and_the_longest_gap_are_looked_at(max_gap: int) -> None:
 @given(GAPS)
 def test_longer_gaps_lie_farther_apart_but_never_by_half(max_gap: int) -> None:
     probed = probed_gaps(max_gap)
-    steps = [longer - shorter for shorter, longer in zip(probed, probed[1:], strict=False)]
+    steps = [longer - shorter for shorter, longer in pairwise(probed)]
     assert steps[:-1] == sorted(steps[:-1])  # the last is cut off
     assert all(step <= 1 + gap / 4 for step, gap in zip(steps, probed, strict=False))
 

@@ -90,9 +90,7 @@ def test_a_number_that_gives_a_code_to_no_gap_is_refused() -> None:
         DEFAULT.unpack(1)
 
 
-@pytest.mark.parametrize(
-    "field", [{"vocab_size": 1}, {"max_gap": -1}, {"subcodes": -1}, {"subcode_size": 0}]
-)
+@pytest.mark.parametrize("field", [{"vocab_size": 1}, {"max_gap": -1}, {"subcodes": -1}, {"subcode_size": 0}])
 def test_an_alphabet_without_letters_is_refused(field: dict[str, int]) -> None:
     with pytest.raises(OptionError, match="must be at least"):
         Alphabet(**{"vocab_size": 10, **field})
