@@ -81,8 +81,8 @@ def _codec(
         )
     figures = trained.evaluation
     note(
-        f"{out}: exact ratio {figures.ratio:.2f} on {figures.windows} development windows "
-        f"(worst {figures.worst_ratio:.2f}), {figures.bits_per_z_token} bits per Z-token, "
+        f"{out}: ratio {figures.ratio:.2f} on {figures.windows} development windows "
+        f"(worst {figures.worst_ratio:.2f}), {figures.bits_per_z_token:.1f} bits per Z-token, "
         f"{figures.bits_per_source_token:.2f} bits per source token. Load it with zprompt.load({str(out)!r})."
     )
 

@@ -2,11 +2,12 @@
 
 Without a wanted length, every window is tiled at the usual rate, batch after batch. With one, all windows are analysed
 before any is tiled, and one rate for all of them is bisected on their costs (segmentation.py): dense passages get more
-Z-tokens, whichever document they are in.
+Z-tokens, whichever document they are in. A ratio below the usual one is met as well, and a number of Z-tokens is a
+limit: one that leaves room to spare changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zprompt.codec.compressor import Analysis, Compressor, TiledWindow
 from zprompt.codec.options import CompressOptions
@@ -66,7 +67,8 @@ def tile_windows(job: Job, options: CompressOptions) -> Iterator[TiledWindow]:
         return
     most = _most(job, options)
     analyses, rate = _meet(job, most)
-    if options.max_tokens is not None and rate == 0.0:
+    if options.max_tokens is not None:
+        rate = min(rate, USUAL_RATE)
         _require(count([analysis.bits for analysis in analyses], rate), options)
     for first in range(0, len(analyses), job.batch_size):
         yield from job.write(analyses[first : first + job.batch_size], rate)
@@ -86,7 +88,8 @@ def _meet(job: Job, most: int) -> tuple[list[Analysis], float]:
     analyses = [analysis for batch in job.analyses(reach) for analysis in batch]
     rate = highest_rate([analysis.bits for analysis in analyses], most)
     if rate == 0.0:
-        analyses = [analysis for batch in job.analyses(float("inf")) for analysis in batch]
+        again = replace(job, progress=None)  # all windows were counted once
+        analyses = [analysis for batch in again.analyses(float("inf")) for analysis in batch]
         rate = highest_rate([analysis.bits for analysis in analyses], most)
     return analyses, rate
 

@@ -44,7 +44,7 @@ def _fill(bits: Tensor, gap: int, longer: int) -> None:
     cut, offset = (gap + 1) // 2, longer - gap
     from_left = bits[:, longer, :gap]
     from_right = torch.full_like(from_left, float("inf"))
-    from_right[offset:] = bits[: len(bits) - offset, longer, offset : offset + gap]
+    from_right[offset:] = bits[: max(len(bits) - offset, 0), longer, offset : offset + gap]
     left = torch.arange(gap, device=bits.device) < cut
     first, second = torch.where(left, from_left, from_right), torch.where(left, from_right, from_left)
     bits[:, gap, :gap] = torch.where(first.isinf(), second, first)  # near the window's ends there is one of them only

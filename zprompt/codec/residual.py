@@ -16,7 +16,8 @@ so the table, which is fitted in training, is where a text begins, and texts and
 
 The coder is rANS (Duda 2013) on integers, so it is exact on every machine: pushing a symbol of frequency f in 2^b onto
 the state x, x <- (x // f) * 2^b + start + x % f, is undone by x % 2^b; bytes leave and enter the state at its lower
-end. It starts from a known state, so a decoder that does not end there was given something else.
+end. It starts from a known state, so a decoder that does not end there was given something else. A state of at least
+2^16 takes at most 16 bits at a time, so the id of a literal in a larger vocabulary is pushed in two pieces.
 """
 
 import math
@@ -35,6 +36,7 @@ DEFAULT_TABLE = (2651, 390, 300, 240, 175, 130, 90, 60, 30, 30)
 STEP = 40  # 1/4096: what an occurrence adds; the table counts as much as about a hundred of them
 _START = 1 << 16  # the coder's first state, and the least that a state is between symbols
 _BYTE = 8
+_PIECE = 16  # plain bits that are pushed at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class RankCode:
         self.table = tuple(table) or DEFAULT_TABLE
         check_table(self.table)
         self.vocab_size, self.literal_bits = vocab_size, (vocab_size - 1).bit_length()
+        self._pieces = tuple(_pieces(self._plain(k)) for k in range(BUCKETS))
 
     def bucket_costs(self) -> list[float]:
         """Give the price of a symbol in each bucket, where a text begins.
@@ -124,11 +127,9 @@ class RankCode:
             bucket = bisect_right(ends, reader.state & ((1 << PRECISION) - 1))
             reader.pop(_Slot(ends[bucket] - frequencies[bucket], frequencies[bucket], PRECISION))
             model.count(bucket)
-            plain, symbol = self._plain(bucket), bucket and 1
-            if plain:
-                offset = reader.state & ((1 << plain) - 1)
-                reader.pop(_Slot(offset, 1, plain))
-                symbol = offset + (LITERALS if bucket == LITERAL_BUCKET else 1 << plain)
+            symbol = _first(bucket)
+            for shift, bits in self._pieces[bucket]:
+                symbol += reader.take(bits) << shift
             symbols.append(symbol)
         if max(symbols, default=0) >= LITERALS + self.vocab_size or self.encode(symbols) != data:
             raise DamagedSpanError(
@@ -142,12 +143,10 @@ class RankCode:
         model = _Model(self.table)
         for symbol in symbols:
             bucket, frequencies = _bucket(symbol), model.frequencies()
-            slots = [_Slot(sum(frequencies[:bucket]), frequencies[bucket], PRECISION)]
-            if plain := self._plain(bucket):
-                first = LITERALS if bucket == LITERAL_BUCKET else 1 << plain
-                slots.append(_Slot(symbol - first, 1, plain))
+            offset = symbol - _first(bucket)
+            pieces = [_Slot(offset >> shift & ((1 << bits) - 1), 1, bits) for shift, bits in self._pieces[bucket]]
             model.count(bucket)
-            yield slots
+            yield [_Slot(sum(frequencies[:bucket]), frequencies[bucket], PRECISION), *pieces]
 
     def _plain(self, bucket: int) -> int:
         """Count the plain bits of a bucket."""
@@ -167,6 +166,16 @@ def check_table(table: Sequence[int]) -> None:
 def _bucket(symbol: int) -> int:
     """Give the bucket of a symbol."""
     return LITERAL_BUCKET if symbol >= LITERALS else symbol.bit_length()
+
+
+def _first(bucket: int) -> int:
+    """Give the first symbol of a bucket."""
+    return 1 << bucket - 1 if bucket else 0
+
+
+def _pieces(plain: int) -> list[tuple[int, int]]:
+    """Cut plain bits into pieces, lowest first: how many bits are below each, and how many it has."""
+    return [(shift, min(_PIECE, plain - shift)) for shift in range(0, plain, _PIECE)]
 
 
 def _push(state: int, slot: _Slot, out: bytearray) -> int:
@@ -191,6 +200,12 @@ class _Reader:
         """Take the symbol of a slot off."""
         self.state = slot.frequency * (self.state >> slot.bits) + (self.state & ((1 << slot.bits) - 1)) - slot.start
         self._fill()
+
+    def take(self, bits: int) -> int:
+        """Take plain bits off."""
+        value = self.state & ((1 << bits) - 1)
+        self.pop(_Slot(value, 1, bits))
+        return value
 
     def _fill(self) -> None:
         while self.state < _START and self._next < len(self._data):
