@@ -11,7 +11,7 @@ from tests.conftest import SENTENCES
 from zprompt.backbone import Backbone
 from zprompt.codec import candidates, compressor
 from zprompt.codec.ahead import DroppedTokens, ahead
-from zprompt.codec.compressor import Analysis, Compressor, Written
+from zprompt.codec.compressor import Analysis, Compressor, TiledWindow
 from zprompt.codec.decompressor import Decompressor, KnownWindow
 from zprompt.codec.residual import LITERALS
 from zprompt.codec.segmentation import Tiling, prices, shortest_path
@@ -41,14 +41,13 @@ def tile(analysis: Analysis, rate: float = RATE) -> Tiling:
     return shortest_path(prices(analysis.bits, rate))
 
 
-def write(maker: Compressor, analysis: Analysis, rate: float = RATE) -> Written:
+def write(maker: Compressor, analysis: Analysis, rate: float = RATE) -> TiledWindow:
     [written] = maker.write([analysis], [tile(analysis, rate)])
     return written
 
 
-def restore(decompressor: Decompressor, written: Written) -> list[int]:
-    symbols = [symbol for span in written.symbols for symbol in span]
-    return decompressor.restore([KnownWindow(written.tokens, symbols)], 1)[0]
+def restore(decompressor: Decompressor, written: TiledWindow) -> list[int]:
+    return decompressor.restore([KnownWindow(written.tokens, written.symbols)], 1)[0]
 
 
 def test_hidden_states_are_those_of_each_window_alone(tiny_compressor: Compressor, tiny_backbone: Backbone) -> None:
@@ -119,8 +118,9 @@ def test_z_tokens_carry_the_anchors_and_gaps_of_the_tiling(
     tiling, written = tile(analysis, rate), write(tiny_compressor, analysis, rate)
     assert sum(gap + 1 for gap in tiling) == len(ids)
     t = 0
-    for token, symbols, gap in zip(written.tokens, written.symbols, tiling, strict=True):
-        assert (token.anchor, token.gap, len(symbols)) == (ids[t], gap, gap)
+    assert len(written.symbols) == sum(tiling)
+    for token, gap in zip(written.tokens, tiling, strict=True):
+        assert (token.anchor, token.gap) == (ids[t], gap)
         assert gap or token.code == (0, 0, 0)
         t += gap + 1
 
@@ -142,7 +142,7 @@ def test_a_written_rank_is_the_tokens_place_in_the_full_vocabulary(
     context = head.context(tiny_compressor.heads.embeddings[analysis.window.ids[position - 1]], hidden)
     features = head.features(context + ahead(tiny_compressor.heads, dropped))
     logits = (hidden + head.out(features)) @ tiny_backbone.output_embeddings.T
-    symbols = torch.tensor([symbol for span in written.symbols for symbol in span])
+    symbols = torch.tensor(written.symbols)
     margin = tiny_compressor.settings.margin
     for row, token, symbol in zip(logits, true, symbols, strict=True):
         above, rivals = (row > row[token]).sum(), ((row - row[token]).abs() < margin + NEAR).sum() - 1
@@ -222,14 +222,14 @@ def test_a_margin_that_no_token_keeps_leaves_literals_only(
     heads = heads_of(tiny_backbone, replace(tiny_settings, margin=100.0))
     maker, reader = Compressor(tiny_backbone, heads), Decompressor(tiny_backbone, heads)
     written = write(maker, analyse(maker, ids), 0.0)
-    assert all(symbol >= LITERALS for span in written.symbols for symbol in span)
+    assert all(symbol >= LITERALS for symbol in written.symbols)
     assert restore(reader, written) == ids
 
 
 def test_a_higher_rate_leaves_less_to_the_residual(tiny_compressor: Compressor, analysis: Analysis) -> None:
     def residual(rate: float) -> float:
         written = write(tiny_compressor, analysis, rate)
-        return tiny_compressor.rank_code.bits([symbol for span in written.symbols for symbol in span])
+        return sum(tiny_compressor.rank_code.costs(written.symbols))
 
     assert residual(1e4) <= residual(0.2) < residual(0.05) < residual(0.0)
 
@@ -238,9 +238,9 @@ def test_estimates_are_near_what_is_written(tiny_compressor: Compressor, tiny_ba
     estimated = taken = 0.0
     for text in SENTENCES:
         analysis = analyse(tiny_compressor, tiny_backbone.encode(text)[:32])
+        taken += sum(tiny_compressor.rank_code.costs(write(tiny_compressor, analysis).symbols))
         t = 0
-        for gap, symbols in zip(tile(analysis), write(tiny_compressor, analysis).symbols, strict=True):
+        for gap in tile(analysis):
             estimated += analysis.bits[t, gap]
-            taken += tiny_compressor.rank_code.bits(symbols)
             t += gap + 1
     assert estimated == pytest.approx(taken, rel=0.3)

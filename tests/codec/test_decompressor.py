@@ -30,7 +30,7 @@ def tiled(request: pytest.FixtureRequest, tiny_compressor: Compressor, windows: 
     for ids, hidden in zip(windows, tiny_compressor.hidden(windows), strict=True):
         analysis = tiny_compressor.analyse(ids, hidden, float("inf"))
         [written] = tiny_compressor.write([analysis], [shortest_path(prices(analysis.bits, request.param))])
-        known.append(KnownWindow(written.tokens, [symbol for span in written.symbols for symbol in span]))
+        known.append(KnownWindow(written.tokens, written.symbols))
     return known
 
 

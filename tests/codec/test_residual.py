@@ -107,14 +107,21 @@ class TestPrice:
     @given(coded_symbols(min_size=1))
     def test_a_stream_takes_the_bits_of_its_symbols(self, given_: tuple[RankCode, list[int]]) -> None:
         code, symbols = given_
-        taken, said = 8 * len(code.encode(symbols)), code.bits(symbols)
+        taken, said = 8 * len(code.encode(symbols)), sum(code.costs(symbols))
         assert said - 1 <= taken <= 1.02 * said + MOST_STATE_BITS + 8
 
     @given(coded_symbols())
-    def test_the_bits_of_a_text_are_those_of_its_spans(self, given_: tuple[RankCode, list[int]]) -> None:
+    def test_what_comes_later_does_not_change_the_price_of_what_was_before(
+        self, given_: tuple[RankCode, list[int]]
+    ) -> None:
         code, symbols = given_
         half = len(symbols) // 2
-        assert code.bits(symbols) == pytest.approx(code.bits(symbols[:half]) + code.bits(symbols[half:]))
+        assert code.costs(symbols)[:half] == code.costs(symbols[:half])
+
+    @pytest.mark.parametrize("symbol", [0, 1, 200, LITERALS + 7])
+    def test_a_symbol_gets_cheaper_the_more_often_it_comes(self, symbol: int) -> None:
+        costs = RankCode(49152).costs([symbol] * 300)
+        assert costs == sorted(costs, reverse=True) and costs[-1] < costs[0] - 0.3
 
     def test_a_higher_bucket_of_the_default_table_never_costs_less(self) -> None:
         costs = RankCode(49152).bucket_costs()
@@ -122,10 +129,10 @@ class TestPrice:
         assert len(costs) == BUCKETS
 
     def test_a_literal_costs_its_bucket_and_the_bits_of_an_id(self) -> None:
-        assert RankCode(1 << 18).bits([LITERALS]) == pytest.approx(RankCode(1 << 16).bits([LITERALS]) + 2)
+        assert RankCode(1 << 18).costs([LITERALS])[0] == pytest.approx(RankCode(1 << 16).costs([LITERALS])[0] + 2)
 
     def test_first_guesses_cost_less_than_a_bit(self) -> None:
-        assert RankCode(49152).bits([0] * 100) < 100
+        assert sum(RankCode(49152).costs([0] * 100)) < 100
 
 
 @pytest.mark.parametrize(
