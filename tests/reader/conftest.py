@@ -83,3 +83,9 @@ def reader_folder(tmp_path_factory: pytest.TempPathFactory, chat_codec: Codec) -
 def tiny_reader(reader_folder: Path, chat_codec: Codec) -> Reader:
     """Give that reader, loaded."""
     return load_reader(str(reader_folder), codec=chat_codec)
+
+
+@pytest.fixture(scope="session")
+def tiny_codec_span(chat_backbone: Backbone) -> str:
+    """Give a Z-span of another codec."""
+    return str(Codec(chat_backbone, make_heads(chat_backbone, seed=1), "other").compress("The fox").documents)
