@@ -78,9 +78,7 @@ def test_the_exported_model_ends_where_the_reader_ends(model: Any, tiny_reader: 
 
 
 def test_both_generations_of_transformers_find_what_they_look_for(exported: Path, tiny_reader: Reader) -> None:
-    config, tokenizer = (
-        json.loads((exported / name).read_text()) for name in ("config.json", "tokenizer_config.json")
-    )
+    config, tokenizer = (json.loads((exported / name).read_text()) for name in ("config.json", "tokenizer_config.json"))
 
     assert config["architectures"] == ["LlamaForCausalLM"]
     assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == tiny_reader.decoder.shape.rope_theta

@@ -1,5 +1,7 @@
 """Text comes in whole characters, shows nothing of a stop string, and is never taken back."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,7 +96,14 @@ def test_a_text_ends_before_its_first_stop_string(
 def test_nothing_of_a_possible_stop_string_is_shown_before_it_is_certain() -> None:
     finder = StopFinder(["\nuser:"])
 
-    assert [finder.feed(part) for part in ["yes", "\n", "us", "ual", "\nuser", ":"]] == ["yes", "", "", "\nusual", "", ""]
+    assert [finder.feed(part) for part in ["yes", "\n", "us", "ual", "\nuser", ":"]] == [
+        "yes",
+        "",
+        "",
+        "\nusual",
+        "",
+        "",
+    ]
     assert finder.found
 
 
@@ -106,6 +115,6 @@ def test_nothing_of_a_possible_stop_string_is_shown_before_it_is_certain() -> No
 )
 def test_the_cut_does_not_depend_on_how_the_text_comes(text: str, stops: list[str], data: st.DataObject) -> None:
     edges = sorted({0, len(text), *data.draw(st.lists(st.integers(0, len(text)), max_size=5))})
-    parts = [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [text[start:end] for start, end in pairwise(edges)]
 
     assert cut(stops, parts) == cut(stops, list(text))
