@@ -213,6 +213,23 @@ def test_each_prompt_may_have_its_own_options(tiny_reader: Reader) -> None:
     assert said[1] == tiny_reader.generate(user("The dog"), max_new_tokens=9, temperature=1.0, seed=2)
 
 
+def test_a_text_that_nobody_wants_any_more_leaves_the_batch(tiny_reader: Reader) -> None:
+    prompts = ["The fox", "The dog", "The sea"]
+    options = GenerateOptions.of(max_new_tokens=12)
+    pieces = {index: "" for index in range(3)}
+    ends = set()
+
+    # The first is left after some text, the second before it began.
+    for delta in tiny_reader.run(prompts, options, wanted=lambda index: index == 2 or (index == 0 and not pieces[0])):
+        pieces[delta.index] += delta.text
+        ends |= {delta.index} if delta.generation else set()
+
+    whole = [said.text for said in tiny_reader.complete(prompts, max_new_tokens=12)]
+    assert pieces[2] == whole[2] and pieces[1] == ""
+    assert pieces[0] and len(pieces[0]) < len(whole[0]) and whole[0].startswith(pieces[0])
+    assert ends == {2}
+
+
 def test_no_texts_are_none(tiny_reader: Reader) -> None:
     assert tiny_reader.complete([]) == []
     assert tiny_reader.answer([], []) == []
