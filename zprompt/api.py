@@ -42,7 +42,11 @@ def shared_codec(
     :param quantization: As in `load`.
     :return: The codec.
     """
-    key = (name, backbone, device, quantization)
+    from zprompt.backbone.loading import choose_device
+    from zprompt.backbone.quantization import choose_quantization
+
+    place = choose_device(device)
+    key = (name, backbone, place.type, choose_quantization(quantization, place))  # "auto" is one of the others
     with _lock:  # two threads must not load it twice
         if key not in _codecs:
             _codecs[key] = load(name, backbone=backbone, device=device, quantization=quantization)

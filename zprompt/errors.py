@@ -49,6 +49,10 @@ class IntegrityError(SpanError):
     """A Z-span decompressed to a text whose hash is not the one that it carries."""
 
 
+class ContextBudgetError(ZPromptError, ValueError):
+    """A prompt and the answer that is asked for do not fit into the model's context."""
+
+
 class BackboneError(ZPromptError):
     """A backbone cannot be loaded or used."""
 

@@ -47,6 +47,7 @@ class Backbone:
         weights_fingerprint: str,
         fingerprint: str,
         quantization: Quantization,
+        end_ids: frozenset[int] = frozenset(),
     ) -> None:
         """Put the parts together.
 
@@ -60,6 +61,7 @@ class Backbone:
         :param weights_fingerprint: 16 hex digits that name weights and tokenizer.
         :param fingerprint: 16 hex digits that name weights, tokenizer and quantization.
         :param quantization: How the linear layers are kept.
+        :param end_ids: The tokens that end what the model says.
         """
         self.name = name
         self.decoder = decoder
@@ -67,6 +69,7 @@ class Backbone:
         self.output_embeddings = output_embeddings.detach()
         self.tokenizer = tokenizer
         self.start_id = start_id
+        self.end_ids = end_ids
         self.weights_fingerprint = weights_fingerprint
         self.fingerprint = fingerprint
         self.quantization = quantization

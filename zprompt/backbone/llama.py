@@ -33,6 +33,7 @@ class LlamaShape:
     head_size: int
     norm_eps: float
     rope_theta: float
+    max_positions: int  # the longest input that the model was made for
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "LlamaShape | None":
@@ -62,6 +63,7 @@ class LlamaShape:
             head_size=config.get("head_dim") or config["hidden_size"] // heads,
             norm_eps=config.get("rms_norm_eps", 1e-6),
             rope_theta=rope.get("rope_theta") or config.get("rope_theta", 10_000.0),
+            max_positions=config.get("max_position_embeddings", 2048),
         )
 
 
@@ -87,10 +89,19 @@ class LlamaDecoder(nn.Module):
         :param cache: What came before, extended by this call; None: nothing, and nothing is kept.
         :return: (B, T, D).
         """
-        step = cache.advance(ids.shape[1]) if cache else None
-        positions = step.positions if step else torch.arange(ids.shape[1])[None]
-        rotation = self._rotation(positions.to(ids.device))
-        x = self.embed_tokens(ids)  # (B, T, D)
+        return self.run(self.embed_tokens(ids), cache)
+
+    def run(self, embedded: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Run the decoder over embeddings, of tokens or of anything else that stands for one position.
+
+        :param embedded: (B, T, D).
+        :param cache: What came before, extended by this call; None: nothing, and nothing is kept.
+        :return: (B, T, D).
+        """
+        step = cache.advance(embedded.shape[1]) if cache else None
+        positions = step.positions if step else torch.arange(embedded.shape[1])[None]
+        rotation = self._rotation(positions.to(embedded.device))
+        x = embedded
         for layer in self.layers:
             x = layer(x, rotation, step)
         return cast(Tensor, self.norm(x))

@@ -21,7 +21,7 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
     :param quantization: "auto" ("nf4" on a GPU, else "none"), "none", "nf4" or "int8".
     :return: The backbone, frozen, computing in fp32.
     """
-    place = _choose_device(device)
+    place = choose_device(device)
     kept_as = choose_quantization(quantization, place)
     folder = describe(pull(name))
     decoder: Decoder
@@ -46,14 +46,20 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
         make_model=make_model,
         tokenizer=TextTokenizer.from_folder(folder.path),
         start_id=folder.start_id,
+        end_ids=folder.end_ids,
         weights_fingerprint=folder.digest[:16],
         fingerprint=digest_of(folder.digest, kept_as)[:16],
         quantization=kept_as,
     )
 
 
-def _choose_device(wanted: str) -> torch.device:
-    """Turn the `device` option into a device."""
+def choose_device(wanted: str) -> torch.device:
+    """Turn the `device` option into a device.
+
+    :param wanted: "auto" (a GPU if there is one), "cpu" or "cuda".
+    :return: The device.
+    :raises OptionError: If `wanted` is something else, or there is no GPU.
+    """
     if wanted not in {"auto", "cpu", "cuda"}:
         raise OptionError(f"device is {wanted!r}. Must be one of 'auto', 'cpu', 'cuda'.")
     if wanted == "cuda" and not torch.cuda.is_available():

@@ -24,6 +24,7 @@ class ModelFolder:
     start_id: int  # token that starts every window
     digest: str  # SHA-256 over the weights as stored and the tokenizer
     packed: dict[str, PackedTensor]  # where the tensors lie in model.gguf; empty: there are *.safetensors
+    end_ids: frozenset[int] = frozenset()  # tokens that end what the model says
 
 
 def pull(name: str = "default", progress: Progress | None = None) -> Path:
@@ -52,9 +53,11 @@ def describe(folder: Path) -> ModelFolder:
         raise BackboneError(
             f"{folder} has no readable config.json ({error}). Give the folder of a causal LM."
         ) from error
+    ends = _end_ids(folder, config)
     if (folder / "backbone.json").is_file():
         known = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
-        return ModelFolder(folder, config, known["start_id"], known["digest"], index_from_json(known["tensors"]))
+        packed = index_from_json(known["tensors"])
+        return ModelFolder(folder, config, known["start_id"], known["digest"], packed, ends)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise BackboneError(
@@ -62,7 +65,7 @@ def describe(folder: Path) -> ModelFolder:
         )
     files = [*weights, folder / "tokenizer.json"]
     digest = digest_of(*(sha256_of(path) for path in files if path.is_file()))
-    return ModelFolder(folder, config, _start_id(config), digest, {})
+    return ModelFolder(folder, config, _start_id(config), digest, {}, ends)
 
 
 def digest_of(*parts: str) -> str:
@@ -81,6 +84,17 @@ def _start_id(config: dict[str, Any]) -> int:
         if ids is not None:
             return int(ids[0] if isinstance(ids, list) else ids)
     return 0
+
+
+def _end_ids(folder: Path, config: dict[str, Any]) -> frozenset[int]:
+    """Read which tokens end a generated text; a chat model has more of them in generation_config.json."""
+    path = folder / "generation_config.json"
+    try:
+        generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"{path} is not readable ({error}). Fetch the model again.") from error
+    ends = [values.get("eos_token_id") for values in (config, generation)]
+    return frozenset(int(i) for ids in ends if ids is not None for i in (ids if isinstance(ids, list) else [ids]))
 
 
 def _fetch_from_hub(name: str) -> Path:

@@ -1,0 +1,143 @@
+"""Readers on disk: a folder with `config.json`, `z_embedding.safetensors` and the LoRA in `adapter/`.
+
+A reader belongs to the exact weights that it was trained on, and to the codec whose Z-tokens it learned: the folder
+names both.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from zprompt.backbone import Backbone
+from zprompt.backbone.llama import LlamaDecoder
+from zprompt.codec.checkpoint import SHIPPED
+from zprompt.codec.settings import CodecSettings
+from zprompt.errors import CheckpointError
+from zprompt.reader.adapter import Adapter, merged, read_adapter, write_adapter
+from zprompt.reader.embedding import ZEmbedding
+
+FORMAT = 1
+EMBEDDING_FILE = "z_embedding.safetensors"
+ADAPTER_FOLDER = "adapter"
+INPUTS = ("text", "z", "anchors", "pruned", "truncated")  # what a reader's passages may be given as
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderConfig:
+    """What a reader's folder says about it."""
+
+    backbone: str  # its name, as `load_backbone` takes it
+    backbone_fingerprint: str  # of the weights, before any quantization
+    codec_fingerprint: str  # of the codec whose Z-tokens it reads
+    settings: CodecSettings  # of that codec
+    input: str  # what it was trained on: one of INPUTS
+    training: dict[str, Any]  # how it was made, for people
+
+
+def find_reader(name: str) -> Path:
+    """Find a reader's folder.
+
+    :param name: The name of a shipped codec, whose reader is meant, or a path.
+    :return: The folder.
+    :raises CheckpointError: If there is none.
+    """
+    for folder in (SHIPPED / name / "reader", Path(name)):
+        if (folder / EMBEDDING_FILE).is_file():
+            return folder
+    shipped = sorted(path.parent.parent.name for path in SHIPPED.glob(f"*/reader/{EMBEDDING_FILE}"))
+    raise CheckpointError(
+        f"No reader {name!r}: it is neither a shipped one ({', '.join(shipped) or 'there are none'}) nor a folder with "
+        f"a {EMBEDDING_FILE}. Train one with `zprompt train reader`."
+    )
+
+
+def read_reader_config(folder: Path) -> ReaderConfig:
+    """Read a reader's config.json.
+
+    :param folder: The reader's folder.
+    :return: The config.
+    :raises CheckpointError: If it is not of the known form.
+    """
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        if values["format"] != FORMAT:
+            raise CheckpointError(f"{path} has format {values['format']}, this release knows {FORMAT}. Update zprompt.")
+        if values["input"] not in INPUTS:
+            raise CheckpointError(f"{path} has input {values['input']!r}. Must be one of {INPUTS}.")
+        return ReaderConfig(
+            values["backbone"],
+            values["backbone_fingerprint"],
+            values["codec_fingerprint"],
+            CodecSettings.from_dict(values["settings"]),
+            values["input"],
+            values.get("training", {}),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is no reader config: {error!r}. Train the reader anew, or fetch it again."
+        ) from error
+
+
+def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, adapter: Adapter) -> None:
+    """Write a reader, in half precision.
+
+    :param folder: Where to; it is made if it is missing.
+    :param config: What to say about it.
+    :param z_embedding: Its Z-embedding.
+    :param adapter: Its LoRA.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {
+        "format": FORMAT,
+        "backbone": config.backbone,
+        "backbone_fingerprint": config.backbone_fingerprint,
+        "codec_fingerprint": config.codec_fingerprint,
+        "settings": config.settings.to_dict(),
+        "input": config.input,
+        "training": config.training,
+    }
+    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+    state = {name: tensor.half().cpu().contiguous() for name, tensor in z_embedding.state_dict().items()}
+    save_file(state, folder / EMBEDDING_FILE)
+    write_adapter(folder / ADAPTER_FOLDER, adapter, config.backbone)
+
+
+def load_z_embedding(folder: Path, config: ReaderConfig, hidden_size: int) -> ZEmbedding:
+    """Load a reader's Z-embedding.
+
+    :param folder: The reader's folder.
+    :param config: Its config.
+    :param hidden_size: Width of the backbone's embeddings.
+    :return: The Z-embedding in fp32, frozen.
+    :raises CheckpointError: If it does not fit.
+    """
+    embedding = ZEmbedding(config.settings, hidden_size, codes=config.input != "anchors")
+    path = folder / EMBEDDING_FILE
+    try:
+        embedding.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} is not the Z-embedding that config.json describes: {error}. Fetch or train the reader again."
+        ) from error
+    return embedding.eval().requires_grad_(False)
+
+
+def merged_decoder(folder: Path, backbone: Backbone) -> LlamaDecoder:
+    """Give a reader's decoder: the backbone's with the LoRA merged in.
+
+    :param folder: The reader's folder.
+    :param backbone: The backbone, which stays as it is.
+    :return: A decoder that shares with the backbone what the LoRA leaves alone.
+    :raises CheckpointError: If the reader was trained on other weights.
+    """
+    config = read_reader_config(folder)
+    if backbone.weights_fingerprint != config.backbone_fingerprint:
+        raise CheckpointError(
+            f"The reader in {folder} was trained on the backbone {config.backbone!r} ({config.backbone_fingerprint}), "
+            f"but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. Load a codec over that one."
+        )
+    return merged(read_adapter(folder / ADAPTER_FOLDER), backbone).eval().requires_grad_(False)
