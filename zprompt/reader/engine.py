@@ -60,10 +60,13 @@ class Engine:
         self._decoder, self._head = decoder, head
         self._decode, self._end_ids = decode, end_ids
 
-    def run(self, requests: Sequence[Request]) -> Iterator[Advance]:
+    def run(
+        self, requests: Sequence[Request], goes_on: Sequence[Callable[[], bool]] | None = None
+    ) -> Iterator[Advance]:
         """Write texts together.
 
         :param requests: The texts to write, in one batch.
+        :param goes_on: For each, what says after a token whether it is still wanted; None: all are.
         :return: What each token adds, as soon as it is known.
         :yields: What one token of one text adds.
         """
@@ -74,7 +77,11 @@ class Engine:
             tokens = _choose(rows, logits)
             advances = [row.take(token) for row, token in zip(rows, tokens, strict=True)]
             yield from advances
-            going = [place for place, advance in enumerate(advances) if advance.finish_reason is None]
+            going = [
+                place
+                for place, advance in enumerate(advances)
+                if advance.finish_reason is None and (goes_on is None or goes_on[advance.row]())
+            ]
             if not going:
                 break
             if len(going) < len(rows):

@@ -10,7 +10,8 @@ with which the engine writes. Everything that can be wrong with a prompt is foun
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias, Unpack, overload
 
 import torch
@@ -164,24 +165,27 @@ class Reader:
         prompts: Sequence[Prompt],
         options: GenerateOptions | Sequence[GenerateOptions],
         batch_size: int = BATCH,
+        wanted: Callable[[int], bool] = lambda _: True,
     ) -> Generator[Delta]:
         """Write many texts together, each with its own options, and give all pieces as they come.
 
         :param prompts: Texts to go on with, and conversations to reply to.
         :param options: What is asked for, of all or of each.
         :param batch_size: Texts that are written at a time; more of them are written longest prompt first.
+        :param wanted: Says, after each token, whether the text at this index is to go on. One that is not leaves the
+            batch without a last piece, and the others go on without it.
         :return: Pieces of all texts, in any order; the last one of each has the whole.
         :raises OptionError: If there are not as many options as prompts, or the batch size is below 1.
         """
-        wanted = [options] * len(prompts) if isinstance(options, GenerateOptions) else list(options)
-        if len(wanted) != len(prompts):
-            raise OptionError(f"There are {len(prompts)} prompts, but options for {len(wanted)}. Give one for each.")
+        asked = [options] * len(prompts) if isinstance(options, GenerateOptions) else list(options)
+        if len(asked) != len(prompts):
+            raise OptionError(f"There are {len(prompts)} prompts, but options for {len(asked)}. Give one for each.")
         if batch_size < 1:
             raise OptionError(f"batch_size must be at least 1, got {batch_size}.")
         pieces = [self._read(prompt) for prompt in prompts]
-        for prompt, asked in zip(pieces, wanted, strict=True):
-            self._check_budget(size_of(prompt), asked.max_new_tokens)
-        return self._deltas(pieces, wanted, batch_size)
+        for prompt, own in zip(pieces, asked, strict=True):
+            self._check_budget(size_of(prompt), own.max_new_tokens)
+        return self._deltas(pieces, asked, batch_size, wanted)
 
     def count(self, prompt: Prompt) -> PromptSize:
         """Count the positions that a prompt takes.
@@ -256,15 +260,23 @@ class Reader:
         return [done[index] for index in range(len(prompts))]
 
     def _deltas(
-        self, prompts: Sequence[Sequence[Piece]], options: Sequence[GenerateOptions], batch_size: int
+        self,
+        prompts: Sequence[Sequence[Piece]],
+        options: Sequence[GenerateOptions],
+        batch_size: int,
+        wanted: Callable[[int], bool],
     ) -> Generator[Delta]:
         """Write texts, batch after batch of similar lengths."""
         sizes = [size_of(prompt) for prompt in prompts]
         order = sorted(range(len(prompts)), key=lambda index: -sizes[index].positions)
         for first in range(0, len(order), batch_size):
-            batch = order[first : first + batch_size]
+            batch = [index for index in order[first : first + batch_size] if wanted(index)]
+            if not batch:
+                continue
             texts = dict.fromkeys(batch, "")
-            for advance in self._engine.run([self._request(prompts[index], options[index]) for index in batch]):
+            requests = [self._request(prompts[index], options[index]) for index in batch]
+            goes_on = [partial(wanted, index) for index in batch]
+            for advance in self._engine.run(requests, goes_on):
                 index = batch[advance.row]
                 texts[index] += advance.text
                 if advance.finish_reason:
