@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 import openai
@@ -74,9 +74,24 @@ def until(holds: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-@pytest.fixture
-def reader() -> FakeReader:
+@pytest.fixture(scope="session")
+def one_reader() -> FakeReader:
+    """Give the one reader of all tests."""
     return FakeReader()
+
+
+@pytest.fixture(scope="session")
+def one_server(one_reader: FakeReader) -> Iterator[Running]:
+    """Give the one server of all tests that leave no trace: starting and stopping takes longer than they do."""
+    with running(one_reader, ServerSettings()) as run:
+        yield run
+
+
+@pytest.fixture
+def reader(one_reader: FakeReader) -> FakeReader:
+    """Give the reader, as good as new."""
+    vars(one_reader).update(vars(FakeReader()))
+    return one_reader
 
 
 @pytest.fixture
@@ -92,6 +107,14 @@ def serve(reader: FakeReader) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture
-def server(serve: Callable[..., Running]) -> Running:
-    """Give a server with the default settings."""
+def server(one_server: Running, reader: FakeReader) -> Iterator[Running]:
+    """Give a server with the default settings, which the test must leave as it is."""
+    with ExitStack() as stack:
+        yield replace(one_server, stack=stack)
+        reader.gate.set()
+
+
+@pytest.fixture
+def own_server(serve: Callable[..., Running]) -> Running:
+    """Give a server with the default settings, for one test alone: its figures begin at zero, and it may be stopped."""
     return serve()

@@ -96,36 +96,36 @@ def test_the_event_loop_is_free_while_texts_are_written(
     assert running.result() == "busy"
 
 
-def test_a_stream_that_nobody_reads_any_more_is_not_written_on(server: Running, reader: FakeReader) -> None:
+def test_a_stream_that_nobody_reads_any_more_is_not_written_on(own_server: Running, reader: FakeReader) -> None:
     reader.seconds = 0.02
-    with server.openai().chat.completions.create(
+    with own_server.openai().chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": "word " * 200}], stream=True
     ) as stream:
         next(iter(stream))
 
-    until(lambda: server.metric("zprompt_running") == 0)
+    until(lambda: own_server.metric("zprompt_running") == 0)
     assert reader.steps < 100
-    assert server.metric('zprompt_cancelled_total{reason="client_left"}') == 1
+    assert own_server.metric('zprompt_cancelled_total{reason="client_left"}') == 1
 
 
 def test_who_hangs_up_leaves_the_batch_to_the_others(
-    server: Running, reader: FakeReader, pool: ThreadPoolExecutor
+    own_server: Running, reader: FakeReader, pool: ThreadPoolExecutor
 ) -> None:
-    asker = Asker(server, pool)
+    asker = Asker(own_server, pool)
     asker.occupy(reader)
-    impatient = httpx.Client(base_url=server.url, timeout=0.3)
+    impatient = httpx.Client(base_url=own_server.url, timeout=0.3)
     left = pool.submit(impatient.post, "/v1/completions", json={"model": MODEL, "prompt": "long " * 200})
     patient = asker.ask("short text")
-    until(lambda: server.batcher.waiting == 2)
+    until(lambda: own_server.batcher.waiting == 2)
     with pytest.raises(httpx.ReadTimeout):
         left.result()
     impatient.close()
-    until(lambda: server.batcher.waiting == 1)
+    until(lambda: own_server.batcher.waiting == 1)
     reader.gate.set()
 
     assert patient.result() == "short text"
     assert reader.batches == [1, 1]
-    assert server.metric('zprompt_cancelled_total{reason="client_left"}') == 1
+    assert own_server.metric('zprompt_cancelled_total{reason="client_left"}') == 1
 
 
 def test_requests_that_come_at_once_are_written_together(

@@ -53,17 +53,17 @@ def test_health_is_there_for_everyone(server: Running) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "waiting": 0})
 
 
-def test_metrics_count_requests_and_tokens(server: Running) -> None:
-    server.openai().completions.create(model=MODEL, prompt=f"{write_span('twelve bytes')} one")
-    server.http().post("/v1/completions", content=b"{")
-    server.http().get("/v1/made/up")
+def test_metrics_count_requests_and_tokens(own_server: Running) -> None:
+    own_server.openai().completions.create(model=MODEL, prompt=f"{write_span('twelve bytes')} one")
+    own_server.http().post("/v1/completions", content=b"{")
+    own_server.http().get("/v1/made/up")
 
     def count(status: int, path: str) -> float:
-        return server.metric(f'zprompt_requests_total{{path="{path}",status="{status}"}}')
+        return own_server.metric(f'zprompt_requests_total{{path="{path}",status="{status}"}}')
 
     assert count(200, "/v1/completions") == count(400, "/v1/completions") == count(404, "other") == 1
     names = ("prompt_positions", "z_tokens", "source_tokens", "generated_tokens")
-    assert [server.metric(f"zprompt_{name}_total") for name in names] == [4, 3, 12, 2]
-    assert server.metric("zprompt_batch_size_sum") == 1
-    assert server.metric("zprompt_first_piece_seconds_count") == 1
-    assert server.metric("zprompt_waiting") == server.metric("zprompt_running") == 0
+    assert [own_server.metric(f"zprompt_{name}_total") for name in names] == [4, 3, 12, 2]
+    assert own_server.metric("zprompt_batch_size_sum") == 1
+    assert own_server.metric("zprompt_first_piece_seconds_count") == 1
+    assert own_server.metric("zprompt_waiting") == own_server.metric("zprompt_running") == 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.cli.byte_codec import FINGERPRINT, write_span
-from tests.server.conftest import Running, until
+from tests.server.conftest import MODEL, Running, until
 from tests.server.fake_reader import FakeReader
 
 DOCUMENTS: list[Any] = ["a text", ["two", "texts"], {"id": 7, "text": "a document"}, [{"text": "a"}, "b"], []]
@@ -85,21 +86,14 @@ def test_compression_stops_at_the_time_limit(serve: Callable[..., Running], read
 
 
 def test_compression_waits_for_its_turn(server: Running, reader: FakeReader) -> None:
-    reader.gate.clear()
-    stream = server.http().stream("POST", "/v1/completions", json={"model": "zprompt", "prompt": "one"})
-    # The reader is one for all: while it writes, a compression waits.
-    import threading
+    reader.gate.clear()  # the reader is one for all: while it writes, a compression waits
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(server.openai().completions.create, model=MODEL, prompt="one")
+        until(reader.begun.is_set)
+        compressing = pool.submit(post, server, "/v1/compress", input="text")
+        until(lambda: server.batcher.waiting == 1)
+        assert reader.codec.calls == []
 
-    with_stream = threading.Thread(target=lambda: stream.__enter__().read())
-    with_stream.start()
-    until(reader.begun.is_set)
-    answers: list[Any] = []
-    compressing = threading.Thread(target=lambda: answers.append(post(server, "/v1/compress", input="text")))
-    compressing.start()
-    until(lambda: server.batcher.waiting == 1)
-    assert reader.codec.calls == []
-
-    reader.gate.set()
-    compressing.join()
-    with_stream.join()
-    assert answers[0]["output"] == write_span("text")
+        reader.gate.set()
+        assert writing.result().choices[0].text == "one"
+        assert compressing.result()["output"] == write_span("text")

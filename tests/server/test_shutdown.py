@@ -14,16 +14,16 @@ from tests.server.fake_reader import FakeReader
 from zprompt.server.errors import ApiError
 
 
-def test_what_runs_is_finished_and_what_waits_is_refused(server: Running, reader: FakeReader) -> None:
+def test_what_runs_is_finished_and_what_waits_is_refused(own_server: Running, reader: FakeReader) -> None:
     reader.gate.clear()
-    client = server.openai()
+    client = own_server.openai()
     with ThreadPoolExecutor(2) as pool:
         running = pool.submit(lambda: client.completions.create(model=MODEL, prompt="it runs").choices[0].text)
         until(reader.begun.is_set)
         waiting = pool.submit(lambda: client.completions.create(model=MODEL, prompt="it waits"))
-        until(lambda: server.batcher.waiting == 1)
+        until(lambda: own_server.batcher.waiting == 1)
 
-        server.server.should_exit = True
+        own_server.server.should_exit = True
 
         with pytest.raises(openai.APIStatusError) as raised:
             waiting.result()
@@ -31,17 +31,17 @@ def test_what_runs_is_finished_and_what_waits_is_refused(server: Running, reader
         assert "Retry-After" in raised.value.response.headers
         reader.gate.set()
         assert running.result() == "it runs"
-    server.thread.join(5)
-    assert not server.thread.is_alive()
+    own_server.thread.join(5)
+    assert not own_server.thread.is_alive()
 
 
-def test_a_stream_is_finished_too(server: Running, reader: FakeReader) -> None:
+def test_a_stream_is_finished_too(own_server: Running, reader: FakeReader) -> None:
     reader.seconds = 0.02
-    stream = server.openai().completions.create(model=MODEL, prompt="word " * 30, stream=True)
+    stream = own_server.openai().completions.create(model=MODEL, prompt="word " * 30, stream=True)
     pieces = iter(stream)
     text = next(pieces).choices[0].text
 
-    server.server.should_exit = True
+    own_server.server.should_exit = True
     text += "".join(piece.choices[0].text for piece in pieces)
 
     assert text == ("word " * 30).strip()
@@ -63,14 +63,14 @@ def test_what_takes_too_long_is_given_up(serve: Callable[..., Running], reader: 
     assert reader.steps < 200
 
 
-def test_a_server_that_shuts_down_says_so_and_lets_nothing_in(server: Running) -> None:
-    server.batcher.drain()
+def test_a_server_that_shuts_down_says_so_and_lets_nothing_in(own_server: Running) -> None:
+    own_server.batcher.drain()
 
-    answer = server.http().get("/healthz")
+    answer = own_server.http().get("/healthz")
     assert (answer.status_code, answer.json()["status"]) == (503, "shutting down")
-    with pytest.raises(ApiError), server.batcher.admit():
+    with pytest.raises(ApiError), own_server.batcher.admit():
         pass
     with pytest.raises(openai.InternalServerError) as raised:
-        server.openai().completions.create(model=MODEL, prompt="one")
+        own_server.openai().completions.create(model=MODEL, prompt="one")
     assert raised.value.status_code == 503
-    assert server.http().post("/v1/compress", json={"input": "text"}).status_code == 503
+    assert own_server.http().post("/v1/compress", json={"input": "text"}).status_code == 503

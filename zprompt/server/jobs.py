@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -82,8 +83,9 @@ class Job(Generic[T]):
             yield result
 
     def _put(self, result: T | _End) -> None:
-        if self.wanted and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._results.put_nowait, result)
+        if self.wanted:
+            with suppress(RuntimeError):  # the loop was closed: nobody is there to be told
+                self._loop.call_soon_threadsafe(self._results.put_nowait, result)
 
 
 class TextJob(Job[Delta]):

@@ -17,7 +17,7 @@ from zprompt.server.batcher import Batcher
 from zprompt.server.errors import ApiError, took_too_long, unknown_model
 from zprompt.server.jobs import CallJob, TextJob
 from zprompt.server.metrics import Metrics
-from zprompt.server.protocol import ServedReader
+from zprompt.server.protocol import Prompt, ServedReader
 from zprompt.server.schemas import TextRequest
 from zprompt.server.settings import ServerSettings
 from zprompt.server.waiting import ClientLeftError, Deadline, unless_it_leaves
@@ -135,12 +135,14 @@ class Service:
     def _check(self, asked: TextRequest) -> list[GenerateOptions]:
         """Find whatever is wrong with a request before it waits, and before others wait for it."""
         prompts = asked.prompts
-        options = []
-        for prompt in prompts:
-            room = self.reader.max_positions - self.reader.count(prompt).positions
-            options.append(asked.options(asked.new_tokens or max(1, min(self.settings.default_new_tokens, room))))
+        options = [asked.options(asked.new_tokens or self._default_new_tokens(prompt)) for prompt in prompts]
         self.reader.run(prompts, options, len(prompts), lambda _: True).close()  # it checks before it begins
         return options
+
+    def _default_new_tokens(self, prompt: Prompt) -> int:
+        """Take the usual limit, or what is left of the context; a prompt that leaves nothing is refused later."""
+        room = self.reader.max_positions - self.reader.count(prompt).positions
+        return max(1, min(self.settings.default_new_tokens, room))
 
     async def _wait(self, request: Request, deadline: Deadline, work: Awaitable[T]) -> T:
         """Wait for the worker, until the deadline, or until the client leaves."""
