@@ -17,9 +17,9 @@ from tests.cli.conftest import Run
 PROGRAM = """
 import sys
 from tests.server.fake_reader import FakeReader
-from zprompt.cli import serve
+from zprompt.cli import codec_loading
 from zprompt.cli.main import app
-serve.open_reader = lambda *_: FakeReader()
+codec_loading.open_reader = lambda *_: FakeReader()
 app(sys.argv[1:])
 """
 
@@ -89,7 +89,7 @@ def test_an_empty_key_is_refused(run: Run) -> None:
 def test_a_server_that_everyone_reaches_without_a_key_is_warned_about(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zprompt.cli.serve.open_reader", lambda *_: object())
+    monkeypatch.setattr("zprompt.cli.codec_loading.open_reader", lambda *_: object())
     monkeypatch.setattr("zprompt.server.running.serve", lambda *_: None)
 
     assert "no --api-key" in run("serve", "--host", "0.0.0.0", "--port", 0).stderr

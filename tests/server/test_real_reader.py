@@ -7,32 +7,29 @@ from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
-import torch
 
-from tests.conftest import SENTENCES
+from tests.codec.conftest import make_heads
+from tests.conftest import SENTENCES, save_llama
+from tests.reader.conftest import train_chat_tokenizer, write_random_reader
 from tests.server.conftest import MODEL, Running, running, until
-from zprompt.backbone import Backbone
+from zprompt.backbone import Backbone, load_backbone
 from zprompt.codec.codec import Codec
-from zprompt.codec.heads import CodecHeads
-from zprompt.codec.settings import CodecSettings
-from zprompt.reader.embedding import ZEmbedding
+from zprompt.reader.loading import load_reader
 from zprompt.reader.reader import Reader
 from zprompt.server.settings import ServerSettings
 
-SETTINGS = CodecSettings(subcodes=2, subcode_size=8, max_gap=3, width=16, span_width=8, window=32)
 
-
-def make_codec(backbone: Backbone, seed: int) -> Codec:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        heads = CodecHeads(SETTINGS, backbone.embeddings, backbone.hidden_size)
-    return Codec(backbone, heads.eval().requires_grad_(False))
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    folder = save_llama(tmp_path_factory.mktemp("backbones") / "chat", train_chat_tokenizer())
+    return load_backbone(str(folder), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def real_reader(tiny_backbone: Backbone) -> Reader:
-    z_embedding = ZEmbedding(SETTINGS, tiny_backbone.hidden_size).eval().requires_grad_(False)
-    return Reader(make_codec(tiny_backbone, 0), tiny_backbone.decoder, z_embedding)  # type: ignore[arg-type]  # a Llama's
+def real_reader(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    codec = Codec(backbone, make_heads(backbone), "chat")
+    folder = write_random_reader(tmp_path_factory.mktemp("readers") / "tiny", codec)
+    return load_reader(str(folder), codec=codec)
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +83,10 @@ def test_a_seed_gives_the_same_text_whatever_is_written_beside_it(real_server: R
     assert len(set(alone)) > 1
 
 
-def test_what_the_reader_refuses_is_a_bad_request(real_server: Running, tiny_backbone: Backbone) -> None:
+def test_what_the_reader_refuses_is_a_bad_request(real_server: Running, backbone: Backbone) -> None:
     client = real_server.openai()
     span = compressed(real_server, SENTENCES[2])
-    foreign = make_codec(tiny_backbone, 1).compress(SENTENCES[2]).documents
+    foreign = Codec(backbone, make_heads(backbone, seed=1)).compress(SENTENCES[2]).documents
     cases = {
         "context_length_exceeded": "word " * 2000,
         "truncated_span": span[:-1],

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from zprompt.cli import codec_loading, options
 from zprompt.cli.messages import note, warn
-from zprompt.cli.options import Device, DeviceName
 from zprompt.errors import MissingDependencyError
-
-if TYPE_CHECKING:
-    from zprompt.server.protocol import ServedReader
 
 app = typer.Typer()
 
@@ -20,11 +17,6 @@ _LIMITS = "Limits"  # a panel that --help shows
 
 @app.command("serve")
 def _serve(
-    reader: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="The reader.")] = "default",
-    codec: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="Its codec, if it is not the one it is shipped with.")
-    ] = None,
-    device: DeviceName = Device.AUTO,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for any that is free.")] = 8000,
     api_key: Annotated[
@@ -47,6 +39,9 @@ def _serve(
     shutdown_timeout: Annotated[
         float, typer.Option(min=0.0, rich_help_panel=_LIMITS, help="Seconds that running requests have at the end.")
     ] = 30.0,
+    reader: options.ReaderName = "default",
+    codec: options.ReaderCodec = None,
+    device: options.DeviceName = options.Device.AUTO,
 ) -> None:
     """Answer over HTTP, as OpenAI's API does: messages may hold Z-spans anywhere. Stop it with Ctrl-C."""
     _require_extra()
@@ -65,22 +60,9 @@ def _serve(
     with bind(host, port) as bound:
         if api_key is None and not is_local(bound):
             warn("Everyone who reaches this address may use the server: there is no --api-key.")
-        loaded = open_reader(reader, codec, device)
+        loaded = codec_loading.open_reader(reader, codec, device)
         note(f"{model} is at {url_of(bound)}/v1")
         serve(loaded, settings, bound)
-
-
-def open_reader(name: str, codec: str | None, device: Device) -> ServedReader:
-    """Load a reader; torch is imported here and not before.
-
-    :param name: "default", or the folder of another reader.
-    :param codec: Its codec; None: the one that it is shipped with.
-    :param device: Where to compute.
-    :return: The reader.
-    """
-    from zprompt.reader.loading import load_reader
-
-    return load_reader(name, codec, device=device.value)
 
 
 def _require_extra() -> None:
