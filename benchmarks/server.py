@@ -33,6 +33,7 @@ MAX_REQUEST_BYTES = 1 << 20
 QUESTION = "What is the passage about? Answer in one sentence."
 PASSAGE_WORDS = 120  # of each passage
 MINUTE = 60.0
+FULL = Load()
 
 
 @contextmanager
@@ -152,9 +153,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--url", help="a server that runs, without /v1; it must have the default --max-request-bytes")
     parser.add_argument("--api-key", default="", help="the key of that server")
     parser.add_argument("--model", default="zprompt", help="the name of that server's model")
-    parser.add_argument("--clients", type=int, default=Load.clients)
-    parser.add_argument("--seconds", type=float, default=Load.seconds)
-    parser.add_argument("--max-tokens", type=int, default=Load.max_tokens, help="of an answer")
+    parser.add_argument("--clients", type=int, default=FULL.clients)
+    parser.add_argument("--seconds", type=float, default=FULL.seconds)
+    parser.add_argument("--max-tokens", type=int, default=FULL.max_tokens, help="of an answer")
     parser.add_argument("--passages", type=int, default=16, help="different prompts")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     return parser.parse_args()

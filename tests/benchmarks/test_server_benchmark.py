@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from benchmarks.record import RunRecord
-from benchmarks.server import gather, report
+from benchmarks.server import gather, main, report
 from benchmarks.tasks.server import Load, Target, Times, measure
 from tests.server.conftest import MODEL, running
 from tests.server.fake_reader import FakeReader
@@ -57,3 +59,16 @@ def test_a_server_that_fails_is_found_out(target: Target, reader: FakeReader, mo
 def test_times_are_summed_up() -> None:
     assert Times.of([]) is None
     assert Times.of([float(second) for second in range(1, 102)]) == Times(101, 51.0, 96.0, 101.0)
+
+
+def test_a_run_leaves_json_and_a_table(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = "--clients 3 --seconds 0.5 --max-tokens 2 --passages 2"
+    given = ["server", "--url", target.url, "--api-key", KEY, "--out", str(tmp_path), *arguments.split()]
+    monkeypatch.setattr("sys.argv", given)
+    monkeypatch.setattr("benchmarks.server.MAX_REQUEST_BYTES", target.max_request_bytes)
+
+    main()
+
+    written = json.loads((tmp_path / "server.json").read_text("utf-8"))
+    assert written["results"]["clients"] == 3 and written["results"]["errors"] == 0
+    assert "| whole answer, p95 |" in (tmp_path / "server.md").read_text("utf-8")
