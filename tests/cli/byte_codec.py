@@ -92,4 +92,6 @@ def _restore_all(text: str) -> str:
 def _explained(index: int, group: str) -> ExplainedToken:
     start = index * _GROUP
     gap = len(group) - 1
-    return ExplainedToken(index, group[0], start, start + 1, start + len(group), gap, (gap,), 8.0 * gap, 12.0 + 8.0 * gap)
+    return ExplainedToken(
+        index, group[0], start, start + 1, start + len(group), gap, (gap,), 8.0 * gap, 12.0 + 8.0 * gap
+    )
