@@ -92,7 +92,8 @@ class Materials:
         config = self.config
         texts = self._passages(sources.text, config.passages + (0 if sources.dev_text else config.dev_passages))
         if not sources.dev_text:
-            self.held_out, texts = texts[: config.dev_passages], texts[config.dev_passages :]
+            held = min(config.dev_passages, len(texts) // 2)
+            self.held_out, texts = texts[:held], texts[held:]
         questions = read_questions(sources.questions)
         tiles = self.store.tiles(texts, config.ratios, self._say("tile"))
         asked = self._asked(questions, config.ratios, "tile questions")
