@@ -5,7 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("no deadline", deadline=None)  # the machine may be busy
+settings.load_profile("no deadline")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

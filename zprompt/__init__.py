@@ -2,6 +2,7 @@
 
     result = zprompt.compress(docs)           # the same documents; the text of each is now a Z-span
     zprompt.decompress(result.documents)      # the original texts, byte for byte
+    zprompt.load_reader().answer("Who …?", result.documents)     # or read as they are
 
 Importing this is light: torch is loaded with the first codec.
 """
@@ -15,6 +16,8 @@ from zprompt.results import CompressionResult, CompressionStats, ExplainedToken,
 if TYPE_CHECKING:
     from zprompt.api import compress, decompress, load
     from zprompt.codec.codec import Codec
+    from zprompt.reader.loading import load_reader
+    from zprompt.reader.reader import Reader
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,11 +26,13 @@ __all__ = [
     "CompressionStats",
     "ExplainedToken",
     "Explanation",
+    "Reader",
     "ZPromptError",
     "compress",
     "decompress",
     "errors",
     "load",
+    "load_reader",
 ]
 
 _LAZY = {
@@ -35,6 +40,8 @@ _LAZY = {
     "decompress": "zprompt.api",
     "load": "zprompt.api",
     "Codec": "zprompt.codec.codec",
+    "load_reader": "zprompt.reader.loading",
+    "Reader": "zprompt.reader.reader",
 }
 
 

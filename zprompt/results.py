@@ -22,8 +22,8 @@ class CompressionStats:
     source_tokens: int
     z_tokens: int  # positions that the documents take now; a source token of a passed-through document takes one
     ratio: float  # source tokens per Z-token
-    bits_per_z_token: float
-    bits_per_source_token: float
+    bits_per_z_token: float  # of the compressed documents: Z-tokens and residual
+    bits_per_source_token: float  # as well
     exact: float  # share of the documents that come back byte for byte, 0 to 1
     passed_through: int  # documents that were left as they are
     seconds: float
@@ -35,7 +35,7 @@ class CompressionStats:
         """
         return (
             f"CompressionStats({self.documents:,} documents, {self.source_tokens:,} source tokens → "
-            f"{self.z_tokens:,} Z-tokens, ratio {self.ratio:.2f}, {self.bits_per_z_token:g} bits per Z-token, "
+            f"{self.z_tokens:,} Z-tokens, ratio {self.ratio:.2f}, {self.bits_per_z_token:.1f} bits per Z-token, "
             f"{self.bits_per_source_token:.2f} per source token, {self.exact:.1%} exact, "
             f"{self.passed_through:,} passed through, {self.seconds:.2f} s)"
         )
@@ -81,18 +81,15 @@ class ExplainedToken:
     end: int  # … and where the span ends
     gap: int  # source tokens in the span
     code: tuple[int, ...]
-    residual: int
-    cost: float  # 1 and the price of loss
-    wrong: int  # tokens of the span that do not come back
-    restored: str  # what the decompressor gives for anchor and span
+    residual_bits: float  # what the code leaves open about the span
+    cost: float  # bits: of the Z-token itself and of its span in the residual
 
     def __repr__(self) -> str:
         """Say what the Z-token stands for.
 
         :return: The line.
         """
-        lost = f", {self.wrong} wrong" if self.wrong else ""
-        return f"ExplainedToken({self.index}: {_quote(self.anchor)} + {self.gap} → {_quote(self.restored)}{lost})"
+        return f"ExplainedToken({self.index}: {_quote(self.anchor)} + {self.gap}, {self.cost:.0f} bits)"
 
     def to_dict(self) -> dict[str, Any]:
         """Turn the Z-token into a dict for JSON.

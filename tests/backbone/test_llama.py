@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from zprompt.backbone import Backbone
-from zprompt.backbone.llama import LlamaShape
+from zprompt.backbone.cache import KeyValueCache
+from zprompt.backbone.llama import LlamaDecoder, LlamaShape
 
 
 def some_ids(backbone: Backbone, rows: int, length: int) -> Tensor:
@@ -100,3 +101,20 @@ def test_a_model_that_is_no_plain_llama_is_left_to_transformers(change: dict[str
     shape = LlamaShape.from_config(plain)
     assert shape is not None and (shape.key_heads, shape.head_size, shape.rope_theta) == (2, 4, 5e5)
     assert LlamaShape.from_config({**plain, **change}) is None
+
+
+def test_embeddings_are_run_as_the_tokens_that_they_are(tiny_backbone: Backbone) -> None:
+    ids = some_ids(tiny_backbone, 3, 50)
+    decoder = tiny_backbone.decoder
+    assert isinstance(decoder, LlamaDecoder)
+    assert torch.equal(decoder.run(decoder.embed_tokens(ids)), tiny_backbone.hidden(ids))
+
+    cache = tiny_backbone.new_cache(3)
+    assert isinstance(cache, KeyValueCache)
+    parts = [decoder.run(decoder.embed_tokens(part), cache) for part in ids.split([20, 30], dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), tiny_backbone.hidden(ids), atol=1e-5, rtol=1e-5)
+
+
+def test_the_context_is_as_long_as_the_configuration_says(tiny_backbone: Backbone) -> None:
+    assert isinstance(tiny_backbone.decoder, LlamaDecoder)
+    assert tiny_backbone.decoder.shape.max_positions == 1024

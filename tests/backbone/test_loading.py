@@ -137,3 +137,21 @@ def test_an_unknown_device_is_refused(tiny_backbone_dir: Path) -> None:
 def test_a_gpu_that_is_not_there_is_refused(tiny_backbone_dir: Path) -> None:
     with pytest.raises(OptionError, match="no GPU"):
         load_backbone(str(tiny_backbone_dir), device="cuda")
+
+
+def test_the_tokens_that_end_a_text_are_those_of_both_configurations(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
+    edit_config(folder, eos_token_id=3)
+    (folder / "generation_config.json").write_text('{"eos_token_id": [4, 5]}')
+    assert load_backbone(str(folder), device="cpu").end_ids == {3, 4, 5}
+
+    edit_config(folder, eos_token_id=None)
+    (folder / "generation_config.json").unlink()
+    assert load_backbone(str(folder), device="cpu").end_ids == frozenset()
+
+
+def test_a_damaged_generation_config_is_named(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
+    (folder / "generation_config.json").write_text("{")
+    with pytest.raises(BackboneError, match="generation_config"):
+        load_backbone(str(folder), device="cpu")

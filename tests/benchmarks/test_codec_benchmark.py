@@ -21,7 +21,7 @@ from zprompt.codec.codec import Codec
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 
-TINY = CodecSettings(subcodes=2, subcode_size=8, max_gap=3, residual_bits=16, width=16, span_width=8, window=32)
+TINY = CodecSettings(subcodes=2, subcode_size=8, max_gap=3, width=16, span_width=8, window=32)
 TEXTS = [
     "In 1969 two people walked on the Moon; 600 million people watched them walk.",
     "The dog sleeps on in the sun, and the quick brown fox jumps over Lake Constance.",

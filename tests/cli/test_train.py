@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from tests.conftest import SENTENCES
 from zprompt.cli.main import app
 
 SMALL = (
-    "--windows=12 --window=64 --warmup-steps=2 --joint-steps=3 --batch=2 --subcodes=2 --max-gap=6 --residual-bits=16 "
+    "--windows=12 --window=64 --warmup-steps=2 --joint-steps=3 --batch=2 --subcodes=2 --max-gap=6 "
     "--precision=fp32 --evaluate-every=0"
 ).split()
 
@@ -34,7 +36,7 @@ def test_a_codec_is_trained_saved_and_summed_up(corpus: Path, tiny_backbone_dir:
 
     assert result.exit_code == 0, result.stderr
     assert "warmup 2/2" in result.stderr and "joint 3/3" in result.stderr
-    assert "exact ratio 1." in result.stderr and "zprompt.load(" in result.stderr
+    assert re.search(r": ratio \d\.\d\d on .* \d+\.\d bits per Z-token, .*zprompt\.load\(", result.stderr)
     codec = zprompt.load(str(out), backbone=str(tiny_backbone_dir), device="cpu")
     assert codec.decompress(codec.compress(SENTENCES[0]).documents) == SENTENCES[0]
     assert (codec.settings.subcodes, codec.settings.max_gap, codec.settings.window) == (2, 6, 64)
@@ -50,6 +52,29 @@ def test_a_second_run_in_the_folder_has_to_be_a_resumed_one(
     assert again.exit_code == 1
     assert "--resume" in again.stderr
     assert train(*arguments, "--resume").exit_code == 0
+
+
+def test_a_codec_may_be_trained_on_from_another(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    arguments = ("--data", corpus, "--backbone", tiny_backbone_dir, *SMALL)
+    assert train(*arguments, "--out", tmp_path / "first").exit_code == 0
+
+    rates = ("--joint-rate", 0.0, "--usage-weight", 0.0)
+    result = train(*arguments, "--out", tmp_path / "second", "--start-from", tmp_path / "first", *rates)
+
+    assert result.exit_code == 0, result.stderr
+    assert "warmup" not in result.stderr and "joint 3/3" in result.stderr
+    record = json.loads((tmp_path / "second" / "training.json").read_text())
+    assert record["started_from"] == str(tmp_path / "first")
+    assert (record["config"]["joint_rate"], record["config"]["usage_weight"]) == (0.0, 0.0)
+
+
+def test_a_codec_to_start_from_has_to_be_there(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    arguments = ("--data", corpus, "--backbone", tiny_backbone_dir, "--out", tmp_path / "mine", *SMALL)
+
+    result = train(*arguments, "--start-from", "nowhere")
+
+    assert result.exit_code == 1
+    assert "No codec 'nowhere'" in result.stderr
 
 
 def test_data_has_to_be_given() -> None:

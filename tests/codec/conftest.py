@@ -16,9 +16,7 @@ from zprompt.codec.decompressor import Decompressor
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 
-SETTINGS = CodecSettings(
-    subcodes=3, subcode_size=16, max_gap=6, residual_bits=16, width=32, span_width=16, window=32, margin=1e-4
-)
+SETTINGS = CodecSettings(subcodes=3, subcode_size=16, max_gap=6, width=32, span_width=16, window=32, margin=1e-4)
 EXPECTED = " the"  # what every tiny head expects everywhere: texts of nothing else are predictable
 
 

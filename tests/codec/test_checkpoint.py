@@ -71,7 +71,7 @@ def test_missing_heads_are_named(folder: Path, tiny_backbone: Backbone) -> None:
         load_heads(folder, read_config(folder), tiny_backbone)
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", "[]", "7", '"config"', "{}", '{"format": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "7", '"config"', "{}", '{"format": 2}'])
 def test_a_config_of_another_form_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match="is no codec config"):
@@ -100,9 +100,10 @@ def test_settings_of_a_later_release_are_refused_by_name(folder: Path) -> None:
         read_config(folder)
 
 
-def test_a_format_of_a_later_release_is_refused(folder: Path) -> None:
-    change(folder, format=2)
-    with pytest.raises(CheckpointError, match=r"format 2, this release knows 1\. Update"):
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_format_of_another_release_is_refused_with_the_way_out(folder: Path, number: int) -> None:
+    change(folder, format=number)
+    with pytest.raises(CheckpointError, match=rf"format {number}, this release knows 2\. Train .* or use the release"):
         read_config(folder)
 
 

@@ -42,7 +42,7 @@ def test_a_bad_regex_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "lossy"),
+    ("options", "has_length"),
     [
         (CompressOptions(), False),
         (CompressOptions(query="who?", protect="x", min_tokens=3), False),
@@ -50,8 +50,21 @@ def test_a_bad_regex_is_refused_at_once() -> None:
         (CompressOptions(max_tokens=9), True),
     ],
 )
-def test_only_a_wanted_length_may_cost_exactness(options: CompressOptions, lossy: bool) -> None:
-    assert options.lossy is lossy
+def test_a_ratio_or_a_number_of_tokens_is_a_wanted_length(options: CompressOptions, has_length: bool) -> None:
+    assert options.has_length is has_length
+
+
+@pytest.mark.parametrize(
+    ("options", "has_weights"),
+    [
+        (CompressOptions(), False),
+        (CompressOptions(ratio=2, min_tokens=3), False),
+        (CompressOptions(query="who?"), True),
+        (CompressOptions(protect=["x"]), True),
+    ],
+)
+def test_a_query_or_a_protection_makes_tokens_differ(options: CompressOptions, has_weights: bool) -> None:
+    assert options.has_weights is has_weights
 
 
 def test_what_is_protected_may_be_a_regex_or_literals() -> None:

@@ -8,21 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zprompt.codec.segmentation import (
+    BISECTIONS,
     LEAST,
     MOST,
-    ClearerPrice,
-    ExactPrice,
     Floats,
-    LossyPrice,
-    SpanCosts,
     Tiling,
-    bisect_price,
     count,
+    highest_rate,
+    prices,
     shortest_path,
 )
 
-BUDGET = 16.0
 MAX_GAP = 3
+STEP = (MOST / LEAST) ** (0.5**BISECTIONS)  # between neighbouring rates
+RATES = st.floats(LEAST, MOST)
 
 
 @st.composite
@@ -35,13 +34,15 @@ def price_matrices(draw: st.DrawFn) -> Floats:
 
 
 @st.composite
-def span_costs(draw: st.DrawFn) -> SpanCosts:
+def span_bits(draw: st.DrawFn) -> Floats:
     n = draw(st.integers(1, 12))
-    rows = {"min_size": MAX_GAP + 1, "max_size": MAX_GAP + 1}
-    tables = [st.lists(st.lists(st.floats(0, 30) | st.just(np.inf), **rows), min_size=n, max_size=n)] * 2
-    bits, loss = (np.array(draw(table)) for table in tables)
-    bits[:, 0] = loss[:, 0] = 0.0
-    return SpanCosts(beyond_the_end_is_forbidden(bits), beyond_the_end_is_forbidden(loss))
+    row = st.lists(st.floats(0, 90) | st.just(np.inf), min_size=MAX_GAP + 1, max_size=MAX_GAP + 1)
+    bits = np.array(draw(st.lists(row, min_size=n, max_size=n)))
+    bits[:, 0] = 0.0
+    return beyond_the_end_is_forbidden(bits)
+
+
+WINDOWS = st.lists(span_bits(), min_size=1, max_size=3)
 
 
 def beyond_the_end_is_forbidden(matrix: Floats) -> Floats:
@@ -88,61 +89,63 @@ def test_an_empty_window_has_no_tokens() -> None:
     assert shortest_path(np.zeros((0, 4))) == []
 
 
-@given(span_costs())
-def test_the_exact_price_allows_just_the_spans_whose_residual_fits(costs: SpanCosts) -> None:
-    price = ExactPrice(BUDGET)(costs)
-    assert np.array_equal(np.isfinite(price), costs.bits <= BUDGET)
-    assert (price[np.isfinite(price)] == 1.0).all()
+@given(span_bits(), RATES | st.just(0.0))
+def test_a_z_token_costs_one_and_its_bits_at_the_rate(bits: Floats, rate: float) -> None:
+    price = prices(bits, rate)
+    possible = np.isfinite(bits)
+    assert np.array_equal(np.isfinite(price), possible)
+    assert price[possible] == pytest.approx(1.0 + rate * bits[possible])
 
 
-@given(span_costs(), st.floats(0, 100))
-def test_the_clearer_price_allows_the_same_spans_as_the_exact_one(costs: SpanCosts, plainness: float) -> None:
-    clearer, exact = ClearerPrice(BUDGET, plainness)(costs), ExactPrice(BUDGET)(costs)
-    assert np.array_equal(np.isfinite(clearer), np.isfinite(exact))
-    assert (clearer >= exact).all()
+def test_at_no_rate_the_fewest_z_tokens_are_the_cheapest() -> None:
+    assert count([beyond_the_end_is_forbidden(np.full((8, MAX_GAP + 1), 1e6))], 0.0) == 2
 
 
-@given(span_costs(), st.floats(0, 100))
-def test_the_lossy_price_forbids_just_what_must_not_be_lost(costs: SpanCosts, lossiness: float) -> None:
-    price = LossyPrice(lossiness)(costs)
-    assert np.array_equal(np.isfinite(price), np.isfinite(costs.loss))
-    assert (price >= 1.0).all()
+@given(WINDOWS, RATES, st.floats(1.01, 100))
+def test_tilings_get_no_shorter_at_a_higher_rate(windows: list[Floats], rate: float, factor: float) -> None:
+    assert count(windows, rate) <= count(windows, rate * factor)
 
 
-@given(st.lists(span_costs(), min_size=1, max_size=3), st.floats(1e-3, 1e3), st.floats(1.01, 100))
-def test_tilings_get_no_shorter_at_a_higher_rate(windows: list[SpanCosts], rate: float, factor: float) -> None:
-    assert count(windows, LossyPrice(rate)) <= count(windows, LossyPrice(rate * factor))
+@given(WINDOWS, st.floats(1e-3, 1e3), st.floats(1.01, 100))
+def test_tilings_leave_no_more_to_the_residual_at_a_higher_rate(
+    windows: list[Floats], rate: float, factor: float
+) -> None:
+    def residual(rate: float) -> float:
+        return sum(price_of(shortest_path(prices(bits, rate)), bits) for bits in windows)
+
+    assert residual(rate * factor) <= residual(rate) + 1e-6
 
 
-@given(st.lists(span_costs(), min_size=1, max_size=3), st.integers(1, 40))
-def test_a_bisected_price_keeps_to_the_length_wherever_one_can(windows: list[SpanCosts], most: int) -> None:
-    price = bisect_price(windows, LossyPrice, most)
-    least = count(windows, LossyPrice(0.0))
-    assert count(windows, price) <= max(most, least)
+@given(WINDOWS, st.integers(1, 40))
+def test_the_highest_rate_keeps_to_the_length_wherever_one_can(windows: list[Floats], most: int) -> None:
+    assert count(windows, highest_rate(windows, most)) <= max(most, count(windows, 0.0))
 
 
-@given(st.lists(span_costs(), min_size=1, max_size=3), st.integers(1, 40))
-def test_a_bisected_price_is_the_highest_that_keeps_to_the_length(windows: list[SpanCosts], most: int) -> None:
-    price = bisect_price(windows, LossyPrice, most)
-    assert isinstance(price, LossyPrice)
-    if LEAST < price.lossiness < MOST:
-        assert count(windows, LossyPrice(price.lossiness * 1.001)) > most
+@given(WINDOWS, st.integers(1, 40))
+def test_no_higher_rate_keeps_to_the_length(windows: list[Floats], most: int) -> None:
+    rate = highest_rate(windows, most)
+    if LEAST < rate < MOST:
+        assert count(windows, rate * STEP**2) > most
 
 
-@given(st.lists(span_costs(), min_size=1, max_size=3), st.data())
-def test_more_room_never_gives_shorter_tilings(windows: list[SpanCosts], data: st.DataObject) -> None:
+@given(WINDOWS, st.data())
+def test_more_room_never_gives_shorter_tilings(windows: list[Floats], data: st.DataObject) -> None:
     less = data.draw(st.integers(1, 40))
     more = data.draw(st.integers(less, 41))
-    counts = [count(windows, bisect_price(windows, LossyPrice, most)) for most in (less, more)]
+    counts = [count(windows, highest_rate(windows, most)) for most in (less, more)]
     assert counts[0] <= counts[1]
 
 
+def test_a_length_that_no_tiling_has_gives_no_rate() -> None:
+    windows = [window_where_a_token_costs(1.0)]
+    assert highest_rate(windows, count(windows, 0.0) - 1) == 0.0
+
+
 def test_the_rate_is_one_for_all_windows_so_the_harder_window_gets_more_tokens() -> None:
-    easy, hard = window_where_a_lost_token_costs(0.1), window_where_a_lost_token_costs(3.0)
-    price = bisect_price([easy, hard], LossyPrice, 12)
-    assert len(shortest_path(price(easy))) < len(shortest_path(price(hard)))
+    easy, hard = window_where_a_token_costs(0.1), window_where_a_token_costs(3.0)
+    rate = highest_rate([easy, hard], 12)
+    assert len(shortest_path(prices(easy, rate))) < len(shortest_path(prices(hard, rate)))
 
 
-def window_where_a_lost_token_costs(loss: float, n: int = 9) -> SpanCosts:
-    losses = np.tile(loss * np.arange(MAX_GAP + 1.0), (n, 1))
-    return SpanCosts(np.zeros_like(losses), beyond_the_end_is_forbidden(losses))
+def window_where_a_token_costs(bits: float, n: int = 9) -> Floats:
+    return beyond_the_end_is_forbidden(np.tile(bits * np.arange(MAX_GAP + 1.0), (n, 1)))

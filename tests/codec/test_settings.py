@@ -11,7 +11,7 @@ from zprompt.codec.settings import CodecSettings
 from zprompt.codec.vocabulary import Alphabet
 from zprompt.errors import CheckpointError, OptionError
 
-POSITIVE = ["subcodes", "subcode_size", "max_gap", "residual_bits", "width", "span_width", "window"]
+POSITIVE = ["subcodes", "subcode_size", "max_gap", "width", "span_width", "window"]
 
 
 @st.composite
@@ -21,7 +21,6 @@ def all_settings(draw: st.DrawFn) -> CodecSettings:
         subcodes=draw(st.integers(1, 6)),
         subcode_size=draw(st.integers(1, 512)),
         max_gap=max_gap,
-        residual_bits=draw(st.integers(20, 40)),
         width=draw(st.integers(1, 64)),
         span_width=draw(st.integers(1, 64)),
         window=draw(st.integers(2 * (max_gap + 1), 1000)),
@@ -71,6 +70,11 @@ def test_a_setting_from_a_later_release_is_refused_by_name() -> None:
         CodecSettings.from_dict({"beam": 3})
 
 
+def test_a_setting_of_an_earlier_release_is_refused_by_name() -> None:
+    with pytest.raises(CheckpointError, match="'residual_bits'"):
+        CodecSettings.from_dict({"residual_bits": 24})
+
+
 def test_the_alphabet_has_the_sizes_of_the_settings() -> None:
-    settings = CodecSettings(subcodes=2, subcode_size=8, max_gap=3, residual_bits=5)
-    assert settings.alphabet(100) == Alphabet(100, 3, 2, 8, 5)
+    settings = CodecSettings(subcodes=2, subcode_size=8, max_gap=3)
+    assert settings.alphabet(100) == Alphabet(100, 3, 2, 8)

@@ -17,9 +17,7 @@ from zprompt.codec.settings import CodecSettings
 from zprompt.train.config import TrainConfig
 from zprompt.train.trainer import Trainer
 
-SETTINGS = CodecSettings(
-    subcodes=2, subcode_size=8, max_gap=5, residual_bits=16, width=24, span_width=8, window=32, margin=1e-4
-)
+SETTINGS = CodecSettings(subcodes=2, subcode_size=8, max_gap=5, width=24, span_width=8, window=32, margin=1e-4)
 CONFIG = TrainConfig(
     settings=SETTINGS,
     windows=20,

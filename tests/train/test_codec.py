@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import zprompt
 from tests.conftest import SENTENCES
@@ -125,6 +126,54 @@ def test_development_text_may_be_given(corpus: Path, tiny_backbone_dir: Path, tm
     arguments: dict[str, Any] = {"dev_sources": [str(dev)], "backbone_name": str(tiny_backbone_dir)}
     trained = train_codec([str(corpus)], folder, config, **arguments)
     assert trained.evaluation.windows == 2
+
+
+class TestStartingFromACodec:
+    CONFIG = replace(CONFIG, joint_steps=2, joint_rate=0.0, usage_weight=0.0)
+
+    def test_its_heads_are_what_training_starts_with(
+        self, trained: TrainedCodec, corpus: Path, tiny_backbone_dir: Path, tmp_path: Path
+    ) -> None:
+        steps: list[str] = []
+        on = train_codec(
+            [str(corpus)],
+            tmp_path / "codec",
+            self.CONFIG,
+            backbone_name=str(tiny_backbone_dir),
+            start_from=str(trained.folder),
+            report=lambda stage, *_: steps.append(stage),
+        )
+        assert steps == ["joint", "joint"]  # no warm-up, whatever the config says
+        first, second = (load(folder, tiny_backbone_dir).heads.state_dict() for folder in (trained.folder, on.folder))
+        for name, weights in first.items():  # at a learning rate of 0 they stay
+            assert torch.equal(second[name], weights), name
+        assert read_config(on.folder).training["started_from"] == str(trained.folder)
+        assert read_config(trained.folder).training["started_from"] is None
+
+    def test_heads_that_do_not_fit_are_refused(
+        self, trained: TrainedCodec, corpus: Path, tiny_backbone_dir: Path, tmp_path: Path
+    ) -> None:
+        wider = replace(self.CONFIG, settings=replace(CONFIG.settings, width=48))
+        with pytest.raises(CheckpointError, match="do not fit"):
+            train_codec(
+                [str(corpus)],
+                tmp_path / "codec",
+                wider,
+                backbone_name=str(tiny_backbone_dir),
+                start_from=str(trained.folder),
+            )
+
+    def test_such_a_run_may_be_resumed(
+        self, trained: TrainedCodec, corpus: Path, tiny_backbone_dir: Path, tmp_path: Path
+    ) -> None:
+        config = replace(CONFIG, joint_steps=4)
+        arguments: dict[str, Any] = {"backbone_name": str(tiny_backbone_dir), "start_from": str(trained.folder)}
+        whole = train_codec([str(corpus)], tmp_path / "whole", config, **arguments)
+        with pytest.raises(StoppedError):
+            train_codec([str(corpus)], tmp_path / "stopped", config, report=stop_after(3), **arguments)
+        resumed = train_codec([str(corpus)], tmp_path / "stopped", config, resume=True, **arguments)
+        heads = [(run.folder / "heads.safetensors").read_bytes() for run in (whole, resumed)]
+        assert heads[0] == heads[1]
 
 
 @pytest.fixture

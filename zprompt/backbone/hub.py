@@ -71,7 +71,9 @@ class TransformersDecoder(nn.Module):
         """
         super().__init__()
         self.base: Any = base
-        self._takes_positions = "position_ids" in inspect.signature(base.forward).parameters
+        taken = inspect.signature(base.forward).parameters
+        self._takes_positions = "position_ids" in taken
+        self._cache_name = "cache" if "cache" in taken else "past_key_values"  # its name before transformers 5.24
 
     def forward(self, ids: Tensor, cache: TransformersCache | None = None) -> Tensor:
         """Run the decoder over a batch of token ids, after those that a cache has seen.
@@ -83,10 +85,10 @@ class TransformersDecoder(nn.Module):
         if cache is None:
             return cast(Tensor, self.base(input_ids=ids, use_cache=False).last_hidden_state)
         places, seen = cache.advance(ids.shape[1])
-        positions = {"position_ids": places.to(ids.device)} if self._takes_positions else {}
-        output = self.base(
-            input_ids=ids, attention_mask=seen.to(ids.device), past_key_values=cache.past, use_cache=True, **positions
-        )
+        named: dict[str, Any] = {self._cache_name: cache.past}
+        if self._takes_positions:
+            named["position_ids"] = places.to(ids.device)
+        output = self.base(input_ids=ids, attention_mask=seen.to(ids.device), use_cache=True, **named)
         return cast(Tensor, output.last_hidden_state)
 
     def new_cache(self, batch: int) -> TransformersCache:

@@ -1,4 +1,4 @@
-"""Load the codec that a command works with; torch is imported here and not before."""
+"""Load the codec or reader that a command works with; torch is imported here and not before."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zprompt.cli.options import Device, Quantization
     from zprompt.codec.codec import Codec
+    from zprompt.reader.reader import Reader
 
 
 def open_codec(name: str, backbone: str | None, device: Device, quantization: Quantization) -> Codec:
@@ -21,3 +22,16 @@ def open_codec(name: str, backbone: str | None, device: Device, quantization: Qu
     from zprompt.api import load
 
     return load(name, backbone=backbone, device=device.value, quantization=quantization.value)
+
+
+def open_reader(name: str, codec: str | None, device: Device) -> Reader:
+    """Load a reader.
+
+    :param name: "default", or the folder of another reader.
+    :param codec: The codec whose Z-tokens it reads; None for the one that it is shipped with.
+    :param device: Where to compute.
+    :return: The reader.
+    """
+    from zprompt.reader.loading import load_reader
+
+    return load_reader(name, codec, device.value)

@@ -54,9 +54,6 @@ body:has(#fixed:checked) main { font: .9rem/1.9 ui-monospace, monospace; }
 .z b { font-weight: 650; }
 .z i { font-style: normal; color: color-mix(in srgb, var(--ink) 72%, transparent); }
 .z.empty::before { content: "·"; }
-.z del { color: var(--bad); text-decoration-thickness: 2px; }
-.z ins { color: var(--good); font-weight: 650; text-decoration: none; }
-.z ins::before { content: "→"; }
 .z:hover, .z:focus { outline: 2px solid var(--hue); outline-offset: 1px; }
 .z:hover::after, .z:focus::after {
   content: attr(data-card); position: fixed; z-index: 1; bottom: 1rem; left: 50%; transform: translateX(-50%);

@@ -14,7 +14,7 @@ from html import escape
 
 from zprompt.cli.html_style import STYLE
 from zprompt.cli.messages import text_figures
-from zprompt.cli.tiling import Tile, correct, cut, density, visible
+from zprompt.cli.tiling import Tile, cut, density, visible
 from zprompt.results import ExplainedToken, Explanation
 
 _LONGEST = 60  # characters from which on a Z-token is drawn in the palest shade
@@ -75,7 +75,6 @@ def _legend() -> str:
     return (
         '<div class="legend"><span class="z" style="--d:30"><b>anchor</b><i> span that is let go</i></span>'
         f"<span>Z-tokens per character: few {scale} many</span>"
-        '<span class="z" style="--d:0"><del>lost</del><ins>restored</ins></span>'
         '<label><input type="checkbox" id="fixed"> fixed width</label></div>'
     )
 
@@ -94,13 +93,7 @@ def _tile(tile: Tile) -> str:
 
 
 def _span(tile: Tile) -> str:
-    if not tile.token.wrong:
-        return f"<i>{_text(tile.span)}</i>" if tile.span else ""
-    correction = correct(tile)
-    return (
-        f"<i>{_text(correction.before)}<del>{_text(correction.lost)}</del>"
-        f"<ins>{_text(correction.restored)}</ins>{_text(correction.after)}</i>"
-    )
+    return f"<i>{_text(tile.span)}</i>" if tile.span else ""
 
 
 def _card(token: ExplainedToken, text: str) -> str:
@@ -114,11 +107,9 @@ def _card(token: ExplainedToken, text: str) -> str:
         rows |= {
             "text": _quote(text),
             "code": " ".join(map(str, token.code)),
-            "residual": f"{token.residual:,}",
+            "residual": f"{token.residual_bits:.1f} bits",
         }
-    rows["cost"] = f"{token.cost:.2f}"
-    if token.wrong:
-        rows |= {"wrong": f"{token.wrong} of {token.gap}", "restored": _quote(token.restored)}
+    rows["cost"] = f"{token.cost:.1f} bits"
     return "\n".join(f"{name:<9}{value}" for name, value in rows.items())
 
 

@@ -35,7 +35,7 @@ class OnError(StrEnum):
     PASSTHROUGH = "passthrough"
 
 
-_CODEC, _TILING, _FILES = "Codec", "Tiling", "Files"  # the panels that --help shows
+_CODEC, _READER, _TILING, _FILES = "Codec", "Reader", "Tiling", "Files"  # the panels that --help shows
 
 Inputs: TypeAlias = Annotated[
     list[Path] | None,
@@ -104,6 +104,19 @@ QuantizationName: TypeAlias = Annotated[
 ]
 BatchSize: TypeAlias = Annotated[
     int | None, typer.Option(min=1, rich_help_panel=_CODEC, help="Windows to work on at once.", show_default=False)
+]
+
+ReaderName: TypeAlias = Annotated[
+    str, typer.Option("--reader", metavar="NAME|FOLDER", rich_help_panel=_READER, help="The reader to use.")
+]
+ReaderCodec: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--codec",
+        metavar="NAME|FOLDER",
+        rich_help_panel=_READER,
+        help="The codec whose Z-tokens it reads; the one that it is shipped with if not given.",
+    ),
 ]
 
 

@@ -1,7 +1,6 @@
 """`zprompt stats`: what Z-spans say about themselves, without a codec.
 
-A Z-span does not say how many bits its Z-tokens have, but n of them fill  B = ceil(n · bits / 8)  bytes. So bits is
-floor(8 · B / n) from 8 Z-tokens on, and at most that for fewer: the least over the spans of a codec is its figure.
+Bits are those of Z-tokens and residual, in whole bytes; header, checksum and base85 come on top of them.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ app = typer.Typer()
 _HEADINGS = (
     "file",
     "documents",
-    "exact",
     "source tokens",
     "Z-tokens",
     "ratio",
@@ -40,61 +38,30 @@ _HEADINGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
-    """A Z-span's header, and how long its Z-tokens may be."""
-
-    header: SpanHeader
-    most_bits: int  # of one Z-token; 0 if there is none
-
-    @classmethod
-    def of(cls, text: str) -> _Span:
-        """Read a Z-span.
-
-        :param text: A Z-span and nothing else.
-        :return: Its header and the bits of its Z-tokens.
-        """
-        from zprompt.codec.spanbytes import Preamble, pack_preamble
-        from zprompt.codec.zspan import read_header
-
-        header = read_header(text)
-        payload_bytes = len(text.split(":")[3]) * 4 // 5  # base85
-        preamble = Preamble(header.source_tokens, header.window, header.lossy, header.escaped, header.digest)
-        body_bits = 8 * (payload_bytes - len(pack_preamble(preamble)))
-        return cls(header, body_bits // header.count if header.count else 0)
-
-
-@dataclass(frozen=True, slots=True)
 class _Figures:
     """The figures of all Z-spans of a file, or of several files."""
 
     name: str
     documents: int  # Z-spans
-    exact: int  # Z-spans that restore their text exactly
     z_tokens: int
     source_tokens: int
-    bits: int  # of all Z-tokens
+    bits: int  # of Z-tokens and residuals
     codecs: tuple[str, ...]  # fingerprints
 
     @classmethod
-    def of(cls, name: str, spans: Sequence[_Span]) -> _Figures:
+    def of(cls, name: str, headers: Sequence[SpanHeader]) -> _Figures:
         """Add up Z-spans.
 
         :param name: What to call the sum.
-        :param spans: The Z-spans.
+        :param headers: Their headers.
         :return: Their figures.
         """
-        headers = [span.header for span in spans]
-        bits: dict[str, int] = {}
-        for span in spans:
-            if span.header.count:
-                bits[span.header.fingerprint] = min(span.most_bits, bits.get(span.header.fingerprint, span.most_bits))
         return cls(
             name,
             documents=len(headers),
-            exact=sum(not header.lossy for header in headers),
             z_tokens=sum(header.count for header in headers),
             source_tokens=sum(header.source_tokens for header in headers),
-            bits=sum(header.count * bits.get(header.fingerprint, 0) for header in headers),
+            bits=8 * sum(header.body_bytes for header in headers),
             codecs=tuple(sorted({header.fingerprint for header in headers})),
         )
 
@@ -106,7 +73,6 @@ class _Figures:
         return {
             "name": self.name,
             "documents": self.documents,
-            "exact": self.exact,
             "z_tokens": self.z_tokens,
             "source_tokens": self.source_tokens,
             "ratio": _quotient(self.source_tokens, self.z_tokens),
@@ -139,14 +105,14 @@ def _stats(
         console.print(f"Written by codec {', '.join(total.codecs)}.", highlight=False)
 
 
-def _spans(source: Source, field: str | None) -> Iterator[_Span]:
+def _spans(source: Source, field: str | None) -> Iterator[SpanHeader]:
     """Read the Z-spans of a file; what only looks like one is reported and left out."""
-    from zprompt.codec.zspan import find_spans
+    from zprompt.codec.zspan import find_spans, read_header
 
     for text in read_content(source, field).texts:
         for match in find_spans(text):
             try:
-                yield _Span.of(match.text)
+                yield read_header(match.text)
             except SpanError as error:
                 warn(f"{source.name}: {error}")
 
@@ -164,7 +130,7 @@ def _table(rows: Sequence[_Figures]) -> Table:
         )
         table.add_row(
             Text(visible(row.name)),
-            *(f"{number:,}" for number in (row.documents, row.exact, row.source_tokens, row.z_tokens)),
+            *(f"{number:,}" for number in (row.documents, row.source_tokens, row.z_tokens)),
             *("–" if quotient is None else f"{quotient:.2f}" for quotient in quotients),
         )
     return table

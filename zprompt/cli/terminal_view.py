@@ -1,7 +1,7 @@
 """Draw a tiling in the terminal.
 
-Z-tokens take turns in two hues, deep where they lie densely. The anchor is bold, the span after it dim; what is lost is
-struck out in red, before what comes back instead. Without colours, spans stand in ‹angle quotes›.
+Z-tokens take turns in two hues, deep where they lie densely. The anchor is bold, the span after it dim. Without
+colours, spans stand in ‹angle quotes›.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from zprompt.cli.messages import figures
-from zprompt.cli.tiling import Tile, correct, cut, density, visible
+from zprompt.cli.tiling import Tile, cut, density, visible
 from zprompt.results import Explanation
 
 _HUES = (((38, 48, 64), (24, 92, 168)), ((50, 40, 62), (112, 60, 160)))  # background: few Z-tokens here … many
 _LONGEST = 16  # source tokens from which on a Z-token is drawn in the palest shade
 _ANCHOR, _SPAN = "bold #ffffff", "#b4bcc8"
-_LOST, _RESTORED = "strike #ff8a80", "bold #ff5449"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +60,8 @@ def tiling_text(explanation: Explanation, coloured: bool = True) -> Text:
 def _append(text: Text, tile: Tile, marks: _Marks) -> None:
     background = f" on {_background(tile)}"
     text.append(visible(tile.anchor), _ANCHOR + background)
-    if not tile.span and not tile.token.wrong:
-        return
-    text.append(marks.start, _SPAN + background)
-    if tile.token.wrong:
-        correction = correct(tile)
-        text.append(visible(correction.before), _SPAN + background)
-        text.append(visible(correction.lost), _LOST + background)
-        text.append("→" + visible(correction.restored), _RESTORED + background)
-        text.append(visible(correction.after), _SPAN + background)
-    else:
-        text.append(visible(tile.span), _SPAN + background)
-    text.append(marks.end, _SPAN + background)
+    if tile.span:
+        text.append(marks.start + visible(tile.span) + marks.end, _SPAN + background)
 
 
 def _background(tile: Tile) -> str:
@@ -88,7 +77,7 @@ def _shade(turn: int, share: float) -> str:
 
 def _legend(coloured: bool) -> Text:
     if not coloured:
-        return Text("anchor‹span that is let go›  ‹lost→restored›\n")
+        return Text("anchor‹span that is let go›\n")
     legend = Text()
     legend.append(" anchor", f"{_ANCHOR} on {_shade(0, 0.5)}").append(
         " span that is let go ", f"{_SPAN} on {_shade(0, 0.5)}"
@@ -96,6 +85,4 @@ def _legend(coloured: bool) -> Text:
     legend.append("  one Z-token stands for ")
     for turn, size in enumerate((1, 2, 4, 8, _LONGEST)):
         legend.append(f" {size} ", f"{_ANCHOR} on {_shade(turn, density(size, _LONGEST))}")
-    legend.append(" source tokens  ")
-    legend.append("lost", f"{_LOST} on {_shade(1, 0)}").append("→restored", f"{_RESTORED} on {_shade(1, 0)}")
-    return legend.append("\n")
+    return legend.append(" source tokens\n")

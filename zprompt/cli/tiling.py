@@ -9,8 +9,7 @@ pieces here never do: in order, they are the text.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zprompt.results import ExplainedToken, Explanation
@@ -18,7 +17,6 @@ from zprompt.results import ExplainedToken, Explanation
 _BIDI_CONTROLS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C], "�")
 _C1_CONTROLS = dict.fromkeys(range(0x80, 0xA0), "�")
 _C0_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: "␡"}
-_WORDS = re.compile(r"\w+|\s+|[^\w\s]+")  # together they are the text
 _VISIBLE = _C0_CONTROLS | _C1_CONTROLS | _BIDI_CONTROLS
 
 
@@ -45,16 +43,6 @@ class Tiling:
     tail: str  # text after the last tile
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """What is lost of a span, and what comes instead."""
-
-    before: str  # comes back, as does …
-    lost: str
-    restored: str
-    after: str  # … this
-
-
 def cut(explanation: Explanation) -> Tiling:
     """Cut a text into tiles.
 
@@ -64,20 +52,6 @@ def cut(explanation: Explanation) -> Tiling:
     tiles = tuple(_tiles(explanation))
     length = sum(len(tile.before) + len(tile.text) for tile in tiles)
     return Tiling(tiles, explanation.text[length:])
-
-
-def correct(tile: Tile) -> Correction:
-    """Find the words of a span that do not come back.
-
-    :param tile: A tile with wrong tokens.
-    :return: The shortest replacement that turns the span into what is restored.
-    """
-    restored = tile.token.restored.removeprefix(tile.anchor)
-    lost, other = _WORDS.findall(tile.span), _WORDS.findall(restored)
-    before = _common_start(lost, other)
-    after = _common_start(lost[before:][::-1], other[before:][::-1])
-    end, other_end = len(lost) - after, len(other) - after
-    return Correction(*map("".join, (lost[:before], lost[before:end], other[before:other_end], lost[end:])))
 
 
 def density(size: int, longest: int) -> float:
@@ -97,12 +71,6 @@ def visible(text: str) -> str:
     :return: The text with a picture in the place of each control character but \t and \n.
     """
     return text.translate(_VISIBLE)
-
-
-def _common_start(one: Sequence[str], other: Sequence[str]) -> int:
-    """Count the words that two texts begin with."""
-    shorter = min(len(one), len(other))
-    return next((i for i in range(shorter) if one[i] != other[i]), shorter)
 
 
 def _tiles(explanation: Explanation) -> Iterator[Tile]:

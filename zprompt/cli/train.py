@@ -41,7 +41,6 @@ def _codec(
     joint_rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate of the joint stage.")] = 1.5e-3,
     usage_weight: Annotated[float, typer.Option(min=0.0, help="Of the entropy that keeps all codes in use.")] = 0.02,
     subcodes: Annotated[int, typer.Option(min=1, help="Sub-codes of a Z-token.")] = 4,
-    residual_bits: Annotated[int, typer.Option(min=1, help="Bits of a Z-token's residual.")] = 24,
     max_gap: Annotated[int, typer.Option(min=1, help="Most source tokens that a Z-token swallows.")] = 23,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     evaluate_every: Annotated[int, typer.Option(min=0, help="Steps between dev ratios; 0: only at the end.")] = 200,
@@ -55,7 +54,7 @@ def _codec(
     from zprompt.train.codec import train_codec
     from zprompt.train.config import TrainConfig
 
-    settings = CodecSettings(subcodes=subcodes, residual_bits=residual_bits, max_gap=max_gap, window=window)
+    settings = CodecSettings(subcodes=subcodes, max_gap=max_gap, window=window)
     config = TrainConfig(
         settings=settings,
         windows=windows,
@@ -82,8 +81,8 @@ def _codec(
         )
     figures = trained.evaluation
     note(
-        f"{out}: exact ratio {figures.ratio:.2f} on {figures.windows} development windows "
-        f"(worst {figures.worst_ratio:.2f}), {figures.bits_per_z_token} bits per Z-token, "
+        f"{out}: ratio {figures.ratio:.2f} on {figures.windows} development windows "
+        f"(worst {figures.worst_ratio:.2f}), {figures.bits_per_z_token:.1f} bits per Z-token, "
         f"{figures.bits_per_source_token:.2f} bits per source token. Load it with zprompt.load({str(out)!r})."
     )
 

@@ -1,16 +1,16 @@
 """Rank the tokens of every span that could be dropped, without asking the full vocabulary about each.
 
 A token at position p may be dropped by any span (t, g) around it, t < p <= t + g: up to G (G + 1) / 2 of them. The
-LLM's logits are the same in all, only the correction differs, so each position has one *shortlist*, the LLM's S best
-tokens, and a token's rank in a span is how many of them score higher than it there:
+LLM's logits are the same in all, only the correction differs, so each position has one *shortlist*, the LLM's S
+best tokens among the most common ones, and a token's rank in a span is how many of them score higher than it there:
 
     score(v) = base[p, v] + (E_v out) . u(t, g, j)          u: the span head's features (heads.py)
 
-E out is one (V, W) table, so a check costs one W x W product and S + 1 dot products. Where the true token is far down
-the LLM's own list, the rank is an estimate; the chosen tiling is verified in full (compressor.py).
+E out is one (V, W) table, so a check costs one W x W product and S + 1 dot products. Spans that the LLM alone would
+need far too many bits for are not looked at (`reach` is the limit, in bits), nor are spans of every length (probes.py).
 
-Spans that the LLM alone would need far too many bits for are not looked at: `reach` is the number of bits that code
-and next anchor are trusted to save.
+All this estimates what spans cost, so that a tiling can be chosen; the ranks that are written are those in the full
+vocabulary (compressor.py).
 """
 
 from dataclasses import dataclass
@@ -21,16 +21,15 @@ from torch.nn import functional
 
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.layout import Layout, layout
-from zprompt.codec.residual import RankCode
+from zprompt.codec.probes import fill_between, probed_gaps
+from zprompt.codec.residual import LITERALS, RankCode
 from zprompt.codec.steady import steady_rows
 
 SHORTLIST = 32  # S
-REACH = 16.0  # bits
-LOSSY_REACH = 90.0  # bits: spans that are not restored in full are of interest too
-DEEPEST = 192  # ranks: so far down, logits are so dense that a rival is too near anyway
+COMMON = 1 << 14  # token ids that a shortlist is drawn from: in a BPE vocabulary, the lowest are the most common
+DEEPEST = 192  # ranks: so far down, logits are so dense that a rival is too near to be sure
 ROWS = 6144  # checks at a time, so that they stay in the processor's cache
-UNRANKED = 1 << 17  # the rank of what was not looked at: no residual holds it ...
-AMBIGUOUS = UNRANKED + 1  # ... nor that of a token with a rival too near to be sure
+UNSEEN = -1  # in place of a symbol: the span was not looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +54,12 @@ class SpanParts:
 class SpanChecker:
     """Ranks tokens of spans, given the heads of a codec and the output embeddings of its backbone."""
 
-    def __init__(self, heads: CodecHeads, output_embeddings: Tensor) -> None:
+    def __init__(self, heads: CodecHeads, output_embeddings: Tensor, rank_code: RankCode) -> None:
         """Prepare the tables that all windows share.
 
         :param heads: The codec's heads.
         :param output_embeddings: (V, H), the backbone's.
+        :param rank_code: What prices ranks.
         """
         self.heads, self.settings, self.output = heads, heads.settings, output_embeddings
         self.layout: Layout = layout(self.settings.subcodes, self.settings.max_gap)
@@ -68,31 +68,31 @@ class SpanChecker:
             self.table = output_embeddings @ heads.span_head.out.weight  # (V, W)
         self.place = torch.from_numpy(self.layout.place).to(device)
         self.follower = torch.from_numpy(self.layout.follower % (len(self.layout.sizes) + 1)).to(device)  # -1: last row
+        self.probed = probed_gaps(self.settings.max_gap)
         self.follower_start = torch.from_numpy(self.layout.follower_start).to(device)
-        costs = RankCode(self.settings.residual_bits, self.settings.rank_table).bucket_costs()
-        self.bucket_bits = torch.tensor([*costs, float("inf")], device=device)
+        costs = torch.tensor(rank_code.bucket_costs(), device=device)
+        buckets = [symbol.bit_length() for symbol in range(LITERALS + 1)]  # LITERALS stands for all of them
+        self.symbol_bits = torch.cat((costs[buckets], costs.new_full((1,), float("inf"))))  # UNSEEN: the last one
 
-    def bits(self, ranks: Tensor) -> Tensor:
-        """Price ranks.
+    def bits(self, symbols: Tensor) -> Tensor:
+        """Price symbols.
 
-        :param ranks: Ranks of tokens, any shape.
-        :return: Bits that each takes in a residual; inf if it cannot be written.
+        :param symbols: Ranks of tokens, any shape; what is `LITERALS` or more is a literal.
+        :return: Bits that each takes in a residual; inf for `UNSEEN`.
         """
-        bucket = torch.frexp(ranks.double()).exponent.long()  # the bit length
-        return self.bucket_bits[bucket.clamp(max=len(self.bucket_bits) - 1)]
+        return self.symbol_bits[symbols.clamp(max=LITERALS).long()]
 
     @torch.no_grad()
-    def parts(self, window: Window, subcodes: Tensor | None = None) -> SpanParts:
+    def parts(self, window: Window) -> SpanParts:
         """Compute what the spans of a window share.
 
         :param window: The window.
-        :param subcodes: (n, roles), sub-codes to assume; None: those of the window's own segments.
         :return: The parts.
         """
         head, n = self.heads.span_head, len(window.ids)
         embedded = self.heads.embeddings[window.ids]  # (n, D)
         previous = torch.cat((embedded[:1] * 0, embedded[:-1]))
-        subcodes = self._subcodes(embedded) if subcodes is None else subcodes
+        subcodes = self._subcodes(embedded)
         distance = torch.arange(self.settings.max_gap + 1, device=embedded.device)
         following = torch.stack([table[codes] for table, codes in zip(head.following, subcodes.T, strict=True)], 1)
         return SpanParts(
@@ -144,27 +144,39 @@ class SpanChecker:
         features: Tensor = head.features(z)
         return features[:count]
 
-    @torch.no_grad()
-    def rank(self, window: Window, parts: SpanParts, reach: float = REACH) -> Tensor:
-        """Rank the tokens of all spans within reach.
+    def estimate(self, window: Window, parts: SpanParts, reach: float) -> Tensor:
+        """Estimate what the tokens of all spans cost.
 
         :param window: The window.
         :param parts: Its parts.
-        :param reach: Bits that code and next anchor are trusted to save, over all of a span.
-        :return: (n, G + 1, G), rank of token j of span (t, g); `UNRANKED` for what was not looked at.
+        :param reach: Bits that the LLM alone may need for a span.
+        :return: (n, G + 1, G), bits of token j of span (t, g); inf for what was not looked at.
+        """
+        return fill_between(self.bits(self.rank(window, parts, reach)), self.probed)
+
+    @torch.no_grad()
+    def rank(self, window: Window, parts: SpanParts, reach: float) -> Tensor:
+        """Rank the tokens of all spans within reach whose gap is probed.
+
+        :param window: The window.
+        :param parts: Its parts.
+        :param reach: Bits that the LLM alone may need for a span.
+        :return: (n, G + 1, G), symbol of token j of span (t, g), ranks being estimates; `UNSEEN` for what was not
+            looked at.
         """
         n, gap = len(window.ids), self.settings.max_gap
-        base = (window.hidden + self.heads.span_head.out.bias) @ self.output.T  # (n', V)
-        true = base.gather(1, window.ids[:, None])
+        expected = window.hidden + self.heads.span_head.out.bias
+        base = expected @ self.output[:COMMON].T  # (n', COMMON)
+        true = (expected * self.output[window.ids]).sum(1, keepdim=True)
         scores, shortlist = base.topk(min(SHORTLIST, base.shape[1]), -1)
-        base_rank = rank_among(base, scores, true)
+        # The token itself may be among them, and its score there differs from this one in the last bits.
+        base_rank = rank_among(base, scores, true + self.settings.margin)
         # What lifts the true token from beyond the shortlist lifts others there too: about the square root of them.
         depth = ((base_rank + 1) / (SHORTLIST / 2)).clamp(min=1.0).sqrt()
-        # The true token is compared with the others only: its own entry would differ in the last bit.
         scores = scores.masked_fill(shortlist == window.ids[:, None], float("-inf"))
         candidates = torch.cat((shortlist, window.ids[:, None]), 1)  # (n, S + 1)
         scores = torch.cat((scores, true), 1)
-        ranks = torch.full((n, gap + 1, gap), UNRANKED, dtype=torch.int32, device=base.device)
+        ranks = torch.full((n, gap + 1, gap), UNSEEN, dtype=torch.int32, device=base.device)
         position, token, span_gap = self._rows(self._within_reach(base_rank, window.length, reach))
         bounds = torch.searchsorted(position, torch.arange(n + 1, device=base.device)).tolist()
         for first, last in _chunks(bounds):
@@ -172,7 +184,7 @@ class SpanChecker:
             p, j, g = position[rows], token[rows], span_gap[rows]
             rank = self._rank_rows(scores, candidates, first, p, self.features(parts, p, j, g))
             deeper = ((rank + 1) * depth[p] - 1).round()
-            ranks[p - 1 - j, g, j] = torch.where(deeper < DEEPEST, deeper, AMBIGUOUS).int()
+            ranks[p - 1 - j, g, j] = torch.where(deeper < DEEPEST, deeper, LITERALS).int()
         return ranks[: window.length]
 
     def _rank_rows(self, scores: Tensor, candidates: Tensor, first: int, position: Tensor, features: Tensor) -> Tensor:
@@ -187,7 +199,7 @@ class SpanChecker:
         corrected += scores[first : first + count, None]
         lead = (corrected[..., :-1] - corrected[..., -1:])[place, slot]  # (R, S)
         rank = (lead > 0).sum(-1)
-        return torch.where(lead.abs_().amin(-1) > self.settings.margin, rank, AMBIGUOUS)
+        return torch.where(lead.abs_().amin(-1) > self.settings.margin, rank, LITERALS)
 
     def _within_reach(self, base_rank: Tensor, length: int, reach: float) -> Tensor:
         """Say which spans are worth a look: (n', G + 1)."""
@@ -197,7 +209,8 @@ class SpanChecker:
         gaps = torch.arange(gap + 1, device=base_rank.device)
         end = start + gaps + 1  # the next anchor
         spent = total[end.clamp(max=n)] - total[start + 1]
-        return (gaps > 0) & (end < length) & (spent <= self.settings.residual_bits + reach)
+        probed = torch.isin(gaps, torch.tensor(self.probed, device=gaps.device))
+        return probed & (end < length) & (spent <= reach)
 
     def _rows(self, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """List the tokens of spans as (position, token, gap), sorted by position."""

@@ -15,7 +15,7 @@ from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2  # 1 had residuals of a fixed size
 HEADS_FILE = "heads.safetensors"
 SHIPPED = Path(__file__).parent.parent / "models"
 
@@ -59,7 +59,10 @@ def read_config(folder: Path) -> CodecConfig:
     try:
         values = json.loads(path.read_text("utf-8"))
         if values["format"] != FORMAT:
-            raise CheckpointError(f"{path} has format {values['format']}, this release knows {FORMAT}. Update zprompt.")
+            raise CheckpointError(
+                f"{path} has format {values['format']}, this release knows {FORMAT}. "
+                "Train the codec anew, or use the release of zprompt that it was trained with."
+            )
         return CodecConfig(
             CodecSettings.from_dict(values["settings"]),
             values["backbone"],

@@ -1,25 +1,26 @@
 """Documents in, Z-spans out, and back: the object behind `zprompt.compress` and `zprompt.decompress`.
 
 A text is escaped where the tokenizer cannot carry it, cut into tokens and windows, and each window into Z-tokens; the
-Z-span that takes its place carries them, the codec's fingerprint and a hash of the text. Without a wanted length,
-windows are done batch after batch; with one, all windows of the call are analysed first, since they share one
+Z-span that takes its place carries them, the residual, the codec's fingerprint and a hash of the text. Without a wanted
+length, windows are done batch after batch; with one, all windows of the call are analysed first, since they share one
 exchange rate (planning.py).
 """
 
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from zprompt.backbone import Backbone
-from zprompt.codec.compressor import Compressor
-from zprompt.codec.decompressor import Decompressor
+from zprompt.codec.compressor import Compressor, TiledWindow
+from zprompt.codec.decompressor import Decompressor, KnownWindow
 from zprompt.codec.escaping import OffsetMap, carry, require_no_surrogates, uncarry
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.options import CompressOptions, OnError, Protect, check_batch_size
-from zprompt.codec.planning import TiledWindow, tile_windows
+from zprompt.codec.planning import Job, tile_windows
+from zprompt.codec.residual import RankCode
 from zprompt.codec.vocabulary import ZToken
 from zprompt.codec.weights import token_weights
 from zprompt.codec.zspan import (
@@ -49,7 +50,7 @@ class SourceText:
     escaped: bool
     ids: list[int]
     offsets: list[tuple[int, int]]  # of each token, in characters of `text`
-    weights: list[float] | None  # price of losing each token; None: exact compression needs none
+    weights: list[float] | None  # what a bit of each token counts; None: all the same
 
 
 class Codec:
@@ -67,6 +68,7 @@ class Codec:
         self.alphabet = self.settings.alphabet(backbone.vocab_size)
         parts = (backbone.fingerprint + heads.fingerprint()).encode()
         self.fingerprint = hashlib.sha256(parts).hexdigest()[:FINGERPRINT_DIGITS]
+        self._rank_code = RankCode(backbone.vocab_size, self.settings.rank_table)
         self._compressor = Compressor(backbone, heads)
         self._decompressor = Decompressor(backbone, heads)
 
@@ -94,11 +96,12 @@ class Codec:
         """Replace the text of documents by Z-spans.
 
         :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node.
-        :param ratio: Source tokens per Z-token that all documents together are to reach; None: exact, as short as it
-            gets. Below what exact compression reaches, Z-tokens say more by their codes instead.
+        :param ratio: Source tokens per Z-token that all documents together are to reach, as far as their texts allow;
+            None: the usual exchange rate of Z-tokens and bits. Every text is restored exactly at every ratio: at a
+            lower one Z-tokens say more by anchors and codes, at a higher one the residual is longer.
         :param max_tokens: Z-tokens that all documents may take together.
-        :param query: What will be asked; what it mentions is dearer to lose.
-        :param protect: A regex, or a sequence of literal strings, that must survive exactly.
+        :param query: What will be asked; what it mentions is rather kept as anchors.
+        :param protect: A regex, or a sequence of literal strings, whose tokens are all kept as anchors.
         :param min_tokens: Texts with fewer tokens pass through unchanged.
         :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
         :param batch_size: Windows that the LLM reads at a time; the result does not depend on it.
@@ -148,21 +151,21 @@ class Codec:
         :param text: The text.
         :param batch_size: As in `compress`.
         :param options: As in `compress`: ratio, max_tokens, query, protect.
-        :return: The tiling, with what each Z-token stands for and gives back.
+        :return: The tiling, with what each Z-token stands for.
         """
         began = time.perf_counter()
         source = self._read(text, CompressOptions(**options), must=True)
         assert source is not None
         [windows] = self._tile([source], CompressOptions(**options), batch_size, None)
         stats = self._stats([text], [source], [windows], time.perf_counter() - began)
-        tokens = self._explained(source, self._as_restored(windows or []))
+        tokens = self._explained(source, windows or [])
         return Explanation(text, tuple(tokens), stats, self._write(source, windows))
 
     def shorthand(self, span: str) -> str:
         """Give the anchors of Z-spans as readable text, for an LLM that knows no Z-tokens.
 
         :param span: A Z-span, or a text with Z-spans in it.
-        :return: The text, with each Z-span replaced by its anchors; dropped spans are marked by an ellipsis.
+        :return: The text, with each Z-span replaced by its anchors; an ellipsis stands for what was dropped.
         """
         return "".join(self._anchors(piece) if isinstance(piece, ZSpan) else piece for piece in self._pieces(span))
 
@@ -182,7 +185,7 @@ class Codec:
             to_source = OffsetMap.of(carried).to_source
             offsets = [(to_source(start), to_source(end)) for start, end in offsets]
         weights = None
-        if options.lossy:
+        if options.has_length or options.has_weights:
             weights = token_weights(text, offsets, query=options.query, protect=options.protection)
         return SourceText(text, carried.escaped, ids, offsets, weights)
 
@@ -202,8 +205,8 @@ class Codec:
                 weights.append(source.weights[start : start + size] if source.weights is not None else None)
                 owner.append(index)
         tiled: list[list[TiledWindow] | None] = [None if source is None else [] for source in sources]
-        results = tile_windows(self._compressor, windows, weights, options, batch_size, progress)
-        for index, result in zip(owner, results, strict=True):
+        job = Job(self._compressor, windows, weights, batch_size, progress)
+        for index, result in zip(owner, tile_windows(job, options), strict=True):
             document = tiled[index]
             assert document is not None
             document.append(result)
@@ -211,11 +214,20 @@ class Codec:
 
     def _write(self, source: SourceText, windows: list[TiledWindow] | None) -> str:
         """Write a text's Z-span."""
-        tokens = tuple(token for window in windows or [] for token in window.tokens)
-        lossy = not all(window.exact for window in windows or [])
-        digest = text_digest(source.text)
-        span = ZSpan(self.fingerprint, tokens, len(source.ids), self.settings.window, lossy, source.escaped, digest)
+        span = ZSpan(
+            fingerprint=self.fingerprint,
+            tokens=tuple(token for window in windows or [] for token in window.tokens),
+            residual=self._residual(windows or []),
+            source_tokens=len(source.ids),
+            window=self.settings.window,
+            escaped=source.escaped,
+            digest=text_digest(source.text),
+        )
         return format_span(span, self.alphabet)
+
+    def _residual(self, windows: Sequence[TiledWindow]) -> bytes:
+        """Write the residual of a text."""
+        return self._rank_code.encode(_symbols(windows))
 
     def _pieces(self, text: str) -> Iterator[str | ZSpan]:
         """Split a text into Z-spans and what is between them."""
@@ -238,7 +250,7 @@ class Codec:
 
     def _restore(self, spans: Sequence[ZSpan], batch_size: int, progress: Progress | None) -> list[str]:
         """Decode Z-spans."""
-        windows = [list(split_windows(span)) for span in spans]
+        windows = [self._known_windows(span) for span in spans]
         flat = [window for document in windows for window in document]
         done = 0
 
@@ -255,10 +267,19 @@ class Codec:
             texts.append(self._finish(span, text))
         return texts
 
+    def _known_windows(self, span: ZSpan) -> list[KnownWindow]:
+        """Read the residual of a Z-span, and cut it into windows."""
+        dropped = sum(token.gap for token in span.tokens)
+        symbols = iter(self._rank_code.decode(span.residual, dropped))
+        return [
+            KnownWindow(tokens, [next(symbols) for token in tokens for _ in range(token.gap)])
+            for tokens in split_windows(span)
+        ]
+
     def _finish(self, span: ZSpan, carried: str) -> str:
         """Undo the escaping of a restored text, and check it."""
         text = uncarry(carried) if span.escaped else carried
-        if not span.lossy and text_digest(text) != span.digest:
+        if text_digest(text) != span.digest:
             raise IntegrityError(
                 "A Z-span came back as a text with another hash than the one that was compressed. It was forged, or "
                 "this machine computes differently from the one that wrote it by more than the codec's margin. "
@@ -279,39 +300,28 @@ class Codec:
         text = " …".join(parts)
         return uncarry(text) if span.escaped else text
 
-    def _as_restored(self, windows: Sequence[TiledWindow]) -> list[TiledWindow]:
-        """Put what really comes back of lossy windows in the place of what the compressor foresaw."""
-        ids = self._decompressor.restore([window.tokens for window in windows if not window.exact], DECOMPRESS_BATCH)
-        restored = iter(ids)
-        return [window if window.exact else replace(window, restored=next(restored)) for window in windows]
-
     def _explained(self, source: SourceText, windows: Sequence[TiledWindow]) -> Iterator[ExplainedToken]:
         """Lay Z-tokens over a text."""
         # Tokens may share a character (its bytes): it belongs to the first of them, and the others have none.
         edges = [0, *accumulate((end for _, end in source.offsets), max)]
         edges[-1] = len(source.text)
-        index = start = 0
-        for window in windows:
-            first = start
-            for token, cost in zip(window.tokens, window.costs, strict=True):
-                end = start + token.gap + 1
-                restored = window.restored[start - first : end - first]
-                wrong = sum(a != b for a, b in zip(restored, source.ids[start:end], strict=True))
-                text = self.backbone.decode(restored)
-                yield ExplainedToken(
-                    index=index,
-                    anchor=source.text[edges[start] : edges[start + 1]],
-                    start=edges[start],
-                    anchor_end=edges[start + 1],
-                    end=edges[end],
-                    gap=token.gap,
-                    code=token.code,
-                    residual=token.residual,
-                    cost=cost,
-                    wrong=wrong,
-                    restored=uncarry(text) if source.escaped else text,
-                )
-                index, start = index + 1, end
+        bits = iter(self._rank_code.costs(_symbols(windows)))
+        start = 0
+        for index, token in enumerate(token for window in windows for token in window.tokens):
+            end = start + token.gap + 1
+            residual_bits = sum(next(bits) for _ in range(token.gap))
+            yield ExplainedToken(
+                index=index,
+                anchor=source.text[edges[start] : edges[start + 1]],
+                start=edges[start],
+                anchor_end=edges[start + 1],
+                end=edges[end],
+                gap=token.gap,
+                code=token.code,
+                residual_bits=residual_bits,
+                cost=self.alphabet.bits_per_z_token + residual_bits,
+            )
+            start = end
 
     def _stats(
         self,
@@ -327,22 +337,27 @@ class Codec:
             for text, source in zip(texts, sources, strict=True)
             if source is None
         ]
-        z_tokens = [sum(len(w.tokens) for w in windows) for windows in tiled if windows is not None]
-        source_tokens = sum(len(source.ids) for source in sources if source) + sum(passed)
-        positions = sum(z_tokens) + sum(passed)
-        exact = sum(windows is None or all(window.exact for window in windows) for windows in tiled)
-        bits = self.alphabet.bits_per_z_token
+        compressed = sum(len(source.ids) for source in sources if source)
+        z_tokens = sum(len(window.tokens) for windows in tiled for window in windows or [])
+        residual = sum(8 * len(self._residual(windows)) for windows in tiled if windows)
+        bits = z_tokens * self.alphabet.bits_per_z_token + residual
+        source_tokens, positions = compressed + sum(passed), z_tokens + sum(passed)
         return CompressionStats(
             documents=len(texts),
             source_tokens=source_tokens,
             z_tokens=positions,
             ratio=source_tokens / positions if positions else 1.0,
-            bits_per_z_token=bits,
-            bits_per_source_token=bits * positions / source_tokens if source_tokens else 0.0,
-            exact=exact / len(texts) if texts else 1.0,
+            bits_per_z_token=bits / z_tokens if z_tokens else 0.0,
+            bits_per_source_token=bits / compressed if compressed else 0.0,
+            exact=1.0,  # by construction: `benchmarks.codec` and the tests restore and compare
             passed_through=len(passed),
             seconds=seconds,
         )
+
+
+def _symbols(windows: Sequence[TiledWindow]) -> list[int]:
+    """List the symbols of a text."""
+    return [symbol for window in windows for symbol in window.symbols]
 
 
 def split_windows(span: ZSpan) -> Iterator[list[ZToken]]:

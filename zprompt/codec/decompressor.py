@@ -5,11 +5,11 @@ one and gets that one back: a row takes as many steps as its spans have tokens, 
 each anchor. Windows do not depend on each other; they are decoded in batches, longest first, and leave the batch as
 they finish.
 
-At a dropped token, the residual says which of the candidates is meant:
+At a dropped token, the residual says which of the candidates is meant, or the token itself:
 
     x[t] = the candidate of rank r in E (h[t] + d)
 
-In exact mode every prefix is right, so `h` is what the compressor computed and the decoding cannot drift.
+Every prefix is right, so `h` is what the compressor computed and the decoding cannot drift.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +21,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zprompt.backbone import Backbone
+from zprompt.codec.ahead import DroppedTokens, ahead
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.layout import layout
-from zprompt.codec.residual import RankCode
+from zprompt.codec.residual import LITERALS
 from zprompt.codec.vocabulary import ZToken
 from zprompt.errors import DamagedSpanError
 
 WIDE_ROWS = 4  # up to this many rows a step is bound by memory, and more tokens in it cost nothing
 UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWindow:
+    """What a Z-span says about one window."""
+
+    tokens: Sequence[ZToken]
+    symbols: Sequence[int]  # of its dropped tokens, from left to right
 
 
 @dataclass(slots=True)
@@ -37,7 +45,7 @@ class Plan:
 
     ids: NDArray[np.int64]  # (n,): anchors, and `UNKNOWN` where a token was dropped
     ahead: Tensor  # (n, W): the part of the span head's input that does not depend on the left
-    ranks: NDArray[np.int64]  # (n,)
+    symbols: NDArray[np.int64]  # (n,): of the dropped tokens
     fed: int = 0  # tokens given to the LLM, the start token included
 
     def pending(self) -> int:
@@ -59,20 +67,18 @@ class Decompressor:
         :param heads: The heads of the codec that wrote the Z-tokens.
         """
         self.backbone, self.heads, self.settings = backbone, heads, heads.settings
-        self.layout = layout(self.settings.subcodes, self.settings.max_gap)
-        self.rank_code = RankCode(self.settings.residual_bits, self.settings.rank_table)
 
     def restore(
-        self, windows: Sequence[Sequence[ZToken]], batch_size: int, advance: Callable[[int], None] | None = None
+        self, windows: Sequence[KnownWindow], batch_size: int, advance: Callable[[int], None] | None = None
     ) -> list[list[int]]:
         """Restore windows.
 
-        :param windows: Z-tokens of each window.
+        :param windows: The windows.
         :param batch_size: Windows decoded at a time.
         :param advance: Called with the number of windows that were finished since the last call.
         :return: Token ids of each window.
         """
-        plans = [self.plan(tokens) for tokens in windows]
+        plans = [self.plan(window) for window in windows]
         steps = [int((plan.ids == UNKNOWN).sum()) for plan in plans]
         order = sorted(range(len(plans)), key=lambda i: -steps[i])
         for first in range(0, len(order), batch_size):
@@ -82,54 +88,29 @@ class Decompressor:
         return [plan.ids.tolist() for plan in plans]
 
     @torch.no_grad()
-    def plan(self, tokens: Sequence[ZToken]) -> Plan:
+    def plan(self, window: KnownWindow) -> Plan:
         """Lay out what is known of a window.
 
-        :param tokens: Its Z-tokens.
+        :param window: The window.
         :return: The plan.
-        :raises DamagedSpanError: If the last one drops tokens, or a residual belongs to no span.
+        :raises DamagedSpanError: If its last Z-token drops tokens.
         """
+        tokens = window.tokens
         if tokens and tokens[-1].gap:
             raise DamagedSpanError(
                 "The last Z-token of a window drops tokens, but no anchor follows. Compress it anew."
             )
-        length = sum(token.gap + 1 for token in tokens)
-        ids, ranks = np.full(length, UNKNOWN), np.zeros(length, np.int64)
-        rows: list[tuple[int, int, int, int, tuple[int, ...]]] = []  # position, token, gap, next anchor, code
-        t = 0
-        for token, after in zip(tokens, [*tokens[1:], None], strict=True):
-            ids[t] = token.anchor
-            if token.gap and after:
-                ranks[t + 1 : t + 1 + token.gap] = self.rank_code.decode(token.residual, token.gap)
-                rows += [(t + 1 + j, j, token.gap, after.anchor, token.code) for j in range(token.gap)]
-            t += token.gap + 1
-        ahead = torch.zeros(length, self.settings.width, device=self.backbone.device)
-        if rows:
-            position, place, gap, anchor, code = (np.array(column) for column in zip(*rows, strict=True))
-            ahead[torch.from_numpy(position)] = self._ahead(place, gap, anchor, code)
-        return Plan(ids, ahead, ranks)
-
-    def _ahead(
-        self, token: NDArray[np.int64], gap: NDArray[np.int64], anchor: NDArray[np.int64], code: NDArray[np.int64]
-    ) -> Tensor:
-        """Sum the parts of the span head's input that code and next anchor decide: (R, W)."""
-        head, cut, stages = self.heads.span_head, self.layout, self.settings.subcodes
-        place, follower = cut.place[gap, token], cut.follower[gap, token]
-        distance = torch.from_numpy(gap - token)
-        z = head.ahead(self.heads.embeddings[torch.from_numpy(anchor)], distance.to(self.backbone.device))
-        z = z + head.forward_place[torch.from_numpy(token)]
-        for m in range(stages):  # a token has one sub-code or several: those whose segment holds it
-            role, start = cut.role[gap, m], cut.start[gap, m]
-            size = np.asarray(cut.sizes)[role]
-            mine = np.flatnonzero((start <= token) & (token < start + size))
-            at = np.asarray(cut.first_place)[role] + token - start
-            z[torch.from_numpy(mine)] += head.own[torch.from_numpy(at[mine]), torch.from_numpy(code[mine, m])]
-            next_one = (follower == role) & (cut.follower_start[gap, token] == start) & (place >= 0)
-            behind = np.flatnonzero(next_one & ~((start <= token) & (token < start + size)))
-            z[torch.from_numpy(behind)] += head.following[
-                torch.from_numpy(role[behind]), torch.from_numpy(code[behind, m])
-            ]
-        return z
+        dropped = DroppedTokens.of(tokens)
+        length = len(tokens) + len(dropped.position)
+        ids, symbols = np.full(length, UNKNOWN), np.zeros(length, np.int64)
+        kept = np.ones(length, np.bool_)
+        kept[dropped.position] = False
+        ids[kept] = [token.anchor for token in tokens]
+        symbols[dropped.position] = window.symbols
+        known = torch.zeros(length, self.settings.width, device=self.backbone.device)
+        if len(dropped.position):
+            known[torch.from_numpy(dropped.position)] = ahead(self.heads, dropped)
+        return Plan(ids, known, symbols)
 
     @torch.no_grad()
     def _decode(self, plans: list[Plan]) -> None:
@@ -170,8 +151,11 @@ class Decompressor:
         head = self.heads.span_head
         features = head.features(head.context(embedded, hidden) + ahead)
         logits = (hidden + head.out(features)) @ self.backbone.output_embeddings.T
-        ranks = torch.tensor([plan.ranks[at] for plan, at in zip(plans, position, strict=True)])
+        symbols = torch.tensor([plan.symbols[at] for plan, at in zip(plans, position, strict=True)])
+        literal = symbols >= LITERALS
+        ranks = symbols.masked_fill(literal, 0)
         best = logits.topk(min(int(ranks.max()) + 1, logits.shape[1]), -1).indices.cpu()
-        chosen = best.gather(1, ranks.clamp(max=best.shape[1] - 1)[:, None])[:, 0]
+        ranked = best.gather(1, ranks.clamp(max=best.shape[1] - 1)[:, None])[:, 0]
+        chosen = torch.where(literal, symbols - LITERALS, ranked)
         for plan, at, token in zip(plans, position, chosen.tolist(), strict=True):
             plan.ids[at] = token

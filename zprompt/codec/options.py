@@ -16,10 +16,10 @@ Protect = str | re.Pattern[str] | Sequence[str]
 class CompressOptions:
     """The options of one call of `compress`."""
 
-    ratio: float | None = None  # source tokens per Z-token, over all documents; None: exact, as short as it gets
+    ratio: float | None = None  # source tokens per Z-token, over all documents; None: the usual exchange rate
     max_tokens: int | None = None  # Z-tokens that all documents may take together
-    query: str | None = None  # what will be asked: tokens that it mentions are dearer to lose
-    protect: Protect | None = None  # a regex, or literal strings, that must survive even in a lossy tiling
+    query: str | None = None  # what will be asked: tokens that it mentions are dearer to leave to the residual
+    protect: Protect | None = None  # a regex, or literal strings, whose tokens are all kept as anchors
     min_tokens: int | None = None  # shorter texts pass through unchanged
     on_error: OnError = "raise"  # or "passthrough": texts that cannot be compressed stay as they are
 
@@ -28,7 +28,7 @@ class CompressOptions:
         if self.ratio is not None and self.max_tokens is not None:
             raise OptionError("ratio and max_tokens exclude each other: both say how short the result is to be.")
         if self.ratio is not None and not self.ratio >= 1:
-            raise OptionError(f"ratio must be at least 1, got {self.ratio}. Leave it out for an exact compression.")
+            raise OptionError(f"ratio must be at least 1, got {self.ratio}. Leave it out for the usual one.")
         for name in ("max_tokens", "min_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -40,12 +40,20 @@ class CompressOptions:
         _ = self.protection  # a bad regex is an error now, not after the first document
 
     @property
-    def lossy(self) -> bool:
-        """Say whether the result may have to be shorter than an exact one.
+    def has_length(self) -> bool:
+        """Say whether a length was asked for.
 
-        :return: True if a length was asked for.
+        :return: True if it was.
         """
         return self.ratio is not None or self.max_tokens is not None
+
+    @property
+    def has_weights(self) -> bool:
+        """Say whether tokens differ in what they are worth.
+
+        :return: True if a query was given, or something is protected.
+        """
+        return self.query is not None or self.protect is not None
 
     @property
     def protection(self) -> Protection:

@@ -1,96 +1,213 @@
-"""The residual of a code: which of the decompressor's candidates each token of the span is.
+"""The residual of a text: which of the decompressor's candidates each dropped token is.
 
-After anchor, next anchor and code have spoken, the decompressor ranks the whole vocabulary for every place of the
-span; rank 0 is its best guess. The residual is the arithmetic code of these ranks in exactly `bits` bits, as an
-integer: with p(rank) from a fixed table, a span fits if
+After anchor, next anchor and code have spoken, the decompressor ranks the whole vocabulary for every dropped token;
+rank 0 is its best guess. The residual is one entropy-coded stream of these *symbols* for all dropped tokens of a text:
 
-    cost = sum of -log2 p(rank) over its tokens <= bits
+    symbol < LITERALS      the token's rank
+    symbol >= LITERALS     LITERALS + the token's id: where it is far down, or a rival is too near to be sure of a rank
 
-since an interval of width 2^-bits always holds a multiple of 2^-bits. This is the limit of "residual sub-codes, each
-of which encodes what the previous left" (design, section 5): the code says what a span is about, the residual what is
-left to say.
+A literal always works, so every span can be dropped, at a price. Symbols share a table entry by power of two: bucket 0
+is rank 0, bucket k >= 1 holds the ranks 2^(k-1) .. 2^k - 1 and k - 1 plain bits tell them apart; the last bucket is
+that of literals. A symbol costs
 
-All arithmetic is on integers, so it is exact on every machine. Ranks share a table entry by power of two: bucket 0 is
-rank 0, bucket k >= 1 holds the ranks 2^(k-1) .. 2^k - 1, and k - 1 plain bits tell them apart.
+    -log2 p(bucket) + plain bits       p(k) ~ table[k] + STEP * (times that bucket k came before in this text)
+
+so the table, which is fitted in training, is where a text begins, and texts and ratios of every kind find their own.
+
+The coder is rANS (Duda 2013) on integers, so it is exact on every machine: pushing a symbol of frequency f in 2^b onto
+the state x, x <- (x // f) * 2^b + start + x % f, is undone by x % 2^b; bytes leave and enter the state at its lower
+end. It starts from a known state, so a decoder that does not end there was given something else. A state of at least
+2^16 takes at most 16 bits at a time, so the id of a literal in a larger vocabulary is pushed in two pieces.
 """
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 from zprompt.errors import DamagedSpanError, OptionError
 
 PRECISION = 12  # bits; table entries are in 1/4096
-BUCKETS = 18  # ranks up to 131,071: larger than the vocabularies in use
-DEFAULT_TABLE = (2640, 380, 290, 230, 170, 125, 90, 65, 45, 28, 16, 8, 4, 1, 1, 1, 1, 1)
+LITERALS = 256  # the first symbol that is no rank
+LITERAL_BUCKET = LITERALS.bit_length()  # ranks have the buckets below
+BUCKETS = LITERAL_BUCKET + 1
+DEFAULT_TABLE = (2651, 390, 300, 240, 175, 130, 90, 60, 30, 30)
+STEP = 40  # 1/4096: what an occurrence adds; the table counts as much as about a hundred of them
+_START = 1 << 16  # the coder's first state, and the least that a state is between symbols
+_BYTE = 8
+_PIECE = 16  # plain bits that are pushed at a time
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A part of the coder's range: `frequency` of 2^bits values, from `start` on."""
+
+    start: int
+    frequency: int
+    bits: int
+
+
+class _Model:
+    """The frequencies of the buckets, as known from the symbols so far."""
+
+    def __init__(self, table: Sequence[int]) -> None:
+        self._counts = list(table)
+        self._total = sum(table)
+
+    def frequencies(self) -> list[int]:
+        """Scale the counts to integers of at least 1 with the sum 2^PRECISION."""
+        free = (1 << PRECISION) - BUCKETS
+        frequencies = [1 + free * count // self._total for count in self._counts]
+        frequencies[0] += (1 << PRECISION) - sum(frequencies)
+        return frequencies
+
+    def count(self, bucket: int) -> None:
+        """Learn from a symbol."""
+        self._counts[bucket] += STEP
+        self._total += STEP
 
 
 class RankCode:
-    """Turns the ranks of a span into an integer of fixed size, and back."""
+    """Turns the symbols of a text into bytes, and back."""
 
-    def __init__(self, bits: int, table: Sequence[int] = ()) -> None:
+    def __init__(self, vocab_size: int, table: Sequence[int] = ()) -> None:
         """Prepare the code.
 
-        :param bits: Size of the integer.
+        :param vocab_size: Number of token ids.
         :param table: Frequency of each bucket in 1/4096; empty for the default table.
         :raises OptionError: If the table is not a distribution over the buckets.
         """
-        self.bits = bits
         self.table = tuple(table) or DEFAULT_TABLE
-        if len(self.table) != BUCKETS or min(self.table) < 1 or sum(self.table) != 1 << PRECISION:
-            raise OptionError(
-                f"A rank table needs {BUCKETS} positive entries with sum {1 << PRECISION}, got {self.table}."
-            )
-        self.starts = tuple(sum(self.table[:k]) for k in range(BUCKETS))
+        check_table(self.table)
+        self.vocab_size, self.literal_bits = vocab_size, (vocab_size - 1).bit_length()
+        self._pieces = tuple(_pieces(self._plain(k)) for k in range(BUCKETS))
 
     def bucket_costs(self) -> list[float]:
-        """Give the price of a rank in each bucket.
+        """Give the price of a symbol in each bucket, where a text begins.
 
         :return: Bits, one entry for each bucket.
         """
-        return [PRECISION - math.log2(f) + max(k - 1, 0) for k, f in enumerate(self.table)]
+        return [PRECISION - math.log2(f) + self._plain(k) for k, f in enumerate(self.table)]
 
-    def encode(self, ranks: Sequence[int]) -> int | None:
-        """Write the ranks as an integer.
+    def costs(self, symbols: Sequence[int]) -> list[float]:
+        """Price the symbols of a text.
 
-        :param ranks: Rank of each token of the span, from left to right.
-        :return: An integer below 2^bits, or None if the ranks do not fit.
+        :param symbols: One for each dropped token of a text, from left to right.
+        :return: Bits that each takes, but for what the coder rounds.
         """
-        low, width, shift = 0, 1, 0  # the interval is [low, low + width) / 2^shift
-        for rank in ranks:
-            bucket = rank.bit_length()
-            if bucket >= BUCKETS:
-                return None
-            plain = max(bucket - 1, 0)
-            frequency = self.table[bucket]
-            start = (self.starts[bucket] << plain) + frequency * (rank - (1 << plain) if bucket else 0)
-            low = (low << (PRECISION + plain)) + width * start
-            width *= frequency
-            shift += PRECISION + plain
-        value = -((-low << self.bits) >> shift)  # the first multiple of 2^-bits that is not below the interval
-        return value if value << shift < (low + width) << self.bits else None
+        return [sum(slot.bits - math.log2(slot.frequency) for slot in slots) for slots in self._slots(symbols)]
 
-    def decode(self, value: int, count: int) -> list[int]:
-        """Read the ranks back.
+    def encode(self, symbols: Sequence[int]) -> bytes:
+        """Write symbols.
 
-        :param value: What `encode` gave.
-        :param count: Number of tokens of the span.
-        :return: Rank of each token.
-        :raises DamagedSpanError: If no span has this residual.
+        :param symbols: One for each dropped token of a text, from left to right.
+        :return: The stream; empty if there are none.
         """
-        ranks = []
-        # The value's place in the current interval, in units that grow at each step.
-        rest, width = value, 1 << self.bits
+        if not symbols:
+            return b""
+        state, out = _START, bytearray()
+        slots = [slot for symbol_slots in self._slots(symbols) for slot in symbol_slots]
+        for slot in reversed(slots):  # the last one pushed is the first to be read
+            state = _push(state, slot, out)
+        return state.to_bytes((state.bit_length() + 7) // 8, "big") + bytes(reversed(out))
+
+    def decode(self, data: bytes, count: int) -> list[int]:
+        """Read symbols; the inverse of `encode`.
+
+        :param data: A stream.
+        :param count: Number of symbols.
+        :return: The symbols.
+        :raises DamagedSpanError: If the stream was not written for so many symbols.
+        """
+        reader, model, symbols = _Reader(data), _Model(self.table), []
         for _ in range(count):
-            rest <<= PRECISION
-            slot = rest // width
-            bucket = next((k for k in reversed(range(BUCKETS)) if self.starts[k] <= slot), 0)
-            rest -= self.starts[bucket] * width
-            width *= self.table[bucket]
-            plain = max(bucket - 1, 0)
-            rest <<= plain
-            offset = rest // width
-            rest -= offset * width
-            ranks.append((1 << plain) + offset if bucket else 0)
-        if self.encode(ranks) != value:
-            raise DamagedSpanError(f"Residual {value} does not belong to a span of {count} tokens.")
-        return ranks
+            frequencies = model.frequencies()
+            ends = list(accumulate(frequencies))
+            bucket = bisect_right(ends, reader.state & ((1 << PRECISION) - 1))
+            reader.pop(_Slot(ends[bucket] - frequencies[bucket], frequencies[bucket], PRECISION))
+            model.count(bucket)
+            symbol = _first(bucket)
+            for shift, bits in self._pieces[bucket]:
+                symbol += reader.take(bits) << shift
+            symbols.append(symbol)
+        if max(symbols, default=0) >= LITERALS + self.vocab_size or self.encode(symbols) != data:
+            raise DamagedSpanError(
+                f"The residual of a Z-span ({len(data)} bytes) does not belong to {count} dropped tokens. "
+                "Ask for it again where it came from."
+            )
+        return symbols
+
+    def _slots(self, symbols: Sequence[int]) -> Iterator[list[_Slot]]:
+        """Give the slots of each symbol: that of its bucket, and that within the bucket."""
+        model = _Model(self.table)
+        for symbol in symbols:
+            bucket, frequencies = _bucket(symbol), model.frequencies()
+            offset = symbol - _first(bucket)
+            pieces = [_Slot(offset >> shift & ((1 << bits) - 1), 1, bits) for shift, bits in self._pieces[bucket]]
+            model.count(bucket)
+            yield [_Slot(sum(frequencies[:bucket]), frequencies[bucket], PRECISION), *pieces]
+
+    def _plain(self, bucket: int) -> int:
+        """Count the plain bits of a bucket."""
+        return self.literal_bits if bucket == LITERAL_BUCKET else max(bucket - 1, 0)
+
+
+def check_table(table: Sequence[int]) -> None:
+    """Refuse a rank table that is no distribution.
+
+    :param table: Frequency of each bucket in 1/4096.
+    :raises OptionError: If it is not.
+    """
+    if len(table) != BUCKETS or min(table) < 1 or sum(table) != 1 << PRECISION:
+        raise OptionError(f"A rank table needs {BUCKETS} positive entries with sum {1 << PRECISION}, got {table}.")
+
+
+def _bucket(symbol: int) -> int:
+    """Give the bucket of a symbol."""
+    return LITERAL_BUCKET if symbol >= LITERALS else symbol.bit_length()
+
+
+def _first(bucket: int) -> int:
+    """Give the first symbol of a bucket."""
+    return 1 << bucket - 1 if bucket else 0
+
+
+def _pieces(plain: int) -> list[tuple[int, int]]:
+    """Cut plain bits into pieces, lowest first: how many bits are below each, and how many it has."""
+    return [(shift, min(_PIECE, plain - shift)) for shift in range(0, plain, _PIECE)]
+
+
+def _push(state: int, slot: _Slot, out: bytearray) -> int:
+    """Push a symbol onto a state; bytes that do not fit leave at its lower end."""
+    most = ((_START << _BYTE) >> slot.bits) * slot.frequency
+    while state >= most:
+        out.append(state & 0xFF)
+        state >>= _BYTE
+    return (state // slot.frequency << slot.bits) + slot.start + state % slot.frequency
+
+
+class _Reader:
+    """A state that takes symbols off, and bytes in as it shrinks."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._next = 0
+        self.state = 0
+        self._fill()
+
+    def pop(self, slot: _Slot) -> None:
+        """Take the symbol of a slot off."""
+        self.state = slot.frequency * (self.state >> slot.bits) + (self.state & ((1 << slot.bits) - 1)) - slot.start
+        self._fill()
+
+    def take(self, bits: int) -> int:
+        """Take plain bits off."""
+        value = self.state & ((1 << bits) - 1)
+        self.pop(_Slot(value, 1, bits))
+        return value
+
+    def _fill(self) -> None:
+        while self.state < _START and self._next < len(self._data):
+            self.state = self.state << _BYTE | self._data[self._next]
+            self._next += 1

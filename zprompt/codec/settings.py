@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from zprompt.codec.residual import RankCode
+from zprompt.codec.residual import check_table
 from zprompt.codec.vocabulary import Alphabet
 from zprompt.errors import CheckpointError, OptionError
 
@@ -19,23 +19,23 @@ class CodecSettings:
     subcodes: int = 4  # M, learned sub-codes of a code
     subcode_size: int = 256  # K, choices of each
     max_gap: int = 23  # G, most source tokens that one Z-token swallows beside its anchor
-    residual_bits: int = 24  # bits that name the ranks of the span's tokens (see residual.py)
     width: int = 512  # W, hidden units of the span head and of a code vector
     span_width: int = 256  # units that the code head gives a token of the span
     window: int = 512  # source tokens that share left context; the next window starts cold
     margin: float = 5e-4  # logits; a rank counts only if no rival is nearer than this
-    rank_table: tuple[int, ...] = ()  # frequency of each rank bucket, in 1/4096; (): residual.py's
+    rank_table: tuple[int, ...] = ()  # frequency of each bucket of symbols, in 1/4096; (): residual.py's
 
     def __post_init__(self) -> None:
         """Refuse settings that no codec can have."""
-        for name in ("subcodes", "subcode_size", "max_gap", "residual_bits", "width", "span_width", "window"):
+        for name in ("subcodes", "subcode_size", "max_gap", "width", "span_width", "window"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}. See CodecSettings.")
         if self.window < 2 * (self.max_gap + 1):
             raise OptionError(
                 f"window must hold two of the longest spans ({2 * (self.max_gap + 1)} tokens), got {self.window}."
             )
-        RankCode(self.residual_bits, self.rank_table)  # refuses a bad table
+        if self.rank_table:
+            check_table(self.rank_table)
 
     def alphabet(self, vocab_size: int) -> Alphabet:
         """Give the alphabet of the Z-tokens over a backbone's vocabulary.
@@ -43,7 +43,7 @@ class CodecSettings:
         :param vocab_size: Number of token ids of the backbone.
         :return: The alphabet.
         """
-        return Alphabet(vocab_size, self.max_gap, self.subcodes, self.subcode_size, self.residual_bits)
+        return Alphabet(vocab_size, self.max_gap, self.subcodes, self.subcode_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as JSON-able values.

@@ -1,19 +1,20 @@
 """Pack the content of a Z-span into bytes, and back.
 
-    payload = header, Z-tokens
+    payload = header, Z-tokens, residual
     header  = flags (1 byte), window (varint), source tokens (varint), digest (8 bytes)
-    flags   = bit 0: lossy, bit 1: characters escaped; the others are 0
+    flags   = bit 0: characters escaped; the others are 0
 
 Each Z-token takes the same number of bits, most significant first; the last byte is filled with zero bits. Eight
 Z-tokens of b bits fill b bytes exactly, so they are packed by eights: one integer of all of them would be quadratic.
 
-There is one payload for each content: a varint with idle bytes, an unknown flag, bytes or bits left over are damage.
+There is one payload for each content: a varint with idle bytes, an unknown flag or bits left over are damage, and so
+is a residual that residual.py would not have written for the tokens that were dropped.
 Bytes come from strangers, so nothing is allocated by what a header claims before the bytes are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -21,7 +22,7 @@ from zprompt.codec.vocabulary import Alphabet, ZToken
 from zprompt.errors import DamagedSpanError, TruncatedSpanError
 
 DIGEST_BYTES = 8
-_LOSSY, _ESCAPED = 1, 2  # flags
+_ESCAPED = 1  # flag
 _VARINT_BYTES = 9  # 63 bits
 _GROUP = 8  # Z-tokens that are packed together
 
@@ -32,7 +33,6 @@ class Preamble:
 
     source_tokens: int
     window: int  # source tokens per window; 0 if the text was not cut
-    lossy: bool
     escaped: bool
     digest: bytes  # first bytes of the SHA-256 of the source text
 
@@ -43,27 +43,27 @@ def pack_preamble(preamble: Preamble) -> bytes:
     :param preamble: The preamble, its numbers below 2^63 and its digest of 8 bytes.
     :return: Its bytes.
     """
-    flags = _LOSSY * preamble.lossy | _ESCAPED * preamble.escaped
-    return bytes([flags]) + _varint(preamble.window) + _varint(preamble.source_tokens) + preamble.digest
+    numbers = _varint(preamble.window) + _varint(preamble.source_tokens)
+    return bytes([_ESCAPED * preamble.escaped]) + numbers + preamble.digest
 
 
 def unpack_preamble(payload: bytes) -> tuple[Preamble, bytes]:
     """Split a payload into its preamble and the bytes of its Z-tokens.
 
     :param payload: All bytes of a Z-span.
-    :return: The preamble, and the bytes that follow it.
+    :return: The preamble, and the bytes that follow it: Z-tokens and residual.
     :raises TruncatedSpanError: If the payload ends inside the preamble.
     :raises DamagedSpanError: If a flag is unknown or a number is not in its shortest form.
     """
     flags = payload[0] if payload else 0
-    if flags & ~(_LOSSY | _ESCAPED):
+    if flags & ~_ESCAPED:
         raise DamagedSpanError(f"A Z-span has unknown flags ({flags:#010b}). Ask for it again where it came from.")
     window, position = _read_varint(payload, 1)
     source_tokens, position = _read_varint(payload, position)
     end = position + DIGEST_BYTES
     if len(payload) < end:
         raise _preamble_cut(payload)
-    preamble = Preamble(source_tokens, window, bool(flags & _LOSSY), bool(flags & _ESCAPED), payload[position:end])
+    preamble = Preamble(source_tokens, window, bool(flags & _ESCAPED), payload[position:end])
     return preamble, payload[end:]
 
 
@@ -100,14 +100,12 @@ def pack_tokens(tokens: Iterable[ZToken], alphabet: Alphabet) -> bytes:
 def unpack_tokens(data: bytes, count: int, alphabet: Alphabet) -> list[ZToken]:
     """Unpack Z-tokens; the inverse of `pack_tokens`.
 
-    :param data: The bytes of the Z-tokens.
-    :param count: How many there should be.
+    :param data: The bytes of the Z-tokens, `packed_size` of them.
+    :param count: How many Z-tokens there are.
     :param alphabet: The alphabet that numbers them.
     :return: The Z-tokens.
-    :raises TruncatedSpanError: If there are fewer bytes than the Z-tokens take.
-    :raises DamagedSpanError: If there are more, a padding bit is set, or a number stands for no Z-token.
+    :raises DamagedSpanError: If a padding bit is set, or a number stands for no Z-token.
     """
-    check_size(data, count, alphabet)
     bits = alphabet.bits_per_z_token
     mask = (1 << bits) - 1
     tokens: list[ZToken] = []
@@ -123,23 +121,22 @@ def unpack_tokens(data: bytes, count: int, alphabet: Alphabet) -> list[ZToken]:
     return tokens
 
 
-def check_size(data: Sequence[int], count: int, alphabet: Alphabet) -> None:
-    """Check that bytes are as many as a count of Z-tokens takes.
+def split_body(body: bytes, count: int, alphabet: Alphabet) -> tuple[bytes, bytes]:
+    """Split what follows a preamble.
 
-    :param data: The bytes of the Z-tokens.
+    :param body: Z-tokens and residual.
     :param count: How many Z-tokens there should be.
     :param alphabet: Their alphabet.
-    :raises TruncatedSpanError: If there are fewer bytes.
-    :raises DamagedSpanError: If there are more.
+    :return: The bytes of the Z-tokens, and the residual.
+    :raises TruncatedSpanError: If there are fewer bytes than the Z-tokens take.
     """
     needed = packed_size(count, alphabet)
-    if len(data) == needed:
-        return
-    error = TruncatedSpanError if len(data) < needed else DamagedSpanError
-    raise error(
-        f"A Z-span announces {count} Z-tokens, which take {needed} bytes, but has {len(data)}. "
-        "Ask for it again where it came from."
-    )
+    if len(body) < needed:
+        raise TruncatedSpanError(
+            f"A Z-span announces {count} Z-tokens, which take {needed} bytes, but has {len(body)}. "
+            "Ask for it again where it came from."
+        )
+    return body[:needed], body[needed:]
 
 
 def _varint(number: int) -> bytes:

@@ -5,7 +5,7 @@ r"""Write a Z-span as a string that survives JSON, databases and prompts, find i
     z1           marker and version of this form
     fingerprint  12 hexadecimal digits that name the codec
     count        Z-tokens, decimal
-    payload      header and Z-tokens (see `spanbytes`) in base85 (RFC 1924), which has none of `[ ] : , . / \ " '`
+    payload      header, Z-tokens and residual (see `spanbytes`) in base85 (RFC 1924): none of `[ ] : , . / \ " '`
     checksum     8 hexadecimal digits: SHA-256 of everything between `[` and the last `:`
 
 The checksum tells chance damage, not a forger: anyone can compute it. So a Z-span is read as untrusted input: each
@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from zprompt.codec.spanbytes import (
     DIGEST_BYTES,
     Preamble,
-    check_size,
     pack_preamble,
     pack_tokens,
+    split_body,
     unpack_preamble,
     unpack_tokens,
 )
@@ -68,9 +68,9 @@ class ZSpan:
 
     fingerprint: str  # 12 lower-case hexadecimal digits: the codec that wrote it
     tokens: tuple[ZToken, ...]
+    residual: bytes  # the stream of residual.py for all dropped tokens
     source_tokens: int  # of the text, each Z-token standing for its anchor and its gap
     window: int  # source tokens per window; 0 if the text was not cut
-    lossy: bool  # some tokens do not come back
     escaped: bool  # characters that the tokenizer cannot carry were escaped
     digest: bytes  # `text_digest` of the source text
 
@@ -83,9 +83,9 @@ class SpanHeader:
     count: int  # Z-tokens
     source_tokens: int
     window: int
-    lossy: bool
     escaped: bool
     digest: bytes
+    body_bytes: int  # of Z-tokens and residual
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,9 @@ def format_span(span: ZSpan, alphabet: Alphabet) -> str:
     :raises OptionError: If a field of the span or of a Z-token is out of range.
     """
     _check(span)
-    preamble = Preamble(span.source_tokens, span.window, span.lossy, span.escaped, span.digest)
-    payload = base64.b85encode(pack_preamble(preamble) + pack_tokens(span.tokens, alphabet)).decode("ascii")
+    preamble = Preamble(span.source_tokens, span.window, span.escaped, span.digest)
+    data = pack_preamble(preamble) + pack_tokens(span.tokens, alphabet) + span.residual
+    payload = base64.b85encode(data).decode("ascii")
     sealed = f"z{VERSION}:{span.fingerprint}:{len(span.tokens)}:{payload}"
     return f"[{sealed}:{_checksum(sealed)}]"
 
@@ -138,10 +139,10 @@ def parse_span(text: str, alphabet: Alphabet, fingerprint: str | None = None) ->
     preamble, body = unpack_preamble(frame.payload)
     # Another codec's Z-tokens have another size; but a fingerprint is only believed where the checksum confirms it.
     if fingerprint is not None and frame.intact:
-        require_codec(_header(frame, preamble), fingerprint)
-    check_size(body, frame.count, alphabet)
+        require_codec(_header(frame, preamble, len(body)), fingerprint)
+    packed, residual = split_body(body, frame.count, alphabet)
     frame.require_intact()
-    tokens = tuple(unpack_tokens(body, frame.count, alphabet))
+    tokens = tuple(unpack_tokens(packed, frame.count, alphabet))
     covered = sum(token.gap + 1 for token in tokens)
     if covered != preamble.source_tokens:
         raise DamagedSpanError(
@@ -151,9 +152,9 @@ def parse_span(text: str, alphabet: Alphabet, fingerprint: str | None = None) ->
     return ZSpan(
         frame.fingerprint,
         tokens,
+        residual,
         preamble.source_tokens,
         preamble.window,
-        preamble.lossy,
         preamble.escaped,
         preamble.digest,
     )
@@ -171,8 +172,8 @@ def read_header(text: str) -> SpanHeader:
     """
     frame = _read_frame(text)
     frame.require_intact()
-    preamble, _ = unpack_preamble(frame.payload)
-    return _header(frame, preamble)
+    preamble, body = unpack_preamble(frame.payload)
+    return _header(frame, preamble, len(body))
 
 
 def require_codec(header: SpanHeader, fingerprint: str) -> None:
@@ -242,15 +243,15 @@ def _read_frame(text: str) -> _Frame:
     return _Frame(match["fingerprint"], int(match["count"]), _decode(match["payload"]), intact)
 
 
-def _header(frame: _Frame, preamble: Preamble) -> SpanHeader:
+def _header(frame: _Frame, preamble: Preamble, body_bytes: int) -> SpanHeader:
     return SpanHeader(
         frame.fingerprint,
         frame.count,
         preamble.source_tokens,
         preamble.window,
-        preamble.lossy,
         preamble.escaped,
         preamble.digest,
+        body_bytes,
     )
 
 

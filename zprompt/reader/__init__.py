@@ -1,4 +1,7 @@
 """The reader: an LLM that reads Z-tokens, each in one position, and answers from them.
 
-Reading order: `embedding` (Z-tokens to input embeddings) → `adapter` (the LoRA) → `checkpoint` (both on disk).
+The way of one question: `loading` (from a name to a reader) → `reader` (prompt in, text out) → `prompt` (messages, of
+`chat` template and `content`, to `pieces`) → `embedding` (Z-tokens to input embeddings) → `engine` (many texts at a
+time, with a cache) → `sampling` (logits to tokens) → `streaming` (tokens to text) → `results`. On disk: `checkpoint`,
+`adapter` (the LoRA), `export` (for other engines).
 """

@@ -58,7 +58,6 @@ class ChatTemplate(Protocol):
         :param messages: The messages.
         :param reply: Begin the message of the assistant that comes next.
         :return: The segments, in order.
-        :yields: A segment.
         """
 
 

@@ -1,10 +1,9 @@
-"""Measure heads the way they are used: tile windows exactly, count the Z-tokens, and fit the rank table.
+"""Measure heads the way they are used: tile windows at the usual rate, count the Z-tokens, and fit the rank table.
 
 The rank table (residual.py) is fitted on training windows: the frequency of each bucket among the tokens of the
 chosen spans, smoothed, and again with the tilings that the new table gives.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -14,24 +13,25 @@ from numpy.typing import NDArray
 from zprompt.backbone import Backbone
 from zprompt.codec.compressor import Compressor
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.residual import BUCKETS, PRECISION
-from zprompt.codec.segmentation import ExactPrice
+from zprompt.codec.planning import USUAL_REACH
+from zprompt.codec.residual import BUCKETS, LITERAL_BUCKET, PRECISION, RankCode
+from zprompt.codec.segmentation import USUAL_RATE, prices, shortest_path
 
 ROUNDS = 2  # times that the table is fitted
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Figures of exact tilings."""
+    """Figures of tilings."""
 
     windows: int
     source_tokens: int
     z_tokens: int
     ratio: float  # source tokens per Z-token
     worst_ratio: float  # of a window
-    bits_per_z_token: int
+    bits_per_z_token: float  # Z-tokens and residual
     bits_per_source_token: float
-    right: float  # share of the dropped tokens that need no residual
+    right: float  # share of the dropped tokens that are the decompressor's first guess
 
     def to_dict(self) -> dict[str, float]:
         """Give the figures as JSON-able values.
@@ -43,15 +43,16 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) -> Evaluation:
-    """Tile windows exactly.
+    """Tile windows.
 
     :param backbone: The LLM.
     :param heads: The heads.
     :param windows: (N, T), token ids.
     :return: The figures.
     """
-    lengths, ranks = _exact_tilings(backbone, heads, windows)
-    bits = heads.settings.alphabet(backbone.vocab_size).bits_per_z_token
+    lengths, symbols = _tile(backbone, heads, windows)
+    residual = sum(RankCode(backbone.vocab_size, heads.settings.rank_table).costs(symbols))
+    bits = heads.settings.alphabet(backbone.vocab_size).bits_per_z_token * sum(lengths) + residual
     source = windows.size
     return Evaluation(
         windows=len(windows),
@@ -59,15 +60,15 @@ def evaluate(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) 
         z_tokens=sum(lengths),
         ratio=source / sum(lengths),
         worst_ratio=windows.shape[1] / max(lengths),
-        bits_per_z_token=bits,
-        bits_per_source_token=bits * sum(lengths) / source,
-        right=float(np.mean(np.asarray(ranks) == 0)) if ranks else 1.0,
+        bits_per_z_token=bits / sum(lengths),
+        bits_per_source_token=bits / source,
+        right=float(np.mean(np.asarray(symbols) == 0)) if symbols else 1.0,
     )
 
 
 @torch.no_grad()
 def fit_rank_table(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) -> tuple[int, ...]:
-    """Fit the frequencies of the rank buckets to exact tilings.
+    """Fit the frequencies of the buckets of symbols to tilings.
 
     :param backbone: The LLM.
     :param heads: The heads; their settings' table is replaced.
@@ -75,8 +76,8 @@ def fit_rank_table(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.in
     :return: The table.
     """
     for _ in range(ROUNDS):
-        _, ranks = _exact_tilings(backbone, heads, windows)
-        buckets = [rank.bit_length() for rank in ranks]
+        _, symbols = _tile(backbone, heads, windows)
+        buckets = [min(symbol.bit_length(), LITERAL_BUCKET) for symbol in symbols]
         heads.settings = replace(heads.settings, rank_table=frequencies(np.bincount(buckets, minlength=BUCKETS)))
     return heads.settings.rank_table
 
@@ -94,17 +95,16 @@ def frequencies(counts: NDArray[np.int64]) -> tuple[int, ...]:
     return tuple(int(entry) for entry in table)
 
 
-def _exact_tilings(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) -> tuple[list[int], list[int]]:
-    """Give the Z-tokens of each window, and the ranks of all dropped tokens."""
+def _tile(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) -> tuple[list[int], list[int]]:
+    """Give the number of Z-tokens of each window, and the symbols of all dropped tokens."""
     heads.eval()
     compressor = Compressor(backbone, heads)
     lengths: list[int] = []
-    ranks: list[int] = []
-    for window in windows:
-        ids: Sequence[int] = window.tolist()
-        analysis = compressor.analyse(ids, compressor.hidden([ids])[0])
-        [tiling] = compressor.tile([analysis], ExactPrice(compressor.budget))
-        lengths.append(len(tiling))
-        ranks += [rank for span in compressor.exact_ranks(analysis, tiling) for rank in span]
+    symbols: list[int] = []
+    for ids in windows.tolist():
+        analysis = compressor.analyse(ids, compressor.hidden([ids])[0], USUAL_REACH)
+        [written] = compressor.write([analysis], [shortest_path(prices(analysis.bits, USUAL_RATE))])
+        lengths.append(len(written.tokens))
+        symbols += written.symbols
     heads.train()
-    return lengths, ranks
+    return lengths, symbols

@@ -1,0 +1,104 @@
+"""`zprompt answer` reads texts and Z-spans, and prints an answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.cli.byte_codec import ByteCodec, write_span
+from tests.cli.conftest import Run
+from zprompt.cli import codec_loading
+from zprompt.reader.results import Answer, Usage
+
+
+@dataclass
+class FakeReader:
+    """A reader that remembers what it was asked, and answers as it was told."""
+
+    codec: ByteCodec
+    says: str = "Margaret Hale"
+    usage: Usage = field(default_factory=lambda: Usage(100, 60, 400, 5))
+    asked: list[tuple[str, list[str], dict[str, object]]] = field(default_factory=list)
+    opened: list[tuple[object, ...]] = field(default_factory=list)
+
+    def answer(self, question: str, passages: list[str], **options: object) -> Answer:
+        self.asked.append((question, passages, options))
+        return Answer(question, self.says, "stop", self.usage)
+
+
+@pytest.fixture
+def reader(codec: ByteCodec, monkeypatch: pytest.MonkeyPatch) -> FakeReader:
+    reader = FakeReader(codec)
+
+    def open_reader(*arguments: object) -> FakeReader:
+        reader.opened.append(arguments)
+        return reader
+
+    monkeypatch.setattr(codec_loading, "open_reader", open_reader)
+    return reader
+
+
+def test_files_are_passages_and_the_answer_is_all_of_stdout(run: Run, reader: FakeReader, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "b.jsonl").write_text('{"text": "two"}\n{"text": "three"}\n')
+
+    result = run("answer", "Who?", tmp_path / "a.txt", tmp_path / "b.jsonl")
+
+    assert result.stdout == "Margaret Hale\n"
+    assert reader.asked == [("Who?", ["one", "two", "three"], {"max_new_tokens": 64})]
+
+
+def test_the_figures_go_to_stderr(run: Run, reader: FakeReader) -> None:
+    assert "Read 100 positions: 40 of text, 60 of Z-tokens for 400 source tokens. Wrote 5." in (
+        run("answer", "Who?", stdin=b"text").stderr
+    )
+    assert run("answer", "Who?", "-q", stdin=b"text").stderr == ""
+
+
+def test_z_spans_are_read_as_they_are_and_texts_are_compressed_if_asked_for(
+    run: Run, reader: FakeReader, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "b.z").write_text(write_span("two"))
+
+    run("answer", "Who?", tmp_path)
+    run("answer", "Who?", tmp_path, "--compress")
+    run("answer", "Who?", tmp_path, "--ratio", 4)
+
+    texts = [passages for _, passages, _ in reader.asked]
+    assert texts == [["one", write_span("two")], *[[write_span("one"), write_span("two")]] * 2]
+    assert [call["ratio"] for call in reader.codec.calls] == [None, 4.0]
+
+
+def test_the_answer_is_json_for_who_asks(run: Run, reader: FakeReader) -> None:
+    result = run("answer", "Who?", "--json", "--max-new-tokens", 9, stdin=b"text")
+
+    answer = json.loads(result.stdout)
+    assert (answer["text"], answer["usage"]["z_tokens"]) == ("Margaret Hale", 60)
+    assert reader.asked[0][2] == {"max_new_tokens": 9}
+
+
+def test_an_answer_does_not_move_the_terminal(run: Run, reader: FakeReader) -> None:
+    reader.says = "\x1b[2Jgone"
+
+    assert "\x1b" not in run("answer", "Who?", stdin=b"text").stdout
+
+
+def test_reader_codec_and_device_can_be_chosen(run: Run, reader: FakeReader) -> None:
+    run("answer", "Who?", "--reader", "mine", "--codec", "yours", "--device", "cpu", stdin=b"text")
+
+    assert reader.opened == [("mine", "yours", "cpu")]
+
+
+def test_a_question_is_needed(run: Run, reader: FakeReader) -> None:
+    assert run("answer").exit_code == 2
+
+
+def test_a_reader_that_is_not_there_is_a_message(run: Run) -> None:
+    result = run("answer", "Who?", "--reader", "nowhere", stdin=b"text")
+
+    assert result.exit_code == 1
+    assert "No reader 'nowhere'" in result.stderr

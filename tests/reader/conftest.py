@@ -1,0 +1,91 @@
+"""A tiny reader: a random LoRA and a random Z-embedding over a tiny codec whose backbone knows ChatML."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from tests.codec.conftest import SETTINGS, make_heads
+from tests.conftest import SENTENCES, save_llama
+from zprompt.backbone import Backbone, load_backbone
+from zprompt.codec.codec import Codec
+from zprompt.reader.adapter import Adapter, new_adapter
+from zprompt.reader.checkpoint import ReaderConfig, write_reader
+from zprompt.reader.embedding import ZEmbedding
+from zprompt.reader.loading import load_reader
+from zprompt.reader.reader import Reader
+
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+def train_chat_tokenizer() -> Tokenizer:
+    """Train a byte-level BPE with the special tokens of ChatML, and the bytes of every text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    return tokenizer
+
+
+def random_adapter(codec: Codec, seed: int = 0) -> Adapter:
+    """Make a LoRA that changes much, so that the reader is another model than the backbone."""
+    adapter = new_adapter(codec.backbone.decoder, 4, 8.0, seed)  # type: ignore[arg-type]  # a Llama
+    random = torch.Generator().manual_seed(seed)
+    for name, up in adapter.up.items():
+        adapter.up[name] = torch.randn(up.shape, generator=random)
+    return adapter
+
+
+def random_embedding(codec: Codec, seed: int = 0) -> ZEmbedding:
+    """Make a Z-embedding whose gaps and codes say something."""
+    embedding = ZEmbedding(codec.settings, codec.backbone.hidden_size)
+    random = torch.Generator().manual_seed(seed)
+    embedding.value.data = 0.02 * torch.randn(embedding.value.shape, generator=random)
+    embedding.gap.data = 0.02 * torch.randn(embedding.gap.shape, generator=random)
+    return embedding
+
+
+def write_random_reader(folder: Path, codec: Codec, seed: int = 0) -> Path:
+    """Write a reader with random weights, as `zprompt.load_reader` takes it."""
+    backbone = codec.backbone
+    config = ReaderConfig(
+        backbone.name, backbone.weights_fingerprint, codec.fingerprint, codec.settings, "z", {"steps": 0}
+    )
+    write_reader(folder, config, random_embedding(codec, seed), random_adapter(codec, seed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chat_backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    """Give a tiny Llama that knows ChatML."""
+    folder = save_llama(tmp_path_factory.mktemp("backbones") / "chat", train_chat_tokenizer())
+    return load_backbone(str(folder), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def chat_codec(chat_backbone: Backbone) -> Codec:
+    """Give a codec over it."""
+    return Codec(chat_backbone, make_heads(chat_backbone, SETTINGS), "chat")
+
+
+@pytest.fixture(scope="session")
+def reader_folder(tmp_path_factory: pytest.TempPathFactory, chat_codec: Codec) -> Path:
+    """Give the folder of a reader of that codec."""
+    return write_random_reader(tmp_path_factory.mktemp("readers") / "tiny", chat_codec)
+
+
+@pytest.fixture(scope="session")
+def tiny_reader(reader_folder: Path, chat_codec: Codec) -> Reader:
+    """Give that reader, loaded."""
+    return load_reader(str(reader_folder), codec=chat_codec)
+
+
+@pytest.fixture(scope="session")
+def tiny_codec_span(chat_backbone: Backbone) -> str:
+    """Give a Z-span of another codec."""
+    return str(Codec(chat_backbone, make_heads(chat_backbone, seed=1), "other").compress("The fox").documents)

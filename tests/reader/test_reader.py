@@ -1,0 +1,255 @@
+"""A reader answers, replies and goes on, from text and Z-spans, alone and in batches, whole and in pieces."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from langchain_core.documents import Document
+
+from tests.conftest import SENTENCES
+from zprompt.codec.codec import Codec
+from zprompt.errors import ContextBudgetError, ForgedSpanError, OptionError, WrongCodecError
+from zprompt.reader.chat import Message
+from zprompt.reader.engine import Engine
+from zprompt.reader.options import GenerateOptions
+from zprompt.reader.prompt import question_messages
+from zprompt.reader.reader import Reader
+from zprompt.reader.results import Answer, Generation
+
+
+def user(content: str) -> list[Message]:
+    return [{"role": "user", "content": content}]
+
+
+@pytest.fixture(scope="module")
+def spans(chat_codec: Codec) -> list[str]:
+    return list(chat_codec.compress([sentence + " the the the the" for sentence in SENTENCES]).documents)
+
+
+@pytest.fixture(scope="module")
+def conversations(spans: list[str]) -> list[list[Message]]:
+    contents = [*SENTENCES, *spans, f"Compare {spans[0]} with {SENTENCES[1]} and {spans[2]}{spans[3]}", "?"]
+    return [user(content) for content in contents]
+
+
+@pytest.mark.parametrize("sampling", [{}, {"temperature": 1.0, "top_k": 50, "seed": 5}], ids=["greedy", "sampled"])
+def test_a_batch_says_what_each_conversation_would_alone(
+    tiny_reader: Reader, conversations: list[list[Message]], sampling: dict[str, int]
+) -> None:
+    together = tiny_reader.generate(conversations, max_new_tokens=24, **sampling)
+
+    assert together == [tiny_reader.generate(messages, max_new_tokens=24, **sampling) for messages in conversations]
+    assert len({said.text for said in together}) > len(conversations) / 2  # the prompts matter
+
+
+def test_a_small_batch_size_changes_nothing(tiny_reader: Reader, conversations: list[list[Message]]) -> None:
+    options = GenerateOptions.of(max_new_tokens=8)
+
+    one, other = (
+        {delta.index: delta.generation for delta in tiny_reader.run(conversations, options, size) if delta.generation}
+        for size in (3, 100)
+    )
+
+    assert one == other
+    assert sorted(one) == list(range(len(conversations)))
+
+
+def test_the_pieces_of_a_stream_are_the_text(tiny_reader: Reader, conversations: list[list[Message]]) -> None:
+    for messages in conversations:
+        whole = tiny_reader.generate(messages, max_new_tokens=24, stop=["ou"])
+        stream = tiny_reader.generate(messages, max_new_tokens=24, stop=["ou"], stream=True)
+        parts = list(stream)
+
+        assert "".join(parts) == whole.text
+        assert all(parts)
+        assert stream.generation == whole
+
+
+def test_a_stream_can_be_left(tiny_reader: Reader) -> None:
+    stream = tiny_reader.complete("The fox", stream=True)
+    next(stream)
+    stream.close()
+
+    assert list(stream) == []
+    assert stream.generation is None
+
+
+def test_what_is_wrong_with_a_stream_is_said_before_it_begins(tiny_reader: Reader) -> None:
+    with pytest.raises(ContextBudgetError):
+        tiny_reader.complete("The fox", max_new_tokens=5000, stream=True)
+    with pytest.raises(OptionError, match="one prompt"):
+        tiny_reader.complete(["a", "b"], stream=True)  # type: ignore[call-overload]
+
+
+def test_usage_counts_z_tokens_as_one_position_each(tiny_reader: Reader, spans: list[str]) -> None:
+    text = tiny_reader.generate(user("Read this: "), max_new_tokens=2).usage
+    with_span = tiny_reader.generate(user("Read this: " + spans[0]), max_new_tokens=2).usage
+    tokens = tiny_reader._parse(spans[0])
+
+    assert text.z_tokens == text.source_tokens == 0
+    assert with_span.z_tokens == len(tokens) < with_span.source_tokens == sum(token.gap + 1 for token in tokens)
+    assert with_span.prompt_positions == text.prompt_positions + len(tokens)
+    assert with_span.generated_tokens == 2
+
+
+def test_embeddings_are_those_of_the_positions(tiny_reader: Reader, spans: list[str]) -> None:
+    embedded = tiny_reader.embed(f"The{spans[0]} fox")
+    table = tiny_reader.backbone.embeddings
+    tokens = tiny_reader._parse(spans[0])
+
+    assert embedded.shape == (tiny_reader.count(f"The{spans[0]} fox").positions, table.shape[1])
+    assert torch.equal(embedded[0], table[tiny_reader.backbone.start_id])
+    for vector, token in zip(
+        embedded[-len(tokens) - len(tiny_reader.tokenizer.encode(" fox")) :], tokens, strict=False
+    ):
+        assert torch.equal(vector, table[token.anchor]) == (token.gap == 0)
+    assert not embedded.requires_grad
+
+
+def test_what_gaps_and_codes_say_is_heard(tiny_reader: Reader, chat_codec: Codec, spans: list[str]) -> None:
+    shorthand = [token.anchor for token in tiny_reader._parse(spans[0])]
+
+    assert tiny_reader.complete(spans[0], max_new_tokens=20).text != (
+        tiny_reader.complete(chat_codec.backbone.decode(shorthand), max_new_tokens=20).text
+    )
+
+
+def test_an_answer_is_the_reply_to_the_question_in_few_words(tiny_reader: Reader, spans: list[str]) -> None:
+    passages = [SENTENCES[0], spans[1], {"text": spans[2], "title": "Moon"}, Document(page_content=SENTENCES[3])]
+
+    answer = tiny_reader.answer("Who walked?", passages, max_new_tokens=20)
+    reply = tiny_reader.generate(question_messages("Who walked?", passages), max_new_tokens=20)
+
+    assert answer == Answer("Who walked?", reply.text.strip(), reply.finish_reason, reply.usage)
+    assert tiny_reader.answer("Who walked?", passages).usage.generated_tokens == 64
+
+
+def test_questions_are_answered_together(tiny_reader: Reader, spans: list[str]) -> None:
+    questions, passages = ["Who?", "Where?", "Why?"], [SENTENCES[:2], spans[0], []]
+
+    answers = tiny_reader.answer(questions, passages, max_new_tokens=10)
+
+    assert answers == [
+        tiny_reader.answer(question, own, max_new_tokens=10) for question, own in zip(questions, passages, strict=True)
+    ]
+
+
+def test_questions_without_passages_of_their_own_are_refused(tiny_reader: Reader) -> None:
+    with pytest.raises(OptionError, match="2 questions, but passages for 1"):
+        tiny_reader.answer(["Who?", "Where?"], ["one"])
+
+
+def test_a_prompt_that_does_not_fit_is_refused_with_numbers_before_anything_runs(
+    tiny_reader: Reader, spans: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "run", lambda *_: pytest.fail("the model ran"))
+    prompt = "the" * 1000 + spans[0]
+    size = tiny_reader.count(prompt)
+    message = (
+        rf"{size.positions} positions \({size.positions - size.z_tokens} of text, {size.z_tokens} of Z-tokens that "
+        rf"stand for {size.source_tokens} tokens\), and 300 new tokens .*: {size.positions + 300 - 1024} more than the "
+        "1024 positions"
+    )
+
+    with pytest.raises(ContextBudgetError, match=message):
+        tiny_reader.complete(["short", prompt], max_new_tokens=300)
+
+
+def test_a_prompt_that_just_fits_is_read(tiny_reader: Reader) -> None:
+    prompt = " the" * 1020
+    assert tiny_reader.count(prompt).positions == 1021  # the start token, too
+
+    assert tiny_reader.complete(prompt, max_new_tokens=3).usage.generated_tokens <= 3
+    with pytest.raises(ContextBudgetError, match=": 1 more than"):
+        tiny_reader.complete(prompt, max_new_tokens=4)
+
+
+def test_a_z_span_of_another_codec_is_refused(tiny_reader: Reader, tiny_codec_span: str) -> None:
+    with pytest.raises(WrongCodecError, match=f"but the codec {tiny_reader.codec.fingerprint} is loaded"):
+        tiny_reader.generate(user(f"Read {tiny_codec_span}"))
+
+
+def test_a_forged_z_span_is_refused(tiny_reader: Reader, spans: list[str]) -> None:
+    forged = spans[0][:-2] + ("0" if spans[0][-2] != "0" else "1") + "]"
+
+    with pytest.raises(ForgedSpanError):
+        tiny_reader.answer("Who?", forged)
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [({"max_new_tokens": 0}, "max_new_tokens"), ({"stop": ["a", ""]}, "stop string is empty"), ({"top_p": 2}, "top_p")],
+)
+def test_options_that_make_no_sense_are_refused(tiny_reader: Reader, options: dict[str, int], wrong: str) -> None:
+    with pytest.raises(OptionError, match=wrong):
+        tiny_reader.complete("The fox", **options)
+
+
+def test_an_unknown_option_is_a_type_error(tiny_reader: Reader) -> None:
+    with pytest.raises(TypeError, match="warmth"):
+        tiny_reader.complete("The fox", warmth=1.0)  # type: ignore[call-overload]
+
+
+def test_a_text_is_no_conversation(tiny_reader: Reader) -> None:
+    with pytest.raises(OptionError, match="messages"):
+        tiny_reader.generate("Hi")  # type: ignore[call-overload]
+
+
+def test_prompts_and_options_go_together(tiny_reader: Reader) -> None:
+    with pytest.raises(OptionError, match="2 prompts, but options for 1"):
+        tiny_reader.run(["a", "b"], [GenerateOptions()])
+    with pytest.raises(OptionError, match="batch_size"):
+        tiny_reader.run(["a"], GenerateOptions(), batch_size=0)
+
+
+def test_each_prompt_may_have_its_own_options(tiny_reader: Reader) -> None:
+    prompts = ["The fox", user("The dog")]
+    options = [GenerateOptions.of(max_new_tokens=3), GenerateOptions.of(max_new_tokens=9, temperature=1.0, seed=2)]
+
+    said = {delta.index: delta.generation for delta in tiny_reader.run(prompts, options) if delta.generation}
+
+    assert said[0] == tiny_reader.complete("The fox", max_new_tokens=3)
+    assert said[1] == tiny_reader.generate(user("The dog"), max_new_tokens=9, temperature=1.0, seed=2)
+
+
+def test_a_text_that_nobody_wants_any_more_leaves_the_batch(tiny_reader: Reader) -> None:
+    prompts = ["The fox", "The dog", "The sea"]
+    options = GenerateOptions.of(max_new_tokens=12)
+    pieces = {index: "" for index in range(3)}
+    ends = set()
+
+    # The first is left after some text, the second before it began.
+    for delta in tiny_reader.run(prompts, options, wanted=lambda index: index == 2 or (index == 0 and not pieces[0])):
+        pieces[delta.index] += delta.text
+        ends |= {delta.index} if delta.generation else set()
+
+    whole = [said.text for said in tiny_reader.complete(prompts, max_new_tokens=12)]
+    assert pieces[2] == whole[2] and pieces[1] == ""
+    assert pieces[0] and len(pieces[0]) < len(whole[0]) and whole[0].startswith(pieces[0])
+    assert ends == {2}
+
+
+def test_no_texts_are_none(tiny_reader: Reader) -> None:
+    assert tiny_reader.complete([]) == []
+    assert tiny_reader.answer([], []) == []
+
+
+def test_several_threads_may_read_at_a_time(tiny_reader: Reader, conversations: list[list[Message]]) -> None:
+    expected = [tiny_reader.generate(messages, max_new_tokens=8) for messages in conversations]
+
+    with ThreadPoolExecutor(4) as pool:
+        said = list(pool.map(lambda messages: tiny_reader.generate(messages, max_new_tokens=8), conversations))
+
+    assert said == expected
+
+
+def test_results_say_the_gist_and_turn_into_json(tiny_reader: Reader, spans: list[str]) -> None:
+    said: Generation = tiny_reader.complete(spans[0], max_new_tokens=30)
+    answer = tiny_reader.answer("Who?", spans, max_new_tokens=4)
+
+    assert json.loads(json.dumps(said.to_dict()))["usage"] == said.usage.to_dict()
+    assert json.loads(json.dumps(answer.to_dict()))["question"] == "Who?"
+    assert repr(said).startswith("Generation(") and "length" in repr(said)
+    assert repr(answer).startswith("Answer('Who?' → ")
+    assert repr(tiny_reader).startswith("Reader(") and "1024 positions" in repr(tiny_reader)

@@ -1,0 +1,98 @@
+"""Write a reader as a model that other engines run unchanged.
+
+    config.json, generation_config.json, model.safetensors     the backbone with the LoRA merged in
+    tokenizer.json, tokenizer_config.json, chat_template.jinja its tokenizer, and how it reads conversations
+    z_embedding.safetensors, zprompt.json                      what Z-tokens add to their anchors' embeddings, and
+                                                               which codec they are of
+
+transformers and vLLM read the first two lines and know nothing of Z-tokens. A prompt with Z-spans reaches them as input
+embeddings: `Reader.embed` makes these, with the reader that was exported or from the third line.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from zprompt.backbone import pull
+from zprompt.backbone.hub import as_transformers, quiet_transformers
+from zprompt.errors import OptionError
+from zprompt.reader.checkpoint import EMBEDDING_FILE
+from zprompt.reader.reader import Reader
+
+FORMAT = 1
+ABOUT_FILE = "zprompt.json"
+
+
+def export_reader(reader: Reader, folder: Path) -> None:
+    """Write a reader as a Hugging Face checkpoint.
+
+    :param reader: The reader.
+    :param folder: Where to; it is made if it is missing.
+    :raises OptionError: If the folder holds something else than an earlier export.
+    """
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / ABOUT_FILE).is_file())):
+        raise OptionError(f"{folder} holds something else than an export of a reader. Choose a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet_transformers():
+        _write_model(reader, folder)
+        _write_tokenizer(reader, folder)
+    state = {name: tensor.cpu().contiguous() for name, tensor in reader.z_embedding.state_dict().items()}
+    save_file(state, folder / EMBEDDING_FILE)
+    (folder / ABOUT_FILE).write_text(json.dumps(_about(reader), indent=2) + "\n", "utf-8")
+
+
+def _write_model(reader: Reader, folder: Path) -> None:
+    """Write the merged weights, and what ends a text."""
+    from transformers import GenerationConfig
+
+    backbone = reader.backbone
+    model = as_transformers(reader.decoder, backbone.output_embeddings, pull(backbone.name))
+    ends = sorted(reader.end_ids)
+    model.generation_config = GenerationConfig(
+        bos_token_id=backbone.start_id, eos_token_id=ends, pad_token_id=ends[0], do_sample=False
+    )
+    model.save_pretrained(folder)
+    # As transformers 4 reads them, too; engines may use it.
+    _amend(folder / "config.json", rope_theta=reader.decoder.shape.rope_theta, torch_dtype="float32")
+
+
+def _write_tokenizer(reader: Reader, folder: Path) -> None:
+    """Write the tokenizer with the chat template."""
+    from transformers import PreTrainedTokenizerFast
+
+    end = min(reader.template.end_ids or reader.end_ids)
+    start_token, end_token = (reader.backbone.decode([token_id]) for token_id in (reader.backbone.start_id, end))
+    PreTrainedTokenizerFast(
+        tokenizer_object=reader.backbone.tokenizer.backend,
+        bos_token=start_token,
+        eos_token=end_token,
+        pad_token=end_token,
+        model_max_length=reader.max_positions,
+        clean_up_tokenization_spaces=False,
+        chat_template=reader.template.jinja,
+    ).save_pretrained(folder)
+    _amend(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")  # as transformers 4 calls it
+
+
+def _amend(path: Path, **values: object) -> None:
+    """Set values in a JSON file."""
+    content = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**content, **values}, indent=2) + "\n", "utf-8")
+
+
+def _about(reader: Reader) -> dict[str, Any]:
+    """Say which Z-tokens the model reads."""
+    return {
+        "format": FORMAT,
+        "reader": reader.name,
+        "codec": reader.codec.name,
+        "codec_fingerprint": reader.codec.fingerprint,
+        "backbone": reader.backbone.name,
+        "backbone_fingerprint": reader.backbone.weights_fingerprint,
+        "settings": reader.codec.settings.to_dict(),
+        "codes": reader.z_embedding.codes,
+    }

@@ -1,0 +1,45 @@
+"""Load a reader by name: its folder, the codec whose Z-tokens it reads, the backbone with its LoRA merged in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zprompt.api import shared_codec
+from zprompt.codec.checkpoint import SHIPPED
+from zprompt.codec.codec import Codec
+from zprompt.errors import CheckpointError
+from zprompt.reader.adapter import llama_of
+from zprompt.reader.checkpoint import find_reader, load_z_embedding, merged_decoder, read_reader_config
+from zprompt.reader.reader import Reader
+
+
+def load_reader(name: str = "default", codec: Codec | str | None = None, device: str = "auto") -> Reader:
+    """Load a reader: an LLM that reads the Z-tokens of a codec.
+
+    :param name: A shipped codec, whose reader is meant, or the folder of one that `zprompt train reader` made.
+    :param codec: The codec, or what `zprompt.load` takes as its name; None: the one that the reader is shipped with,
+        else the default one. What was loaded before is used again.
+    :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a codec that was loaded stays where it is.
+    :return: The reader.
+    :raises CheckpointError: If it was trained for another codec.
+    """
+    folder = find_reader(name)
+    config = read_reader_config(folder)
+    if not isinstance(codec, Codec):
+        # Not quantized: a LoRA merges into plain weights, and other weights would be another codec.
+        codec = shared_codec(codec or _codec_of(folder), device=device, quantization="none")
+    backbone = codec.backbone
+    llama_of(backbone)  # of all that may be wrong, say this first
+    if codec.fingerprint != config.codec_fingerprint:
+        raise CheckpointError(
+            f"The reader in {folder} reads Z-tokens of the codec {config.codec_fingerprint}, but the codec "
+            f"{codec.name!r} ({codec.fingerprint}) is loaded. Give the one that it was trained for: "
+            f"zprompt.load_reader({name!r}, codec=…)."
+        )
+    z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
+    return Reader(codec, merged_decoder(folder, backbone), z_embedding, name)
+
+
+def _codec_of(folder: Path) -> str:
+    """Name the codec that a reader is shipped with."""
+    return folder.parent.name if folder.parent.parent == SHIPPED else "default"

@@ -1,0 +1,117 @@
+"""Hold what a reader said, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+FinishReason: TypeAlias = Literal["stop", "length"]
+"""Why a text ends: the model ended it or a stop string came, or there were `max_new_tokens` tokens."""
+
+_SHOWN = 60  # characters of a text that a repr quotes
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a text took."""
+
+    prompt_positions: int  # of text and of Z-tokens, each of which takes one
+    z_tokens: int  # positions that were Z-tokens
+    source_tokens: int  # tokens that these Z-tokens stand for
+    generated_tokens: int  # the one that ended the text included
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn the figures into a dict for JSON.
+
+        :return: A number under each field's name.
+        """
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Generation:
+    """A text that the reader wrote."""
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+
+    def __repr__(self) -> str:
+        """Say the gist; the text may be long.
+
+        :return: The line.
+        """
+        return f"Generation({_quote(self.text)}, {self.finish_reason}, {self.usage!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn the text and what it took into a dict for JSON.
+
+        :return: A value under each field's name.
+        """
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
+    """An answer to a question about passages."""
+
+    question: str
+    text: str  # without white space around it
+    finish_reason: FinishReason
+    usage: Usage
+
+    def __repr__(self) -> str:
+        """Say the gist; the texts may be long.
+
+        :return: The line.
+        """
+        return f"Answer({_quote(self.question)} → {_quote(self.text)}, {self.usage!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Turn the answer into a dict for JSON.
+
+        :return: A value under each field's name.
+        """
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of one of several texts that are written together."""
+
+    index: int  # which of them
+    text: str  # whole characters; may be empty in the last piece
+    generation: Generation | None = None  # the whole, with its last piece
+
+
+class TextStream(Iterator[str]):
+    """The pieces of a text while it is written; each is whole characters, and none is taken back."""
+
+    def __init__(self, deltas: Generator[Delta]) -> None:
+        """Wrap what comes.
+
+        :param deltas: The pieces of one text.
+        """
+        self._deltas = deltas
+        self.generation: Generation | None = None  # the whole, once the last piece was given
+
+    def __next__(self) -> str:
+        """Wait for the next piece.
+
+        :return: The piece, not empty.
+        :raises StopIteration: If the text has ended.
+        """
+        for delta in self._deltas:
+            self.generation = delta.generation
+            if delta.text:
+                return delta.text
+        raise StopIteration
+
+    def close(self) -> None:
+        """Stop writing."""
+        self._deltas.close()
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
