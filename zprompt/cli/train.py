@@ -1,19 +1,19 @@
-"""`zprompt train`: make a codec from your own text, on your own backbone."""
+"""`zprompt train`: make a codec from your own text, on your own backbone, or a reader of its Z-tokens."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from zprompt.cli.messages import is_terminal, note
+from zprompt.cli import train_reader
+from zprompt.cli.messages import note
+from zprompt.cli.training_progress import training_reporter
 
-if TYPE_CHECKING:
-    from zprompt.train.codec import Report
-
-app = typer.Typer(name="train", help="Train codecs.", no_args_is_help=True)
+app = typer.Typer(name="train", help="Train codecs and readers.", no_args_is_help=True)
+app.add_typer(train_reader.app)
 
 
 @app.command("codec")
@@ -77,7 +77,7 @@ def _codec(
             backbone_name=backbone,
             start_from=start_from,
             resume=resume,
-            report=_reporter(stack),
+            report=training_reporter(stack, _line),
         )
     figures = trained.evaluation
     note(
@@ -85,37 +85,6 @@ def _codec(
         f"(worst {figures.worst_ratio:.2f}), {figures.bits_per_z_token:.1f} bits per Z-token, "
         f"{figures.bits_per_source_token:.2f} bits per source token. Load it with zprompt.load({str(out)!r})."
     )
-
-
-def _reporter(stack: ExitStack) -> Report:
-    """Show losses: a bar on a terminal, else a line now and then."""
-    if not is_terminal():
-        return _say_now_and_then
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-    )
-    bars = stack.enter_context(Bars(*columns, console=Console(stderr=True)))
-    tasks: dict[str, TaskID] = {}
-
-    def report(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=steps, figures="")
-        bars.update(tasks[stage], completed=step, figures=_line(figures))
-
-    return report
-
-
-def _say_now_and_then(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
-    if step % 50 == 0 or step == steps:
-        note(f"{stage} {step}/{steps}: {_line(figures)}")
 
 
 def _line(figures: dict[str, float]) -> str:

@@ -1,0 +1,130 @@
+"""Training of readers in miniature: a tiny codec's tiles of a few passages."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+
+from tests.codec.conftest import make_heads
+from tests.conftest import SENTENCES
+from zprompt.backbone import Backbone
+from zprompt.codec.checkpoint import CodecConfig, write_codec
+from zprompt.codec.codec import Codec
+from zprompt.reader.adapter import llama_of
+from zprompt.reader.content import ContentTokenizer
+from zprompt.reader.embedding import ZEmbedding
+from zprompt.train.reader.config import ReaderTrainConfig
+from zprompt.train.reader.examples import Asked, Examples
+from zprompt.train.reader.prompts import Prompts, Titled
+from zprompt.train.reader.reading import Reading
+from zprompt.train.reader.teacher import Teacher
+from zprompt.train.reader.tiles import Tile, TileStore
+
+CONFIG = ReaderTrainConfig(
+    steps=4,
+    batch=6,
+    micro_batch=400,
+    passages=6,
+    passage_tokens=160,
+    ratios=(2.0, 7.0),
+    shortest_context=16,
+    continued=12,
+    repeated=16,
+    rank=2,
+    top=8,
+    random_candidates=20,
+    common_candidates=20,
+    checkpoint_every=2,
+    evaluate_every=0,
+    dev_passages=2,
+    dev_questions=2,
+    dev_ratios=(4.0,),
+)
+ORDERS = [np.random.default_rng(seed).permutation(len(SENTENCES)) for seed in range(8)]
+PASSAGES = [" ".join(SENTENCES[index] for index in order[:4]) for order in ORDERS]
+
+MakeExamples: TypeAlias = Callable[..., Examples]
+
+
+@pytest.fixture(scope="session")
+def reader_codec(tiny_backbone: Backbone) -> Codec:
+    """Give a codec over the tiny backbone."""
+    return Codec(tiny_backbone, make_heads(tiny_backbone), "tiny")
+
+
+@pytest.fixture(scope="session")
+def codec_folder(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone, reader_codec: Codec) -> Path:
+    """Give its folder."""
+    folder = tmp_path_factory.mktemp("codecs") / "tiny"
+    config = CodecConfig(reader_codec.settings, tiny_backbone.name, tiny_backbone.weights_fingerprint, {})
+    write_codec(folder, config, make_heads(tiny_backbone))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiles(tmp_path_factory: pytest.TempPathFactory, reader_codec: Codec) -> list[Tile]:
+    """Give the tiles of a few passages."""
+    return TileStore(tmp_path_factory.mktemp("tiles") / "tiles.jsonl", reader_codec).tiles(PASSAGES, (2.0, 7.0))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_backbone: Backbone) -> ContentTokenizer:
+    """Give the reader's tokenizer."""
+    return ContentTokenizer(tiny_backbone)
+
+
+@pytest.fixture
+def config() -> ReaderTrainConfig:
+    """Give the config of a short run."""
+    return CONFIG
+
+
+@pytest.fixture
+def examples_of(tiles: list[Tile], tokenizer: ContentTokenizer, reader_codec: Codec, tmp_path: Path) -> MakeExamples:
+    """Give a maker of examples."""
+
+    def make(taught: bool = True, **changes: Any) -> Examples:  # noqa: ANN401 - fields of the config
+        config = replace(CONFIG, **changes)
+        backbone = reader_codec.backbone
+        teacher = Teacher(tmp_path / "teacher", backbone, [tile.ids for tile in tiles], config.top) if taught else None
+        if teacher:
+            teacher.ensure()
+        shown = [replace(t, surprisal=np.arange(len(t.ids), 0, -1, np.float32)) for t in tiles]
+        questions = [Asked("when did they walk", ("1969",), (Titled("Moon", tile),)) for tile in shown[:3]]
+        prompts = Prompts(tokenizer, config.input, reader_codec.settings.subcodes)
+        return Examples(config, prompts, shown, questions, teacher)
+
+    return make
+
+
+@pytest.fixture
+def untuned(reader_codec: Codec) -> Reading:
+    """Give the tiny LLM, which knows no Z-tokens."""
+    backbone = reader_codec.backbone
+    embedding = ZEmbedding(reader_codec.settings, backbone.hidden_size)
+    return Reading(llama_of(backbone), embedding, backbone.embeddings, backbone.output_embeddings)
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    """Give a file of training text."""
+    path = tmp_path / "text.jsonl"
+    texts = [" ".join(SENTENCES[index] for index in np.roll(ORDERS[n % 8], n)[:4]) for n in range(12)]
+    path.write_text("".join(json.dumps({"paragraphs": [text]}) + "\n" for text in texts), "utf-8")
+    return path
+
+
+@pytest.fixture
+def question_file(tmp_path: Path) -> Path:
+    """Give a file of questions."""
+    path = tmp_path / "questions.jsonl"
+    rows = [
+        {"question": "who?", "answers": ["the dog"], "passages": [{"title": "T", "text": text, "gold": True}]}
+        for text in PASSAGES[:3]
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path

@@ -1,0 +1,114 @@
+"""From text and questions to a reader that loads."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.train.reader.conftest import CONFIG
+from zprompt.errors import CheckpointError, OptionError, TrainingDataError
+from zprompt.reader.checkpoint import find_reader, load_z_embedding, merged_decoder, read_reader_config
+from zprompt.train.reader import command
+from zprompt.train.reader.command import train_reader
+from zprompt.train.reader.config import ReaderTrainConfig
+from zprompt.train.reader.materials import Sources
+from zprompt.train.reader.passages import cut_passages
+from zprompt.train.reader.questions import read_questions
+
+
+@pytest.fixture(autouse=True)
+def short_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zprompt.train.reader.evaluation.CONTEXT", 24)
+
+
+@pytest.mark.parametrize("kind", ["z", "text", "anchors", "pruned", "truncated"])
+def test_the_folder_is_a_reader(
+    kind: str, text_file: Path, question_file: Path, codec_folder: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    sources = Sources([str(text_file)], [str(question_file)], (), [str(question_file)])
+    trained = train_reader(
+        sources,
+        tmp_path / "reader",
+        replace(CONFIG, input=kind, evaluate_every=2),
+        codec_name=str(codec_folder),
+        report=lambda stage, step, steps, figures: said.append(stage),
+    )
+    folder = find_reader(str(tmp_path / "reader"))
+    config = read_reader_config(folder)
+    backbone = command.load(str(codec_folder), quantization="none").backbone
+    assert config.input == kind and config.backbone_fingerprint == backbone.weights_fingerprint
+    assert load_z_embedding(folder, config, backbone.hidden_size).codes == (kind != "anchors")
+    merged_decoder(folder, backbone)
+    record = json.loads((folder / "training.json").read_text())
+    assert record["context_benefit"]["4"]["kept"] == pytest.approx(trained.benefit["4"].kept)
+    assert record["answers"]["4"]["f1"] == trained.answers["4"].f1 and record["config"]["input"] == kind
+    assert [entry["step"] for entry in record["history"]] == [1, 2, 3, 4] and "kept" in record["history"][1]
+    assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert {"tile", "teach", "train"} <= set(said)
+
+
+def test_a_run_in_the_folder_is_not_overwritten(text_file: Path, codec_folder: Path, tmp_path: Path) -> None:
+    def run(resume: bool) -> None:
+        train_reader(Sources([str(text_file)]), tmp_path, CONFIG, codec_name=str(codec_folder), resume=resume)
+
+    run(resume=False)
+    first = (tmp_path / "z_embedding.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match="--resume"):
+        run(resume=False)
+    run(resume=True)
+    assert (tmp_path / "z_embedding.safetensors").read_bytes() == first
+
+
+def test_a_reader_that_would_be_too_large_is_refused(
+    text_file: Path, codec_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "MOST_BYTES", 1000)
+    with pytest.raises(OptionError, match="lower --rank"):
+        train_reader(Sources([str(text_file)]), tmp_path, CONFIG, codec_name=str(codec_folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input": "smell"}, "input must be one of"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"passage_tokens": 20}, "must hold a context and its continuation"),
+        ({"ratios": (0.5,)}, "ratios must be 1 or more"),
+        ({"cloze": -1.0}, "must not be negative"),
+    ],
+)
+def test_a_config_that_cannot_be_followed_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        ReaderTrainConfig(**change)  # type: ignore[arg-type]
+
+
+def encode(text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Cut a text into words."""
+    ends = [index for index in range(1, len(text) + 1) if index == len(text) or text[index] == " "]
+    return list(range(len(ends))), list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def test_passages_are_whole_paragraphs_and_long_ones_are_cut() -> None:
+    texts = ["a b c\n\nd e f g\n\nh i j k l m n o p q r s\n\nt u"]
+    assert sorted(cut_passages(texts, encode, 4, 9, 10, 0)) == ["a b c\n\nd e f g", "h i j k l m n o"]
+    with pytest.raises(TrainingDataError, match="No text has 30 tokens"):
+        cut_passages(texts, encode, 30, 40, 10, 0)
+
+
+def test_questions_keep_their_gold_passages(tmp_path: Path) -> None:
+    passages = [{"title": "A", "text": "a", "gold": False}, {"title": "B", "text": "b", "gold": True}]
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps({"question": "q", "answers": ["x"], "passages": passages}))
+    [question] = read_questions([str(path)])
+    assert [passage.title for passage in question.passages] == ["B"]
+
+
+@pytest.mark.parametrize("row", ["{", "7", '{"question": "q"}', '{"question": "q", "answers": [], "passages": []}'])
+def test_a_row_that_is_no_question_is_named(row: str, tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text(row)
+    with pytest.raises(TrainingDataError, match=r"q\.jsonl, line 1 is no question"):
+        read_questions([str(tmp_path / "q.jsonl")])
+    with pytest.raises(TrainingDataError, match="cannot be read"):
+        read_questions([str(tmp_path / "missing.jsonl")])

@@ -1,0 +1,122 @@
+"""A LoRA that trains fast: one product forward, as if there were none.
+
+    forward     y  = x (W + s B A)^T           the merged weight is made once a step
+    backward    dx = dy (W + s B A)            dB = s dy^T (x A^T)           dA = s (dy B)^T x
+
+The usual form keeps the two paths apart and adds them, which costs a quarter more on a CPU. The gradients are the same.
+"""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zprompt.backbone import Backbone
+from zprompt.backbone.llama import LlamaDecoder
+from zprompt.reader.adapter import Adapter, merged, new_adapter, projections
+
+
+class LoraLinear(nn.Module):
+    """A frozen projection with a trained change of low rank."""
+
+    merged: Tensor
+
+    def __init__(self, weight: Tensor, down: Tensor, up: Tensor, scale: float) -> None:
+        """Wrap a weight.
+
+        :param weight: (outputs, inputs), frozen.
+        :param down: (r, inputs), A.
+        :param up: (outputs, r), B.
+        :param scale: Of the change.
+        """
+        super().__init__()
+        self.weight, self.scale = weight.detach(), scale
+        self.down, self.up = nn.Parameter(down), nn.Parameter(up)
+        self.merge()
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Make the merged weight anew, after a change of A or B."""
+        self.merged = torch.addmm(self.weight, self.up, self.down, alpha=self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the projection.
+
+        :param x: (..., inputs).
+        :return: (..., outputs).
+        """
+        return cast(Tensor, _Merged.apply(x, self.merged, self.down, self.up, self.scale))  # type: ignore[no-untyped-call]
+
+
+class _Merged(torch.autograd.Function):
+    """The product with a merged weight, and the gradients of its parts."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(x, weight, down, up)
+        ctx.scale = scale
+        return functional.linear(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401 - torch's context
+        x, weight, down, up = ctx.saved_tensors
+        out, flat = grads[0].flatten(0, -2), x.flatten(0, -2)
+        back = (out @ up) * ctx.scale
+        up_grad = (out.T @ (flat @ down.T)) * ctx.scale
+        return (out @ weight).view_as(x), None, back.T @ flat, up_grad, None
+
+
+class Lora:
+    """A backbone's decoder with a LoRA that can be trained."""
+
+    def __init__(self, backbone: Backbone, rank: int, alpha: float, seed: int) -> None:
+        """Start with a change of nothing.
+
+        :param backbone: The backbone, which stays as it is.
+        :param rank: The rank, r.
+        :param alpha: The change is scaled by alpha / r.
+        :param seed: Decides A.
+        """
+        start = new_adapter(backbone.decoder, rank, alpha, seed)  # type: ignore[arg-type]
+        self.rank, self.alpha = rank, alpha
+        self.decoder: LlamaDecoder = merged(start, backbone)
+        self.layers: dict[str, LoraLinear] = {}
+        for name, module in list(projections(self.decoder)):
+            device = module.weight.device
+            down, up = start.down[name].to(device), start.up[name].to(device)
+            self.layers[name] = LoraLinear(module.weight, down, up, alpha / rank)
+            self.decoder.set_submodule(name, self.layers[name])
+
+    @property
+    def downs(self) -> list[nn.Parameter]:
+        """List A of all projections.
+
+        :return: In the order of the layers.
+        """
+        return [layer.down for layer in self.layers.values()]
+
+    @property
+    def ups(self) -> list[nn.Parameter]:
+        """List B of all projections.
+
+        :return: In the order of the layers.
+        """
+        return [layer.up for layer in self.layers.values()]
+
+    def merge(self) -> None:
+        """Make all merged weights anew, after a step."""
+        for layer in self.layers.values():
+            layer.merge()
+
+    def adapter(self) -> Adapter:
+        """Give what was learned.
+
+        :return: The adapter.
+        """
+        return Adapter(
+            self.rank,
+            self.alpha,
+            {name: layer.down.detach() for name, layer in self.layers.items()},
+            {name: layer.up.detach() for name, layer in self.layers.items()},
+        )

@@ -1,0 +1,169 @@
+"""From files to what training draws from and measuring needs: passages in Z-tokens, questions, a teacher."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zprompt.codec.codec import Codec
+from zprompt.reader.adapter import llama_of
+from zprompt.reader.content import ContentTokenizer
+from zprompt.reader.embedding import ZEmbedding
+from zprompt.train.corpus import read_texts
+from zprompt.train.reader.config import ReaderTrainConfig
+from zprompt.train.reader.continuation import Continuation
+from zprompt.train.reader.evaluation import Answers, Benefit, BenefitMeter, measure_answers
+from zprompt.train.reader.examples import Asked, Examples
+from zprompt.train.reader.passages import cut_passages
+from zprompt.train.reader.prompts import Prompts, Titled
+from zprompt.train.reader.questions import Question, read_questions
+from zprompt.train.reader.reading import Reading
+from zprompt.train.reader.teacher import Teacher
+from zprompt.train.reader.tiles import Tile, TileStore
+
+Figures = dict[str, float]
+Report = Callable[[str, int, int, Figures], None]  # stage, step, steps, figures
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a reader is trained and measured on."""
+
+    text: Sequence[str]  # files, folders, datasets, as corpus.py reads them
+    questions: Sequence[str] = ()  # JSONL files, as questions.py reads them
+    dev_text: Sequence[str] = ()  # without any, a part of the text is held out
+    dev_questions: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Development:
+    """What a reader is measured with."""
+
+    meters: dict[str, BenefitMeter]  # by ratio
+    questions: dict[str, list[Asked]]
+    prompts: Prompts
+    decode: Callable[[list[int]], str]
+
+    def benefit(self, reading: Reading) -> dict[str, Benefit]:
+        """Measure the context benefit at each ratio.
+
+        :param reading: The reader.
+        :return: The figures by ratio.
+        """
+        return {ratio: meter.measure(reading) for ratio, meter in self.meters.items()}
+
+    def answers(self, reading: Reading) -> dict[str, Answers]:
+        """Let the reader answer at each ratio.
+
+        :param reading: The reader.
+        :return: The figures by ratio; none if there are no questions.
+        """
+        return {
+            ratio: measure_answers(reading, self.prompts, asked, self.decode)
+            for ratio, asked in self.questions.items()
+            if asked
+        }
+
+
+class Materials:
+    """Turns sources into what training and measuring need."""
+
+    def __init__(self, codec: Codec, config: ReaderTrainConfig, cache: Path, report: Report | None) -> None:
+        """Choose what passages are turned into, and how.
+
+        :param codec: The codec.
+        :param config: Which passages, at which ratios, as which input.
+        :param cache: Where Z-tokens and expectations are kept.
+        :param report: Called as work goes on.
+        """
+        self.codec, self.config, self.cache, self.report = codec, config, cache, report
+        self.store = TileStore(cache / "tiles.jsonl", codec)
+        tokenizer = ContentTokenizer(codec.backbone)
+        self.prompts = Prompts(tokenizer, config.input, codec.settings.subcodes)
+        self.continuation = Continuation(config.input, tokenizer.start_id, config.continued)
+        self.question_tiles: list[Tile] = []
+        self.held_out: list[str] = []
+
+    def examples(self, sources: Sources) -> Examples:
+        """Cut, tile and teach the training data.
+
+        :param sources: The data.
+        :return: What rows are drawn from.
+        """
+        config = self.config
+        texts = self._passages(sources.text, config.passages + (0 if sources.dev_text else config.dev_passages))
+        if not sources.dev_text:
+            held = min(config.dev_passages, len(texts) // 2)
+            self.held_out, texts = texts[:held], texts[held:]
+        questions = read_questions(sources.questions)
+        tiles = self.store.tiles(texts, config.ratios, self._say("tile"))
+        asked = self._asked(questions, config.ratios, "tile questions")
+        self.question_tiles = list({p.tile.span: p.tile for one in asked for p in one.passages}.values())
+        teacher = Teacher(self.cache / "teacher", self.codec.backbone, [tile.ids for tile in tiles], config.top)
+        teacher.ensure(self._say("teach"))
+        if config.input == "pruned":
+            tiles = [replace(tile, surprisal=teacher.surprisal(index)) for index, tile in enumerate(tiles)]
+            asked = self._surprised(asked, "questions")
+        return Examples(config, self.prompts, tiles, asked, teacher)
+
+    def development(self, sources: Sources) -> Development:
+        """Cut and tile the development data, at each ratio.
+
+        :param sources: The data.
+        :return: What readers are measured with.
+        """
+        config, backbone = self.config, self.codec.backbone
+        texts = self._passages(sources.dev_text, config.dev_passages) if sources.dev_text else self.held_out
+        questions = read_questions(sources.dev_questions)[: config.dev_questions]
+        untuned = Reading(
+            llama_of(backbone),
+            ZEmbedding(self.codec.settings, backbone.hidden_size).to(backbone.device),
+            backbone.embeddings,
+            backbone.output_embeddings,
+        )
+        meters, asked = {}, {}
+        for ratio in config.dev_ratios:
+            tiles = self.store.tiles(texts, (ratio,), self._say("tile development"))
+            here = self._asked(questions, (ratio,), "tile development questions")
+            if config.input == "pruned":
+                titled = [Titled("", tile) for tile in tiles]
+                tiles = [p.tile for p in self._surprised([Asked("", ("",), tuple(titled))], "dev")[0].passages]
+                here = self._surprised(here, "dev-questions")
+            meters[f"{ratio:g}"] = BenefitMeter(untuned, tiles, self.continuation)
+            asked[f"{ratio:g}"] = here
+        return Development(meters, asked, self.prompts, backbone.decode)
+
+    def _passages(self, sources: Sequence[str], count: int) -> list[str]:
+        config = self.config
+        least = config.shortest_context + config.continued
+        encode = self.codec.backbone.encode_with_offsets
+        return cut_passages(read_texts(sources), encode, least, config.passage_tokens, count, config.seed)
+
+    def _asked(self, questions: Sequence[Question], ratios: Sequence[float], stage: str) -> list[Asked]:
+        """Tile the passages of questions; one that lacks a tile is left out."""
+        texts = [passage.text for question in questions for passage in question.passages]
+        tiles = {tile.text: tile for tile in self.store.tiles(texts, ratios, self._say(stage))}
+        return [
+            Asked(one.question, one.answers, tuple(Titled(p.title, tiles[p.text]) for p in one.passages))
+            for one in questions
+            if all(passage.text in tiles for passage in one.passages)
+        ]
+
+    def _surprised(self, asked: Sequence[Asked], name: str) -> list[Asked]:
+        """Give the passages of questions their surprisals."""
+        tiles = {p.tile.text: p.tile for one in asked for p in one.passages}
+        if not tiles:
+            return list(asked)
+        ids = [tile.ids for tile in tiles.values()]
+        teacher = Teacher(self.cache / f"surprisal-{name}", self.codec.backbone, ids, 1)
+        teacher.ensure(self._say("surprise"))
+        surprisals = {text: teacher.surprisal(index) for index, text in enumerate(tiles)}
+        return [
+            replace(
+                one,
+                passages=tuple(Titled(t, replace(tile, surprisal=surprisals[tile.text])) for t, tile in one.passages),
+            )
+            for one in asked
+        ]
+
+    def _say(self, stage: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.report(stage, done, total, {}) if self.report else None

@@ -1,0 +1,183 @@
+"""Run a reader's training step by step, so that a stopped run goes on where it was.
+
+All randomness of a step comes from (seed, step): a resumed run draws what an uninterrupted one would have drawn. The
+rows of a step are computed in micro-batches of like length, so that little is padding.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zprompt.backbone import Backbone
+from zprompt.errors import CheckpointError
+from zprompt.reader.embedding import ZEmbedding
+from zprompt.train.reader.config import TASKS, ReaderTrainConfig
+from zprompt.train.reader.examples import Examples
+from zprompt.train.reader.lora import Lora
+from zprompt.train.reader.objective import candidates, target_losses
+from zprompt.train.reader.reading import Reading
+from zprompt.train.reader.rows import Row, lay_out
+
+RAMP = 20  # steps until the learning rate is full
+LOWEST = 0.03  # of the learning rate, at the end
+PADDING = 0.25  # of a row, at most, unless it is alone
+FREE = ("checkpoint_every", "evaluate_every", "dev_passages", "dev_questions", "dev_ratios", "micro_batch")
+
+Figures = dict[str, float]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come."""
+
+    step: int = 0
+    seconds: float = 0.0  # of training, over all sessions
+    positions: int = 0  # that were trained on, without padding
+    targets: int = 0
+    history: list[Figures] = field(default_factory=list)
+
+
+class ReaderTrainer:
+    """Trains a LoRA and a Z-embedding."""
+
+    def __init__(
+        self, config: ReaderTrainConfig, backbone: Backbone, embedding: ZEmbedding, examples: Examples, folder: Path
+    ) -> None:
+        """Set up a run, or pick up one that was stopped.
+
+        :param config: What to do.
+        :param backbone: The frozen LLM.
+        :param embedding: The Z-embedding as it starts.
+        :param examples: Where rows come from.
+        :param folder: Where checkpoints are kept.
+        """
+        self.config, self.examples = config, examples
+        self.lora = Lora(backbone, config.rank, config.alpha, config.seed)
+        self.embedding = embedding.to(backbone.device)
+        self.reading = Reading(self.lora.decoder, self.embedding, backbone.embeddings, backbone.output_embeddings)
+        rates = (
+            (self.lora.downs, config.rate),
+            (self.lora.ups, config.up_rate),
+            (list(self.embedding.parameters()), config.embedding_rate),
+        )
+        groups = [{"params": parameters, "lr": rate, "highest": rate} for parameters, rate in rates]
+        self.parameters = [parameter for parameters, _ in rates for parameter in parameters]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+        self.progress = Progress()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = folder / "checkpoint.pt"
+        if self.checkpoint.is_file():
+            self._resume()
+
+    def run(self, report: Callable[[Progress, Figures], None]) -> None:
+        """Train to the end.
+
+        :param report: Called after every step.
+        """
+        while self.progress.step < self.config.steps:
+            began = time.monotonic()
+            figures = self.step(self.progress.step)
+            self.progress.step += 1
+            self.progress.seconds += time.monotonic() - began
+            report(self.progress, figures)
+            if self.progress.step % self.config.checkpoint_every == 0 or self.progress.step == self.config.steps:
+                self.save()
+
+    def step(self, step: int) -> Figures:
+        """Train on one batch.
+
+        :param step: Number of the step.
+        :return: Before the update: the loss, and the cross-entropy of each task's targets.
+        """
+        random = np.random.default_rng([self.config.seed, step])
+        self._set_rates(step)
+        rows = self.examples.draw(random)
+        counts = {task: sum(row.targets for row in rows if row.task == task) for task in TASKS}
+        sums = dict.fromkeys((*TASKS, "loss"), 0.0)
+        self.optimizer.zero_grad()
+        for group in micro_batches(rows, self.config.micro_batch):
+            self._accumulate(group, counts, sums, random)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.lora.merge()
+        self.progress.positions += sum(map(len, rows))
+        self.progress.targets += sum(counts.values())
+        return {"loss": sums["loss"], **{task: sums[task] / count for task, count in counts.items() if count}}
+
+    def _accumulate(
+        self, rows: Sequence[Row], counts: dict[str, int], sums: Figures, random: np.random.Generator
+    ) -> None:
+        """Add the gradients and figures of a micro-batch; each task's targets have its share of the loss together."""
+        batch = lay_out(rows, self.config.top)
+        vocab, config = len(self.reading.head), self.config
+        tokens = candidates(batch, vocab, config.common_candidates, config.random_candidates, random)
+        losses = target_losses(self.reading.hidden(batch), self.reading.head, batch, tokens, config.gold_weight)
+        shares = dict(zip(TASKS, self.examples.shares.tolist(), strict=True))
+        weights = torch.tensor([shares[task] / counts[task] for task in batch.tasks])[batch.rows]
+        loss = (losses.total * weights.to(losses.total.device)).sum()
+        loss.backward()
+        sums["loss"] += loss.item()
+        for index, task in enumerate(batch.tasks):
+            sums[task] += float(losses.gold[(batch.rows == index).to(losses.gold.device)].sum())
+
+    def _set_rates(self, step: int) -> None:
+        """Warm up, then cool along a cosine."""
+        cosine = 0.5 * (1 + math.cos(math.pi * step / self.config.steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["highest"] * min(1.0, (step + 1) / RAMP) * (LOWEST + (1 - LOWEST) * cosine)
+
+    def save(self) -> None:
+        """Write a checkpoint; an interrupted write leaves the last one."""
+        state: dict[str, Any] = {
+            "config": json.dumps(self.config.to_dict(), sort_keys=True),
+            "parameters": [parameter.detach() for parameter in self.parameters],
+            "optimizer": self.optimizer.state_dict(),
+            "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.checkpoint)
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        stopped, wanted = json.loads(state["config"]), json.loads(json.dumps(self.config.to_dict()))
+        changed = sorted(name for name in wanted if name not in FREE and stopped.get(name) != wanted[name])
+        if changed:
+            raise CheckpointError(
+                f"The run in {self.checkpoint.parent} was started with another {' and '.join(changed)}: "
+                f"{[stopped.get(name) for name in changed]}, now {[wanted[name] for name in changed]}. "
+                "Go on with what it was started with, or start anew in another folder."
+            )
+        with torch.no_grad():
+            for parameter, saved in zip(self.parameters, state["parameters"], strict=True):
+                parameter.copy_(saved)
+        self.lora.merge()
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+
+
+def micro_batches(rows: Sequence[Row], most: int) -> Iterator[list[Row]]:
+    """Group rows of like length.
+
+    :param rows: The rows.
+    :param most: Positions of a group, padding included; a row that is longer is alone.
+    :return: The groups.
+    :yields: A group.
+    """
+    group: list[Row] = []
+    for row in sorted(rows, key=len, reverse=True):
+        full = group and (len(group) + 1) * len(group[0]) > most
+        if full or (group and len(row) < (1 - PADDING) * len(group[0])):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
