@@ -1,4 +1,4 @@
-"""Measure a codec: exactness and ratio, rate and distortion, speed and memory, and what each part contributes.
+"""Measure a codec: exactness, what a ratio costs in bits, speed and memory, and what each part contributes.
 
     python -m benchmarks.codec [--codec NAME] [--wikipedia PATH] [--documents N] [--short | --quick] [--only TASK ...]
 
@@ -88,11 +88,11 @@ def run(codec: Codec, corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> list[
     :param tasks: Which of `TASKS`.
     :return: Their results.
     """
-    lossy = draw(corpus.passages, plan.lossy_documents, plan.seed)
+    curve = draw(corpus.passages, plan.curve_documents, plan.seed)
     ablated = draw(corpus.passages, plan.ablated_documents, plan.seed)
     measures: dict[str, Callable[[], Result]] = {
         "exactness": lambda: exactness.measure(codec, [*corpus.passages, *corpus.others], plan),
-        "rate_distortion": lambda: rate_distortion.measure(codec, lossy, plan),
+        "rate_distortion": lambda: rate_distortion.measure(codec, curve, plan),
         "speed": lambda: speed.measure(codec, corpus.prose, plan),
         "ablation": lambda: ablation.measure(codec, ablated, plan),
     }

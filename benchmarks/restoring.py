@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from zprompt import Codec
 from zprompt.codec.codec import DECOMPRESS_BATCH, split_windows
-from zprompt.codec.decompressor import Decompressor
+from zprompt.codec.decompressor import Decompressor, KnownWindow
 from zprompt.codec.escaping import carry, uncarry
-from zprompt.codec.zspan import parse_span
+from zprompt.codec.residual import RankCode
+from zprompt.codec.zspan import ZSpan, parse_span
 from zprompt.errors import ZPromptError
 
 
@@ -20,6 +21,7 @@ class Restored:
 
     text: str
     ids: list[int]
+    symbols: list[int]  # of the dropped tokens (residual.py); 0: the decompressor's first guess was right
 
 
 def source_ids(codec: Codec, text: str) -> list[int]:
@@ -42,14 +44,15 @@ def restore_ids(codec: Codec, documents: Sequence[str], batch_size: int = DECOMP
     :return: What came back, hashes unchecked.
     """
     spans = [parse_span(text, codec.alphabet, codec.fingerprint) for text in documents]
-    windows = [list(split_windows(span)) for span in spans]
+    windows = [_known_windows(codec, span) for span in spans]
     flat = [window for document in windows for window in document]
     rows = iter(Decompressor(codec.backbone, codec.heads).restore(flat, batch_size))
     restored = []
     for span, document in zip(spans, windows, strict=True):
         ids = [token for _ in document for token in next(rows)]
         text = codec.backbone.decode(ids)
-        restored.append(Restored(uncarry(text) if span.escaped else text, ids))
+        symbols = [symbol for window in document for symbol in window.symbols]
+        restored.append(Restored(uncarry(text) if span.escaped else text, ids, symbols))
     return restored
 
 
@@ -80,6 +83,16 @@ def restore_in_another_process(codec_name: str, documents: Sequence[str]) -> lis
         subprocess.run(command, input=given, check=True, stdout=subprocess.PIPE, text=True).stdout
     )
     return texts
+
+
+def _known_windows(codec: Codec, span: ZSpan) -> list[KnownWindow]:
+    """Cut a Z-span into its windows."""
+    code = RankCode(codec.backbone.vocab_size, codec.settings.rank_table)
+    symbols = iter(code.decode(span.residual, sum(token.gap for token in span.tokens)))
+    return [
+        KnownWindow(tokens, [next(symbols) for token in tokens for _ in range(token.gap)])
+        for tokens in split_windows(span)
+    ]
 
 
 def _restore_one(codec: Codec, document: str, batch_size: int) -> str | None:

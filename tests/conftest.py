@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("no deadline", deadline=None)  # the machine may be busy
-settings.load_profile("no deadline")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from zprompt.backbone import Backbone, load_backbone
+
+settings.register_profile("no deadline", deadline=None)  # the machine may be busy
+settings.load_profile("no deadline")
 
 SENTENCES = [
     "The quick brown fox jumps over the lazy dog, and the dog sleeps on in the sun.",

@@ -1,6 +1,7 @@
-"""Measure exact mode: whether every text comes back byte for byte, wherever it is restored, and how short it gets.
+"""Measure whether every text comes back byte for byte, wherever it is restored, and how short it gets.
 
     positions ratio         source tokens / Z-tokens
+    bits per Z-token        bits of Z-tokens and residual / Z-tokens
     bits per source token   bits per Z-token / positions ratio
 
 Every document is compressed with the defaults and restored by free decoding. Some are restored again with another batch
@@ -27,12 +28,13 @@ OTHER_BATCH_SIZE = 3
 
 @dataclass(frozen=True, slots=True)
 class ExactDocument:
-    """One document, compressed exactly."""
+    """One document, compressed and restored."""
 
     name: str
     domain: str
     source_tokens: int
     z_tokens: int
+    bits: int  # of Z-tokens and residual, in whole bytes
     ratio: float  # 1 for a text without tokens
     identical: bool  # came back byte for byte
 
@@ -49,6 +51,7 @@ class ExactDomain:
     mean_ratio: float  # of the documents' ratios
     median_ratio: float
     worst_ratio: float
+    bits_per_z_token: float | None  # Z-tokens and residual; None: there are none
     bits_per_source_token: float | None
     bleu: float | None  # None: too short to have one
 
@@ -65,9 +68,10 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Exactness:
-    """What exact mode does."""
+    """What comes back, and how short it was."""
 
-    bits_per_z_token: int
+    bits_per_z_token: float  # of all documents together, Z-tokens and residual
+    bits_per_source_token: float
     domains: tuple[ExactDomain, ...]
     elsewhere: tuple[Elsewhere, ...]
     surrogates_refused: bool  # a lone surrogate is an InvalidTextError that says where it is
@@ -77,7 +81,7 @@ class Exactness:
 
 
 def measure(codec: Codec, documents: Sequence[Document], plan: Plan) -> Exactness:
-    """Compress and restore documents exactly.
+    """Compress and restore documents.
 
     :param codec: The codec.
     :param documents: The documents.
@@ -85,14 +89,15 @@ def measure(codec: Codec, documents: Sequence[Document], plan: Plan) -> Exactnes
     :return: The findings.
     """
     began = time.perf_counter()
-    spans = codec.compress([document.text for document in documents]).documents
-    compressed = time.perf_counter()
+    result = codec.compress([document.text for document in documents])
+    compressed, spans = time.perf_counter(), result.documents
     restored = restore_texts(codec, spans)
     done = time.perf_counter()
     rows = [_row(*item) for item in zip(documents, spans, restored, strict=True)]
     return Exactness(
-        bits_per_z_token=codec.alphabet.bits_per_z_token,
-        domains=tuple(_domains(documents, restored, rows, codec.alphabet.bits_per_z_token)),
+        bits_per_z_token=result.stats.bits_per_z_token,
+        bits_per_source_token=result.stats.bits_per_source_token,
+        domains=tuple(_domains(documents, restored, rows)),
         elsewhere=tuple(_restore_elsewhere(codec, documents, spans, rows, plan)),
         surrogates_refused=_refuses_surrogates(codec),
         compress_seconds=compressed - began,
@@ -106,20 +111,20 @@ def _row(document: Document, span: str, restored: str | None) -> ExactDocument:
     header = read_header(span)
     ratio = header.source_tokens / header.count if header.count else 1.0
     identical = restored == document.text
-    return ExactDocument(document.name, document.domain, header.source_tokens, header.count, ratio, identical)
+    bits = 8 * header.body_bytes
+    return ExactDocument(document.name, document.domain, header.source_tokens, header.count, bits, ratio, identical)
 
 
 def _domains(
-    documents: Sequence[Document], restored: Sequence[str | None], rows: Sequence[ExactDocument], bits: int
+    documents: Sequence[Document], restored: Sequence[str | None], rows: Sequence[ExactDocument]
 ) -> list[ExactDomain]:
     """Sum up the documents of each kind."""
     found = []
     for domain in dict.fromkeys(document.domain for document in documents):
         chosen = [index for index, document in enumerate(documents) if document.domain == domain]
         ratios = [rows[index].ratio for index in chosen]
-        source, z_tokens = (
-            sum(rows[index].source_tokens for index in chosen),
-            sum(rows[index].z_tokens for index in chosen),
+        source, z_tokens, bits = (
+            sum(getattr(rows[index], name) for index in chosen) for name in ("source_tokens", "z_tokens", "bits")
         )
         bleu = CorpusBleu([documents[index].text for index in chosen], [restored[index] or "" for index in chosen])
         found.append(
@@ -132,7 +137,8 @@ def _domains(
                 mean_ratio=statistics.mean(ratios),
                 median_ratio=statistics.median(ratios),
                 worst_ratio=min(ratios),
-                bits_per_source_token=bits * z_tokens / source if source else None,
+                bits_per_z_token=bits / z_tokens if z_tokens else None,
+                bits_per_source_token=bits / source if source else None,
                 bleu=bleu.score(),
             )
         )

@@ -13,13 +13,15 @@ from benchmarks.metrics import Interval
 from benchmarks.plan import QUICK, Plan
 from benchmarks.record import RunRecord, write_json
 from benchmarks.restoring import restore_ids, source_ids
-from benchmarks.tasks.ablation import Ablation
+from benchmarks.tasks.ablation import Ablation, without_code, without_span_head
 from benchmarks.tasks.exactness import Exactness
 from benchmarks.tasks.rate_distortion import RateDistortion
 from zprompt.backbone import Backbone
+from zprompt.codec.ahead import DroppedTokens, ahead
 from zprompt.codec.codec import Codec
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
+from zprompt.codec.vocabulary import ZToken
 
 TINY = CodecSettings(subcodes=2, subcode_size=8, max_gap=3, width=16, span_width=8, window=32)
 TEXTS = [
@@ -37,7 +39,7 @@ def codec(tiny_backbone: Backbone) -> Codec:
 
 @pytest.fixture
 def plan() -> Plan:
-    return replace(QUICK, in_another_process=False, ratios=(1, 3), residual_sizes=(8, 16), elsewhere_tokens=100)
+    return replace(QUICK, in_another_process=False, ratios=(1, 3), rates=(1, 1 / 30), elsewhere_tokens=100)
 
 
 @pytest.fixture
@@ -54,34 +56,61 @@ def test_exactness_is_found_where_it_is(codec: Codec, corpus: Corpus, plan: Plan
     assert [way.identical for way in result.elsewhere] == [1.0, 1.0]
     assert result.surrogates_refused
     assert all(document.ratio >= 1 for document in result.documents)
+    bits = sum(document.bits for document in result.documents)
+    z_tokens = sum(document.z_tokens for document in result.documents)
+    assert result.bits_per_z_token == pytest.approx(bits / z_tokens, abs=8)  # the last byte of Z-tokens is filled up
+    assert result.bits_per_z_token > codec.alphabet.bits_per_z_token
+    assert result.domains[1].bits_per_z_token is None
 
 
-def test_loss_grows_with_the_ratio(codec: Codec, corpus: Corpus, plan: Plan) -> None:
+def test_everything_comes_back_at_every_ratio_and_costs_what_the_stats_say(
+    codec: Codec, corpus: Corpus, plan: Plan
+) -> None:
     [result] = run(codec, corpus, plan, ["rate_distortion"])
 
     assert isinstance(result, RateDistortion)
-    exact, lossy = result.points
-    assert (exact.identical, exact.bleu, exact.accuracy, exact.numbers, exact.names) == (
-        1.0,
-        pytest.approx(100),
-        1,
-        1,
-        1,
-    )
-    assert exact.bleu_interval == Interval(pytest.approx(100), pytest.approx(100))
-    assert lossy.ratio > exact.ratio
-    assert lossy.accuracy < 1
+    for point in result.points:
+        stats = codec.compress(TEXTS, ratio=point.wanted).stats
+        assert (point.identical, point.accuracy, point.numbers, point.names) == (1.0, 1.0, 1.0, 1.0)
+        assert point.bleu == pytest.approx(100)
+        assert (point.ratio, point.bits_per_z_token) == (stats.ratio, stats.bits_per_z_token)
+        assert point.bits_per_source_token == stats.bits_per_source_token
+    low, high = result.points
+    assert (low.ratio, low.first_guesses) == (1.0, 1.0)  # nothing is dropped
+    assert high.ratio >= 3
+    assert high.first_guesses_interval.low <= high.first_guesses <= high.first_guesses_interval.high < 1
+    assert high.bits_per_z_token > low.bits_per_z_token
 
 
-def test_a_smaller_residual_makes_longer_texts(codec: Codec, corpus: Corpus, plan: Plan) -> None:
+def test_first_guesses_are_counted_in_what_was_dropped(codec: Codec, corpus: Corpus, plan: Plan) -> None:
+    [result] = run(codec, corpus, plan, ["rate_distortion"])
+
+    assert isinstance(result, RateDistortion)
+    for row in result.documents:
+        assert 0 <= row.first_guesses <= row.dropped_tokens < row.source_tokens
+
+
+def test_variants_are_written_as_every_text_is(codec: Codec, corpus: Corpus, plan: Plan) -> None:
     [result] = run(codec, corpus, plan, ["ablation"])
 
     assert isinstance(result, Ablation)
-    small, large = result.residual_sizes
-    full = result.parts[0]
-    assert 1 <= small.ratio <= large.ratio
-    assert large == replace(full, name="16 bits")
-    assert full.ratio == pytest.approx(codec.compress(TEXTS).stats.ratio)
+    assert [(variant.name, variant.rate) for variant in result.variants] == [
+        (name, rate) for rate in plan.rates for name in ("full codec", "no code", "LLM and residual")
+    ]
+    full, stats = result.variants[3], codec.compress(TEXTS).stats  # at the usual rate
+    assert full.ratio == pytest.approx(stats.ratio)
+    assert full.bits_per_z_token == pytest.approx(stats.bits_per_z_token)
+    assert full.bits_per_source_token == pytest.approx(stats.bits_per_source_token)
+    assert all(dear.ratio <= cheap.ratio for dear, cheap in zip(result.variants[:3], result.variants[3:], strict=True))
+
+
+def test_heads_without_code_read_none(codec: Codec) -> None:
+    heads = without_code(codec.heads)
+    tokens = [[ZToken(7, 3, code), ZToken(9, 0, (0, 0))] for code in ((1, 2), (3, 4))]
+    one, other = (ahead(heads, DroppedTokens.of(span)) for span in tokens)
+
+    assert torch.equal(one, other)
+    assert not without_span_head(codec.heads).span_head.out(one).any()
 
 
 def test_a_run_leaves_json_a_table_and_a_plot(codec: Codec, corpus: Corpus, plan: Plan, tmp_path: Path) -> None:

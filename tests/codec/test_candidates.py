@@ -131,7 +131,7 @@ def test_a_deep_rank_is_taken_to_be_beyond_its_rivals_on_the_shortlist(
     assert compared > 10
 
 
-def test_spans_that_no_anchor_follows_or_whose_gap_is_not_probed_are_not_ranked(
+def test_spans_without_a_next_anchor_or_a_probed_gap_are_not_ranked(
     checker: SpanChecker, window: Window, parts: SpanParts
 ) -> None:
     ranks = checker.rank(window, parts, FAR)

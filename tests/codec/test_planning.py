@@ -73,7 +73,7 @@ def test_a_higher_ratio_never_gives_more_z_tokens(tiny_compressor: Compressor, w
 
 
 @settings(max_examples=15)
-@given(wanted=st.tuples(st.floats(1, 8), st.floats(1, 8)).map(sorted))
+@given(wanted=st.tuples(*[st.floats(1, planning.USUAL_REACH / planning.WIDE_REACH)] * 2).map(sorted))
 def test_neither_does_a_ratio_that_is_hardly_higher(
     tiny_compressor: Compressor, windows: list[list[int]], wanted: list[float]
 ) -> None:

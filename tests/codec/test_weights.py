@@ -1,4 +1,4 @@
-"""The price of losing a token follows what the token says, what is asked, and what is protected."""
+"""What a token is worth follows what it says, what is asked, and what is protected."""
 
 import math
 import re

@@ -70,19 +70,19 @@ Quiet: TypeAlias = Annotated[
 
 Ratio: TypeAlias = Annotated[
     float | None,
-    typer.Option(min=1.0, rich_help_panel=_TILING, help="Source tokens per Z-token to reach, with loss if need be."),
+    typer.Option(min=1.0, rich_help_panel=_TILING, help="Source tokens per Z-token to reach."),
 ]
 MaxTokens: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, rich_help_panel=_TILING, help="Z-tokens in all to stay within, with loss if need be."),
+    typer.Option(min=1, rich_help_panel=_TILING, help="Z-tokens in all to stay within."),
 ]
 Query: TypeAlias = Annotated[
     str | None,
-    typer.Option(rich_help_panel=_TILING, help="A question the text is to answer: lose least of what it mentions."),
+    typer.Option(rich_help_panel=_TILING, help="A question: what it mentions is rather kept as anchors."),
 ]
 Protect: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(metavar="REGEX", rich_help_panel=_TILING, help="Never lose what this matches. May be repeated."),
+    typer.Option(metavar="REGEX", rich_help_panel=_TILING, help="What this matches stays anchors. May be repeated."),
 ]
 
 CodecName: TypeAlias = Annotated[

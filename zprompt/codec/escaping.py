@@ -81,7 +81,7 @@ def carry(text: str, survives: Survives) -> Carried:
 def uncarry(carried: str) -> str:
     """Give back the text that was carried; the inverse of `carry` where that escaped anything.
 
-    What is no escape stays as it is: after a lossy compression, an escape may come back broken.
+    What is no escape stays as it is: a forged Z-span may hold a broken one.
 
     :param carried: The text of a `Carried` that is escaped.
     :return: The source text.

@@ -191,18 +191,29 @@ class _Reader:
     """A state that takes symbols off, and bytes in as it shrinks."""
 
     def __init__(self, data: bytes) -> None:
+        """Start from the first bytes.
+
+        :param data: A stream.
+        """
         self._data = data
         self._next = 0
         self.state = 0
         self._fill()
 
     def pop(self, slot: _Slot) -> None:
-        """Take the symbol of a slot off."""
+        """Take the symbol of a slot off.
+
+        :param slot: The slot that the state is in.
+        """
         self.state = slot.frequency * (self.state >> slot.bits) + (self.state & ((1 << slot.bits) - 1)) - slot.start
         self._fill()
 
     def take(self, bits: int) -> int:
-        """Take plain bits off."""
+        """Take plain bits off.
+
+        :param bits: How many.
+        :return: Their value.
+        """
         value = self.state & ((1 << bits) - 1)
         self.pop(_Slot(value, 1, bits))
         return value

@@ -1,11 +1,12 @@
-"""Say how much the loss of each token would cost.
+"""Say how much each token is worth keeping as an anchor, which a reader sees, before the residual, which it does not.
 
-Lossy tilings minimise cost = 1 + λ · Σ w[t] · wrong[t]; here is w, the most that any of these say of a token's words:
+A tiling minimises  price = 1 + rate · Σ w[t] · bits[t]  (segmentation.py); here is w, the most that any of these say of
+a token's words:
 
     PLAIN      any other word
-    SALIENT    numbers and names: a wrong one misleads where a wrong plain word only reads badly
+    SALIENT    numbers and names: nothing else in the text tells a reader what they are
     QUERIED    words that the query mentions
-    infinite   what the caller protects: never wrong, at any λ
+    infinite   what the caller protects: always anchors, at any rate
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _SHORTEST_PLURAL = 4  # "is" and "gas" are none
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What must come back as it is, wherever it stands."""
+    """What is kept as anchors, wherever it stands."""
 
     pattern: re.Pattern[str] | None = None
     literals: tuple[str, ...] = ()
@@ -78,12 +79,12 @@ class Protection:
 def token_weights(
     text: str, offsets: Sequence[tuple[int, int]], *, query: str | None = None, protect: Protection | None = None
 ) -> list[float]:
-    """Weigh each token of a text by how much its loss would cost.
+    """Weigh each token of a text by how much a bit of it counts.
 
     :param text: The text.
     :param offsets: Character range (start, end) of each token; an empty one counts as the character at its start.
     :param query: A question that the text is to answer; its words weigh more.
-    :param protect: What must not be lost.
+    :param protect: What is kept as anchors.
     :return: A weight for each token: PLAIN, SALIENT, QUERIED or infinity.
     """
     weights = [PLAIN] * len(text)  # of characters

@@ -2,7 +2,7 @@
 
 It changes the hidden states of compressor and decompressor alike, so the codec's backbone is the merged one. Each
 step runs the LLM forward and backward, several times the price of a joint step, which reads hidden states from a
-file. It is kept only if exact tilings of the development windows get shorter; its figures are recorded either way.
+file. It is kept only if the tilings of the development windows get shorter; its figures are recorded either way.
 """
 
 import copy
