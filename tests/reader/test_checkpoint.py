@@ -22,7 +22,7 @@ from zprompt.reader.checkpoint import (
 )
 from zprompt.reader.embedding import ZEmbedding
 
-SETTINGS = CodecSettings(subcodes=3, subcode_size=16, max_gap=6, residual_bits=16, width=32, span_width=16, window=32)
+SETTINGS = CodecSettings(subcodes=3, subcode_size=16, max_gap=6, width=32, span_width=16, window=32)
 
 
 @pytest.fixture

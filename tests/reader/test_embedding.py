@@ -5,7 +5,7 @@ import torch
 from zprompt.codec.settings import CodecSettings
 from zprompt.reader.embedding import ZEmbedding
 
-SETTINGS = CodecSettings(subcodes=3, subcode_size=16, max_gap=6, residual_bits=16, width=32, span_width=16, window=32)
+SETTINGS = CodecSettings(subcodes=3, subcode_size=16, max_gap=6, width=32, span_width=16, window=32)
 ANCHORS = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
 GAPS = torch.tensor([0, 1, 3, 6])
 CODES = torch.tensor([[0, 0, 0], [1, 2, 3], [4, 5, 6], [7, 8, 15]])
