@@ -12,6 +12,7 @@ mpl.use("Agg")  # no screen
 
 Z_TOKEN, SOURCE_TOKEN, GUESSES = "#1f5fa8", "#c4561c", "#3c8a4e"
 SIZE = (8.4, 3.8)  # inches
+BITS = (5, 10, 20, 50, 100, 200)  # of the axis
 
 
 def plot_rate_distortion(result: RateDistortion, path: Path) -> None:
@@ -47,6 +48,7 @@ def _bits(result: RateDistortion, axes: Axes) -> None:
                 f"{value:.3g}", (ratio, value), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8
             )
     axes.set_yscale("log")
+    axes.set_yticks(BITS, [str(bits) for bits in BITS])
     axes.set_ylabel("bits of Z-tokens and residual")
     axes.legend(frameon=False, loc="best")
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from zprompt.backbone import Backbone
 from zprompt.codec.candidates import SpanChecker, Window
 from zprompt.codec.heads import CodecHeads
+from zprompt.codec.residual import RankCode
 from zprompt.train.masks import Spans
 from zprompt.train.objective import Objective, dropped_tokens
 
@@ -117,7 +118,8 @@ def test_it_sees_what_the_compressor_sees(
     with torch.no_grad():
         objective.heads.code_head.out.mul_(1e4)  # noise decides nothing
         loss = objective(ids, spans, hidden, candidates, TEMPERATURE)
-    checker, dropped = SpanChecker(objective.heads, tiny_backbone.output_embeddings), loss.dropped
+    code = RankCode(tiny_backbone.vocab_size)
+    checker, dropped = SpanChecker(objective.heads, tiny_backbone.output_embeddings, code), loss.dropped
     for row in range(len(ids)):
         mine = dropped.window == row
         window = Window(ids[row], hidden[row], ids.shape[1])
