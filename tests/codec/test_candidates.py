@@ -207,7 +207,9 @@ def test_estimates_of_other_gaps_are_near_what_their_ranks_cost(
 def test_symbols_are_priced_as_the_residual_prices_them(checker: SpanChecker) -> None:
     symbols = [0, 1, 2, 3, 4, 7, 8, 255, LITERALS, LITERALS + 1, LITERALS + 499]
     code = RankCode(checker.output.shape[0], checker.settings.rank_table)
-    assert checker.bits(torch.tensor(symbols)).tolist() == pytest.approx([code.costs([symbol])[0] for symbol in symbols])
+    assert checker.bits(torch.tensor(symbols)).tolist() == pytest.approx(
+        [code.costs([symbol])[0] for symbol in symbols]
+    )
 
 
 def test_what_was_not_looked_at_has_no_price(checker: SpanChecker) -> None:

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tests.codec.conftest import SETTINGS, make_heads
 from tests.conftest import SENTENCES, save_llama
 from zprompt.backbone import Backbone, load_backbone
+from zprompt.backbone.adapter import Adapter, new_adapter
 from zprompt.codec.codec import Codec
-from zprompt.reader.adapter import Adapter, new_adapter
 from zprompt.reader.checkpoint import ReaderConfig, write_reader
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.loading import load_reader

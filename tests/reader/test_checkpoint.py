@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from zprompt.backbone import Backbone
+from zprompt.backbone.adapter import llama_of, new_adapter
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
 from zprompt.reader import checkpoint
-from zprompt.reader.adapter import llama_of, new_adapter
 from zprompt.reader.checkpoint import (
     ReaderConfig,
     find_reader,

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from tests.train.conftest import MakeTrainer
 from zprompt.backbone import Backbone, load_backbone
+from zprompt.backbone.adapter import TARGETS
 from zprompt.codec.adapter import merge_adapter
 from zprompt.errors import CheckpointError, OptionError
 from zprompt.train import lora
 from zprompt.train.evaluation import Evaluation, evaluate
-from zprompt.train.lora import TARGETS, train_lora
+from zprompt.train.lora import train_lora
 
 # PEFT asks transformers by a name that is on its way out.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
@@ -47,7 +48,7 @@ def equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 def adapted(backbone: Backbone, ids: Tensor, tmp_path: Path) -> tuple[Path, Tensor]:
     """Give a random LoRA's folder, and the hidden states that PEFT computes with it."""
     torch.manual_seed(0)
-    config = LoraConfig(r=2, lora_alpha=4, target_modules=TARGETS, init_lora_weights=False)
+    config = LoraConfig(r=2, lora_alpha=4, target_modules=list(TARGETS), init_lora_weights=False)
     model: Any = get_peft_model(backbone.model, config)
     with torch.no_grad():
         hidden = model.base_model.model.model(input_ids=ids, use_cache=False).last_hidden_state
@@ -96,9 +97,9 @@ def test_a_missing_lora_is_refused(backbone: Backbone, tmp_path: Path) -> None:
         merge_adapter(backbone, tmp_path / "nowhere")
 
 
-def figures(ratio: float) -> Callable[..., Evaluation]:
+def figures(bits: float) -> Callable[..., Evaluation]:
     """Give an evaluation with this result."""
-    return lambda backbone, heads, windows: replace(evaluate(backbone, heads, windows), ratio=ratio)
+    return lambda backbone, heads, windows: replace(evaluate(backbone, heads, windows), bits_per_source_token=bits)
 
 
 @pytest.mark.parametrize("won", [True, False], ids=["wins", "loses"])
@@ -112,8 +113,8 @@ def test_it_is_kept_only_if_it_wins(
 ) -> None:
     trainer = trainer_of(tmp_path / "work", backbone=backbone, lora_steps=3)
     weights, heads, settings = weights_of(backbone), trainer.heads.fingerprint(), trainer.heads.settings
-    before = replace(evaluate(backbone, trainer.heads, windows[:2]), ratio=2.0)
-    monkeypatch.setattr(lora, "evaluate", figures(2.5 if won else 1.5))
+    before = replace(evaluate(backbone, trainer.heads, windows[:2]), bits_per_source_token=13.0)
+    monkeypatch.setattr(lora, "evaluate", figures(12.5 if won else 13.5))
     reported: list[tuple[str, int, int]] = []
 
     measured = train_lora(
@@ -124,7 +125,8 @@ def test_it_is_kept_only_if_it_wins(
         lambda stage, step, steps, _: reported.append((stage, step, steps)),
     )
 
-    assert measured == {"steps": 3, "ratio_before": 2.0, "ratio_after": 2.5 if won else 1.5, "kept": won}
+    assert (measured["steps"], measured["kept"], measured["before"]) == (3, won, before.to_dict())
+    assert measured["after"]["bits_per_source_token"] == (12.5 if won else 13.5)
     assert reported == [("lora", step, 3) for step in (1, 2, 3)]
     assert equal(weights_of(backbone), weights) == (not won)
     assert (trainer.heads.fingerprint() == heads) == (not won)
@@ -136,7 +138,7 @@ def test_it_trains_the_projections_and_the_heads(
     backbone: Backbone, trainer_of: MakeTrainer, windows: NDArray[np.int32], tmp_path: Path
 ) -> None:
     trainer = trainer_of(tmp_path / "work", backbone=backbone, lora_steps=2)
-    before = replace(evaluate(backbone, trainer.heads, windows[:2]), ratio=0.5)  # so that it wins
+    before = replace(evaluate(backbone, trainer.heads, windows[:2]), bits_per_source_token=1e3)  # so that it wins
     weights = weights_of(backbone)
     train_lora(trainer, windows[:2], before, tmp_path / "lora", None)
     changed = {name for name, weight in weights_of(backbone).items() if not torch.equal(weight, weights[name])}

@@ -3,5 +3,5 @@
 The way of one question: `loading` (from a name to a reader) → `reader` (prompt in, text out) → `prompt` (messages, of
 `chat` template and `content`, to `pieces`) → `embedding` (Z-tokens to input embeddings) → `engine` (many texts at a
 time, with a cache) → `sampling` (logits to tokens) → `streaming` (tokens to text) → `results`. On disk: `checkpoint`,
-`adapter` (the LoRA), `export` (for other engines).
+and `export` (for other engines). The LoRA is backbone/adapter.py's.
 """

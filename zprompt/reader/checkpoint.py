@@ -12,11 +12,11 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from zprompt.backbone import Backbone
+from zprompt.backbone.adapter import Adapter, merged, read_adapter, write_adapter
 from zprompt.backbone.llama import LlamaDecoder
 from zprompt.codec.checkpoint import SHIPPED
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
-from zprompt.reader.adapter import Adapter, merged, read_adapter, write_adapter
 from zprompt.reader.embedding import ZEmbedding
 
 FORMAT = 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from zprompt.api import shared_codec
+from zprompt.backbone.adapter import llama_of
 from zprompt.codec.checkpoint import SHIPPED
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
-from zprompt.reader.adapter import llama_of
 from zprompt.reader.checkpoint import find_reader, load_z_embedding, merged_decoder, read_reader_config
 from zprompt.reader.reader import Reader
 

@@ -2,7 +2,7 @@
 
 It changes the hidden states of compressor and decompressor alike, so the codec's backbone is the merged one. Each
 step runs the LLM forward and backward, several times the price of a joint step, which reads hidden states from a
-file. It is kept only if the tilings of the development windows get shorter; its figures are recorded either way.
+file. It is kept only if the development windows then take fewer bits; its figures are recorded either way.
 """
 
 import copy
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zprompt.backbone.adapter import TARGETS
 from zprompt.backbone.llama import LlamaDecoder
 from zprompt.codec.adapter import merge_adapter
 from zprompt.errors import MissingDependencyError, OptionError
@@ -21,7 +22,6 @@ from zprompt.train.evaluation import Evaluation, evaluate, fit_rank_table
 from zprompt.train.trainer import RAMP, Trainer
 
 FITTED_WINDOWS = 8
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 Report = Callable[[str, int, int, dict[str, float]], None]
 
@@ -36,7 +36,7 @@ def train_lora(
     :param before: The figures without it.
     :param folder: Where the adapter goes.
     :param report: Called after every step.
-    :return: What was measured: ratio before and after, whether it was kept.
+    :return: What was measured: the figures before and after, whether it was kept.
     :raises MissingDependencyError: If PEFT is not installed.
     :raises OptionError: If the backbone is no Llama.
     """
@@ -51,7 +51,7 @@ def train_lora(
         )
     config, heads, settings = trainer.config, trainer.heads, trainer.heads.settings
     kept_heads = copy.deepcopy(heads.state_dict())
-    wanted = LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules=TARGETS)
+    wanted = LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules=list(TARGETS))
     torch.manual_seed(config.seed)
     model: Any = get_peft_model(trainer.backbone.model, wanted)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -68,12 +68,12 @@ def train_lora(
     unmerge = merge_adapter(trainer.backbone, folder)
     fit_rank_table(trainer.backbone, heads, trainer.windows[-FITTED_WINDOWS:])
     after = evaluate(trainer.backbone, heads, dev)
-    won = after.ratio > before.ratio
+    won = after.bits_per_source_token < before.bits_per_source_token
     if not won:
         unmerge()
         heads.load_state_dict(kept_heads)
         heads.settings = settings
-    return {"steps": config.lora_steps, "ratio_before": before.ratio, "ratio_after": after.ratio, "kept": won}
+    return {"steps": config.lora_steps, "before": before.to_dict(), "after": after.to_dict(), "kept": won}
 
 
 def _step(trainer: Trainer, decoder: Any, optimizer: torch.optim.Optimizer, step: int) -> dict[str, float]:  # noqa: ANN401

@@ -12,9 +12,9 @@ import pytest
 from tests.codec.conftest import make_heads
 from tests.conftest import SENTENCES
 from zprompt.backbone import Backbone
+from zprompt.backbone.adapter import llama_of
 from zprompt.codec.checkpoint import CodecConfig, write_codec
 from zprompt.codec.codec import Codec
-from zprompt.reader.adapter import llama_of
 from zprompt.reader.content import ContentTokenizer
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.config import ReaderTrainConfig

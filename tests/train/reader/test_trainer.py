@@ -9,9 +9,9 @@ import torch
 
 from tests.train.reader.conftest import CONFIG, MakeExamples
 from zprompt.backbone import Backbone
+from zprompt.backbone.adapter import llama_of, merged
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
-from zprompt.reader.adapter import llama_of, merged
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.lora import Lora
 from zprompt.train.reader.meaning import SHRINK, start_meaning

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from zprompt.api import load
+from zprompt.backbone.adapter import llama_of, projections
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError, OptionError
-from zprompt.reader.adapter import llama_of, projections
 from zprompt.reader.checkpoint import ReaderConfig, load_z_embedding, merged_decoder, write_reader
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.config import ReaderTrainConfig

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zprompt.backbone import Backbone
+from zprompt.backbone.adapter import Adapter, merged, new_adapter, projections
 from zprompt.backbone.llama import LlamaDecoder
-from zprompt.reader.adapter import Adapter, merged, new_adapter, projections
 
 
 class LoraLinear(nn.Module):

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zprompt.backbone.adapter import llama_of
 from zprompt.codec.codec import Codec
-from zprompt.reader.adapter import llama_of
 from zprompt.reader.content import ContentTokenizer
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.corpus import read_texts

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from zprompt.backbone import Backbone, load_backbone
+from zprompt.backbone.adapter import WEIGHTS_FILE, Adapter, llama_of, merged, new_adapter, read_adapter, write_adapter
 from zprompt.errors import BackboneError, CheckpointError
-from zprompt.reader.adapter import WEIGHTS_FILE, Adapter, llama_of, merged, new_adapter, read_adapter, write_adapter
 
 IDS = torch.arange(24).view(2, 12)
 

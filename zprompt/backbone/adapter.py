@@ -1,4 +1,4 @@
-"""The reader's LoRA: low-rank changes of the projections of a Llama decoder.
+"""A LoRA: low-rank changes of the projections of a Llama decoder.
 
     W <- W + alpha / r * B A          for every adapted projection
 
