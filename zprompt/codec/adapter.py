@@ -1,6 +1,6 @@
 """A codec's own LoRA, merged into the backbone that it was trained on.
 
-Merging in place keeps compression at one plain LLM pass. It makes another backbone of it, with a fingerprint of its own.
+Merging in place keeps compression at one plain LLM pass. It makes another backbone of it, with its own fingerprint.
 """
 
 from collections.abc import Callable
