@@ -365,7 +365,7 @@ class TestProtection:
         tokens = tiny_codec.backbone.encode(FACTS)
         assert self.anchored(tiny_codec, FACTS, ratio=3, protect="(?s).") == list(range(len(tokens)))
 
-    @pytest.mark.parametrize("options", [{}, {"ratio": 2.0}, {"ratio": 3.0}])
+    @pytest.mark.parametrize("options", [{"ratio": 1.5}, {"ratio": 2.0}, {"ratio": 3.0}])
     def test_what_a_query_mentions_is_rather_kept(self, tiny_codec: Codec, options: dict[str, float]) -> None:
         text = " ".join(SENTENCES)
         asked = self.anchored(tiny_codec, text, query="the rivers, the mud and the sand", **options)
