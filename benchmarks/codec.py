@@ -10,7 +10,7 @@ benchmarks/results, and prints the tables. Most of an hour on 2 idle cores; with
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -79,14 +79,14 @@ def gather(codec: Codec, wikipedia: Path | None, plan: Plan) -> Corpus:
     return Corpus(passages, [*long, *hard, *([huge] if huge else [])], note)
 
 
-def run(codec: Codec, corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> list[Result]:
+def run(codec: Codec, corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> Iterator[Result]:
     """Run tasks, and say on stderr how long each took.
 
     :param codec: The codec.
     :param corpus: The documents.
     :param plan: Sample sizes.
     :param tasks: Which of `TASKS`.
-    :return: Their results.
+    :yields: The result of each.
     """
     curve = draw(corpus.passages, plan.curve_documents, plan.seed)
     ablated = draw(corpus.passages, plan.ablated_documents, plan.seed)
@@ -96,12 +96,10 @@ def run(codec: Codec, corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> list[
         "speed": lambda: speed.measure(codec, corpus.prose, plan),
         "ablation": lambda: ablation.measure(codec, ablated, plan),
     }
-    results = []
     for task in tasks:
         began = time.perf_counter()
-        results.append(measures[task]())
+        yield measures[task]()
         print(f"{task}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    return results
 
 
 def save(folder: Path, record: RunRecord, codec: Codec, corpus: Corpus, plan: Plan, results: Sequence[Result]) -> str:
@@ -156,8 +154,11 @@ def main() -> None:
     codec = zprompt.load(options.codec, device="cpu")
     corpus = gather(codec, wikipedia, plan)
     print(f"{codec}\n{corpus.note}", file=sys.stderr, flush=True)
-    results = run(codec, corpus, plan, options.only)
-    print(save(options.out, RunRecord.take(plan.seed, began), codec, corpus, plan, results))
+    results: list[Result] = []
+    for result in run(codec, corpus, plan, options.only):
+        results.append(result)  # saved one by one: what comes after may fail, or be stopped
+        text = save(options.out, RunRecord.take(plan.seed, began), codec, corpus, plan, results)
+    print(text)
 
 
 if __name__ == "__main__":

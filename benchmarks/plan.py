@@ -31,10 +31,11 @@ class Plan:
 
 
 FULL = Plan()
-SHORT = Plan(  # what fits in a quarter of an hour: fewer documents of each kind
+SHORT = Plan(  # what fits in a quarter of an hour: no huge document, fewer of each kind
     articles=16,
     passage_tokens=350,
     long_articles=0,
+    huge_tokens=0,
     hard_characters=1500,
     elsewhere_tokens=800,
     curve_documents=4,

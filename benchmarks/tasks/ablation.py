@@ -95,7 +95,7 @@ def _write(compressor: Compressor, ids: Sequence[int], rate: float) -> tuple[int
     job = Job(compressor, windows, [None] * len(windows), COMPRESS_BATCH, None)
     reach = USUAL_REACH * max(1.0, USUAL_RATE / rate)  # spans are longer where bits are cheaper
     tiled = [window for batch in job.analyses(reach) for window in job.write(batch, rate)]
-    symbols = [symbol for window in tiled for span in window.symbols for symbol in span]
+    symbols = [symbol for window in tiled for symbol in window.symbols]
     return sum(len(window.tokens) for window in tiled), symbols
 
 

@@ -114,7 +114,7 @@ def test_heads_without_code_read_none(codec: Codec) -> None:
 
 
 def test_a_run_leaves_json_a_table_and_a_plot(codec: Codec, corpus: Corpus, plan: Plan, tmp_path: Path) -> None:
-    results = run(codec, corpus, plan, ["rate_distortion", "ablation"])
+    results = list(run(codec, corpus, plan, ["rate_distortion", "ablation"]))
 
     text = save(tmp_path, RunRecord.take(plan.seed, 0.0), codec, corpus, plan, results)
 
