@@ -52,18 +52,28 @@ class _Model:
     """The frequencies of the buckets, as known from the symbols so far."""
 
     def __init__(self, table: Sequence[int]) -> None:
+        """Start with a table.
+
+        :param table: Frequency of each bucket in 1/4096.
+        """
         self._counts = list(table)
         self._total = sum(table)
 
     def frequencies(self) -> list[int]:
-        """Scale the counts to integers of at least 1 with the sum 2^PRECISION."""
+        """Scale the counts to integers of at least 1 with the sum 2^PRECISION.
+
+        :return: One for each bucket.
+        """
         free = (1 << PRECISION) - BUCKETS
         frequencies = [1 + free * count // self._total for count in self._counts]
         frequencies[0] += (1 << PRECISION) - sum(frequencies)
         return frequencies
 
     def count(self, bucket: int) -> None:
-        """Learn from a symbol."""
+        """Learn from a symbol.
+
+        :param bucket: Its bucket.
+        """
         self._counts[bucket] += STEP
         self._total += STEP
 
