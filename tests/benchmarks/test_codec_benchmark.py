@@ -20,6 +20,7 @@ from zprompt.backbone import Backbone
 from zprompt.codec.ahead import DroppedTokens, ahead
 from zprompt.codec.codec import Codec
 from zprompt.codec.heads import CodecHeads
+from zprompt.codec.segmentation import USUAL_RATE
 from zprompt.codec.settings import CodecSettings
 from zprompt.codec.vocabulary import ZToken
 
@@ -59,7 +60,7 @@ def test_exactness_is_found_where_it_is(codec: Codec, corpus: Corpus, plan: Plan
     bits = sum(document.bits for document in result.documents)
     z_tokens = sum(document.z_tokens for document in result.documents)
     assert result.bits_per_z_token == pytest.approx(bits / z_tokens, abs=8)  # the last byte of Z-tokens is filled up
-    assert result.bits_per_z_token > codec.alphabet.bits_per_z_token
+    assert result.bits_per_z_token >= codec.alphabet.bits_per_z_token
     assert result.domains[1].bits_per_z_token is None
 
 
@@ -91,13 +92,14 @@ def test_first_guesses_are_counted_in_what_was_dropped(codec: Codec, corpus: Cor
 
 
 def test_variants_are_written_as_every_text_is(codec: Codec, corpus: Corpus, plan: Plan) -> None:
+    plan = replace(plan, rates=(USUAL_RATE, *plan.rates))
     [result] = run(codec, corpus, plan, ["ablation"])
 
     assert isinstance(result, Ablation)
     assert [(variant.name, variant.rate) for variant in result.variants] == [
         (name, rate) for rate in plan.rates for name in ("full codec", "no code", "LLM and residual")
     ]
-    full, stats = result.variants[3], codec.compress(TEXTS).stats  # at the usual rate
+    full, stats = result.variants[0], codec.compress(TEXTS).stats  # at the usual rate
     assert full.ratio == pytest.approx(stats.ratio)
     assert full.bits_per_z_token == pytest.approx(stats.bits_per_z_token)
     assert full.bits_per_source_token == pytest.approx(stats.bits_per_source_token)
