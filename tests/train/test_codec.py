@@ -193,7 +193,7 @@ def test_a_codec_with_a_lora_restores_texts(
     kept: bool,
 ) -> None:
     monkeypatch.setattr(
-        lora, "evaluate", lambda *arguments: replace(evaluate(*arguments), ratio=100.0 if kept else 0.1)
+        lora, "evaluate", lambda *arguments: replace(evaluate(*arguments), bits_per_source_token=0.1 if kept else 100.0)
     )
     trained = train_codec([str(corpus)], tmp_path / "codec", with_lora, backbone_name=str(tiny_backbone_dir))
     assert trained.lora is not None and trained.lora["kept"] == kept
