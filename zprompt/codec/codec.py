@@ -20,7 +20,6 @@ from zprompt.codec.escaping import OffsetMap, carry, require_no_surrogates, unca
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.options import CompressOptions, OnError, Protect, check_batch_size
 from zprompt.codec.planning import Job, tile_windows
-from zprompt.codec.residual import RankCode
 from zprompt.codec.vocabulary import ZToken
 from zprompt.codec.weights import token_weights
 from zprompt.codec.zspan import (
@@ -68,7 +67,6 @@ class Codec:
         self.alphabet = self.settings.alphabet(backbone.vocab_size)
         parts = (backbone.fingerprint + heads.fingerprint()).encode()
         self.fingerprint = hashlib.sha256(parts).hexdigest()[:FINGERPRINT_DIGITS]
-        self._rank_code = RankCode(backbone.vocab_size, self.settings.rank_table)
         self._compressor = Compressor(backbone, heads)
         self._decompressor = Decompressor(backbone, heads)
 
@@ -114,11 +112,15 @@ class Codec:
         batch = read_documents(docs)
         sources = [self._read(text, options) for text in batch.texts]
         tiled = self._tile(sources, options, batch_size, progress)
-        texts = [
-            escape_literal(text) if source is None else self._write(source, windows)
-            for text, source, windows in zip(batch.texts, sources, tiled, strict=True)
+        spans = [
+            None if source is None else self._span(source, windows or [])
+            for source, windows in zip(sources, tiled, strict=True)
         ]
-        stats = self._stats(batch.texts, sources, tiled, time.perf_counter() - began)
+        texts = [
+            format_span(span, self.alphabet) if span else escape_literal(text)
+            for text, span in zip(batch.texts, spans, strict=True)
+        ]
+        stats = self._stats(batch.texts, spans, time.perf_counter() - began)
         return CompressionResult(batch.with_texts(texts), stats)
 
     def decompress(
@@ -157,9 +159,10 @@ class Codec:
         source = self._read(text, CompressOptions(**options), must=True)
         assert source is not None
         [windows] = self._tile([source], CompressOptions(**options), batch_size, None)
-        stats = self._stats([text], [source], [windows], time.perf_counter() - began)
+        span = self._span(source, windows or [])
+        stats = self._stats([text], [span], time.perf_counter() - began)
         tokens = self._explained(source, windows or [])
-        return Explanation(text, tuple(tokens), stats, self._write(source, windows))
+        return Explanation(text, tuple(tokens), stats, format_span(span, self.alphabet))
 
     def shorthand(self, span: str) -> str:
         """Give the anchors of Z-spans as readable text, for an LLM that knows no Z-tokens.
@@ -212,22 +215,17 @@ class Codec:
             document.append(result)
         return tiled
 
-    def _write(self, source: SourceText, windows: list[TiledWindow] | None) -> str:
-        """Write a text's Z-span."""
-        span = ZSpan(
+    def _span(self, source: SourceText, windows: Sequence[TiledWindow]) -> ZSpan:
+        """Make a text's Z-span."""
+        return ZSpan(
             fingerprint=self.fingerprint,
-            tokens=tuple(token for window in windows or [] for token in window.tokens),
-            residual=self._residual(windows or []),
+            tokens=tuple(token for window in windows for token in window.tokens),
+            residual=self._compressor.rank_code.encode(_symbols(windows)),
             source_tokens=len(source.ids),
             window=self.settings.window,
             escaped=source.escaped,
             digest=text_digest(source.text),
         )
-        return format_span(span, self.alphabet)
-
-    def _residual(self, windows: Sequence[TiledWindow]) -> bytes:
-        """Write the residual of a text."""
-        return self._rank_code.encode(_symbols(windows))
 
     def _pieces(self, text: str) -> Iterator[str | ZSpan]:
         """Split a text into Z-spans and what is between them."""
@@ -270,7 +268,7 @@ class Codec:
     def _known_windows(self, span: ZSpan) -> list[KnownWindow]:
         """Read the residual of a Z-span, and cut it into windows."""
         dropped = sum(token.gap for token in span.tokens)
-        symbols = iter(self._rank_code.decode(span.residual, dropped))
+        symbols = iter(self._compressor.rank_code.decode(span.residual, dropped))
         return [
             KnownWindow(tokens, [next(symbols) for token in tokens for _ in range(token.gap)])
             for tokens in split_windows(span)
@@ -305,7 +303,7 @@ class Codec:
         # Tokens may share a character (its bytes): it belongs to the first of them, and the others have none.
         edges = [0, *accumulate((end for _, end in source.offsets), max)]
         edges[-1] = len(source.text)
-        bits = iter(self._rank_code.costs(_symbols(windows)))
+        bits = iter(self._compressor.rank_code.costs(_symbols(windows)))
         start = 0
         for index, token in enumerate(token for window in windows for token in window.tokens):
             end = start + token.gap + 1
@@ -326,21 +324,19 @@ class Codec:
     def _stats(
         self,
         texts: Sequence[str],
-        sources: Sequence[SourceText | None],
-        tiled: Sequence[list[TiledWindow] | None],
+        spans: Sequence[ZSpan | None],
         seconds: float,
     ) -> CompressionStats:
         """Sum up a call."""
         # What passed through may hold lone surrogates, which no tokenizer takes.
         passed = [
             len(self.backbone.encode(text.encode("utf-8", "replace").decode()))
-            for text, source in zip(texts, sources, strict=True)
-            if source is None
+            for text, span in zip(texts, spans, strict=True)
+            if span is None
         ]
-        compressed = sum(len(source.ids) for source in sources if source)
-        z_tokens = sum(len(window.tokens) for windows in tiled for window in windows or [])
-        residual = sum(8 * len(self._residual(windows)) for windows in tiled if windows)
-        bits = z_tokens * self.alphabet.bits_per_z_token + residual
+        written = [span for span in spans if span]
+        compressed, z_tokens = sum(span.source_tokens for span in written), sum(len(span.tokens) for span in written)
+        bits = z_tokens * self.alphabet.bits_per_z_token + sum(8 * len(span.residual) for span in written)
         source_tokens, positions = compressed + sum(passed), z_tokens + sum(passed)
         return CompressionStats(
             documents=len(texts),

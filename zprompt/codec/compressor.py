@@ -48,6 +48,14 @@ class Analysis:
         ids: list[int] = self.window.ids[: self.window.length].tolist()
         return ids
 
+    @property
+    def hidden(self) -> Tensor:
+        """Give the window's hidden states without padding.
+
+        :return: (n, H).
+        """
+        return self.window.hidden[: self.window.length]
+
 
 @dataclass(frozen=True, slots=True)
 class TiledWindow:

@@ -7,7 +7,7 @@ limit: one that leaves room to spare changes nothing.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from zprompt.codec.compressor import Analysis, Compressor, TiledWindow
 from zprompt.codec.options import CompressOptions
@@ -88,8 +88,10 @@ def _meet(job: Job, most: int) -> tuple[list[Analysis], float]:
     analyses = [analysis for batch in job.analyses(reach) for analysis in batch]
     rate = highest_rate([analysis.bits for analysis in analyses], most)
     if rate == 0.0:
-        again = replace(job, progress=None)  # all windows were counted once
-        analyses = [analysis for batch in again.analyses(float("inf")) for analysis in batch]
+        analyses = [
+            job.compressor.analyse(analysis.ids, analysis.hidden, float("inf"), weights)
+            for analysis, weights in zip(analyses, job.weights, strict=True)
+        ]
         rate = highest_rate([analysis.bits for analysis in analyses], most)
     return analyses, rate
 
