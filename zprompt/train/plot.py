@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from zprompt.errors import MissingDependencyError
 from zprompt.train.trainer import STAGES
 
 
-def plot_history(history: Sequence[dict[str, float | str]], path: Path) -> None:
-    """Draw a training history.
+def new_figure() -> Any:  # noqa: ANN401 - matplotlib's Figure, which is not to be imported here
+    """Start a figure that needs no screen.
 
-    :param history: Entries with stage, step, bits, code_usage_bits and, here and there, dev_ratio.
-    :param path: A PNG file to write.
+    :return: The figure.
     :raises MissingDependencyError: If matplotlib is not installed.
     """
     try:
@@ -21,6 +21,16 @@ def plot_history(history: Sequence[dict[str, float | str]], path: Path) -> None:
         raise MissingDependencyError("Plots need matplotlib: pip install 'zprompt[train]'.") from error
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def plot_history(history: Sequence[dict[str, float | str]], path: Path) -> None:
+    """Draw a training history.
+
+    :param history: Entries with stage, step, bits, code_usage_bits and, here and there, dev_ratio.
+    :param path: A PNG file to write.
+    """
+    figure = new_figure()
     for axes, stage in zip(figure.subplots(1, len(STAGES)), STAGES, strict=True):
         entries = [entry for entry in history if entry["stage"] == stage]
         steps = [entry["step"] for entry in entries]

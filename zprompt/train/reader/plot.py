@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from zprompt.errors import MissingDependencyError
+from zprompt.train.plot import new_figure
 from zprompt.train.reader.config import TASKS
 
 
@@ -12,15 +12,8 @@ def plot_reader_history(history: Sequence[dict[str, float]], path: Path) -> None
 
     :param history: Entries with step, the cross-entropy of tasks and, here and there, kept.
     :param path: A PNG file to write.
-    :raises MissingDependencyError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("Plots need matplotlib: pip install 'zprompt[train]'.") from error
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure()
     losses, benefit = figure.subplots(1, 2)
     for task in TASKS:
         entries = [entry for entry in history if task in entry]
