@@ -117,3 +117,9 @@ def test_a_pull_that_fails_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -
 
     assert result.exit_code == 1
     assert "Plug it in" in result.stderr
+
+
+def test_the_program_runs_as_a_module() -> None:
+    result = subprocess.run([sys.executable, "-m", "zprompt", "--version"], capture_output=True, check=True, text=True)
+
+    assert result.stdout.startswith("zprompt ")
