@@ -1,4 +1,4 @@
-"""`zprompt train`: make a codec from your own text, on your own backbone, or a reader of its Z-tokens."""
+"""`zprompt train`: make a codec from your own text, on your own backbone, or what reads and writes its Z-tokens."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from zprompt.cli import train_reader
+from zprompt.cli import train_reader, train_writer
 from zprompt.cli.messages import note
 from zprompt.cli.training_progress import training_reporter
 
-app = typer.Typer(name="train", help="Train codecs and readers.", no_args_is_help=True)
+app = typer.Typer(name="train", help="Train codecs, readers and writers.", no_args_is_help=True)
 app.add_typer(train_reader.app)
+app.add_typer(train_writer.app)
 
 
 @app.command("codec")

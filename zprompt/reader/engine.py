@@ -36,12 +36,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What one token added to a text."""
+    """What one token, or one Z-token, added to a text."""
 
     row: int  # which request
     text: str
     finish_reason: FinishReason | None  # None: it goes on
     generated_tokens: int  # so far
+    passes: int  # of the model, so far
+    z_tokens: int = 0  # that it was written in, so far (zengine.py)
+    expansion_passes: int = 0  # of the decompressor, so far
 
 
 class Engine:
@@ -70,11 +73,11 @@ class Engine:
         :return: What each token adds, as soon as it is known.
         :yields: What one token of one text adds.
         """
-        rows = [_Row(index, request, self._decode, self._end_ids) for index, request in enumerate(requests)]
+        rows = [Row(index, request, self._decode, self._end_ids) for index, request in enumerate(requests)]
         cache = self._decoder.new_cache(len(rows))
-        logits = self._prefill([request.embedded for request in requests], cache)
+        logits = prefill(self._decoder, [request.embedded for request in requests], cache) @ self._head.T
         while True:
-            tokens = _choose(rows, logits)
+            tokens = choose([row.sampler for row in rows], logits)
             advances = [row.take(token) for row, token in zip(rows, tokens, strict=True)]
             yield from advances
             going = [
@@ -90,21 +93,13 @@ class Engine:
             logits = self._step(tokens, cache)
 
     @torch.no_grad()
-    def _prefill(self, prompts: Sequence[Tensor], cache: KeyValueCache) -> Tensor:
-        """Run all prompts; give the logits after each, (B, V)."""
-        lengths = torch.tensor([len(prompt) for prompt in prompts])
-        hidden = self._decoder.run(pad_sequence(list(prompts), batch_first=True), cache)
-        cache.rollback(lengths)
-        return hidden[torch.arange(len(prompts)), lengths - 1] @ self._head.T
-
-    @torch.no_grad()
     def _step(self, tokens: Sequence[int], cache: KeyValueCache) -> Tensor:
         """Run one token of each row; give the logits after it, (B, V)."""
         ids = torch.tensor(tokens, device=self._head.device)[:, None]
         return self._decoder(ids, cache)[:, -1] @ self._head.T  # type: ignore[no-any-return]
 
 
-class _Row:
+class Row:
     """One text that is being written."""
 
     def __init__(
@@ -134,7 +129,7 @@ class _Row:
         if (ended or self._generated == self._limit) and not self._stop.found:
             text += self._stop.feed(self._detokenizer.finish())
             text += "" if self._stop.found else self._stop.finish()
-        return Advance(self._index, text, self._reason(ended), self._generated)
+        return Advance(self._index, text, self._reason(ended), self._generated, self._generated)
 
     def _reason(self, ended: bool) -> FinishReason | None:
         if ended or self._stop.found:
@@ -142,10 +137,30 @@ class _Row:
         return "length" if self._generated == self._limit else None
 
 
-def _choose(rows: Sequence[_Row], logits: Tensor) -> list[int]:
-    """Choose the next token of each row."""
+@torch.no_grad()
+def prefill(decoder: LlamaDecoder, prompts: Sequence[Tensor], cache: KeyValueCache) -> Tensor:
+    """Run prompts of any lengths in one pass.
+
+    :param decoder: The model without its head.
+    :param prompts: (T, D) each.
+    :param cache: An empty cache with a row for each.
+    :return: (B, D), the hidden state after each.
+    """
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    hidden = decoder.run(pad_sequence(list(prompts), batch_first=True), cache)
+    cache.rollback(lengths)
+    return hidden[torch.arange(len(prompts)), lengths - 1]
+
+
+def choose(samplers: Sequence[Sampler], logits: Tensor) -> list[int]:
+    """Choose the next token of each text.
+
+    :param samplers: How, for each.
+    :param logits: (B, V).
+    :return: The tokens.
+    """
     tokens: list[int] = logits.argmax(-1).tolist()
-    for place, row in enumerate(rows):
-        if not row.sampler.greedy:
-            tokens[place] = row.sampler.draw(logits[place])
+    for place, sampler in enumerate(samplers):
+        if not sampler.greedy:
+            tokens[place] = sampler.draw(logits[place])
     return tokens

@@ -11,6 +11,7 @@ from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
 from zprompt.reader.checkpoint import find_reader, load_z_embedding, merged_decoder, read_reader_config
 from zprompt.reader.reader import Reader
+from zprompt.reader.writer_file import load_writer
 
 
 def load_reader(name: str = "default", codec: Codec | str | None = None, device: str = "auto") -> Reader:
@@ -37,7 +38,10 @@ def load_reader(name: str = "default", codec: Codec | str | None = None, device:
             f"zprompt.load_reader({name!r}, codec=…)."
         )
     z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
-    return Reader(codec, merged_decoder(folder, backbone), z_embedding, name)
+    writer = load_writer(folder, config, backbone.hidden_size)
+    if writer:
+        writer = writer.to(backbone.device)
+    return Reader(codec, merged_decoder(folder, backbone), z_embedding, name, writer)
 
 
 def _codec_of(folder: Path) -> str:

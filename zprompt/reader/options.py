@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict, Unpack
+from typing import Literal, TypeAlias, TypedDict, Unpack, get_args
 
 from zprompt.errors import OptionError
 from zprompt.reader.sampling import Sampling
 
 MAX_NEW_TOKENS = 256
+
+Space: TypeAlias = Literal["text", "z"]
+"""What a text is written in: tokens, or Z-tokens that the codec's decompressor expands."""
 
 
 class Options(TypedDict, total=False):
@@ -21,6 +24,7 @@ class Options(TypedDict, total=False):
     top_k: int  # 0: all tokens
     stop: str | Sequence[str]  # the text ends before the first of these
     seed: int | None  # the same seed gives the same text
+    space: Space  # "text"; "z" writes Z-tokens, for which the reader needs a writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class GenerateOptions:
     max_new_tokens: int = MAX_NEW_TOKENS
     sampling: Sampling = field(default_factory=Sampling)
     stops: tuple[str, ...] = ()
+    space: Space = "text"
 
     def __post_init__(self) -> None:
         """Refuse what no text can meet."""
@@ -37,6 +42,8 @@ class GenerateOptions:
             raise OptionError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}.")
         if "" in self.stops:
             raise OptionError("A stop string is empty: every text would end before it began. Leave it out.")
+        if self.space not in get_args(Space):
+            raise OptionError(f"space must be one of {get_args(Space)}, got {self.space!r}.")
 
     @classmethod
     def of(cls, **options: Unpack[Options]) -> GenerateOptions:
@@ -59,4 +66,5 @@ class GenerateOptions:
                 options.get("seed"),
             ),
             (stop,) if isinstance(stop, str) else tuple(stop),
+            options.get("space", "text"),
         )

@@ -10,7 +10,7 @@ with which the engine writes. Everything that can be wrong with a prompt is foun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias, Unpack, overload
 
@@ -25,11 +25,13 @@ from zprompt.errors import ContextBudgetError, OptionError
 from zprompt.reader.chat import Message, chat_template
 from zprompt.reader.content import ContentTokenizer
 from zprompt.reader.embedding import ZEmbedding
-from zprompt.reader.engine import Engine, Request
+from zprompt.reader.engine import Advance, Engine, Request
 from zprompt.reader.options import GenerateOptions, Options
 from zprompt.reader.pieces import Piece, PromptSize, TextPiece, size_of
 from zprompt.reader.prompt import encode_messages, encode_text, question_messages
 from zprompt.reader.results import Answer, Delta, Generation, TextStream, Usage
+from zprompt.reader.writing import ZWriter
+from zprompt.reader.zengine import ZEngine
 
 Prompt: TypeAlias = str | Sequence[Message]
 """A bare text to go on with, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""
@@ -41,13 +43,21 @@ ANSWER_TOKENS = 64
 class Reader:
     """An LLM that reads Z-tokens, each in one position; may be used from several threads at a time."""
 
-    def __init__(self, codec: Codec, decoder: LlamaDecoder, z_embedding: ZEmbedding, name: str = "custom") -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        decoder: LlamaDecoder,
+        z_embedding: ZEmbedding,
+        name: str = "custom",
+        writer: ZWriter | None = None,
+    ) -> None:
         """Put a reader together; `zprompt.load_reader` does it for most uses.
 
         :param codec: The codec whose Z-spans it reads.
         :param decoder: The codec's backbone with the reader's LoRA merged in.
         :param z_embedding: What gaps and codes say to it.
         :param name: What the reader is called.
+        :param writer: What it writes Z-tokens with, if it does.
         """
         self.name, self.codec, self.backbone = name, codec, codec.backbone
         self.decoder, self.z_embedding = decoder, z_embedding
@@ -57,6 +67,7 @@ class Reader:
         # The token that starts a text says, where the model writes it, that another text would begin.
         self.end_ids = self.backbone.end_ids | self.template.end_ids | {self.backbone.start_id}
         self._engine = Engine(decoder, self.backbone.output_embeddings, self._decode, self.end_ids)
+        self._z_engine = writer and ZEngine(codec, decoder, z_embedding, writer, self._decode, self.end_ids)
 
     def __repr__(self) -> str:
         """Name the reader.
@@ -82,7 +93,7 @@ class Reader:
         :param question: The question, or a list of questions.
         :param passages: A document or a sequence of them, as `zprompt.compress` takes and gives them: texts, Z-spans
             or both; for a list of questions, such passages for each.
-        :param options: max_new_tokens (64), temperature, top_p, top_k, stop and seed, as in `generate`.
+        :param options: max_new_tokens (64), temperature, top_p, top_k, stop, seed and space, as in `generate`.
         :return: The answer, or one for each question.
         :raises OptionError: If there are not as many passages as questions.
         """
@@ -125,7 +136,8 @@ class Reader:
         :param messages: Dicts with "role" and "content", which may hold Z-spans anywhere; or a list of conversations.
         :param stream: Give the text while it is written.
         :param options: max_new_tokens (256), temperature (0, which is greedy), top_p, top_k, stop, a string or several,
-            and seed, which makes a text repeatable whatever else is written beside it.
+            seed, which makes a text repeatable whatever else is written beside it, and space ("text"): "z" writes
+            Z-tokens, which the codec's decompressor expands (zengine.py says what the other options mean there).
         :return: The reply, one for each conversation, or the pieces of the reply while it is written.
         :raises OptionError: If a text is given.
         """
@@ -175,13 +187,19 @@ class Reader:
         :param wanted: Says, after each token, whether the text at this index is to go on. One that is not leaves the
             batch without a last piece, and the others go on without it.
         :return: Pieces of all texts, in any order; the last one of each has the whole.
-        :raises OptionError: If there are not as many options as prompts, or the batch size is below 1.
+        :raises OptionError: If there are not as many options as prompts, the batch size is below 1, or Z-tokens are to
+            be written and the reader has no writer.
         """
         asked = [options] * len(prompts) if isinstance(options, GenerateOptions) else list(options)
         if len(asked) != len(prompts):
             raise OptionError(f"There are {len(prompts)} prompts, but options for {len(asked)}. Give one for each.")
         if batch_size < 1:
             raise OptionError(f"batch_size must be at least 1, got {batch_size}.")
+        if self._z_engine is None and any(own.space == "z" for own in asked):
+            raise OptionError(
+                f'space="z" needs a reader with a writer, which {self.name!r} does not have. Train one with '
+                "`zprompt train writer --reader FOLDER`, or leave space out."
+            )
         pieces = [self._read(prompt) for prompt in prompts]
         for prompt, own in zip(pieces, asked, strict=True):
             self._check_budget(size_of(prompt), own.max_new_tokens)
@@ -266,25 +284,46 @@ class Reader:
         batch_size: int,
         wanted: Callable[[int], bool],
     ) -> Generator[Delta]:
-        """Write texts, batch after batch of similar lengths."""
+        """Write texts, batch after batch of one space and similar lengths."""
         sizes = [size_of(prompt) for prompt in prompts]
-        order = sorted(range(len(prompts)), key=lambda index: -sizes[index].positions)
-        for first in range(0, len(order), batch_size):
-            batch = [index for index in order[first : first + batch_size] if wanted(index)]
-            if not batch:
-                continue
-            texts = dict.fromkeys(batch, "")
-            requests = [self._request(prompts[index], options[index]) for index in batch]
-            goes_on = [partial(wanted, index) for index in batch]
-            for advance in self._engine.run(requests, goes_on):
-                index = batch[advance.row]
-                texts[index] += advance.text
-                if advance.finish_reason:
-                    size = sizes[index]
-                    usage = Usage(size.positions, size.z_tokens, size.source_tokens, advance.generated_tokens)
-                    yield Delta(index, advance.text, Generation(texts[index], advance.finish_reason, usage))
-                elif advance.text:
-                    yield Delta(index, advance.text)
+        for engine, order in self._orders(sizes, options):
+            for first in range(0, len(order), batch_size):
+                batch = [index for index in order[first : first + batch_size] if wanted(index)]
+                if not batch:
+                    continue
+                texts = dict.fromkeys(batch, "")
+                requests = [self._request(prompts[index], options[index]) for index in batch]
+                goes_on = [partial(wanted, index) for index in batch]
+                for advance in engine.run(requests, goes_on):
+                    index = batch[advance.row]
+                    texts[index] += advance.text
+                    if advance.finish_reason:
+                        whole = Generation(texts[index], advance.finish_reason, _usage(sizes[index], advance))
+                        yield Delta(index, advance.text, whole)
+                    elif advance.text:
+                        yield Delta(index, advance.text)
+
+    def _orders(
+        self, sizes: Sequence[PromptSize], options: Sequence[GenerateOptions]
+    ) -> Iterator[tuple[Engine | ZEngine, list[int]]]:
+        """Say which engine writes which texts, longest prompt first."""
+        order = sorted(range(len(sizes)), key=lambda index: -sizes[index].positions)
+        yield self._engine, [index for index in order if options[index].space == "text"]
+        if self._z_engine:
+            yield self._z_engine, [index for index in order if options[index].space == "z"]
 
     def _request(self, prompt: Sequence[Piece], options: GenerateOptions) -> Request:
         return Request(self._embed(prompt), options.max_new_tokens, options.sampling, options.stops)
+
+
+def _usage(size: PromptSize, advance: Advance) -> Usage:
+    """Say what a text took, from the last advance."""
+    return Usage(
+        size.positions,
+        size.z_tokens,
+        size.source_tokens,
+        advance.generated_tokens,
+        advance.z_tokens,
+        advance.passes,
+        advance.expansion_passes,
+    )

@@ -90,16 +90,16 @@ class Materials:
         :return: What rows are drawn from.
         """
         config = self.config
-        texts = self._passages(sources.text, config.passages + (0 if sources.dev_text else config.dev_passages))
+        texts = self.passages(sources.text, config.passages + (0 if sources.dev_text else config.dev_passages))
         if not sources.dev_text:
             held = min(config.dev_passages, len(texts) // 2)
             self.held_out, texts = texts[:held], texts[held:]
         questions = read_questions(sources.questions)
-        tiles = self.store.tiles(texts, config.ratios, self._say("tile"))
-        asked = self._asked(questions, config.ratios, "tile questions")
+        tiles = self.store.tiles(texts, config.ratios, self.say("tile"))
+        asked = self.asked(questions, config.ratios, "tile questions")
         self.question_tiles = list({p.tile.span: p.tile for one in asked for p in one.passages}.values())
         teacher = Teacher(self.cache / "teacher", self.codec.backbone, [tile.ids for tile in tiles], config.top)
-        teacher.ensure(self._say("teach"))
+        teacher.ensure(self.say("teach"))
         if config.input == "pruned":
             tiles = [replace(tile, surprisal=teacher.surprisal(index)) for index, tile in enumerate(tiles)]
             asked = self._surprised(asked, "questions")
@@ -112,7 +112,7 @@ class Materials:
         :return: What readers are measured with.
         """
         config, backbone = self.config, self.codec.backbone
-        texts = self._passages(sources.dev_text, config.dev_passages) if sources.dev_text else self.held_out
+        texts = self.passages(sources.dev_text, config.dev_passages) if sources.dev_text else self.held_out
         questions = read_questions(sources.dev_questions)[: config.dev_questions]
         untuned = Reading(
             llama_of(backbone),
@@ -122,8 +122,8 @@ class Materials:
         )
         meters, asked = {}, {}
         for ratio in config.dev_ratios:
-            tiles = self.store.tiles(texts, (ratio,), self._say("tile development"))
-            here = self._asked(questions, (ratio,), "tile development questions")
+            tiles = self.store.tiles(texts, (ratio,), self.say("tile development"))
+            here = self.asked(questions, (ratio,), "tile development questions")
             if config.input == "pruned":
                 titled = [Titled("", tile) for tile in tiles]
                 tiles = [p.tile for p in self._surprised([Asked("", ("",), tuple(titled))], "dev")[0].passages]
@@ -132,16 +132,28 @@ class Materials:
             asked[f"{ratio:g}"] = here
         return Development(meters, asked, self.prompts, backbone.decode)
 
-    def _passages(self, sources: Sequence[str], count: int) -> list[str]:
+    def passages(self, sources: Sequence[str], count: int) -> list[str]:
+        """Cut passages out of texts.
+
+        :param sources: Files, folders and datasets.
+        :param count: Passages wanted.
+        :return: The passages.
+        """
         config = self.config
         least = config.shortest_context + config.continued
         encode = self.codec.backbone.encode_with_offsets
         return cut_passages(read_texts(sources), encode, least, config.passage_tokens, count, config.seed)
 
-    def _asked(self, questions: Sequence[Question], ratios: Sequence[float], stage: str) -> list[Asked]:
-        """Tile the passages of questions; one that lacks a tile is left out."""
+    def asked(self, questions: Sequence[Question], ratios: Sequence[float], stage: str) -> list[Asked]:
+        """Tile the passages of questions.
+
+        :param questions: The questions.
+        :param ratios: Source tokens per Z-token.
+        :param stage: What this is called in reports.
+        :return: The questions; one that lacks a tile is left out.
+        """
         texts = [passage.text for question in questions for passage in question.passages]
-        tiles = {tile.text: tile for tile in self.store.tiles(texts, ratios, self._say(stage))}
+        tiles = {tile.text: tile for tile in self.store.tiles(texts, ratios, self.say(stage))}
         return [
             Asked(one.question, one.answers, tuple(Titled(p.title, tiles[p.text]) for p in one.passages))
             for one in questions
@@ -155,7 +167,7 @@ class Materials:
             return list(asked)
         ids = [tile.ids for tile in tiles.values()]
         teacher = Teacher(self.cache / f"surprisal-{name}", self.codec.backbone, ids, 1)
-        teacher.ensure(self._say("surprise"))
+        teacher.ensure(self.say("surprise"))
         surprisals = {text: teacher.surprisal(index) for index, text in enumerate(tiles)}
         return [
             replace(
@@ -165,5 +177,10 @@ class Materials:
             for one in asked
         ]
 
-    def _say(self, stage: str) -> Callable[[int, int], None]:
+    def say(self, stage: str) -> Callable[[int, int], None]:
+        """Give what reports the work of a stage.
+
+        :param stage: What it is called.
+        :return: A function of what is done and what is to be done.
+        """
         return lambda done, total: self.report(stage, done, total, {}) if self.report else None
