@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := zprompt tests $(wildcard benchmarks examples integrations)
 
-.PHONY: demo test lint fix bench-codec clean
+.PHONY: demo test lint fix bench-codec bench-reader clean
 
 demo: .venv/installed
 	$(BIN)/zprompt pull
@@ -26,6 +26,10 @@ fix: .venv/installed-dev
 
 bench-codec: .venv/installed-dev
 	$(BIN)/python -m benchmarks.codec
+
+# Readers to compare: make bench-reader ARGS='--readers FOLDER'
+bench-reader: .venv/installed-dev
+	$(BIN)/python -m benchmarks.reader $(ARGS)
 
 clean:
 	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache build *.egg-info

@@ -72,6 +72,18 @@ def long_documents(path: Path | None, plan: Plan, count: Count) -> list[Document
     ]
 
 
+def joined(path: Path | None) -> str:
+    """Join all articles, or what the project has of prose.
+
+    :param path: The Wikipedia file; None: there is none.
+    :return: One long text.
+    """
+    if path is None:
+        return "\n\n".join(read(file) for file in sorted(PROSE.glob("*.txt")))
+    articles = (json.loads(line)["paragraphs"] for line in path.read_text("utf-8").splitlines())
+    return "\n\n".join(paragraph for article in articles for paragraph in article)
+
+
 def hard_documents(z_span: str, plan: Plan) -> list[Document]:
     """Give the texts that are hardest to carry.
 

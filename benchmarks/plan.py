@@ -1,4 +1,4 @@
-"""How much a benchmark run measures: most of an hour on 2 idle cores, a quarter of it, or a few minutes."""
+"""How much a benchmark run measures: of the codec most of an hour on 2 idle cores, a quarter, or a few minutes."""
 
 from dataclasses import dataclass
 
@@ -66,3 +66,22 @@ QUICK = Plan(
     batch_sizes=(1, 4),
     starts=2,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPlan:
+    """Sample sizes of a run of `benchmarks.reader`."""
+
+    seed: int = 0  # of the choice of questions, and of the bootstrap
+    questions: int = 100  # of each data set
+    resamples: int = 1000  # of the bootstrap
+    checked: int = 20  # questions that are also answered by `Reader.answer`
+    prefill_tokens: tuple[int, ...] = (1000, 2000, 4000, 8000)  # source tokens of the passages ...
+    prefill_positions: int = 8000  # ... which are fewer where the prompt would take more than this
+    prefill_passage: int = 400  # source tokens of one passage
+    prefill_ratios: tuple[float | None, ...] = (None, 8.0)  # None: what `compress` gives without a ratio
+    rounds: int = 3
+
+
+READER_FULL = ReaderPlan()
+READER_QUICK = ReaderPlan(questions=8, checked=8, prefill_tokens=(250, 500), prefill_passage=125, rounds=1)

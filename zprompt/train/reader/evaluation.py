@@ -146,13 +146,35 @@ def cross_entropies(reading: Reading, rows: Sequence[Row]) -> Floats:
 def measure_answers(
     reading: Reading, prompts: Prompts, asked: Sequence[Asked], decode: Callable[[list[int]], str]
 ) -> Answers:
-    """Let a reader answer questions greedily.
+    """Let a reader answer questions greedily, and score what it says.
 
     :param reading: The reader.
     :param prompts: Makes the prompts.
     :param asked: The questions, one at least.
     :param decode: The backbone's tokenizer.
     :return: The figures.
+    """
+    given = answer_questions(reading, prompts, asked, decode)
+    scores = np.array([f1(answer, one.answers) for answer, one in zip(given, asked, strict=True)])
+    return Answers(
+        questions=len(given),
+        exact_match=float(np.mean([exact_match(a, one.answers) for a, one in zip(given, asked, strict=True)])),
+        f1=float(scores.mean()),
+        f1_interval=_interval(len(scores), lambda chosen: float(scores[chosen].mean())),
+        shown=tuple((one.question, one.answers[0], answer) for one, answer in list(zip(asked, given, strict=True))[:8]),
+    )
+
+
+def answer_questions(
+    reading: Reading, prompts: Prompts, asked: Sequence[Asked], decode: Callable[[list[int]], str]
+) -> list[str]:
+    """Let a reader answer questions greedily.
+
+    :param reading: The reader.
+    :param prompts: Makes the prompts.
+    :param asked: The questions.
+    :param decode: The backbone's tokenizer.
+    :return: Its answers, in order.
     """
     rows = [Row("questions", prompts.question(one.question, one.passages), ()) for one in asked]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
@@ -162,14 +184,7 @@ def measure_answers(
         batch = lay_out([rows[index] for index in chosen], 1)
         for index, ids in zip(chosen, reading.answer(batch, prompts.end_id, ANSWER), strict=True):
             given[index] = decode(ids).strip()
-    scores = np.array([f1(answer, one.answers) for answer, one in zip(given, asked, strict=True)])
-    return Answers(
-        questions=len(rows),
-        exact_match=float(np.mean([exact_match(a, one.answers) for a, one in zip(given, asked, strict=True)])),
-        f1=float(scores.mean()),
-        f1_interval=_interval(len(scores), lambda chosen: float(scores[chosen].mean())),
-        shown=tuple((one.question, one.answers[0], answer) for one, answer in list(zip(asked, given, strict=True))[:8]),
-    )
+    return given
 
 
 def _untaught(row: Row) -> Row:

@@ -17,7 +17,7 @@ from zprompt.train.reader.passages import cut_passages
 from zprompt.train.reader.prompts import Prompts, Titled
 from zprompt.train.reader.questions import Question, read_questions
 from zprompt.train.reader.reading import Reading
-from zprompt.train.reader.teacher import Teacher
+from zprompt.train.reader.teacher import Teacher, surprised
 from zprompt.train.reader.tiles import Tile, TileStore
 
 Figures = dict[str, float]
@@ -165,15 +165,10 @@ class Materials:
         tiles = {p.tile.text: p.tile for one in asked for p in one.passages}
         if not tiles:
             return list(asked)
-        ids = [tile.ids for tile in tiles.values()]
-        teacher = Teacher(self.cache / f"surprisal-{name}", self.codec.backbone, ids, 1)
-        teacher.ensure(self.say("surprise"))
-        surprisals = {text: teacher.surprisal(index) for index, text in enumerate(tiles)}
+        folder, say = self.cache / f"surprisal-{name}", self.say("surprise")
+        known = {tile.text: tile for tile in surprised(list(tiles.values()), folder, self.codec.backbone, say)}
         return [
-            replace(
-                one,
-                passages=tuple(Titled(t, replace(tile, surprisal=surprisals[tile.text])) for t, tile in one.passages),
-            )
+            replace(one, passages=tuple(Titled(title, known[tile.text]) for title, tile in one.passages))
             for one in asked
         ]
 

@@ -6,6 +6,7 @@ that is there. The files grow passage by passage, so that a stopped run goes on 
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from zprompt.backbone import Backbone
 from zprompt.train.reader.positions import Ints
 from zprompt.train.reader.rows import Expectation
+from zprompt.train.reader.tiles import Tile
 
 BATCH = 8  # passages at a time
 
@@ -104,6 +106,20 @@ class Teacher:
         rows = slice(self._first[index], self._first[index] + len(targets))
         self._ids[rows], self._log[rows] = top.indices.cpu().numpy(), top.values.cpu().numpy()
         self._surprisal[rows] = -log.gather(1, targets[:, None])[:, 0].cpu().numpy()
+
+
+def surprised(tiles: Sequence[Tile], folder: Path, backbone: Backbone, report: Report | None = None) -> list[Tile]:
+    """Give passages their surprisals, which pruning goes by.
+
+    :param tiles: The passages.
+    :param folder: Where surprisals are kept.
+    :param backbone: The LLM.
+    :param report: Called with passages done and passages in all.
+    :return: The same passages, in order, each with its surprisals.
+    """
+    teacher = Teacher(folder, backbone, [tile.ids for tile in tiles], 1)
+    teacher.ensure(report)
+    return [replace(tile, surprisal=teacher.surprisal(index)) for index, tile in enumerate(tiles)]
 
 
 def _open(path: Path, mode: str, dtype: type, shape: tuple[int, ...]) -> NDArray[np.generic]:

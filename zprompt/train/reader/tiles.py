@@ -96,7 +96,7 @@ class TileStore:
         :raises CheckpointError: If the file is another codec's.
         """
         self.path, self.codec = path, codec
-        self._spans: dict[tuple[str, float], str] = {}
+        self._spans: dict[tuple[str, float | None], str] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = list(_whole_rows(path)) or [{"codec": codec.fingerprint}]
         if rows[0]["codec"] != codec.fingerprint:
@@ -107,11 +107,11 @@ class TileStore:
         self._spans = {(row["text"], row["ratio"]): row["span"] for row in rows[1:]}
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")  # without what was cut off
 
-    def tiles(self, texts: Sequence[str], ratios: Sequence[float], report: Report | None = None) -> list[Tile]:
+    def tiles(self, texts: Sequence[str], ratios: Sequence[float | None], report: Report | None = None) -> list[Tile]:
         """Give the tiles of passages, each at one of some ratios.
 
         :param texts: The passages.
-        :param ratios: Source tokens per Z-token.
+        :param ratios: Source tokens per Z-token; None is what `compress` gives without a ratio.
         :param report: Called with passages done and passages in all, when some were made.
         :return: Their tiles, in order; without those of passages that do not survive tokenization as they are.
         """
@@ -129,7 +129,7 @@ class TileStore:
         tiles = (make_tile(text, self._spans[text, ratio], self.codec) for text, ratio in wanted)
         return [tile for tile in tiles if tile is not None]
 
-    def _add(self, texts: list[str], ratio: float) -> None:
+    def _add(self, texts: list[str], ratio: float | None) -> None:
         """Compress passages, and append them to the file."""
         spans: list[str] = self.codec.compress(texts, ratio=ratio, on_error="passthrough").documents
         with self.path.open("a", encoding="utf-8") as file:
@@ -138,7 +138,7 @@ class TileStore:
                 file.write(json.dumps({"text": text, "ratio": ratio, "span": span}) + "\n")
 
 
-def _choose(text: str, ratios: Sequence[float]) -> float:
+def _choose(text: str, ratios: Sequence[float | None]) -> float | None:
     """Give a passage its ratio, the same in every run."""
     return ratios[int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % len(ratios)]
 

@@ -1,0 +1,129 @@
+"""Measure a reader: its answers beside those from plain text and other short inputs, and the time to first token.
+
+    python -m benchmarks.reader --readers FOLDER [--data PATH ...] [--limit N] [--quick] [--only TASK ...]
+
+FOLDER has a reader for each kind of input (z, text, anchors, pruned, truncated), as `zprompt train reader --input …`
+writes them; without z, the shipped reader is measured. Writes reader.json and reader.md to benchmarks/results after
+each condition, so that a run that is stopped leaves what it found, and prints the tables. Z-tokens of the questions'
+passages are kept (--cache). Timings (prefill) need an idle machine.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import zprompt
+from benchmarks.documents import WIKIPEDIA, joined
+from benchmarks.plan import READER_FULL, READER_QUICK, ReaderPlan
+from benchmarks.questions import DATA, SETS, default_files, draw_questions
+from benchmarks.reader_report import Result, report
+from benchmarks.readers import FoundReader, find_readers
+from benchmarks.record import RESULTS, RunRecord, write_json
+from benchmarks.tasks import answers, prefill
+from zprompt import Codec
+from zprompt.paths import cache_dir
+
+TASKS = ("answers", "prefill")
+
+
+def run(
+    codec: Codec,
+    readers: dict[str, FoundReader],
+    files: Sequence[Path],
+    cache: Path,
+    plan: ReaderPlan,
+    tasks: Sequence[str],
+) -> Iterator[dict[str, Result]]:
+    """Run tasks, and say on stderr how long each took.
+
+    :param codec: The codec.
+    :param readers: The readers by kind of input.
+    :param files: Files of questions.
+    :param cache: Where Z-tokens and surprisals are kept.
+    :param plan: Sample sizes.
+    :param tasks: Which of `TASKS`.
+    :yields: All results so far, by task; several times for each task.
+    """
+    wikipedia = WIKIPEDIA if WIKIPEDIA.is_file() else None
+    measures: dict[str, Callable[[], Iterator[Result]]] = {
+        "answers": lambda: answers.measure(codec, readers, draw_questions(files, plan), cache, plan),
+        "prefill": lambda: prefill.measure(codec, readers["z"], joined(wikipedia), plan),
+    }
+    results: dict[str, Result] = {}
+    for task in tasks:
+        began = time.perf_counter()
+        for result in measures[task]():
+            results[task] = result
+            yield results
+        print(f"{task}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+def save(folder: Path, record: RunRecord, codec: Codec, data: str, plan: ReaderPlan, results: dict[str, Result]) -> str:
+    """Write JSON and Markdown.
+
+    :param folder: Where to.
+    :param record: How the benchmark ran.
+    :param codec: The codec.
+    :param data: What it ran on.
+    :param plan: Sample sizes.
+    :param results: The results so far, by task.
+    :return: The Markdown.
+    """
+    about = {"name": codec.name, "fingerprint": codec.fingerprint, "settings": codec.settings.to_dict()}
+    values = {"run": record, "codec": about, "data": data, "plan": plan, "results": results}
+    write_json(folder / "reader.json", values)
+    text = report(record, repr(codec), data, results)
+    (folder / "reader.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--codec", default="default", help="a shipped codec, or a codec's folder")
+    parser.add_argument("--readers", type=Path, help="folder with a reader's folder for each kind of input")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", help=f"JSONL files of questions; default: {', '.join(SETS)} in {DATA}"
+    )
+    parser.add_argument(
+        "--cache", type=Path, help="where Z-tokens are kept; not the folder of a training run that is not at its end"
+    )
+    parser.add_argument("--limit", type=int, help=f"questions of each data set; default: {READER_FULL.questions}")
+    parser.add_argument("--quick", action="store_true", help="small samples, to see that everything runs")
+    parser.add_argument("--only", nargs="+", choices=TASKS, default=TASKS, metavar="TASK", help=", ".join(TASKS))
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
+    options = parser.parse_args()
+    options.data = options.data or default_files()
+    for path in (*options.data, *([options.readers] if options.readers else [])):
+        if not path.exists():
+            parser.error(f"There is no {path}.")
+    if "answers" in options.only and not options.data:
+        parser.error(f"There are no questions in {DATA}. Give files by --data, or leave them out by --only prefill.")
+    if options.limit is not None and options.limit < 1:
+        parser.error(f"--limit must be at least 1, got {options.limit}.")
+    return options
+
+
+def main() -> None:
+    """Measure, write and print."""
+    options, began = parse(), time.time()
+    plan = READER_QUICK if options.quick else READER_FULL
+    if options.limit:
+        plan = replace(plan, questions=options.limit)
+    cache = options.cache or cache_dir() / "benchmarks" / "reader"
+    codec = zprompt.load(options.codec, device="cpu", quantization="none")  # a LoRA merges into plain weights
+    readers = find_readers(options.readers, codec)
+    names = ", ".join(path.name for path in options.data)
+    data = f"up to {plan.questions} questions each of {names} (drawn with seed {plan.seed}), gold passages only"
+    print(f"{codec}\n{data}", file=sys.stderr, flush=True)
+    text = ""
+    for results in run(codec, readers, options.data, cache, plan, options.only):
+        text = save(options.out, RunRecord.take(plan.seed, began), codec, data, plan, results)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
