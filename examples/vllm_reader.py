@@ -85,7 +85,9 @@ def run_server(url: str, prompts: Sequence[Tensor], limit: int) -> list[Written]
     for prompt in prompts:
         file = io.BytesIO()
         torch.save(prompt, file)
-        more = {"prompt_embeds": base64.b64encode(file.getvalue()).decode(), "return_token_ids": True}
+        embedded = base64.b64encode(file.getvalue()).decode()
+        # "prompt" must be given to the client but not to vLLM, which would take "" for a second prompt.
+        more = {"prompt": None, "prompt_embeds": embedded, "return_token_ids": True}
         done = client.completions.create(
             model=name, prompt="", temperature=0, max_tokens=limit, logprobs=2, extra_body=more
         )
