@@ -28,7 +28,7 @@ def test_a_reader_becomes_a_checkpoint(run: Run, tiny: Codec, tmp_path: Path) ->
 
     assert result.exit_code == 0, result.stderr
     assert tiny.fingerprint in result.stderr
-    assert {"config.json", "model.safetensors", "tokenizer.json", "z_embedding.safetensors", "zprompt.json"} <= {
+    assert {"config.json", "model.safetensors", "tokenizer.json", "zprompt", "zprompt.json"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
 

@@ -89,11 +89,15 @@ def test_both_generations_of_transformers_find_what_they_look_for(exported: Path
 def test_the_z_embedding_goes_along(exported: Path, tiny_reader: Reader) -> None:
     about = json.loads((exported / "zprompt.json").read_text())
     embedding = ZEmbedding(tiny_reader.codec.settings, tiny_reader.backbone.hidden_size, about["codes"])
-    embedding.load_state_dict(load_file(exported / "z_embedding.safetensors"))
+    embedding.load_state_dict(load_file(exported / "zprompt" / "z_embedding.safetensors"))
 
     assert about["codec_fingerprint"] == tiny_reader.codec.fingerprint
     assert about["settings"] == json.loads(tiny_reader.codec.settings.to_json())
     assert torch.equal(embedding.value, tiny_reader.z_embedding.value)
+
+
+def test_the_model_is_all_that_an_engine_finds_when_it_looks_for_weights(exported: Path) -> None:
+    assert [path.name for path in exported.glob("*.safetensors")] == ["model.safetensors"]  # vLLM loads all of them
 
 
 def test_an_export_can_be_written_again_but_over_nothing_else(tiny_reader: Reader, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
     config.json, generation_config.json, model.safetensors     the backbone with the LoRA merged in
     tokenizer.json, tokenizer_config.json, chat_template.jinja its tokenizer, and how it reads conversations
-    z_embedding.safetensors, zprompt.json                      what Z-tokens add to their anchors' embeddings, and
-                                                               which codec they are of
+    zprompt.json, zprompt/z_embedding.safetensors              which codec its Z-tokens are of, and what they add to
+                                                               their anchors' embeddings
 
 transformers and vLLM read the first two lines and know nothing of Z-tokens. A prompt with Z-spans reaches them as input
 embeddings: `Reader.embed` makes these, with the reader that was exported or from the third line.
@@ -25,6 +25,8 @@ from zprompt.reader.reader import Reader
 
 FORMAT = 1
 ABOUT_FILE = "zprompt.json"
+# A folder of its own: vLLM loads every *.safetensors that lies beside config.json, and stops at names it does not know.
+EMBEDDING_FOLDER = "zprompt"
 
 
 def export_reader(reader: Reader, folder: Path) -> None:
@@ -41,7 +43,8 @@ def export_reader(reader: Reader, folder: Path) -> None:
         _write_model(reader, folder)
         _write_tokenizer(reader, folder)
     state = {name: tensor.cpu().contiguous() for name, tensor in reader.z_embedding.state_dict().items()}
-    save_file(state, folder / EMBEDDING_FILE)
+    (folder / EMBEDDING_FOLDER).mkdir(exist_ok=True)
+    save_file(state, folder / EMBEDDING_FOLDER / EMBEDDING_FILE)
     (folder / ABOUT_FILE).write_text(json.dumps(_about(reader), indent=2) + "\n", "utf-8")
 
 

@@ -1,0 +1,187 @@
+"""Give prompts with Z-spans to vLLM, second part: what vLLM does with what vllm_prompts.py wrote.
+
+    vllm_reader.py work                                     loads the exported model in this process
+    vllm_reader.py work --url http://localhost:8000/v1      asks `vllm serve work/model --enable-prompt-embeds …`
+    vllm_reader.py work --transformers                      no vLLM: transformers, with the same embeddings
+
+It needs no zprompt: a prompt is a matrix of input embeddings. Each greedy answer is compared with our own reader's; of
+the first difference it is shown by how much the engine's two best logits differed there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+Decode: TypeAlias = Callable[[list[int]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an engine wrote after one prompt."""
+
+    tokens: list[int]  # with the one that ended it, if one did
+    margins: list[float]  # of each: the distance of its logit to the next best one's
+    runners_up: list[str]  # text of the next best token
+
+
+def run_vllm(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode) -> list[Written]:
+    """Write with a vLLM in this process.
+
+    :param model: The exported reader.
+    :param prompts: (T, D) each.
+    :param limit: New tokens of each answer, at most.
+    :param decode: Gives the text of tokens.
+    :return: The answers.
+    """
+    from vllm import LLM, SamplingParams
+
+    start = time.perf_counter()
+    # fp32 as in our reader; eager, since compiling takes longer than these few answers.
+    llm = LLM(str(model), enable_prompt_embeds=True, dtype="float32", enforce_eager=True, max_model_len=2048)
+    print(f"vLLM loaded in {time.perf_counter() - start:.1f} s")
+    start = time.perf_counter()
+    # What ends an answer is said by the model's generation_config.json.
+    greedy = SamplingParams(temperature=0, max_tokens=limit, logprobs=2)
+    done = llm.generate([{"prompt_embeds": prompt} for prompt in prompts], greedy, use_tqdm=False)
+    print(f"{len(prompts)} prompts in {time.perf_counter() - start:.1f} s")
+    answers = []
+    for request in done:
+        answer = request.outputs[0]
+        best = [
+            sorted(((one.logprob, token) for token, one in place.items()), reverse=True) for place in answer.logprobs
+        ]
+        margins = [first[0] - second[0] for first, second, *_ in best]
+        answers.append(Written(list(answer.token_ids), margins, [decode([second[1]]) for _, second, *_ in best]))
+    return answers
+
+
+def run_server(url: str, prompts: Sequence[Tensor], limit: int) -> list[Written]:
+    """Ask a vLLM server, one prompt after the other, with OpenAI's client.
+
+    :param url: Its address, with /v1.
+    :param prompts: (T, D) each.
+    :param limit: New tokens of each answer, at most.
+    :return: The answers.
+    """
+    from openai import OpenAI
+
+    client = OpenAI(base_url=url, api_key="none")
+    name = client.models.list().data[0].id
+    start = time.perf_counter()
+    answers = []
+    for prompt in prompts:
+        file = io.BytesIO()
+        torch.save(prompt, file)
+        embedded = base64.b64encode(file.getvalue()).decode()
+        # "prompt" must be given to the client but not to vLLM, which would take "" for a second prompt.
+        more = {"prompt": None, "prompt_embeds": embedded, "return_token_ids": True}
+        done = client.completions.create(
+            model=name, prompt="", temperature=0, max_tokens=limit, logprobs=2, extra_body=more
+        )
+        # vLLM's own field, and a list for each place of the texts and logprobs of its best tokens.
+        choice: Any = done.choices[0]
+        best = [
+            sorted(((value, text) for text, value in place.items()), reverse=True)
+            for place in choice.logprobs.top_logprobs
+        ]
+        margins = [first[0] - second[0] for first, second, *_ in best]
+        answers.append(Written(list(choice.token_ids), margins, [second[1] for _, second, *_ in best]))
+    print(f"{len(prompts)} requests in {time.perf_counter() - start:.1f} s")
+    return answers
+
+
+@torch.no_grad()
+def run_transformers(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode) -> list[Written]:
+    """Write with transformers.
+
+    :param model: The exported reader.
+    :param prompts: (T, D) each.
+    :param limit: New tokens of each answer, at most.
+    :param decode: Gives the text of tokens.
+    :return: The answers.
+    """
+    from transformers import AutoModelForCausalLM
+
+    llm = AutoModelForCausalLM.from_pretrained(model, local_files_only=True)
+    start = time.perf_counter()
+    answers = []
+    for prompt in prompts:
+        mask = torch.ones(1, len(prompt), dtype=torch.long)
+        done = llm.generate(
+            inputs_embeds=prompt[None],
+            attention_mask=mask,
+            max_new_tokens=limit,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        best = [logits[0].topk(2) for logits in done.logits]
+        margins = [float(two.values[0] - two.values[1]) for two in best]
+        answers.append(Written(done.sequences[0].tolist(), margins, [decode([int(two.indices[1])]) for two in best]))
+    print(f"{len(prompts)} prompts in {time.perf_counter() - start:.1f} s")
+    return answers
+
+
+def compare(number: int, ours: dict[str, Any], theirs: Written, decode: Decode) -> bool:
+    """Print how an answer compares with our reader's.
+
+    :param number: Of the prompt.
+    :param ours: Our answer, from answers.json.
+    :param theirs: The engine's answer.
+    :param decode: Gives the text of tokens.
+    :return: Whether both have the same text and the same number of tokens.
+    """
+    text, count = decode(theirs.tokens), len(theirs.tokens)
+    if (text, count) == (ours["text"], ours["usage"]["generated_tokens"]):
+        print(f"{number:02} same, {count} tokens, smallest margin {min(theirs.margins):.4f}: {text!r}")
+        return True
+    # A character may take several tokens: until it is whole, it is shown as U+FFFD.
+    starts = (decode(theirs.tokens[: place + 1]).rstrip("\ufffd") for place in range(count))
+    place = next((place for place, start in enumerate(starts) if not ours["text"].startswith(start)), count - 1)
+    print(f"{number:02} DIFFERENT from token {place} on: {text!r} instead of {ours['text']!r}")
+    print(
+        f"   {decode([theirs.tokens[place]])!r} was chosen there before {theirs.runners_up[place]!r} "
+        f"by a margin of {theirs.margins[place]:.5f}"
+    )
+    return False
+
+
+def main() -> None:
+    """Answer the prompts and compare."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("work", type=Path, help="the folder that vllm_prompts.py wrote")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--url", help="ask a server instead")
+    how.add_argument("--transformers", action="store_true", help="use transformers instead")
+    arguments = parser.parse_args()
+
+    model = arguments.work / "model"
+    decode = Tokenizer.from_file(str(model / "tokenizer.json")).decode
+    content = json.loads((arguments.work / "answers.json").read_text())
+    prompts = [prompt for _, prompt in sorted(load_file(arguments.work / "prompts.safetensors").items())]
+    if arguments.url:
+        answers = run_server(arguments.url, prompts, content["limit"])
+    else:
+        run = run_transformers if arguments.transformers else run_vllm
+        answers = run(model, prompts, content["limit"], decode)
+    same = [
+        compare(number, ours, theirs, decode)
+        for number, (ours, theirs) in enumerate(zip(content["answers"], answers, strict=True))
+    ]
+    print(f"{sum(same)} of {len(same)} answers are the same")
+
+
+if __name__ == "__main__":  # vLLM starts processes that import this file
+    main()
