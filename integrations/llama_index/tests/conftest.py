@@ -1,4 +1,4 @@
-"""A tiny codec in a folder, as `zprompt.load` takes it: random heads over a random Llama, quick and exact as any codec."""
+"""A tiny codec in a folder, as `zprompt.load` takes it: random heads over a random Llama, exact as any codec."""
 
 from pathlib import Path
 

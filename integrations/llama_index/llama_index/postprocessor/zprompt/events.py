@@ -28,12 +28,13 @@ class ZCompressEndEvent(BaseEvent):
 
     component: str
     nodes: int  # that it gives back, as many as it was given
-    compressed: int  # nodes whose text is a Z-span now and was none before
+    compressed: int  # nodes that the codec compressed
+    ready: int  # nodes that had a Z-span before
     passed_through: int  # nodes whose text could not be compressed, or need not be
     source_tokens: int  # of all nodes, in tokens of the codec's backbone
     z_tokens: int  # positions that they take now; a source token of a text that passed through takes one
     seconds: float
-    codec: str  # fingerprint of the codec
+    codec: str | None  # fingerprint of the codec; None if none was needed
 
     @property
     def tokens_saved(self) -> int:
