@@ -1,4 +1,4 @@
-"""Retrieved nodes get Z-spans for texts, through LlamaIndex's retrievers and query engines, and nothing else changes."""
+"""Retrieved nodes get Z-spans for texts, through LlamaIndex's own classes, and nothing else changes."""
 
 import asyncio
 import copy
@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import SENTENCES, text_node
 from llama_index.core import MockEmbedding, PromptHelper, VectorStoreIndex
 from llama_index.core.base.response.schema import Response
 from llama_index.core.llms.mock import MockLLM
 from llama_index.core.postprocessor import SimilarityPostprocessor
+from llama_index.core.prompts import PromptTemplate
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import ImageNode, MediaResource, MetadataMode, Node, NodeWithScore, QueryBundle, TextNode
+from tiny import SENTENCES, text_node
 
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor, position_tokenizer
 from zprompt import Codec
@@ -294,7 +295,6 @@ class TestPositionTokenizer:
             context_window=120, num_output=5, tokenizer=position_tokenizer(tiny_codec.backbone.encode)
         )
         cutting = PromptHelper(context_window=120, num_output=5, tokenizer=tiny_codec.backbone.encode)
-        from llama_index.core.prompts import PromptTemplate
 
         prompt = PromptTemplate("{context_str}")
         assert helper.repack(prompt, [text]) == [text]

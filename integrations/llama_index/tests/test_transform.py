@@ -5,7 +5,6 @@ import copy
 from pathlib import Path
 
 import pytest
-from conftest import SENTENCES, save_codec
 from llama_index.core import MockEmbedding, StorageContext, VectorStoreIndex, load_index_from_storage
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.llms.mock import MockLLM
@@ -13,6 +12,7 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import BaseNode, Document, MetadataMode, NodeWithScore, TextNode
 from llama_index.core.vector_stores.simple import SimpleVectorStore
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
+from tiny import SENTENCES, save_codec
 
 import zprompt.api
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor, ZPromptTransform
