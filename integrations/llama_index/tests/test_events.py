@@ -1,0 +1,74 @@
+"""What handlers of LlamaIndex's instrumentation hear of compressing."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events import BaseEvent
+from llama_index.core.schema import NodeWithScore, TextNode
+from tiny import SENTENCES
+
+from llama_index.postprocessor.zprompt import (
+    ZCompressEndEvent,
+    ZCompressStartEvent,
+    ZPromptPostprocessor,
+    ZPromptTransform,
+)
+from zprompt import Codec
+
+
+class Ears(BaseEventHandler):
+    """Keeps the events of compressing."""
+
+    heard: list[Any] = []  # noqa: RUF012 - pydantic copies it
+
+    def handle(self, event: BaseEvent, **kwargs: Any) -> None:  # noqa: ANN401
+        if isinstance(event, ZCompressStartEvent | ZCompressEndEvent):
+            self.heard.append(event)
+
+
+@pytest.fixture
+def ears() -> Iterator[Ears]:
+    root, handler = get_dispatcher(), Ears()
+    root.event_handlers.append(handler)
+    yield handler
+    root.event_handlers.remove(handler)
+
+
+def test_a_call_is_a_start_and_an_end_with_token_counts(
+    ears: Ears, tiny: str, tiny_codec: Codec, scored: list[NodeWithScore]
+) -> None:
+    short = NodeWithScore(node=TextNode(text="Z"))
+    ZPromptPostprocessor(codec=tiny).postprocess_nodes([*scored, short], query_str="Who?")
+    stats = tiny_codec.compress([*SENTENCES, "Z"], query="Who?").stats
+    [start, end] = ears.heard
+    assert (start.component, start.nodes, start.query) == ("ZPromptPostprocessor", 5, "Who?")
+    assert (end.nodes, end.compressed, end.ready, end.passed_through) == (5, 4, 0, 1)
+    assert (end.source_tokens, end.z_tokens) == (stats.source_tokens, stats.z_tokens)
+    assert end.tokens_saved == end.source_tokens - end.z_tokens > 0
+    assert end.ratio > 1
+    assert end.codec == tiny_codec.fingerprint
+
+
+def test_both_belong_to_one_span_in_threads_too(ears: Ears, tiny: str, nodes: list[TextNode]) -> None:
+    asyncio.run(ZPromptTransform(codec=tiny).acall(nodes))
+    [start, end] = ears.heard
+    assert start.component == "ZPromptTransform"
+    assert start.span_id == end.span_id
+
+
+def test_z_spans_that_were_there_count_with_their_figures(ears: Ears, tiny: str, scored: list[NodeWithScore]) -> None:
+    component = ZPromptPostprocessor(codec=tiny)
+    component.postprocess_nodes(component.postprocess_nodes(scored))
+    first, second = ears.heard[1], ears.heard[3]
+    assert (second.compressed, second.ready) == (0, 4)
+    assert (second.source_tokens, second.z_tokens) == (first.source_tokens, first.z_tokens)
+
+
+def test_no_event_holds_a_text(ears: Ears, tiny: str, scored: list[NodeWithScore]) -> None:
+    ZPromptPostprocessor(codec=tiny).postprocess_nodes(scored)
+    assert not any(sentence in str(event.model_dump()) for event in ears.heard for sentence in SENTENCES)
+    assert [event.class_name() for event in ears.heard] == ["ZCompressStartEvent", "ZCompressEndEvent"]

@@ -1,0 +1,23 @@
+"""Importing the package loads no model library: a process that swaps stored Z-spans in needs none."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from llama_index.postprocessor.zprompt import ZPromptPostprocessor\n"
+        "ZPromptPostprocessor()\n"
+        "assert 'torch' not in sys.modules, 'torch'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_namespaces_above_have_no_init() -> None:
+    assert not list((ROOT / "llama_index").glob("*.py"))
+    assert not list((ROOT / "llama_index" / "postprocessor").glob("*.py"))

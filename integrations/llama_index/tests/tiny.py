@@ -1,0 +1,76 @@
+"""A tiny codec in a folder, as `zprompt.load` takes it: random heads over a random Llama, exact as any codec."""
+
+from pathlib import Path
+
+import torch
+from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from zprompt.backbone import load_backbone
+from zprompt.codec.checkpoint import CodecConfig, write_codec
+from zprompt.codec.heads import CodecHeads
+from zprompt.codec.settings import CodecSettings
+
+SETTINGS = CodecSettings(subcodes=3, subcode_size=16, max_gap=6, width=32, span_width=16, window=32, margin=1e-4)
+SENTENCES = [
+    "The keeper lit the lamp of the lighthouse, and the ships came into the harbour in the night.",
+    "The bell of the church was struck by hand until the war, and the clock stood still.",
+    "In 1834 the river was full of mud and sand, and the path was under water.",
+    "There is the text, there is the code, and there is what the code leaves for the text.",
+]
+EXPECTED = " the"  # what the tiny heads expect everywhere
+
+
+def save_backbone(folder: Path) -> Path:
+    """Save a random Llama of one layer, and a byte-level tokenizer."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=450, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def save_codec(folder: Path, backbone_folder: Path, seed: int) -> Path:
+    """Save random heads that lean to one token."""
+    backbone = load_backbone(str(backbone_folder), device="cpu")
+    torch.manual_seed(seed)
+    heads = CodecHeads(SETTINGS, backbone.embeddings, backbone.hidden_size)
+    with torch.no_grad():
+        heads.span_head.out.bias.copy_(60 * backbone.embeddings[backbone.encode(EXPECTED)[0]])
+    write_codec(folder, CodecConfig(SETTINGS, str(backbone_folder), backbone.weights_fingerprint, {}), heads)
+    return folder
+
+
+def text_node(number: int, text: str) -> TextNode:
+    """Make a node with one of everything that has to survive."""
+    return TextNode(
+        text=text,
+        id_=f"node-{number}",
+        metadata={"file": f"{number}.txt", "secret": f"s{number}"},
+        excluded_llm_metadata_keys=["secret"],
+        excluded_embed_metadata_keys=["file"],
+        relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=f"doc-{number}")},
+        embedding=[0.25, float(number)],
+        start_char_idx=number,
+        end_char_idx=number + len(text),
+    )
