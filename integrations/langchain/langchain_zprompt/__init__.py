@@ -1,8 +1,8 @@
 """Hand retrieved passages and tool results to a Z-aware LLM as Z-spans, from LangChain.
 
-    ZPromptRetriever(retriever=yours)        # passages as Z-spans
-    ZPromptMiddleware()                      # long tool results as Z-spans, in the request only
-    ZPromptCompressor(), ZPromptDecompressor()               # documents there and back
+ZPromptRetriever(retriever=yours)        # passages as Z-spans
+ZPromptMiddleware()                      # long tool results as Z-spans, in the request only
+ZPromptCompressor(), ZPromptDecompressor()               # documents there and back
 """
 
 from typing import TYPE_CHECKING, Any
