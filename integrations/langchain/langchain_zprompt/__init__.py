@@ -1,0 +1,42 @@
+"""Hand retrieved passages and tool results to a Z-aware LLM as Z-spans, from LangChain.
+
+ZPromptRetriever(retriever=yours)        # passages as Z-spans
+ZPromptMiddleware()                      # long tool results as Z-spans, in the request only
+ZPromptCompressor(), ZPromptDecompressor()               # documents there and back
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_zprompt.compressor import ZPromptCompressor
+from langchain_zprompt.decompressor import ZPromptDecompressor
+from langchain_zprompt.retriever import ZPromptRetriever
+
+if TYPE_CHECKING:
+    from langchain_zprompt.middleware import ZPromptMiddleware
+
+__version__ = "0.1.0"
+__all__ = ["ZPromptCompressor", "ZPromptDecompressor", "ZPromptMiddleware", "ZPromptRetriever"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
+    """Import what needs `langchain` when it is asked for.
+
+    :param name: "ZPromptMiddleware".
+    :return: The class.
+    :raises AttributeError: If there is nothing of this name.
+    :raises MissingDependencyError: If `langchain` is not installed.
+    """
+    if name != "ZPromptMiddleware":
+        raise AttributeError(f"module 'langchain_zprompt' has no attribute {name!r}")
+    from zprompt.errors import MissingDependencyError
+
+    try:
+        from langchain_zprompt.middleware import ZPromptMiddleware
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "langchain":
+            raise
+        raise MissingDependencyError(
+            "ZPromptMiddleware needs langchain, which is not installed. "
+            "Install it with: pip install 'langchain-zprompt[middleware]'"
+        ) from error
+    return ZPromptMiddleware

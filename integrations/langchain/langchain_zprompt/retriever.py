@@ -1,0 +1,77 @@
+"""Wrap a retriever: the same passages in the same order, as Z-spans."""
+
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever, RetrieverLike
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, set_config_context
+from langchain_core.runnables.utils import coro_with_context
+from pydantic import Field
+
+from langchain_zprompt.compressor import ZPromptCompressor
+
+_FOR_ALL = ("configurable", "max_concurrency", "recursion_limit")  # a run's name and id are its own
+
+
+class ZPromptRetriever(BaseRetriever):
+    """Compresses what another retriever finds."""
+
+    retriever: RetrieverLike  # anything from a query to documents
+    compressor: ZPromptCompressor = Field(default_factory=ZPromptCompressor)
+    k: int | None = Field(default=None, ge=1)  # passages at most; None: as many as the other retriever gives
+
+    def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: ANN401
+        """Find passages.
+
+        :param input: The query.
+        :param config: It reaches the other retriever, too.
+        :param kwargs: For the other retriever, as `k`.
+        :return: The passages, as Z-spans.
+        """
+        with set_config_context(_inherited(config)) as context:
+            return context.run(super().invoke, input, config, **kwargs)
+
+    async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: ANN401
+        """Find passages without blocking the event loop.
+
+        :param input: The query.
+        :param config: It reaches the other retriever, too.
+        :param kwargs: For the other retriever, as `k`.
+        :return: The passages, as Z-spans.
+        """
+        with set_config_context(_inherited(config)) as context:
+            return await coro_with_context(super().ainvoke(input, config, **kwargs), context)
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> list[Document]:
+        kwargs = self._with_k(kwargs)
+        found = self.retriever.invoke(query, config={"callbacks": run_manager.get_child()}, **kwargs)
+        return self.compressor.compress_documents(found[: kwargs.get("k")], query)
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> list[Document]:
+        kwargs = self._with_k(kwargs)
+        found = await self.retriever.ainvoke(query, config={"callbacks": run_manager.get_child()}, **kwargs)
+        return list(await self.compressor.acompress_documents(found[: kwargs.get("k")], query))
+
+    def _with_k(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Add k. Retrievers that know none ignore it, so what they give is cut as well."""
+        return kwargs if self.k is None else {"k": self.k, **kwargs}
+
+
+def _inherited(config: RunnableConfig | None) -> RunnableConfig:
+    """Take from a config what is for the runs within as well; callbacks, tags and metadata go by the run manager."""
+    given = ensure_config(config)
+    return RunnableConfig(**{key: given[key] for key in _FOR_ALL if key in given})  # type: ignore[literal-required, typeddict-item, misc]

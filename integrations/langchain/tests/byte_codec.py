@@ -1,0 +1,75 @@
+"""A codec without a model: real Z-spans whose Z-tokens hold the bytes of the text, four at a time."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+from zprompt.codec.residual import LITERALS, RankCode
+from zprompt.codec.vocabulary import Alphabet, ZToken
+from zprompt.codec.zspan import (
+    ZSpan,
+    escape_literal,
+    find_spans,
+    format_span,
+    parse_span,
+    text_digest,
+    unescape_literal,
+)
+from zprompt.documents import read_documents
+from zprompt.errors import InvalidTextError, OptionError
+from zprompt.results import CompressionResult, CompressionStats
+
+ALPHABET = Alphabet(vocab_size=256, max_gap=3, subcodes=1, subcode_size=4)
+_RANK_CODE = RankCode(ALPHABET.vocab_size)
+_GROUP = ALPHABET.max_gap + 1
+
+
+class ByteCodec:
+    """Source tokens are bytes: an anchor, and up to three bytes after it in the residual."""
+
+    alphabet = ALPHABET
+    settings = SimpleNamespace(window=0)
+
+    def __init__(self, fingerprint: str = "0123456789ab") -> None:
+        self.fingerprint = fingerprint
+        self.calls: list[dict[str, Any]] = []
+        self.threads: set[int] = set()
+
+    def compress(self, docs: list[str], **options: Any) -> CompressionResult:  # noqa: ANN401
+        self.calls.append({"docs": list(docs), **options})
+        self.threads.add(threading.get_ident())
+        most = options["max_tokens"]
+        if most is not None and sum(-(-len(text) // _GROUP) for text in docs) > most:
+            raise OptionError("max_tokens cannot be met.")
+        texts = [self._write(text, options) for text in docs]
+        return CompressionResult(texts, CompressionStats(len(docs), 1, 1, 1.0, 1.0, 1.0, 1.0, 0, 0.0))
+
+    def decompress(self, docs: Any) -> Any:  # noqa: ANN401
+        batch = read_documents(docs)
+        return batch.with_texts([self._restore_all(text) for text in batch.texts])
+
+    def _write(self, text: str, options: dict[str, Any]) -> str:
+        if "\ud800" in text:
+            if options["on_error"] == "raise":
+                raise InvalidTextError("lone surrogate")
+            return escape_literal(text)
+        data = text.encode()
+        if len(data) < (options["min_tokens"] or 0):
+            return escape_literal(text)
+        groups = [data[i : i + _GROUP] for i in range(0, len(data), _GROUP)]
+        tokens = tuple(ZToken(group[0], len(group) - 1, (0,)) for group in groups)
+        residual = _RANK_CODE.encode([LITERALS + byte for i, byte in enumerate(data) if i % _GROUP])
+        return format_span(ZSpan(self.fingerprint, tokens, residual, len(data), 0, False, text_digest(text)), ALPHABET)
+
+    def _restore_all(self, text: str) -> str:
+        pieces, end = [], 0
+        for match in find_spans(text):
+            pieces += [unescape_literal(text[end : match.start]), self._restore(match.text)]
+            end = match.end
+        return "".join([*pieces, unescape_literal(text[end:])])
+
+    def _restore(self, text: str) -> str:
+        span = parse_span(text, ALPHABET, self.fingerprint)
+        symbols = iter(_RANK_CODE.decode(span.residual, sum(token.gap for token in span.tokens)))
+        groups = ([token.anchor, *(next(symbols) - LITERALS for _ in range(token.gap))] for token in span.tokens)
+        return bytes(byte for group in groups for byte in group).decode()

@@ -1,0 +1,177 @@
+"""Compressor and decompressor, alone and in the places of LangChain that take them."""
+
+import asyncio
+import copy
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from byte_codec import ByteCodec
+from langchain_classic.retrievers.contextual_compression import ContextualCompressionRetriever
+from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
+from langchain_core.documents import BaseDocumentCompressor, BaseDocumentTransformer, Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.prompts import PromptTemplate, format_document
+from langchain_core.runnables import RunnableLambda
+from langchain_core.vectorstores import InMemoryVectorStore
+from pydantic import ValidationError
+
+from langchain_zprompt import ZPromptCompressor, ZPromptDecompressor
+from zprompt.errors import InvalidTextError, OptionError, WrongCodecError
+
+
+def test_it_is_a_compressor_and_a_transformer() -> None:
+    assert issubclass(ZPromptCompressor, BaseDocumentCompressor)
+    assert issubclass(ZPromptCompressor, BaseDocumentTransformer)
+
+
+def test_order_ids_and_metadata_survive_and_inputs_do_not_change(codec: ByteCodec, documents: list[Document]) -> None:
+    before = copy.deepcopy(documents)
+    compressed = ZPromptCompressor().compress_documents(documents, "lamp?")
+    assert documents == before
+    assert all(document.page_content.startswith("[z1:") for document in compressed)
+    assert [(d.id, d.metadata) for d in compressed] == [(d.id, d.metadata) for d in before]
+    compressed[0].metadata["page"] = 99
+    assert documents == before
+    compressed[0].metadata["page"] = 0
+    assert ZPromptDecompressor().transform_documents(compressed) == before
+
+
+def test_metadata_is_never_compressed(codec: ByteCodec, documents: list[Document]) -> None:
+    compressed = ZPromptCompressor().transform_documents(documents)
+    template = PromptTemplate.from_template("[{page}] {page_content}")
+    assert format_document(compressed[3], template) == f"[3] {compressed[3].page_content}"
+
+
+def test_a_batch_is_one_call_and_the_query_reaches_the_codec(codec: ByteCodec, documents: list[Document]) -> None:
+    ZPromptCompressor(ratio=3, protect=["lamp"], batch_size=2).compress_documents(documents, "Who lit it?")
+    ZPromptCompressor(use_query=False).compress_documents(documents, "Who lit it?")
+    with_query, without = codec.calls
+    assert with_query["docs"] == [document.page_content for document in documents]
+    assert (with_query["query"], with_query["ratio"], with_query["protect"]) == ("Who lit it?", 3, ["lamp"])
+    assert (with_query["batch_size"], without["query"]) == (2, None)
+
+
+def test_compressed_documents_are_left_alone(codec: ByteCodec, documents: list[Document]) -> None:
+    compressor = ZPromptCompressor()
+    once = compressor.transform_documents(documents)
+    assert compressor.transform_documents(once) == once
+    assert len(codec.calls) == 1
+
+
+def test_short_texts_and_those_that_would_not_get_shorter_pass_through(codec: ByteCodec) -> None:
+    documents = [Document(page_content=text) for text in ("a", "", "short", "a text that is long enough")]
+    result = ZPromptCompressor(min_tokens=10).transform_documents(documents)
+    assert result[:3] == documents[:3]
+    assert ZPromptCompressor().transform_documents(documents[:2]) == documents[:2]
+    assert result[3] != documents[3]
+
+
+def test_what_looks_like_a_zspan_comes_back_as_text(codec: ByteCodec) -> None:
+    document = Document(page_content="[z1:")
+    [kept] = ZPromptCompressor(min_tokens=100).transform_documents([document])
+    assert kept.page_content != "[z1:"
+    assert ZPromptDecompressor().transform_documents([kept]) == [document]
+
+
+def test_errors_are_raised_or_passed_through(codec: ByteCodec, documents: list[Document]) -> None:
+    bad = [Document(page_content="\ud800"), *documents]
+    with pytest.raises(InvalidTextError):
+        ZPromptCompressor().transform_documents(bad)
+    assert ZPromptCompressor(on_error="passthrough").transform_documents(bad)[0] == bad[0]
+    with pytest.raises(OptionError):
+        ZPromptCompressor(max_tokens=1).transform_documents(documents)
+    assert ZPromptCompressor(max_tokens=1, on_error="passthrough").transform_documents(documents) == documents
+
+
+def test_a_zspan_of_another_codec_is_an_error(codec: ByteCodec) -> None:
+    [span] = (
+        ByteCodec("ffffffffffff")
+        .compress(["a text of some length"], max_tokens=None, on_error="raise", min_tokens=0)
+        .documents
+    )
+    with pytest.raises(WrongCodecError):
+        ZPromptCompressor().transform_documents([Document(page_content=span)])
+
+
+@pytest.mark.parametrize(
+    "options", [{"ratio": 0.5}, {"ratio": 2, "max_tokens": 5}, {"on_error": "no"}, {"protect": "("}, {"rate": 2}]
+)
+def test_bad_options_are_refused_at_once(options: dict[str, object]) -> None:
+    with pytest.raises((ValidationError, OptionError)):
+        ZPromptCompressor.model_validate(options)
+
+
+def test_components_pickle_and_load_the_codec_lazily(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr("zprompt.api.shared_codec", lambda name, **_: loaded.append(name) or ByteCodec())
+    compressor = pickle.loads(pickle.dumps(ZPromptCompressor(codec="mine", ratio=3)))
+    assert (compressor, loaded) == (ZPromptCompressor(codec="mine", ratio=3), [])
+    assert compressor.transform_documents([]) == []
+    assert loaded == []
+    assert (compressor.fingerprint, loaded) == ("0123456789ab", ["mine"])
+
+
+def test_it_is_a_step_of_a_chain(codec: ByteCodec, documents: list[Document]) -> None:
+    find = RunnableLambda(lambda query: documents)
+    chain = find | ZPromptCompressor().as_runnable() | ZPromptDecompressor().as_runnable()
+    assert chain.invoke("lamp?") == documents
+    assert asyncio.run(chain.ainvoke("lamp?")) == documents
+
+
+def test_async_does_not_block_the_loop(codec: ByteCodec, documents: list[Document]) -> None:
+    async def both() -> list[list[Document]]:
+        compressor = ZPromptCompressor()
+        one, two = await asyncio.gather(
+            compressor.acompress_documents(documents, "q"), compressor.atransform_documents(documents)
+        )
+        return [list(one), list(two)]
+
+    one, two = asyncio.run(both())
+    assert one == two == ZPromptCompressor().transform_documents(documents)
+
+
+def test_the_codec_runs_outside_of_the_loops_thread(codec: ByteCodec, documents: list[Document]) -> None:
+    asyncio.run(ZPromptCompressor().acompress_documents(documents, "q"))
+    assert threading.get_ident() not in codec.threads
+
+
+def test_threads_share_one_codec(codec: ByteCodec, documents: list[Document]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(ZPromptCompressor().transform_documents, [documents, documents])
+    assert one == two
+
+
+def test_in_a_contextual_compression_retriever(codec: ByteCodec, documents: list[Document]) -> None:
+    base = RunnableLambda(lambda query: documents)
+    for compressor in (ZPromptCompressor(), DocumentCompressorPipeline(transformers=[ZPromptCompressor()])):
+        retriever = ContextualCompressionRetriever(base_compressor=compressor, base_retriever=base)
+        found = retriever.invoke("lamp?")
+        assert [d.id for d in found] == [d.id for d in documents]
+        assert ZPromptDecompressor().transform_documents(found) == documents
+        assert asyncio.run(retriever.ainvoke("lamp?")) == found
+    assert {call["query"] for call in codec.calls} == {"lamp?"}
+
+
+def test_zspans_are_stored_beside_the_text_and_cost_nothing_later(codec: ByteCodec, documents: list[Document]) -> None:
+    before, compressor = copy.deepcopy(documents), ZPromptCompressor()
+    store = InMemoryVectorStore(DeterministicFakeEmbedding(size=8))
+    stored = compressor.store_documents(documents)
+    assert documents == before
+    assert [d.page_content for d in stored] == [d.page_content for d in documents]  # what is embedded
+    store.add_documents(stored)
+    codec.calls.clear()
+    found = compressor.compress_documents(store.similarity_search("lamp", k=5), "lamp")
+    assert codec.calls == []
+    restored = ZPromptDecompressor().transform_documents(found)
+    assert sorted(restored, key=lambda d: str(d.id)) == before
+
+
+def test_a_stored_zspan_of_an_older_text_is_not_used(codec: ByteCodec, documents: list[Document]) -> None:
+    compressor = ZPromptCompressor()
+    [stored] = compressor.store_documents(documents[:1])
+    edited = stored.model_copy(update={"page_content": "The passage was edited since."})
+    [compressed] = compressor.transform_documents([edited])
+    [restored] = ZPromptDecompressor().transform_documents([compressed])
+    assert restored.page_content == "The passage was edited since."

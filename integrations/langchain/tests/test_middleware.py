@@ -1,0 +1,114 @@
+"""The middleware in real agents: requests have Z-spans, and the state keeps the text."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from byte_codec import ByteCodec
+from langchain.agents import create_agent
+from langchain.agents.middleware import ModelRequest
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.tools import tool
+from pydantic import Field
+
+from langchain_zprompt import ZPromptCompressor, ZPromptMiddleware
+from zprompt.errors import OptionError
+
+RESULT = "The lamp was lit by Margaret Hale on 3 May 1834. " * 4
+
+
+class FakeModel(GenericFakeChatModel):
+    seen: list[list[BaseMessage]] = Field(default_factory=list)
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        return self
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        self.seen.append(messages)
+        return super()._generate(messages, *args, **kwargs)
+
+
+@tool
+def look_up(what: str) -> str:
+    """Look something up."""
+    return RESULT
+
+
+def model() -> FakeModel:
+    calls = [
+        AIMessage("", tool_calls=[{"name": "look_up", "args": {"what": "lamp"}, "id": str(i), "type": "tool_call"}])
+        for i in range(2)
+    ]
+    return FakeModel(messages=iter([*calls, AIMessage("Margaret Hale")]))
+
+
+def results(messages: list[BaseMessage]) -> list[Any]:
+    return [message.content for message in messages if isinstance(message, ToolMessage)]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_request_has_zspans_and_the_state_the_text(codec: ByteCodec, asynchronous: bool) -> None:
+    llm = model()
+    agent = create_agent(llm, [look_up], middleware=[ZPromptMiddleware()])
+    asked: Any = {"messages": [HumanMessage("Who lit the lamp?")]}
+    state = asyncio.run(agent.ainvoke(asked)) if asynchronous else agent.invoke(asked)
+    assert state["messages"][-1].content == "Margaret Hale"
+    assert results(state["messages"]) == [RESULT, RESULT]
+    [one] = results(llm.seen[1])
+    assert codec.decompress(one) == RESULT
+    assert results(llm.seen[2]) == [one, one]  # the same Z-span: the prefix stays
+    [call] = codec.calls
+    assert (call["docs"], call["query"]) == ([RESULT], "Who lit the lamp?")
+
+
+def test_tools_on_the_list_are_left_alone(codec: ByteCodec) -> None:
+    llm = model()
+    create_agent(llm, [look_up], middleware=[ZPromptMiddleware(leave=["look_up"])]).invoke(
+        {"messages": [HumanMessage("Who?")]}
+    )
+    assert results(llm.seen[2]) == [RESULT, RESULT]
+    assert codec.calls == []
+
+
+def shortened(middleware: ZPromptMiddleware, *messages: Any, system: str | None = None) -> ModelRequest[Any]:  # noqa: ANN401
+    passed: list[ModelRequest[Any]] = []
+    given = SystemMessage(system) if system else None
+    middleware.wrap_model_call(
+        ModelRequest(model=model(), messages=list(messages), system_message=given),
+        lambda request: passed.append(request) or AIMessage("done"),  # type: ignore[func-returns-value, arg-type, return-value]
+    )
+    return passed[0]
+
+
+def test_context_is_compressed_where_it_is_asked_for(codec: ByteCodec) -> None:
+    kept, asked = HumanMessage(RESULT, id="keep"), HumanMessage(RESULT, id="other")
+    request = shortened(ZPromptMiddleware(roles=["human", "system"], leave=["keep"]), kept, asked, system=RESULT)
+    assert request.messages[0] is kept
+    assert codec.decompress(str(request.messages[1].content)) == RESULT != request.messages[1].content
+    assert request.system_message is not None
+    assert str(request.system_message.content).startswith("[z1:")
+    assert asked.content == RESULT
+    assert len(codec.calls) == 1
+
+
+def test_blocks_that_are_no_text_stay(codec: ByteCodec) -> None:
+    image = {"type": "image", "url": "https://example.org/lamp.png"}
+    message = ToolMessage([{"type": "text", "text": RESULT, "extras": {"a": 1}}, image], tool_call_id="1")
+    request = shortened(ZPromptMiddleware(), message)
+    text, other = request.messages[0].content
+    assert isinstance(text, dict)
+    assert (codec.decompress(text["text"]), text["extras"], other) == (RESULT, {"a": 1}, image)
+    assert message.content[0]["text"] == RESULT  # type: ignore[index]
+
+
+def test_short_and_compressed_results_are_left_alone(codec: ByteCodec) -> None:
+    span = ZPromptCompressor().load().compress([RESULT], max_tokens=None, on_error="raise", min_tokens=0).documents[0]
+    messages = [ToolMessage(text, tool_call_id="1") for text in ("42", f"Source 1:\n{span}")]
+    request = shortened(ZPromptMiddleware(), *messages)
+    assert request.messages == messages
+
+
+def test_unknown_roles_are_refused() -> None:
+    with pytest.raises(OptionError, match="roles"):
+        ZPromptMiddleware(roles=["ai"])  # type: ignore[list-item]
