@@ -315,4 +315,4 @@ def test_the_adapter_costs_little_beside_the_codec(tiny: str, tiny_codec: Codec)
 
     codec = min(seconds(lambda: tiny_codec.compress(passages)) for _ in range(2))
     adapter = min(seconds(lambda: component.postprocess_nodes(nodes)) for _ in range(2))
-    assert adapter - codec < 1.0  # a machine may be busy; docs/llama-index.md has the measured share
+    assert adapter - codec < 1.0  # seconds: a machine may be busy
