@@ -19,6 +19,7 @@ from zprompt.errors import OptionError
 
 Role = Literal["tool", "human", "system"]
 ROLES: tuple[Role, ...] = ("tool", "human", "system")
+DEFAULT_ROLES: tuple[Role, ...] = ("tool",)
 MIN_TOKENS = 100
 _REMEMBERED = 1024  # texts
 
@@ -32,7 +33,7 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
         self,
         compressor: ZPromptCompressor | None = None,
         *,
-        roles: Collection[Role] = ("tool",),
+        roles: Collection[Role] = DEFAULT_ROLES,
         leave: Collection[str] = (),
     ) -> None:
         """Say what is compressed.

@@ -12,8 +12,6 @@ from pydantic import Field
 
 from langchain_zprompt.compressor import ZPromptCompressor
 
-_FOR_ALL = ("configurable", "max_concurrency", "recursion_limit")  # a run's name and id are its own
-
 
 class ZPromptRetriever(BaseRetriever):
     """Compresses what another retriever finds."""
@@ -74,4 +72,4 @@ class ZPromptRetriever(BaseRetriever):
 def _inherited(config: RunnableConfig | None) -> RunnableConfig:
     """Take from a config what is for the runs within as well; callbacks, tags and metadata go by the run manager."""
     given = ensure_config(config)
-    return RunnableConfig(**{key: given[key] for key in _FOR_ALL if key in given})  # type: ignore[literal-required, typeddict-item, misc]
+    return RunnableConfig(configurable=given.get("configurable", {}))  # a run's name and id are its own
