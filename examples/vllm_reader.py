@@ -1,7 +1,7 @@
 """Give prompts with Z-spans to vLLM, second part: what vLLM does with what vllm_prompts.py wrote.
 
     vllm_reader.py work                                     loads the exported model in this process
-    vllm_reader.py work --url http://localhost:8000/v1      asks `vllm serve work/model --enable-prompt-embeds …`
+    vllm_reader.py work --url http://localhost:8000/v1      asks a vLLM server (docs/vllm.md)
     vllm_reader.py work --transformers                      no vLLM: transformers, with the same embeddings
 
 It needs no zprompt: a prompt is a matrix of input embeddings. Each greedy answer is compared with our own reader's; of
