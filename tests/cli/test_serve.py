@@ -14,8 +14,10 @@ import pytest
 
 from tests.cli.conftest import Run
 
+# A shell that starts the tests in the background has them ignore SIGINT, and so would the program.
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tests.server.fake_reader import FakeReader
 from zprompt.cli import codec_loading
 from zprompt.cli.main import app
