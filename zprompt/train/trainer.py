@@ -9,7 +9,6 @@ drawn.
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from zprompt.train.config import TrainConfig
 from zprompt.train.features import FeatureStore
 from zprompt.train.masks import RunningCosts, Spans, choose_spans
 from zprompt.train.objective import Loss, Objective
+from zprompt.train.run import rate_at, refuse_another_run, write_checkpoint
 
 STAGES = ("warmup", "joint")
 FREE = ("checkpoint_every", "evaluate_every", "dev_windows", "lora_steps", "lora_batch", "lora_rank", "lora_rate")
@@ -120,7 +120,7 @@ class Trainer:
         joint, done = stage == "joint", step / steps
         rate = self.config.joint_rate if joint else self.config.warmup_rate
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / RAMP) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done)))
+            group["lr"] = rate_at(rate, step, steps, RAMP)
         rows, spans = self._batch(joint, step, random)
         ids = torch.from_numpy(self.windows[rows].astype(np.int64)).to(self.backbone.device)
         hidden = self.features[rows].to(ids.device) if joint else None
@@ -179,7 +179,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint; an interrupted write leaves the last one."""
-        state: dict[str, Any] = {
+        state = {
             "config": json.dumps(self.config.to_dict(), sort_keys=True),
             "heads": self.heads.state_dict(),
             "scale": self.objective.warmup_scale.detach(),
@@ -187,20 +187,11 @@ class Trainer:
             "costs": torch.from_numpy(self.costs.bits),
             "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        write_checkpoint(self.checkpoint, state)
 
     def _refuse_another_run(self, stopped: dict[str, Any], shape: tuple[int, ...]) -> None:
         """Refuse to go on with a run that other heads would have come from."""
-        wanted = json.loads(json.dumps(self.config.to_dict()))
-        changed = sorted(name for name in wanted if name not in FREE and stopped.get(name) != wanted[name])
-        if changed:
-            raise CheckpointError(
-                f"The run in {self.folder} was started with another {' and '.join(changed)}: "
-                f"{[stopped.get(name) for name in changed]}, now {[wanted[name] for name in changed]}. "
-                "Go on with what it was started with, or start anew in another folder."
-            )
+        refuse_another_run(self.folder, stopped, self.config.to_dict(), FREE)
         if tuple(shape) != self.windows.shape:
             raise CheckpointError(
                 f"The run in {self.folder} was started on {shape[0]} windows of text, now there are "

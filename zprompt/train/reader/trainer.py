@@ -5,19 +5,13 @@ rows of a step are computed in micro-batches of like length, so that little is p
 """
 
 import json
-import math
-import os
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from zprompt.backbone import Backbone
-from zprompt.errors import CheckpointError
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.config import TASKS, ReaderTrainConfig
 from zprompt.train.reader.examples import Examples
@@ -25,24 +19,11 @@ from zprompt.train.reader.lora import Lora
 from zprompt.train.reader.objective import candidates, target_losses
 from zprompt.train.reader.reading import Reading
 from zprompt.train.reader.rows import Row, lay_out
+from zprompt.train.run import Figures, Progress, rate_at, refuse_another_run, run_steps, write_checkpoint
 
 RAMP = 20  # steps until the learning rate is full
-LOWEST = 0.03  # of the learning rate, at the end
 PADDING = 0.25  # of a row, at most, unless it is alone
 FREE = ("checkpoint_every", "evaluate_every", "dev_passages", "dev_questions", "dev_ratios", "micro_batch")
-
-Figures = dict[str, float]
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a run has come."""
-
-    step: int = 0
-    seconds: float = 0.0  # of training, over all sessions
-    positions: int = 0  # that were trained on, without padding
-    targets: int = 0
-    history: list[Figures] = field(default_factory=list)
 
 
 class ReaderTrainer:
@@ -82,14 +63,7 @@ class ReaderTrainer:
 
         :param report: Called after every step.
         """
-        while self.progress.step < self.config.steps:
-            began = time.monotonic()
-            figures = self.step(self.progress.step)
-            self.progress.step += 1
-            self.progress.seconds += time.monotonic() - began
-            report(self.progress, figures)
-            if self.progress.step % self.config.checkpoint_every == 0 or self.progress.step == self.config.steps:
-                self.save()
+        run_steps(self, self.config.steps, self.config.checkpoint_every, report)
 
     def step(self, step: int) -> Figures:
         """Train on one batch.
@@ -130,32 +104,22 @@ class ReaderTrainer:
 
     def _set_rates(self, step: int) -> None:
         """Warm up, then cool along a cosine."""
-        cosine = 0.5 * (1 + math.cos(math.pi * step / self.config.steps))
         for group in self.optimizer.param_groups:
-            group["lr"] = group["highest"] * min(1.0, (step + 1) / RAMP) * (LOWEST + (1 - LOWEST) * cosine)
+            group["lr"] = rate_at(group["highest"], step, self.config.steps, RAMP)
 
     def save(self) -> None:
         """Write a checkpoint; an interrupted write leaves the last one."""
-        state: dict[str, Any] = {
+        state = {
             "config": json.dumps(self.config.to_dict(), sort_keys=True),
             "parameters": [parameter.detach() for parameter in self.parameters],
             "optimizer": self.optimizer.state_dict(),
             "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        write_checkpoint(self.checkpoint, state)
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
-        stopped, wanted = json.loads(state["config"]), json.loads(json.dumps(self.config.to_dict()))
-        changed = sorted(name for name in wanted if name not in FREE and stopped.get(name) != wanted[name])
-        if changed:
-            raise CheckpointError(
-                f"The run in {self.checkpoint.parent} was started with another {' and '.join(changed)}: "
-                f"{[stopped.get(name) for name in changed]}, now {[wanted[name] for name in changed]}. "
-                "Go on with what it was started with, or start anew in another folder."
-            )
+        refuse_another_run(self.checkpoint.parent, json.loads(state["config"]), self.config.to_dict(), FREE)
         with torch.no_grad():
             for parameter, saved in zip(self.parameters, state["parameters"], strict=True):
                 parameter.copy_(saved)

@@ -5,19 +5,16 @@ randomness of a step comes from (seed, step): a resumed run draws what an uninte
 """
 
 import json
-import math
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from zprompt.errors import CheckpointError
 from zprompt.reader.writing import ZWriter
 from zprompt.train.reader.reading import Reading
-from zprompt.train.reader.trainer import LOWEST, RAMP, Figures, Progress
+from zprompt.train.reader.trainer import RAMP
+from zprompt.train.run import Figures, Progress, rate_at, refuse_another_run, run_steps, write_checkpoint
 from zprompt.train.writer.config import WriterTrainConfig
 from zprompt.train.writer.examples import WrittenExamples, targets_of
 from zprompt.train.writer.fit import losses_of
@@ -49,7 +46,7 @@ class WriterTrainer:
         self.config, self.reading, self.writer, self.examples = config, reading, writer, examples
         self.optimizer = torch.optim.AdamW(writer.parameters(), config.rate, (0.9, 0.98), weight_decay=config.decay)
         self.progress = Progress()
-        self._run = {"reader": reader, **json.loads(json.dumps(config.to_dict()))}
+        self._run = {"reader": reader, **config.to_dict()}
         folder.mkdir(parents=True, exist_ok=True)
         self.checkpoint = folder / "checkpoint.pt"
         if self.checkpoint.is_file():
@@ -60,14 +57,7 @@ class WriterTrainer:
 
         :param report: Called after every step.
         """
-        while self.progress.step < self.config.steps:
-            began = time.monotonic()
-            figures = self.step(self.progress.step)
-            self.progress.step += 1
-            self.progress.seconds += time.monotonic() - began
-            report(self.progress, figures)
-            if self.progress.step % self.config.checkpoint_every == 0 or self.progress.step == self.config.steps:
-                self.save()
+        run_steps(self, self.config.steps, self.config.checkpoint_every, report)
 
     def step(self, step: int) -> Figures:
         """Train on one batch.
@@ -77,9 +67,8 @@ class WriterTrainer:
         """
         texts = self.examples.draw(self.config.batch, np.random.default_rng([self.config.seed, step]))
         targets = targets_of(self.reading, texts)
-        cosine = 0.5 * (1 + math.cos(math.pi * step / self.config.steps))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * min(1.0, (step + 1) / RAMP) * (LOWEST + (1 - LOWEST) * cosine)
+            group["lr"] = rate_at(self.config.rate, step, self.config.steps, RAMP)
         losses = losses_of(self.writer, targets)
         self.optimizer.zero_grad()
         losses.total.backward()
@@ -100,20 +89,12 @@ class WriterTrainer:
             "optimizer": self.optimizer.state_dict(),
             "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
+        write_checkpoint(self.checkpoint, state)
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
         stopped = json.loads(state["run"])
-        changed = sorted(name for name in self._run if name not in FREE and stopped.get(name) != self._run[name])
-        if changed:
-            raise CheckpointError(
-                f"The run in {self.checkpoint.parent} was started with another {' and '.join(changed)}: "
-                f"{[stopped.get(name) for name in changed]}, now {[self._run[name] for name in changed]}. "
-                "Go on with what it was started with, or delete the folder to start anew."
-            )
+        refuse_another_run(self.checkpoint.parent, stopped, self._run, FREE, "delete the folder to start anew")
         self.writer.load_state_dict(state["writer"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
