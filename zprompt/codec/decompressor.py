@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zprompt.backbone import Backbone
+from zprompt.backbone import Backbone, Cache
 from zprompt.codec.ahead import DroppedTokens, ahead
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.residual import LITERALS
@@ -117,19 +117,27 @@ class Decompressor:
         """Fill in the unknown tokens of a batch of windows."""
         cache = self.backbone.new_cache(len(plans))
         while plans:
-            pending = [plan.pending() for plan in plans]
-            width = max(pending) if len(plans) <= WIDE_ROWS else min(pending)
-            fed = [min(count, width) for count in pending]
-            hidden = self.backbone.hidden(torch.from_numpy(self._inputs(plans, width)), cache)
-            for plan, count in zip(plans, fed, strict=True):
-                plan.fed += count
-            cache.rollback(torch.tensor([plan.fed for plan in plans]))
-            ready = [row for row, (count, all_) in enumerate(zip(fed, pending, strict=True)) if count == all_]
-            self._predict([plans[row] for row in ready], hidden[ready, [fed[row] - 1 for row in ready]])
+            self._step(plans, cache)
             going = [row for row, plan in enumerate(plans) if UNKNOWN in plan.ids[plan.fed :]]
             if len(going) < len(plans):
                 plans = [plans[row] for row in going]
                 cache.keep_rows(torch.tensor(going, dtype=torch.long))
+
+    def _step(self, plans: list[Plan], cache: Cache) -> list[int]:
+        """Run the LLM once, and fill in an unknown token of some windows; say of which. None are left: nothing runs."""
+        pending = [plan.pending() for plan in plans]
+        due = [count for count in pending if count]
+        if not due:
+            return []
+        width = max(due) if len(plans) <= WIDE_ROWS else min(due)
+        fed = [min(count, width) for count in pending]
+        hidden = self.backbone.hidden(torch.from_numpy(self._inputs(plans, width)), cache)
+        for plan, count in zip(plans, fed, strict=True):
+            plan.fed += count
+        cache.rollback(torch.tensor([plan.fed for plan in plans]))
+        ready = [row for row, count in enumerate(fed) if count and count == pending[row]]
+        self._predict([plans[row] for row in ready], hidden[ready, [fed[row] - 1 for row in ready]])
+        return ready
 
     def _inputs(self, plans: list[Plan], width: int) -> NDArray[np.int64]:
         """Give each row's next tokens; what is not known yet is padding, which is rolled back."""

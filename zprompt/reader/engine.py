@@ -80,11 +80,7 @@ class Engine:
             tokens = choose([row.sampler for row in rows], logits)
             advances = [row.take(token) for row, token in zip(rows, tokens, strict=True)]
             yield from advances
-            going = [
-                place
-                for place, advance in enumerate(advances)
-                if advance.finish_reason is None and (goes_on is None or goes_on[advance.row]())
-            ]
+            going = places_going(advances, goes_on)
             if not going:
                 break
             if len(going) < len(rows):
@@ -135,6 +131,20 @@ class Row:
         if ended or self._stop.found:
             return "stop"
         return "length" if self._generated == self._limit else None
+
+
+def places_going(advances: Sequence[Advance], goes_on: Sequence[Callable[[], bool]] | None) -> list[int]:
+    """Say which rows of a batch go on after an advance of each.
+
+    :param advances: What each row came to.
+    :param goes_on: For each text, what says whether it is still wanted; None: all are.
+    :return: Their places in the batch.
+    """
+    return [
+        place
+        for place, advance in enumerate(advances)
+        if advance.finish_reason is None and (goes_on is None or goes_on[advance.row]())
+    ]
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from zprompt.backbone import Backbone
-from zprompt.codec.decompressor import WIDE_ROWS, Decompressor, KnownWindow, Plan
+from zprompt.codec.decompressor import Decompressor, KnownWindow, Plan
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.vocabulary import ZToken
 
@@ -45,8 +45,9 @@ class Expander(Decompressor):
         for row, token in enumerate(tokens):
             if token is not None:
                 self._extend(row, token)
-        while self._step():
-            pass
+        while filled := self._step(self._plans, self._cache):
+            for row in filled:
+                self.passes[row] += 1
         return [plan.ids[start:].tolist() for plan, start in zip(self._plans, known, strict=True)]
 
     def keep_rows(self, rows: Sequence[int]) -> None:
@@ -74,21 +75,3 @@ class Expander(Decompressor):
         plan.ids = np.append(plan.ids, new.ids[first:])
         plan.ahead = torch.cat((plan.ahead, new.ahead[first:]))
         plan.symbols = np.append(plan.symbols, new.symbols[first:])
-
-    def _step(self) -> bool:
-        """Run the LLM once, and fill in an unknown token of some texts; say whether there was any to fill in."""
-        plans, pending = self._plans, [plan.pending() for plan in self._plans]
-        due = [count for count in pending if count]
-        if not due:
-            return False
-        width = max(due) if len(plans) <= WIDE_ROWS else min(due)
-        fed = [min(count, width) for count in pending]
-        hidden = self.backbone.hidden(torch.from_numpy(self._inputs(plans, width)), self._cache)
-        for row, count in enumerate(fed):
-            plans[row].fed += count
-        self._cache.rollback(torch.tensor([plan.fed for plan in plans]))
-        ready = [row for row, count in enumerate(fed) if count and count == pending[row]]
-        for row in ready:
-            self.passes[row] += 1
-        self._predict([plans[row] for row in ready], hidden[ready, [fed[row] - 1 for row in ready]])
-        return True

@@ -23,7 +23,7 @@ from zprompt.backbone.llama import LlamaDecoder
 from zprompt.codec.codec import Codec
 from zprompt.codec.vocabulary import ZToken
 from zprompt.reader.embedding import ZEmbedding
-from zprompt.reader.engine import Advance, Request, Row, choose, prefill
+from zprompt.reader.engine import Advance, Request, Row, choose, places_going, prefill
 from zprompt.reader.expansion import Expander
 from zprompt.reader.writing import ZWriter
 
@@ -76,11 +76,7 @@ class ZEngine:
                 for row, token, end, ids, passes in zip(rows, tokens, ended, known, expander.passes, strict=True)
             ]
             yield from advances
-            going = [
-                place
-                for place, advance in enumerate(advances)
-                if advance.finish_reason is None and (goes_on is None or goes_on[advance.row]())
-            ]
+            going = places_going(advances, goes_on)
             if not going:
                 break
             if len(going) < len(rows):
