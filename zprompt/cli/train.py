@@ -10,6 +10,7 @@ import typer
 
 from zprompt.cli import train_reader, train_writer
 from zprompt.cli.messages import note
+from zprompt.cli.training_options import Data, DevText, Resume, Seed
 from zprompt.cli.training_progress import training_reporter
 
 app = typer.Typer(name="train", help="Train codecs, readers and writers.", no_args_is_help=True)
@@ -19,20 +20,14 @@ app.add_typer(train_writer.app)
 
 @app.command("codec")
 def _codec(
-    data: Annotated[
-        list[str],
-        typer.Option(metavar="PATH", help="Training text: a file, a folder or a dataset. May be repeated."),
-    ],
+    data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the codec goes to.")] = Path("codec"),
-    dev: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATH", help="Development text; a part of the training text is held out if not given."),
-    ] = None,
+    dev: DevText = None,
     backbone: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="The causal LM.")] = "default",
     start_from: Annotated[
         str | None, typer.Option(metavar="NAME|FOLDER", help="A codec whose heads to train on, without a warm-up.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    resume: Resume = False,
     windows: Annotated[int, typer.Option(min=1, help="Windows of training text.")] = 2400,
     window: Annotated[int, typer.Option(min=64, help="Tokens of a window.")] = 512,
     warmup_steps: Annotated[int, typer.Option(min=0, help="Steps without the LLM.")] = 150,
@@ -45,7 +40,7 @@ def _codec(
     max_gap: Annotated[int, typer.Option(min=1, help="Most source tokens that a Z-token swallows.")] = 23,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     evaluate_every: Annotated[int, typer.Option(min=0, help="Steps between dev ratios; 0: only at the end.")] = 200,
-    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train codec heads: a warm-up, a joint stage with the frozen LLM and, if asked for, a codec LoRA.
 

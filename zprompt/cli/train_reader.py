@@ -9,6 +9,22 @@ from typing import Annotated
 import typer
 
 from zprompt.cli.messages import note
+from zprompt.cli.training_options import (
+    CheckpointEvery,
+    Data,
+    DevPassageCount,
+    DevQuestionCount,
+    DevQuestions,
+    DevText,
+    EvaluateEvery,
+    OwnBackbone,
+    Passages,
+    PassageTokens,
+    Questions,
+    Resume,
+    Seed,
+    Steps,
+)
 from zprompt.cli.training_progress import training_reporter
 
 app = typer.Typer()
@@ -16,26 +32,15 @@ app = typer.Typer()
 
 @app.command("reader")
 def _reader(
-    data: Annotated[
-        list[str],
-        typer.Option(metavar="PATH", help="Training text: a file, a folder or a dataset. May be repeated."),
-    ],
-    qa: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATH", help="JSONL of questions, answers and passages. May be repeated."),
-    ] = None,
+    data: Data,
+    qa: Questions = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the reader goes to.")] = Path("reader"),
-    dev: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATH", help="Development text; a part of the training text is held out if not given."),
-    ] = None,
-    dev_qa: Annotated[list[str] | None, typer.Option(metavar="PATH", help="JSONL of development questions.")] = None,
+    dev: DevText = None,
+    dev_qa: DevQuestions = None,
     codec: Annotated[
         str, typer.Option(metavar="NAME|FOLDER", help="The codec whose Z-tokens the reader is to read.")
     ] = "default",
-    backbone: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="The backbone, if it lies elsewhere than the codec says.")
-    ] = None,
+    backbone: OwnBackbone = None,
     input_: Annotated[
         str,
         typer.Option(
@@ -45,11 +50,11 @@ def _reader(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for Z-tokens and the teacher's expectations, to share between runs.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 500,
+    resume: Resume = False,
+    steps: Steps = 500,
     batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 8,
-    passages: Annotated[int, typer.Option(min=1, help="Passages of training text.")] = 1500,
-    passage_tokens: Annotated[int, typer.Option(min=16, help="Tokens of a passage, at most.")] = 320,
+    passages: Passages = 1500,
+    passage_tokens: PassageTokens = 320,
     shortest_context: Annotated[int, typer.Option(min=1, help="Tokens before a continuation, at least.")] = 64,
     continued: Annotated[int, typer.Option(min=8, help="Tokens of a continuation.")] = 48,
     ratio: Annotated[
@@ -63,11 +68,11 @@ def _reader(
     up_rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate of the LoRA's B.")] = 2e-3,
     embedding_rate: Annotated[float, typer.Option(min=0.0, help="Highest rate of the Z-embedding.")] = 2e-3,
     scale: Annotated[float, typer.Option(help="Of the codes' embeddings at the start.")] = 0.3,
-    dev_passages: Annotated[int, typer.Option(min=1, help="Development passages.")] = 48,
-    dev_questions: Annotated[int, typer.Option(min=0, help="Development questions.")] = 100,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
-    evaluate_every: Annotated[int, typer.Option(min=0, help="Steps between measurements; 0: only at the end.")] = 100,
-    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    dev_passages: DevPassageCount = 48,
+    dev_questions: DevQuestionCount = 100,
+    checkpoint_every: CheckpointEvery = 50,
+    evaluate_every: EvaluateEvery = 100,
+    seed: Seed = 0,
 ) -> None:
     """Train a reader: a LoRA and an embedding of Z-tokens, on continuations, questions, cloze tests and repetition.
 

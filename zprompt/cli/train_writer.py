@@ -9,6 +9,22 @@ from typing import Annotated
 import typer
 
 from zprompt.cli.messages import note
+from zprompt.cli.training_options import (
+    CheckpointEvery,
+    DevPassageCount,
+    DevQuestionCount,
+    DevQuestions,
+    DevText,
+    EvaluateEvery,
+    OptionalData,
+    OwnBackbone,
+    Passages,
+    PassageTokens,
+    Questions,
+    Resume,
+    Seed,
+    Steps,
+)
 from zprompt.cli.training_progress import training_reporter
 
 app = typer.Typer()
@@ -19,44 +35,33 @@ def _writer(
     reader: Annotated[
         str, typer.Option(metavar="NAME|FOLDER", help="The reader's folder, which the writer goes to.")
     ] = "default",
-    data: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATH", help="Training text: a file, a folder or a dataset. May be repeated."),
-    ] = None,
-    qa: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATH", help="JSONL of questions, answers and passages. May be repeated."),
-    ] = None,
-    dev: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATH", help="Development text; a part of the training text is held out if not given."),
-    ] = None,
-    dev_qa: Annotated[list[str] | None, typer.Option(metavar="PATH", help="JSONL of development questions.")] = None,
+    data: OptionalData = None,
+    qa: Questions = None,
+    dev: DevText = None,
+    dev_qa: DevQuestions = None,
     codec: Annotated[
         str, typer.Option(metavar="NAME|FOLDER", help="The codec whose Z-tokens the reader reads.")
     ] = "default",
-    backbone: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="The backbone, if it lies elsewhere than the codec says.")
-    ] = None,
+    backbone: OwnBackbone = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for Z-tokens, to share with the training of readers.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 300,
+    resume: Resume = False,
+    steps: Steps = 300,
     batch: Annotated[int, typer.Option(min=1, help="Texts a step.")] = 8,
-    passages: Annotated[int, typer.Option(min=1, help="Passages of training text.")] = 1500,
-    passage_tokens: Annotated[int, typer.Option(min=16, help="Tokens of a passage, at most.")] = 320,
+    passages: Passages = 1500,
+    passage_tokens: PassageTokens = 320,
     ratio: Annotated[
         list[float] | None, typer.Option(min=1.0, help="Source tokens per Z-token; 2 if not given.")
     ] = None,
     answers: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the texts that are answers.")] = 0.4,
     rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate.")] = 2e-3,
     width: Annotated[int, typer.Option(min=1, help="Hidden units.")] = 384,
-    dev_passages: Annotated[int, typer.Option(min=1, help="Development passages.")] = 24,
-    dev_questions: Annotated[int, typer.Option(min=0, help="Development questions.")] = 60,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
-    evaluate_every: Annotated[int, typer.Option(min=0, help="Steps between measurements; 0: only at the end.")] = 100,
-    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    dev_passages: DevPassageCount = 24,
+    dev_questions: DevQuestionCount = 60,
+    checkpoint_every: CheckpointEvery = 50,
+    evaluate_every: EvaluateEvery = 100,
+    seed: Seed = 0,
 ) -> None:
     """Train a writer: heads with which a reader, which stays as it is, writes Z-tokens.
 
