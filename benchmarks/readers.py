@@ -11,14 +11,8 @@ from pathlib import Path
 
 from zprompt import Codec
 from zprompt.errors import CheckpointError
-from zprompt.reader.checkpoint import (
-    EMBEDDING_FILE,
-    INPUTS,
-    find_reader,
-    load_z_embedding,
-    merged_decoder,
-    read_reader_config,
-)
+from zprompt.reader.checkpoint import EMBEDDING_FILE, INPUTS, find_reader, read_reader_config
+from zprompt.train.reader import reading
 from zprompt.train.reader.reading import Reading
 
 
@@ -54,11 +48,7 @@ def load_reading(reader: FoundReader, codec: Codec) -> Reading:
     """
     if reader.folder is None or reader.problem:
         raise CheckpointError(f"The reader {reader.input!r} cannot be loaded: {reader.problem}.")
-    folder, backbone = Path(reader.folder), codec.backbone
-    embedding = load_z_embedding(folder, read_reader_config(folder), backbone.hidden_size)
-    return Reading(
-        merged_decoder(folder, backbone), embedding.to(backbone.device), backbone.embeddings, backbone.output_embeddings
-    )
+    return reading.load_reading(Path(reader.folder), codec.backbone)
 
 
 def _find(kind: str, readers: Path | None, codec: Codec) -> FoundReader:

@@ -19,14 +19,16 @@ from zprompt.api import load
 from zprompt.backbone.adapter import llama_of, projections
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError, OptionError
-from zprompt.reader.checkpoint import ReaderConfig, load_z_embedding, merged_decoder, write_reader
+from zprompt.reader.checkpoint import ReaderConfig, write_reader
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.config import ReaderTrainConfig
 from zprompt.train.reader.evaluation import Answers, Benefit
 from zprompt.train.reader.materials import Development, Materials, Report, Sources
 from zprompt.train.reader.meaning import start_meaning
 from zprompt.train.reader.plot import plot_reader_history
-from zprompt.train.reader.trainer import Figures, Progress, ReaderTrainer
+from zprompt.train.reader.reading import load_reading
+from zprompt.train.reader.trainer import ReaderTrainer
+from zprompt.train.run import Figures, Progress
 
 MOST_BYTES = 40_000_000  # of adapter and Z-embedding on disk
 
@@ -142,11 +144,7 @@ def _finish(
         summary,
     )
     write_reader(folder, about, trainer.embedding, trainer.lora.adapter())
-    reading = replace(  # as it was written, in half precision
-        trainer.reading,
-        decoder=merged_decoder(folder, codec.backbone),
-        embedding=load_z_embedding(folder, about, codec.backbone.hidden_size).to(codec.backbone.device),
-    )
+    reading = load_reading(folder, codec.backbone)  # as it was written, in half precision
     benefit, answers = dev.benefit(reading), dev.answers(reading)
     summary["context_benefit"] = {ratio: figures.to_dict() for ratio, figures in benefit.items()}
     summary["answers"] = {

@@ -1,12 +1,15 @@
 """A model that reads Z-tokens: a decoder, a Z-embedding, and the embeddings of tokens."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor
 
+from zprompt.backbone import Backbone
 from zprompt.backbone.llama import LlamaDecoder
+from zprompt.reader.checkpoint import load_z_embedding, merged_decoder, read_reader_config
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.rows import Batch
 
@@ -71,3 +74,15 @@ class Reading:
                 break
             last = self.decoder.run(self.vectors[ids][:, None], cache)[:, 0]
         return answers
+
+
+def load_reading(folder: Path, backbone: Backbone) -> Reading:
+    """Load a reader's model, as it was written.
+
+    :param folder: The reader's folder.
+    :param backbone: The backbone that it was trained on.
+    :return: The model.
+    :raises CheckpointError: If it is damaged, or does not fit.
+    """
+    embedding = load_z_embedding(folder, read_reader_config(folder), backbone.hidden_size).to(backbone.device)
+    return Reading(merged_decoder(folder, backbone), embedding, backbone.embeddings, backbone.output_embeddings)

@@ -17,14 +17,14 @@ import torch
 from zprompt.api import load
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError, OptionError
-from zprompt.reader.checkpoint import find_reader, load_z_embedding, merged_decoder, read_reader_config
+from zprompt.reader.checkpoint import find_reader, read_reader_config
 from zprompt.reader.writer_file import WRITER_FILE, load_writer, reader_fingerprint, reader_weights, write_writer
 from zprompt.reader.writing import ZWriter
 from zprompt.train.reader.command import MOST_BYTES
 from zprompt.train.reader.materials import Materials, Report, Sources
 from zprompt.train.reader.questions import read_questions
-from zprompt.train.reader.reading import Reading
-from zprompt.train.reader.trainer import Figures, Progress
+from zprompt.train.reader.reading import Reading, load_reading
+from zprompt.train.run import Figures, Progress
 from zprompt.train.writer.config import WriterTrainConfig
 from zprompt.train.writer.examples import Written, WrittenExamples, written_answers, written_passage
 from zprompt.train.writer.fit import Fit, measure_fit
@@ -92,16 +92,14 @@ def open_reading(folder: Path, codec: Codec) -> tuple[Reading, str]:
     :return: The reader, and what its passages were given as.
     :raises CheckpointError: If it reads no Z-tokens, or those of another codec.
     """
-    config, backbone = read_reader_config(folder), codec.backbone
+    config = read_reader_config(folder)
     if config.input not in ("z", "anchors") or config.codec_fingerprint != codec.fingerprint:
         raise CheckpointError(
             f"The reader in {folder} was trained on {config.input!r} for the codec {config.codec_fingerprint}. A "
             f"writer needs one that reads Z-tokens of the codec that is loaded, {codec.fingerprint}: give the reader's "
             "--codec, or another reader."
         )
-    embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
-    decoder = merged_decoder(folder, backbone)
-    return Reading(decoder, embedding, backbone.embeddings, backbone.output_embeddings), config.input
+    return load_reading(folder, codec.backbone), config.input
 
 
 def require_small(folder: Path, writer: ZWriter) -> None:
