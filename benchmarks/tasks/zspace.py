@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.metrics import bootstrap
+from benchmarks.report import table
 from zprompt.reader.options import Space
 from zprompt.reader.reader import Reader
 from zprompt.reader.results import Answer, Generation
@@ -124,11 +126,12 @@ def _figures(run: _Run, questions: Sequence[Question], passages: Sequence[Sequen
     """Score what was written in one space."""
     pairs = list(zip(run.answers, questions, strict=True))
     scores = np.array([f1(answer.text, one.answers) for answer, one in pairs])
+    interval = bootstrap(lambda rows: float(scores[rows].mean()), len(scores), RESAMPLES, seed)
     return SpaceFigures(
         space=run.space,
         exact_match=float(np.mean([exact_match(answer.text, one.answers) for answer, one in pairs])),
         f1=float(scores.mean()),
-        f1_interval=_interval(scores, seed),
+        f1_interval=(interval.low, interval.high),
         answers=_cost(run.answers, passages, run.answering),
         continuations=_cost(run.continuations, passages, run.continuing),
     )
@@ -147,16 +150,13 @@ def section(result: ZSpace) -> Iterator[str]:
         f"{result.max_new_tokens} tokens. Passes, and seconds, are for 100 tokens of text that was written. Expansion: "
         "the decompressor's passes, one for each token that a Z-token drops."
     )
-    yield from ("", "| | " + " | ".join(f"space {one.space}" for one in result.spaces) + " |")
-    yield "|---|" + "---:|" * len(result.spaces)
-    for name, write in _rows():
-        yield f"| {name} | " + " | ".join(write(one) for one in result.spaces) + " |"
-    yield from ("", "| question | right | " + " | ".join(f"space {one.space}" for one in result.spaces) + " |")
-    yield "|---|---|" + "---|" * len(result.spaces)
-    yield from (_row(cells) for cells in result.questions)
-    yield from ("", "| … what was read | " + " | ".join(f"space {one.space}" for one in result.spaces) + " |")
-    yield "|---|" + "---|" * len(result.spaces)
-    yield from (_row(cells) for cells in result.continuations)
+    spaces = [f"space {one.space}" for one in result.spaces]
+    yield ""
+    yield from table(["", *spaces], [(name, *map(write, result.spaces)) for name, write in _rows()])
+    yield ""
+    yield from table(["question", "right", *spaces], [_cells(row) for row in result.questions])
+    yield ""
+    yield from table(["… what was read", *spaces], [_cells(row) for row in result.continuations])
 
 
 def _rows() -> list[tuple[str, Callable[[SpaceFigures], str]]]:
@@ -182,9 +182,9 @@ def _rows() -> list[tuple[str, Callable[[SpaceFigures], str]]]:
     return rows
 
 
-def _row(cells: Sequence[str]) -> str:
-    """Write texts as a row of a table."""
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+def _cells(texts: Sequence[str]) -> tuple[str, ...]:
+    """Write texts so that they stand in a row of a table."""
+    return tuple(" ".join(text.split()).replace("|", "\\|") for text in texts)
 
 
 def _timed(write: Callable[[slice], list[Any]], count: int) -> tuple[list[Any], float]:
@@ -210,11 +210,3 @@ def _cost(texts: Sequence[Answer | Generation], passages: Sequence[Sequence[str]
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
-
-
-def _interval(scores: np.ndarray, seed: int) -> tuple[float, float]:
-    """Resample questions."""
-    random = np.random.default_rng(seed)
-    means = [scores[random.integers(len(scores), size=len(scores))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
