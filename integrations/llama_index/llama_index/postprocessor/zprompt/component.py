@@ -29,6 +29,7 @@ from llama_index.postprocessor.zprompt.marking import (
     without_marks,
 )
 from llama_index.postprocessor.zprompt.selection import Choice, Selection, select
+from zprompt.adapting import CodecSource
 from zprompt.codec.options import CompressOptions
 from zprompt.errors import OptionError, WrongCodecError
 
@@ -209,9 +210,7 @@ class ZPromptComponent(BaseComponent):
 
     def _load(self) -> Codec:
         """Load the codec by its name, once per process."""
-        from zprompt.api import shared_codec  # torch: only when there is something to compress
-
-        return shared_codec(self.codec, backbone=self.backbone, device=self.device, quantization=self.quantization)
+        return CodecSource(self.codec, self.backbone, self.device, self.quantization).load()
 
 
 def place(node: BaseNode, choice: Choice | None) -> BaseNode:
