@@ -79,3 +79,7 @@ class MissingDependencyError(ZPromptError, ImportError):
 
 class TrainingDataError(ZPromptError, ValueError):
     """A training or development file is missing, empty or has another form than expected."""
+
+
+class DamagedSequenceError(ZPromptError, ValueError):
+    """A sequence with meta-tokens does not have the form that `ltsc.compress` writes."""
