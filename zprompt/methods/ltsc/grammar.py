@@ -52,11 +52,8 @@ def prune(grammar: Grammar, limit: int | None = None) -> Grammar:
     :param limit: How many entries may stay; the ones that save least go.
     :return: The same sequences, no longer than before.
     """
-    # Uses that are the only ones go first: they leave the using entry longer, and it is judged by its true length.
-    grammar = _write_out(grammar, {i for i, uses in enumerate(_uses(grammar)) if uses <= 1})
     for _ in range(_ROUNDS):
-        uses = _uses(grammar)
-        useless = {i for i, entry in enumerate(grammar.entries) if not is_worthwhile(len(entry), uses[i])}
+        useless = _useless(grammar)
         if not useless:
             break
         grammar = _write_out(grammar, useless)
@@ -66,6 +63,18 @@ def prune(grammar: Grammar, limit: int | None = None) -> Grammar:
         order = sorted(range(len(savings)), key=savings.__getitem__, reverse=True)
         grammar = _write_out(grammar, set(order[limit:]))
     return grammar
+
+
+def _useless(grammar: Grammar) -> set[int]:
+    """Find the entries that are not worth their place, judged by the lengths that they have without each other."""
+    uses, useless = _uses(grammar), set()
+    lengths: dict[int, int] = {}  # of the symbols that will be written out
+    for i, entry in enumerate(grammar.entries):
+        length = sum(lengths.get(symbol, 1) for symbol in entry)
+        if not is_worthwhile(length, uses[i]):
+            useless.add(i)
+            lengths[grammar.base + i] = length
+    return useless
 
 
 def _uses(grammar: Grammar) -> list[int]:
