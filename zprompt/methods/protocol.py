@@ -1,7 +1,7 @@
 """The protocol of all methods: a text goes in, a shorter one comes out, and some can give the first one back.
 
-    shortened = method.shorten(text, budget=200, query="Who …?")
-    method.restore(shortened.text) == text          # where the method is lossless
+shortened = method.shorten(text, budget=200, query="Who …?")
+method.restore(shortened.text) == text          # where the method is lossless
 """
 
 from __future__ import annotations
