@@ -88,7 +88,7 @@ def _texts(seed: int) -> dict[str, str]:
 
 
 def _ids(text: str) -> list[int]:
-    """Number the pieces of a text."""
+    """Give each piece of a text the number of its first occurrence."""
     numbers: dict[str, int] = {}
     return [numbers.setdefault(piece, len(numbers)) for piece in _PIECES.findall(text)]
 
@@ -139,11 +139,12 @@ def _measure(kind: str, ids: list[int], delta: Any) -> Measurement:  # noqa: ANN
 def _measure_delta(ids: list[int], delta: Any) -> list[tuple[int, float]]:  # noqa: ANN401 - an optional module
     """Give length and CPU seconds of those of delta-ltsc's modes that run and come back exactly."""
     found = []
-    for selection, longest in product(("greedy", "optimal", "beam"), (8, 32)):
+    for selection, longest, nested in product(("greedy", "optimal", "beam", "ilp"), (8, 32), (True, False)):
         config = delta.CompressionConfig(
             selection_mode=selection,
             max_subsequence_length=longest,
-            dict_length_enabled=False,
+            hierarchical_enabled=nested,
+            dict_length_enabled=nested,  # without lengths, its nested dictionaries are ambiguous and do not come back
             metrics_enabled=False,
             static_dictionary_auto=False,
         )
@@ -152,7 +153,7 @@ def _measure_delta(ids: list[int], delta: Any) -> list[tuple[int, float]]:  # no
             if list(delta.decompress(result.serialized_tokens, config)) == ids:
                 found.append((len(result.serialized_tokens), seconds))
         except Exception as error:  # noqa: BLE001 - whatever a peer raises is a finding
-            print(f"delta-ltsc, {selection} up to {longest}: {type(error).__name__}: {error}")
+            print(f"delta-ltsc, {selection}, up to {longest}, nested {nested}: {type(error).__name__}: {error}")
     return found
 
 

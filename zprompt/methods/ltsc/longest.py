@@ -11,6 +11,7 @@ extended as long as its occurrences agree: this keeps the time near-linear on se
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def _groups(suffixes: SuffixArray, taken: bytearray, length: int) -> list[list[i
     group, positions = group[order], positions[order]
     cuts = np.flatnonzero(np.diff(group)) + 1
     ordered, edges = positions.tolist(), [0, *cuts.tolist(), len(positions)]
-    return [ordered[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [ordered[a:b] for a, b in pairwise(edges)]
 
 
 def _free_starts(positions: list[int], length: int, taken: bytearray) -> list[int]:
@@ -95,7 +96,7 @@ def _free_starts(positions: list[int], length: int, taken: bytearray) -> list[in
 def _extended(repeat: Repeat, symbols: list[int], taken: bytearray) -> Repeat:
     """Extend a repeat to the right as long as all occurrences agree, are free and do not overlap."""
     starts, length = repeat.starts, repeat.length
-    most = min(min((b - a for a, b in zip(starts, starts[1:], strict=False)), default=0), len(symbols) - starts[-1])
+    most = min(min((b - a for a, b in pairwise(starts)), default=0), len(symbols) - starts[-1])
     while length < most and len({symbols[start + length] for start in starts}) == 1:
         if any(taken[start + length] for start in starts):
             break

@@ -45,7 +45,7 @@ def pair_up(symbols: Ints, base: int) -> tuple[list[list[int]], Ints]:
 
 
 def _count_pairs(symbols: Ints) -> tuple[Ints, Ints, Ints]:
-    """Number the pairs: a position of each pair, each position's pair (-1: none begins here), how often each occurs."""
+    """Find the pairs: where each first occurs, which pair begins at each position (-1: none), how often each occurs."""
     keys = symbols[:-1] * (int(symbols.max()) + 1) + symbols[1:]
     # In a run such as aaaa, only every other position can begin a pair.
     new = np.concatenate(([True], keys[1:] != keys[:-1]))

@@ -38,7 +38,7 @@ def sort_suffixes(symbols: Ints) -> SuffixArray:
 
 
 def _rank(keys: Ints) -> Ints:
-    """Number the keys by their order, equal ones alike."""
+    """Replace each key by its rank, equal ones alike."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     ranks = np.empty(len(keys), np.int64)

@@ -166,7 +166,7 @@ def _write(documents: list[list[int]], alphabet: MetaAlphabet, mode: Mode) -> tu
 
 
 def _joined(documents: list[list[int]]) -> tuple[list[int], Ints]:
-    """Number the ids from 0 on and join the documents, each with an end of its own that no repeat can hold."""
+    """Join the documents, their ids numbered from 0 on, each with an end of its own that no repeat can hold."""
     flat = np.array([token for document in documents for token in document], np.int64)
     literals, symbols = np.unique(flat, return_inverse=True)
     ends = np.cumsum([len(document) for document in documents])
