@@ -169,7 +169,7 @@ def _joined(documents: list[list[int]]) -> tuple[list[int], Ints]:
     """Join the documents, their ids numbered from 0 on, each with an end of its own that no repeat can hold."""
     flat = np.array([token for document in documents for token in document], np.int64)
     literals, symbols = np.unique(flat, return_inverse=True)
-    ends = np.cumsum([len(document) for document in documents])
+    ends = np.cumsum([len(document) for document in documents], dtype=np.int64)
     return literals.tolist(), np.insert(symbols, ends, len(literals) + np.arange(len(documents))).astype(np.int64)
 
 
