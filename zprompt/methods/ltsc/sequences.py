@@ -181,7 +181,7 @@ def _split(joined: Ints, first: int, base: int) -> list[list[int]]:
 
 def _flat(symbols: Ints, base: int) -> tuple[list[list[int]], Ints]:
     """Replace repeats, the longest first."""
-    entries = []
+    entries: list[list[int]] = []
     replaced, keep = symbols.copy(), np.ones(len(symbols), np.bool_)
     for repeat in select(symbols):
         start = repeat.starts[0]
