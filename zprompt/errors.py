@@ -83,3 +83,7 @@ class TrainingDataError(ZPromptError, ValueError):
 
 class DamagedSequenceError(ZPromptError, ValueError):
     """A sequence with meta-tokens does not have the form that `ltsc.compress` writes."""
+
+
+class BenchResultsError(ZPromptError, ValueError):
+    """A file does not have the results of `zprompt bench` in the form that this release reads."""

@@ -1,0 +1,95 @@
+"""Let readers read what methods left: the shipped reader, and the backbone that nobody tuned.
+
+The shipped reader reads Z-tokens as they are, and text like any model. The untuned backbone is asked in the same words;
+it reads text only: to it, Z-tokens would be anchors with holes, and what these are worth is the method "shorthand".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zprompt.bench.figures import Share
+from zprompt.bench.tasks.protocol import Left, Scores
+from zprompt.codec.zspan import find_spans
+from zprompt.errors import ZPromptError
+from zprompt.reader.chat import Message
+from zprompt.reader.reader import Reader
+
+if TYPE_CHECKING:
+    from zprompt.bench.workshop import Workshop
+
+SHIPPED, UNTUNED = "shipped reader", "untuned backbone"
+READERS = (SHIPPED, UNTUNED)
+_TIMED = 2  # samples whose first token is waited for, one by one
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a reader said to prompts."""
+
+    texts: tuple[str, ...]
+    seconds: float  # for all together, in batches
+
+
+def read_by_all(
+    left: Sequence[Left], prompts: Sequence[Sequence[Message]], most: int, workshop: Workshop, scores: Scores
+) -> dict[str, tuple[str, ...]]:
+    """Let every reader reply to prompts, as far as it can read them, and note what reading cost.
+
+    :param left: What a method left of each sample.
+    :param prompts: The messages for each, with the shortened texts in them.
+    :param most: New tokens of each reply.
+    :param workshop: Has the readers.
+    :param scores: What costs and times are written to, and what could not be measured.
+    :return: The replies of each reader that could read.
+    """
+    replies = {}
+    for name in READERS:
+        try:
+            _require_readable(name, left)
+            reader = workshop.reader(name)
+            said = _reply(reader, prompts, most)
+            replies[name] = said.texts
+            _note_costs(scores, name, reader, left, prompts, said)
+        except ZPromptError as error:
+            scores.missing[name] = str(error)
+    return replies
+
+
+class _UnreadableError(ZPromptError):
+    """A reader cannot read what a method left."""
+
+
+def _require_readable(name: str, left: Sequence[Left]) -> None:
+    """Refuse Z-tokens for a model that knows none."""
+    if name == UNTUNED and any(find_spans(one.text) for item in left for one in item.shortened):
+        raise _UnreadableError("it reads no Z-tokens; see the method shorthand")
+
+
+def _reply(reader: Reader, prompts: Sequence[Sequence[Message]], most: int) -> Said:
+    """Let a reader reply."""
+    began = time.perf_counter()
+    said = reader.generate(list(prompts), max_new_tokens=most)
+    return Said(tuple(one.text.strip() for one in said), time.perf_counter() - began)
+
+
+def _note_costs(
+    scores: Scores, name: str, reader: Reader, left: Sequence[Left], prompts: Sequence[Sequence[Message]], said: Said
+) -> None:
+    """Note cache bytes, and the times of reading."""
+    shape = reader.decoder.shape
+    position = 2 * shape.layers * shape.key_heads * shape.head_size * _FLOAT_BYTES  # keys and values
+    scores.shares[f"KV MB, {name}"] = [Share(reader.count(prompt).positions * position / 1e6) for prompt in prompts]
+    scores.times[f"first token s, {name}"] = [Share(_first_token(reader, prompt)) for prompt in prompts[:_TIMED]]
+    scores.times[f"reading s, {name}"] = [Share(said.seconds, len(left))]
+
+
+def _first_token(reader: Reader, prompt: Sequence[Message]) -> float:
+    """Wait for one token."""
+    began = time.perf_counter()
+    reader.generate(prompt, max_new_tokens=1)
+    return time.perf_counter() - began

@@ -1,0 +1,145 @@
+"""What cells are measured with: the codec, the readers and the methods, each made when it is asked for first.
+
+All are of the default codec's backbone, on the CPU and not quantized, so that times and answers are those of one model.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+from zprompt import methods
+from zprompt.bench.reading import SHIPPED
+from zprompt.bench.tokens import ApiTokens
+from zprompt.codec.codec import Codec
+from zprompt.codec.zspan import find_spans, read_header
+from zprompt.methods.protocol import Method, Shortened
+from zprompt.reader.reader import Reader
+
+FULL = "full text"
+_OF_CODEC, _OF_SEED = frozenset({"ztokens", "shorthand"}), frozenset({"random"})
+
+
+class FullText:
+    """Leaves every text as it is: the ceiling."""
+
+    name = FULL
+
+    def __init__(self, codec: Codec) -> None:
+        """Take a tokenizer.
+
+        :param codec: Whose backbone counts tokens.
+        """
+        self._codec = codec
+
+    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
+        """Give the text back.
+
+        :param text: The text.
+        :param budget: Ignored.
+        :param query: Ignored.
+        :return: The text.
+        """
+        tokens = len(self._codec.backbone.encode(text))
+        return Shortened(text, tokens, tokens, self.name)
+
+    def restore(self, text: str) -> str:
+        """Give the text back.
+
+        :param text: The text.
+        :return: The text.
+        """
+        return text
+
+
+class Workshop:
+    """Holds what has been loaded."""
+
+    def __init__(self, seed: int, codec: Codec | None = None, readers: dict[str, Reader] | None = None) -> None:
+        """Load nothing yet.
+
+        :param seed: Of every bootstrap.
+        :param codec: The codec; None: the default one.
+        :param readers: Readers by name, where they are not to be the shipped one and the backbone.
+        """
+        self.seed = seed
+        self._codec, self._readers = codec, dict(readers or {})
+        self._methods: dict[str, Method] = {}
+        self.memory: dict[Any, Any] = {}  # what tasks keep for the next cell, such as summaries of the full texts
+        self.api_tokens = ApiTokens()
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Give the codec.
+
+        :return: The codec.
+        """
+        from zprompt.api import shared_codec
+
+        return self._codec or shared_codec(device="cpu", quantization="none")
+
+    def count(self, text: str) -> int:
+        """Count the tokens of a text.
+
+        :param text: The text.
+        :return: Tokens of the backbone.
+        """
+        return len(self.codec.backbone.encode(text))
+
+    def method(self, name: str) -> Method:
+        """Give a method.
+
+        :param name: `FULL`, or one of `zprompt.methods.names()`.
+        :return: The method, on this workshop's codec where it has one.
+        """
+        if name not in self._methods:
+            self._methods[name] = FullText(self.codec) if name == FULL else methods.create(name, **self._options(name))
+        return self._methods[name]
+
+    def reader(self, name: str) -> Reader:
+        """Give a reader.
+
+        :param name: One of `reading.READERS`.
+        :return: The reader.
+        """
+        if name not in self._readers:
+            self._readers[name] = self._shipped() if name == SHIPPED else self._untuned()
+        return self._readers[name]
+
+    def words(self, text: str) -> str:
+        """Write a shortened text in words.
+
+        :param text: The text.
+        :return: The text, with Z-spans as the words of their anchors.
+        """
+        return self.codec.shorthand(text) if find_spans(text) else text
+
+    def bits(self, shortened: Shortened) -> float:
+        """Count what a shortened text says at most.
+
+        :param shortened: The text.
+        :return: Bits: of Z-tokens with their residual, and log2 of the vocabulary for each token.
+        """
+        headers = [read_header(match.text) for match in find_spans(shortened.text)]
+        tokens = shortened.tokens - sum(header.count for header in headers)
+        return sum(8 * header.body_bytes for header in headers) + tokens * math.log2(self.codec.backbone.vocab_size)
+
+    def _options(self, name: str) -> dict[str, Any]:
+        """Say what a method is made with, beside its defaults."""
+        if name in _OF_CODEC:
+            return {"codec": self.codec}
+        return {"seed": self.seed} if name in _OF_SEED else {}
+
+    def _shipped(self) -> Reader:
+        from zprompt.reader.loading import load_reader
+
+        return load_reader(codec=self.codec)
+
+    def _untuned(self) -> Reader:
+        from zprompt.backbone.adapter import llama_of
+        from zprompt.reader.embedding import ZEmbedding
+
+        backbone = self.codec.backbone
+        silent = ZEmbedding(self.codec.settings, backbone.hidden_size).to(backbone.device)
+        return Reader(self.codec, llama_of(backbone), silent, "untuned")
