@@ -77,6 +77,10 @@ class MissingDependencyError(ZPromptError, ImportError):
     """An optional dependency is needed and not installed."""
 
 
+class MethodUnavailableError(ZPromptError):
+    """A method of shortening cannot be used here: its package is not installed, or needs what is not there."""
+
+
 class TrainingDataError(ZPromptError, ValueError):
     """A training or development file is missing, empty or has another form than expected."""
 

@@ -1,0 +1,82 @@
+"""Make methods by name; what a method needs is imported when it is asked for.
+
+names()                                   all of them, whether they can be used here or not
+unavailable("truncation")                 why not, or None
+create("truncation", keep="end")          the method
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from zprompt.errors import MethodUnavailableError, OptionError
+from zprompt.methods.protocol import Method
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where a method is, and what it needs."""
+
+    module: str
+    maker: str  # the class
+    package: str | None = None  # that it needs beside what zprompt depends on …
+    install: str = ""  # … and how that is installed
+
+
+_ENTRIES = {
+    "ztokens": _Entry("zprompt.methods.ztokens", "ZTokens"),
+    "shorthand": _Entry("zprompt.methods.ztokens", "Shorthand"),
+    "random": _Entry("zprompt.methods.random_pruning", "RandomPruning"),
+    "truncation": _Entry("zprompt.methods.truncation", "Truncation"),
+}
+
+
+def names() -> tuple[str, ...]:
+    """List all methods.
+
+    :return: Their names, ours first.
+    """
+    return tuple(_ENTRIES)
+
+
+def unavailable(name: str) -> str | None:
+    """Say why a method cannot be used here.
+
+    :param name: One of `names()`.
+    :return: The reason, or None if what it needs is installed; what it needs may still turn out to be broken.
+    """
+    entry = _entry(name)
+    if entry.package is None or find_spec(entry.package) is not None:
+        return None
+    return f"The method {name!r} needs the package {entry.package!r}, which is not installed: {entry.install}."
+
+
+def create(name: str, **options: Any) -> Method:  # noqa: ANN401 - each method's own
+    """Make a method.
+
+    :param name: One of `names()`.
+    :param options: As its class takes them; docs/methods.md lists them.
+    :return: The method.
+    :raises MethodUnavailableError: If it cannot be used here; the message says why.
+    :raises OptionError: If there is no such method, or it has no such option.
+    """
+    if reason := unavailable(name):
+        raise MethodUnavailableError(reason)
+    entry = _entry(name)
+    maker = getattr(import_module(entry.module), entry.maker)
+    allowed = inspect.signature(maker).parameters
+    if unknown := sorted(set(options) - set(allowed)):
+        raise OptionError(f"The method {name!r} has no option {unknown[0]!r}. Allowed: {', '.join(allowed) or 'none'}.")
+    method: Method = maker(**options)
+    return method
+
+
+def _entry(name: str) -> _Entry:
+    """Find a method."""
+    if name not in _ENTRIES:
+        raise OptionError(f"There is no method {name!r}. Must be one of {', '.join(_ENTRIES)}.")
+    return _ENTRIES[name]

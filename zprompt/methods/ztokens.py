@@ -1,0 +1,109 @@
+"""Z-tokens as a method: the text is a Z-span, its length is counted in Z-tokens, and it comes back exactly.
+
+Without a budget or ratio, Z-tokens are as many as the codec's usual exchange rate gives. With one, they are as many as
+were asked for, as far as the text allows: what they do not say, the residual of the Z-span does.
+
+`Shorthand` writes the anchors as text, for a reader that knows no Z-tokens; nothing restores that.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from zprompt.methods.lengths import check_ratio, check_text
+from zprompt.methods.protocol import Shortened, check_budget
+
+if TYPE_CHECKING:
+    from zprompt.codec.codec import Codec
+
+_ROUNDS = 4  # of asking for fewer Z-tokens, until their shorthand fits
+
+
+class ZTokens:
+    """Writes texts as Z-spans."""
+
+    name = "ztokens"
+
+    def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
+        """Choose the codec.
+
+        :param ratio: Source tokens per Z-token where no budget is given; None: the usual exchange rate.
+        :param codec: The codec; None: the default one, which this process loads once.
+        """
+        if ratio is not None:
+            check_ratio(ratio)
+        self._ratio, self._codec = ratio, codec
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Give the codec, which is loaded with the first text.
+
+        :return: The codec.
+        """
+        from zprompt.api import shared_codec
+
+        return self._codec or shared_codec()
+
+    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
+        """Compress a text.
+
+        :param text: The text.
+        :param budget: Z-tokens that the Z-span is to have, as far as the text allows; None: as the ratio says.
+        :param query: What will be asked: what it mentions is rather kept as anchors.
+        :return: The Z-span.
+        """
+        check_text(text)
+        check_budget(budget)
+        ratio = self._ratio if budget is None else self._ratio_for(text, budget)
+        result = self.codec.compress(text, ratio=ratio, query=query)
+        return Shortened(str(result.documents), result.stats.source_tokens, result.stats.z_tokens, self.name)
+
+    def restore(self, text: str) -> str:
+        """Decompress a text.
+
+        :param text: What `shorten` made of it.
+        :return: The source, exactly.
+        """
+        return str(self.codec.decompress(text))
+
+    def _ratio_for(self, text: str, budget: int) -> float:
+        """Give the ratio that a budget means for a text."""
+        from zprompt.codec.escaping import carry
+
+        backbone = self.codec.backbone
+        carried = carry(text, lambda piece: backbone.decode(backbone.encode(piece)) == piece).text
+        # Half a Z-token more: the codec takes the whole part, and the division must not round below the budget.
+        return max(1.0, len(backbone.encode(carried)) / (max(budget, 1) + 0.5))
+
+
+class Shorthand:
+    """Writes the anchors of a text's Z-tokens, with an ellipsis for each span that was dropped."""
+
+    name = "shorthand"
+
+    def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
+        """Choose the codec.
+
+        :param ratio: Source tokens per Z-token where no budget is given; None: the usual exchange rate.
+        :param codec: The codec; None: the default one, which this process loads once.
+        """
+        self._ztokens = ZTokens(ratio, codec)
+
+    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
+        """Write the anchors of a text.
+
+        :param text: The text.
+        :param budget: Tokens that the anchors and ellipses are to take, as far as the text allows; None: as they come.
+        :param query: What will be asked: what it mentions is rather kept as anchors.
+        :return: Readable text.
+        """
+        asked = budget
+        for _ in range(_ROUNDS):
+            compressed = self._ztokens.shorten(text, asked, query)
+            shorthand = self._ztokens.codec.shorthand(compressed.text)
+            tokens = len(self._ztokens.codec.backbone.encode(shorthand))
+            if budget is None or asked is None or tokens <= budget or asked <= 1:
+                break
+            asked = max(1, asked * budget // tokens)
+        return Shortened(shorthand, compressed.source_tokens, tokens, self.name)
