@@ -1,7 +1,7 @@
 """Rank documents by a query's words.
 
-    score = sum over query words of idf(w) · f · (k + 1) / (f + k · (1 - b + b · length / mean length))
-    idf(w) = ln(1 + (N - n + 0.5) / (n + 0.5))
+score = sum over query words of idf(w) · f · (k + 1) / (f + k · (1 - b + b · length / mean length))
+idf(w) = ln(1 + (N - n + 0.5) / (n + 0.5))
 """
 
 import math

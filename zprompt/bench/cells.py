@@ -21,12 +21,13 @@ from zprompt.bench.reading import READERS
 from zprompt.bench.samples import Sample
 from zprompt.bench.settings import Cell
 from zprompt.bench.tasks.protocol import Left, Scores, Task
+from zprompt.bench.units import less_is_better
 from zprompt.bench.workshop import Workshop
+from zprompt.errors import ZPromptError
 from zprompt.methods.protocol import LosslessMethod, Method, Shortened
 
 COMMON = ("positions ratio", "bits per position", "bits per source token", "exact", "API tokens ratio")
 SHORTENING, SPEED, RESTORING = "shortening s", "shortening tokens/s", "restoring tokens/s"
-_LESS_IS_BETTER = ("bits", "KV MB", " s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ def measure(cell: Cell, key: str, task: Task, workshop: Workshop) -> CellResult:
     """
     try:
         return _measure(cell, key, task, workshop)
+    except ZPromptError as error:
+        return CellResult(cell, key, reason=str(error))
     except Exception as error:  # noqa: BLE001 - whatever a method raises is a finding
         return CellResult(cell, key, reason=f"{type(error).__name__}: {error}")
 
@@ -93,8 +96,8 @@ def _measure(cell: Cell, key: str, task: Task, workshop: Workshop) -> CellResult
     _add_common(scores, left, seconds, task.restores, workshop)
     if restored and back_seconds:
         scores.times[RESTORING] = [Share(sum(_source(own) for own in shortened), back_seconds)]
-    figures = {name: summarise(shares, workshop.seed, _less_is_better(name)) for name, shares in scores.shares.items()}
-    times = {name: summarise(shares, workshop.seed, _less_is_better(name)) for name, shares in scores.times.items()}
+    figures = {name: summarise(shares, workshop.seed, less_is_better(name)) for name, shares in scores.shares.items()}
+    times = {name: summarise(shares, workshop.seed, less_is_better(name)) for name, shares in scores.times.items()}
     return CellResult(
         cell,
         key,
@@ -165,11 +168,6 @@ def _pairs(tops: Sequence[float], bottoms: Sequence[float]) -> list[Share | None
 
 def _source(shortened: Sequence[Shortened]) -> int:
     return sum(one.source_tokens for one in shortened)
-
-
-def _less_is_better(name: str) -> bool:
-    """Say whether a figure is the better the lower it is."""
-    return any(part in name for part in _LESS_IS_BETTER) and "/s" not in name
 
 
 def _sample_row(sample: Sample, place: int, scores: Scores) -> dict[str, Any]:

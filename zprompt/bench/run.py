@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from zprompt import __version__, methods
+from zprompt import __version__
 from zprompt.bench import results
 from zprompt.bench.cells import CellResult, measure
 from zprompt.bench.record import RunRecord, commit
@@ -94,21 +94,14 @@ def _measure_all(
     settings: BenchSettings,
     workshop: Workshop | None,
 ) -> Iterator[CellResult]:
-    """Measure cells, here or in other processes; those that cannot be are told first."""
-    possible = []
-    for cell in wanted:
-        reason = None if workshop or cell.method == FULL else methods.unavailable(cell.method)
-        if reason:
-            yield CellResult(cell, keys[cell], reason=reason)
-        else:
-            possible.append(cell)
+    """Measure cells, here or in other processes."""
     if settings.jobs == 1 or workshop:
         shop = workshop or Workshop(settings.seed)
-        yield from (measure(cell, keys[cell], tasks[cell.task], shop) for cell in possible)
+        yield from (measure(cell, keys[cell], tasks[cell.task], shop) for cell in wanted)
         return
     context = get_context("spawn")  # a forked process would share torch's threads
     with ProcessPoolExecutor(settings.jobs, context, _start, (replace(settings, jobs=1), settings.jobs)) as pool:
-        futures = [pool.submit(_measure_here, cell, keys[cell]) for cell in possible]
+        futures = [pool.submit(_measure_here, cell, keys[cell]) for cell in wanted]
         yield from (future.result() for future in as_completed(futures))
 
 

@@ -119,7 +119,7 @@ def _read_dataset(source: str) -> Rows:
         ) from error
     try:
         dataset = load_dataset(*parts, split=split or "test")
-    except Exception as error:  # noqa: BLE001 - a hub, a network and a format can fail in any way
+    except Exception as error:
         raise TrainingDataError(
             f"{source} is no file, and the dataset cannot be loaded: {type(error).__name__}: {error}. Give a file, or "
             "a dataset as NAME@CONFIG:SPLIT."

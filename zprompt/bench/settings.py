@@ -32,9 +32,9 @@ class BenchSettings:
 
         :raises OptionError: If an option has a value that is not allowed.
         """
-        for name, value, least in (("limit", self.limit, 1), ("jobs", self.jobs, 1), ("characters", self.characters, 1)):
-            if value < least:
-                raise OptionError(f"{name} must be at least {least}, got {value}.")
+        for name, value in (("limit", self.limit), ("jobs", self.jobs), ("characters", self.characters)):
+            if value < 1:
+                raise OptionError(f"{name} must be at least 1, got {value}.")
         if bad := [ratio for ratio in self.ratios if not 1 <= ratio < float("inf")]:
             raise OptionError(f"ratios must be at least 1, got {bad[0]:g}.")
         for name, values in (("methods", self.methods), ("tasks", self.tasks), ("ratios", self.ratios)):

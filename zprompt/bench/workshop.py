@@ -6,6 +6,7 @@ All are of the default codec's backbone, on the CPU and not quantized, so that t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -56,15 +57,22 @@ class FullText:
 class Workshop:
     """Holds what has been loaded."""
 
-    def __init__(self, seed: int, codec: Codec | None = None, readers: dict[str, Reader] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        codec: Codec | None = None,
+        readers: dict[str, Reader] | None = None,
+        make: Callable[[str], Method] | None = None,
+    ) -> None:
         """Load nothing yet.
 
         :param seed: Of every bootstrap.
         :param codec: The codec; None: the default one.
         :param readers: Readers by name, where they are not to be the shipped one and the backbone.
+        :param make: Makes a method; None: as the registry does.
         """
         self.seed = seed
-        self._codec, self._readers = codec, dict(readers or {})
+        self._codec, self._readers, self._make = codec, dict(readers or {}), make or self._create
         self._methods: dict[str, Method] = {}
         self.memory: dict[Any, Any] = {}  # what tasks keep for the next cell, such as summaries of the full texts
         self.api_tokens = ApiTokens()
@@ -94,7 +102,7 @@ class Workshop:
         :return: The method, on this workshop's codec where it has one.
         """
         if name not in self._methods:
-            self._methods[name] = FullText(self.codec) if name == FULL else methods.create(name, **self._options(name))
+            self._methods[name] = FullText(self.codec) if name == FULL else self._make(name)
         return self._methods[name]
 
     def reader(self, name: str) -> Reader:
@@ -125,11 +133,11 @@ class Workshop:
         tokens = shortened.tokens - sum(header.count for header in headers)
         return sum(8 * header.body_bytes for header in headers) + tokens * math.log2(self.codec.backbone.vocab_size)
 
-    def _options(self, name: str) -> dict[str, Any]:
-        """Say what a method is made with, beside its defaults."""
+    def _create(self, name: str) -> Method:
+        """Make a method on this codec, or from this seed."""
         if name in _OF_CODEC:
-            return {"codec": self.codec}
-        return {"seed": self.seed} if name in _OF_SEED else {}
+            return methods.create(name, codec=self.codec)
+        return methods.create(name, seed=self.seed) if name in _OF_SEED else methods.create(name)
 
     def _shipped(self) -> Reader:
         from zprompt.reader.loading import load_reader

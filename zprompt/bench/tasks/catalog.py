@@ -115,7 +115,8 @@ def _make(name: str, given: list[Rows], limit: int, characters: int, seed: int) 
     whole = name == "structure"  # a part of it would not parse
     texts = [_text(row, place, None if whole else characters) for place, row in enumerate(rows)]
     kind = {"reconstruction": Reconstruction, "summarisation": Summarisation, "structure": Structure}[name]
-    made: Task = kind(f"{source}, up to {characters:,} characters of each" if not whole else source, _mixed(texts, limit, seed))
+    said = source if whole else f"{source}, up to {characters:,} characters of each"
+    made: Task = kind(said, _mixed(texts, limit, seed))
     return made
 
 

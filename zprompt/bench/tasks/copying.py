@@ -1,4 +1,4 @@
-"""Exact copy: keys and values hidden in a long context, of which one value is asked for.
+"""Copy a value exactly: keys and values are hidden in a long context, and one value is asked for.
 
 The context is made from a seed: sentences of a warehouse's log, some of which say that a locker has a code. Methods are
 told the question.

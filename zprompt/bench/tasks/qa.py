@@ -1,4 +1,4 @@
-"""Questions: can they still be answered from the shortened passages?
+"""Ask questions that the shortened passages may still answer.
 
 A row has its gold passages, each of which is shortened by itself to the same ratio; titles and the question are not
 shortened. The method is told the question. Exact match and F1 are SQuAD's.

@@ -1,4 +1,4 @@
-"""Long queries: does the shortened query still find what it is about?
+"""Search with shortened queries for what they are about.
 
 A query is what a user said in several turns; the documents are all facets of all topics, and one of them is the right
 one. They are ranked by BM25, which reads words: Z-tokens are read as the words of their anchors.

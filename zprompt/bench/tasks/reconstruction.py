@@ -1,4 +1,4 @@
-"""Reconstruction: how much of a text can be had again.
+"""Reconstruct texts: how much of them can be had again.
 
 A lossless method gives its text back, and that is compared with the source. The others have no way back: what they left
 is all that there is, and it is compared as it stands. BLEU never stands alone: positions ratio, bits and the share of

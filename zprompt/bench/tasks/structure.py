@@ -1,4 +1,4 @@
-"""Structure: does JSON or code still parse after the way back, and does it mean the same?
+"""Parse JSON and code after the way back, and compare what they mean.
 
     parses     json.loads, or Python's own parser, takes it
     the same   it gives the same value, or the same syntax tree, as the source

@@ -1,4 +1,4 @@
-"""Summaries: does a summary of the shortened text say what the summary of the full text says?
+"""Compare the summary of a shortened text with the summary of the full text.
 
     ROUGE-1, 2, L    F1 against what the same reader writes of the full text
     "…, reference"   against the summary that came with the text, where one did
