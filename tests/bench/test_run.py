@@ -11,9 +11,9 @@ import pytest
 from zprompt.bench import results
 from zprompt.bench.cells import COMMON, CellResult
 from zprompt.bench.run import run
-from zprompt.bench.settings import BenchSettings, Cell, cells
+from zprompt.bench.settings import FULL, BenchSettings, Cell, cells
 from zprompt.bench.tasks.catalog import TASKS
-from zprompt.bench.workshop import FULL, Workshop
+from zprompt.bench.workshop import Workshop
 from zprompt.errors import BenchResultsError, OptionError
 from zprompt.methods.protocol import Method
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zprompt.bench.figures import Figure, Share, summarise
 from zprompt.bench.memory import peak_megabytes, reset_peak
@@ -22,9 +22,11 @@ from zprompt.bench.samples import Sample
 from zprompt.bench.settings import Cell
 from zprompt.bench.tasks.protocol import Left, Scores, Task
 from zprompt.bench.units import less_is_better
-from zprompt.bench.workshop import Workshop
 from zprompt.errors import ZPromptError
 from zprompt.methods.protocol import LosslessMethod, Method, Shortened
+
+if TYPE_CHECKING:
+    from zprompt.bench.workshop import Workshop
 
 COMMON = ("positions ratio", "bits per position", "bits per source token", "exact", "API tokens ratio")
 SHORTENING, SPEED, RESTORING = "shortening s", "shortening tokens/s", "restoring tokens/s"

@@ -16,10 +16,10 @@ from zprompt.bench.tasks.protocol import Left, Scores
 from zprompt.codec.zspan import find_spans
 from zprompt.errors import ZPromptError
 from zprompt.reader.chat import Message
-from zprompt.reader.reader import Reader
 
 if TYPE_CHECKING:
     from zprompt.bench.workshop import Workshop
+    from zprompt.reader.reader import Reader
 
 SHIPPED, UNTUNED = "shipped reader", "untuned backbone"
 READERS = (SHIPPED, UNTUNED)

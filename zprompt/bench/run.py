@@ -15,19 +15,21 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zprompt import __version__
 from zprompt.bench import results
 from zprompt.bench.cells import CellResult, measure
 from zprompt.bench.record import RunRecord, commit
 from zprompt.bench.results import BenchResults, TaskInfo
-from zprompt.bench.settings import BenchSettings, Cell, cells
+from zprompt.bench.settings import FULL, BenchSettings, Cell, cells
 from zprompt.bench.tasks.catalog import digest, make_tasks
 from zprompt.bench.tasks.protocol import Task
-from zprompt.bench.workshop import FULL, Workshop
 from zprompt.errors import BenchResultsError
 from zprompt.progress import Progress
+
+if TYPE_CHECKING:
+    from zprompt.bench.workshop import Workshop
 
 OWN_LENGTH = frozenset({FULL, "ltsc"})  # methods that take no budget
 
@@ -95,6 +97,8 @@ def _measure_all(
     workshop: Workshop | None,
 ) -> Iterator[CellResult]:
     """Measure cells, here or in other processes."""
+    from zprompt.bench.workshop import Workshop
+
     if settings.jobs == 1 or workshop:
         shop = workshop or Workshop(settings.seed)
         yield from (measure(cell, keys[cell], tasks[cell.task], shop) for cell in wanted)
@@ -111,6 +115,8 @@ _here: dict[str, Any] = {}  # of a worker process: its tasks and its workshop
 def _start(settings: BenchSettings, jobs: int) -> None:
     """Prepare a worker process."""
     import torch
+
+    from zprompt.bench.workshop import Workshop
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
     _here.update(tasks={task.name: task for task in _tasks(settings)}, workshop=Workshop(settings.seed))

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zprompt.bench.tasks.catalog import TASKS
-from zprompt.bench.workshop import FULL
 from zprompt.errors import OptionError
 
+FULL = "full text"  # the method that leaves texts as they are
 RATIOS = (2.0, 4.0, 8.0)
 LIMIT = 5
 CHARACTERS = 1000

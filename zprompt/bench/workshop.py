@@ -12,13 +12,13 @@ from typing import Any
 
 from zprompt import methods
 from zprompt.bench.reading import SHIPPED
+from zprompt.bench.settings import FULL
 from zprompt.bench.tokens import ApiTokens
 from zprompt.codec.codec import Codec
 from zprompt.codec.zspan import find_spans, read_header
 from zprompt.methods.protocol import Method, Shortened
 from zprompt.reader.reader import Reader
 
-FULL = "full text"
 _OF_CODEC, _OF_SEED = frozenset({"ztokens", "shorthand"}), frozenset({"random"})
 
 

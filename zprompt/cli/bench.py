@@ -15,7 +15,6 @@ from zprompt.cli.messages import is_terminal, note
 from zprompt.errors import MissingDependencyError
 
 _SEVERAL = ("--methods", "--tasks", "--ratios", "--data")
-_COMMANDS = ("report",)
 _NAMES = {"sacrebleu": "sacrebleu", "rouge_score": "rouge-score", "matplotlib": "matplotlib"}
 
 
@@ -32,29 +31,25 @@ class _Bench(TyperGroup):
         return list(super().parse_args(ctx, spread(args)))
 
 
-app = typer.Typer(
-    name="bench", cls=_Bench, invoke_without_command=True, help="Compare ways of shortening prompts, and report."
-)
+app = typer.Typer(name="bench", cls=_Bench, invoke_without_command=True)
 
 
 def spread(args: list[str]) -> list[str]:
     """Repeat options that take several values.
 
     :param args: What was given on the command line.
-    :return: The same with the option before each value.
+    :return: The same with the option before each of its values.
     """
-    spreading, option, fresh = [], "", False
-    for place, arg in enumerate(args):
-        if arg in _COMMANDS and (place == 0 or not option or (fresh is False and arg == "report")):
-            return [*spreading, *args[place:]]
-        if arg.startswith("-") and len(arg) > 1:
-            option, fresh = (arg if arg in _SEVERAL else ""), True
-            spreading.append(arg)
-        elif option and not fresh:
-            spreading += [option, arg]
-        else:
-            spreading.append(arg)
-            fresh = False
+    if args[:1] == ["report"]:
+        return args
+    spreading: list[str] = []
+    option = ""  # that what comes now is a value of
+    for arg in args:
+        if arg.startswith("-"):
+            option = arg if arg in _SEVERAL else ""
+        if option and arg != option and spreading[-1] != option:
+            spreading.append(option)
+        spreading.append(arg)
     return spreading
 
 
@@ -109,9 +104,8 @@ def _bench(
     with rich_progress(not quiet and is_terminal()) as progress:
         found = run(settings, out, progress)
     markdown, page = write_reports(found, out)
-    note(
-        f"{sum(one.reason is None for one in found.cells)} of {len(found.cells)} cells were measured: {markdown}, {page}."
-    )
+    measured = sum(one.reason is None for one in found.cells)
+    note(f"{measured} of {len(found.cells)} cells were measured: {markdown}, {page}.")
 
 
 @app.command("report")

@@ -18,7 +18,6 @@ from zprompt.bench.figures import Share
 from zprompt.bench.reading import READERS, read_by_all
 from zprompt.bench.samples import Sample
 from zprompt.bench.tasks.protocol import Left, Scores
-from zprompt.reader.prompt import question_messages
 
 if TYPE_CHECKING:
     from zprompt.bench.workshop import Workshop
@@ -54,6 +53,8 @@ class Copying:
         :param workshop: Has the readers.
         :return: Whether the values are there, and whether readers say them.
         """
+        from zprompt.reader.prompt import question_messages  # imports torch, which a report needs not
+
         values = [one.sample.answers[0] for one in left]
         kept = [value in workshop.words(one.shortened[0].text) for value, one in zip(values, left, strict=True)]
         scores = Scores({"kept": [Share(float(there)) for there in kept]})

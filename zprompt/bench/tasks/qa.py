@@ -13,7 +13,6 @@ from zprompt.bench.figures import Share
 from zprompt.bench.reading import READERS, SHIPPED, read_by_all
 from zprompt.bench.samples import Sample
 from zprompt.bench.tasks.protocol import Left, Scores
-from zprompt.reader.prompt import question_messages
 from zprompt.train.reader.squad import exact_match, f1
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ class QuestionAnswering:
         :param workshop: Has the readers.
         :return: F1 and exact match of each reader.
         """
+        from zprompt.reader.prompt import question_messages  # imports torch, which a report needs not
+
         scores = Scores()
         prompts = [question_messages(one.sample.query or "", _documents(one)) for one in left]
         for name, answers in read_by_all(left, prompts, _MOST, workshop, scores).items():
