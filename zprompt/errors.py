@@ -91,3 +91,7 @@ class DamagedSequenceError(ZPromptError, ValueError):
 
 class BenchResultsError(ZPromptError, ValueError):
     """A file does not have the results of `zprompt bench` in the form that this release reads."""
+
+
+class UnreadableError(ZPromptError, ValueError):
+    """A reader cannot read what a method left of a text."""

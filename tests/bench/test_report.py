@@ -68,9 +68,9 @@ def test_a_report_has_every_cell_or_its_reason(results: BenchResults) -> None:
     assert quality.rows[1] == (
         "pruning",
         "2",
-        "2.00 [1.80, 2.20] ↓1.00",
-        "50.0 [45.0, 55.0] ↓25.0",
-        "15.6 [14.0, 17.2] ↓7.8",
+        "2.00 [1.80, 2.20], worst 1.00",
+        "50.0 [45.0, 55.0], worst 25.0",
+        "15.6 [14.0, 17.2], worst 7.8",
     )
     assert times.rows[0][-1] == "900"
     assert missing.rows == (

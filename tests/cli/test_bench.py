@@ -1,7 +1,6 @@
 """`zprompt bench` before a run without a model."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +10,7 @@ from zprompt.bench.results import BenchResults, save
 from zprompt.bench.settings import BenchSettings
 from zprompt.cli.bench import spread
 from zprompt.cli.main import app
+from zprompt.progress import Progress
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_an_option_may_have_several_values(given: str, wanted: str) -> None:
 def test_options_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[BenchSettings, Path]] = []
 
-    def run(settings: BenchSettings, folder: Path, progress: Any) -> BenchResults:
+    def run(settings: BenchSettings, folder: Path, progress: Progress | None) -> BenchResults:
         asked.append((settings, folder))
         return BenchResults(RUN, settings, (), ())
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from zprompt.bench.figures import Figure, Share, summarise
 from zprompt.bench.memory import peak_megabytes, reset_peak
-from zprompt.bench.reading import READERS
+from zprompt.bench.reading import READERS, require_words
 from zprompt.bench.samples import Sample
 from zprompt.bench.settings import Cell
 from zprompt.bench.tasks.protocol import Left, Scores, Task
+from zprompt.bench.tokens import ApiTokens
 from zprompt.bench.units import less_is_better
 from zprompt.errors import ZPromptError
 from zprompt.methods.protocol import LosslessMethod, Method, Shortened
@@ -28,7 +29,8 @@ from zprompt.methods.protocol import LosslessMethod, Method, Shortened
 if TYPE_CHECKING:
     from zprompt.bench.workshop import Workshop
 
-COMMON = ("positions ratio", "bits per position", "bits per source token", "exact", "API tokens ratio")
+API = "API tokens ratio"
+COMMON = ("positions ratio", "bits per position", "bits per source token", "exact", API)
 SHORTENING, SPEED, RESTORING = "shortening s", "shortening tokens/s", "restoring tokens/s"
 
 
@@ -96,6 +98,7 @@ def _measure(cell: Cell, key: str, task: Task, workshop: Workshop) -> CellResult
     ]
     scores = task.score(left, workshop)
     _add_common(scores, left, seconds, task.restores, workshop)
+    _add_api_tokens(scores, left, workshop.api_tokens)
     if restored and back_seconds:
         scores.times[RESTORING] = [Share(sum(_source(own) for own in shortened), back_seconds)]
     figures = {name: summarise(shares, workshop.seed, less_is_better(name)) for name, shares in scores.shares.items()}
@@ -150,18 +153,23 @@ def _add_common(
     scores.shares["bits per source token"] = _pairs(bits, source)
     if restores:
         scores.shares["exact"] = [Share(float(one.back == one.sample.texts)) for one in left]
-    api = workshop.api_tokens
-    if api.missing:
-        scores.missing["API tokens ratio"] = api.missing
-    else:
-        before = [sum(api.count(text) for text in one.sample.texts) for one in left]
-        after = [sum(api.count(short.text) for short in one.shortened) for one in left]
-        scores.shares["API tokens ratio"] = _pairs(before, after)
     scores.times[SHORTENING] = [Share(took) for took in seconds]
     scores.times[SPEED] = _pairs(source, seconds)
     for reader in READERS:
         if reading := scores.times.get(f"reading s, {reader}"):
             scores.times[f"end to end s, {reader}"] = [Share(sum(seconds) + reading[0].top, len(left))]  # type: ignore[union-attr]
+
+
+def _add_api_tokens(scores: Scores, left: Sequence[Left], counter: ApiTokens) -> None:
+    """Add what an API would count."""
+    try:
+        for short in (short for one in left for short in one.shortened):
+            require_words(short)
+        before = [sum(counter.count(text) for text in one.sample.texts) for one in left]
+        after = [sum(counter.count(short.text) for short in one.shortened) for one in left]
+        scores.shares[API] = _pairs(before, after)
+    except ZPromptError as error:
+        scores.missing[API] = str(error)
 
 
 def _pairs(tops: Sequence[float], bottoms: Sequence[float]) -> list[Share | None]:

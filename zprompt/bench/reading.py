@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from zprompt.bench.figures import Share
 from zprompt.bench.tasks.protocol import Left, Scores
 from zprompt.codec.zspan import find_spans
-from zprompt.errors import ZPromptError
+from zprompt.errors import UnreadableError, ZPromptError
+from zprompt.methods.protocol import Shortened
 from zprompt.reader.chat import Message
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 SHIPPED, UNTUNED = "shipped reader", "untuned backbone"
 READERS = (SHIPPED, UNTUNED)
-_TIMED = 2  # samples whose first token is waited for, one by one
+IDS = frozenset({"ltsc", "delta-ltsc"})  # methods whose text is token ids as numbers
+_TIMED = 1  # samples whose first token is waited for, alone
 _FLOAT_BYTES = 4
 
 
@@ -60,14 +62,25 @@ def read_by_all(
     return replies
 
 
-class _UnreadableError(ZPromptError):
-    """A reader cannot read what a method left."""
+def require_words(shortened: Shortened) -> None:
+    """Refuse what is written in ids.
+
+    :param shortened: What a method left.
+    :raises UnreadableError: If it is no text.
+    """
+    if shortened.method in IDS:
+        raise UnreadableError(
+            f"{shortened.method} writes ids with meta-tokens, which only a model that was tuned on them reads, and there "
+            "is none here; see the method ltsc-text."
+        )
 
 
 def _require_readable(name: str, left: Sequence[Left]) -> None:
-    """Refuse Z-tokens for a model that knows none."""
-    if name == UNTUNED and any(find_spans(one.text) for item in left for one in item.shortened):
-        raise _UnreadableError("it reads no Z-tokens; see the method shorthand")
+    """Refuse ids, and Z-tokens for a model that knows none."""
+    for one in (short for item in left for short in item.shortened):
+        require_words(one)
+        if name == UNTUNED and find_spans(one.text):
+            raise UnreadableError("The untuned backbone reads no Z-tokens; see the method shorthand.")
 
 
 def _reply(reader: Reader, prompts: Sequence[Sequence[Message]], most: int) -> Said:

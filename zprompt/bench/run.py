@@ -31,7 +31,7 @@ from zprompt.progress import Progress
 if TYPE_CHECKING:
     from zprompt.bench.workshop import Workshop
 
-OWN_LENGTH = frozenset({FULL, "ltsc"})  # methods that take no budget
+OWN_LENGTH = frozenset({FULL, "ltsc", "ltsc-text", "delta-ltsc"})  # methods that take no budget
 
 
 def run(

@@ -93,7 +93,7 @@ def first_paragraphs(text: str, characters: int) -> str:
     if len(text) <= characters:
         return text
     for mark in ("\n\n", "\n", " "):
-        end = text.rfind(mark, 0, characters)
+        end = text.rfind(mark, 0, characters + len(mark))
         if end > characters // 2:
             return text[:end]
     return text[:characters]

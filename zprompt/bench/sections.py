@@ -1,6 +1,6 @@
 """Say what a run found, as titled tables of text, which Markdown and HTML then write in their own ways.
 
-A cell of a table is "value [low, high] ↓worst": over all samples, its 95 % interval, and the worst sample. Shares are
+A cell of a table is "value [low, high], worst": over all samples, its 95 % interval, and the worst sample. Shares are
 in per cent. Whatever could not be measured has a dash here, and its reason in the last section.
 """
 
@@ -85,7 +85,7 @@ def write(name: str, figure: Figure | None, brief: bool = False) -> str:
     )
     if brief or figure.samples == 1:
         return value
-    return f"{value} [{low}, {high}] ↓{worst}"
+    return f"{value} [{low}, {high}], worst {worst}"
 
 
 def ratio_of(cell: Cell) -> str:
@@ -127,7 +127,7 @@ def _quality(task: TaskInfo, own: Sequence[CellResult]) -> Section:
     rows = tuple(
         (one.cell.method, ratio_of(one.cell), *(write(name, one.figures.get(name)) for name in names)) for one in own
     )
-    note = f"{task.samples} samples: {task.source}. Value [95 % interval] ↓worst sample."
+    note = f"{task.samples} samples: {task.source}. Value [95 % interval], worst sample."
     return Section(task.title, note, ("method", "asked", *names), rows)
 
 

@@ -11,7 +11,7 @@ from zprompt.errors import OptionError
 FULL = "full text"  # the method that leaves texts as they are
 RATIOS = (2.0, 4.0, 8.0)
 LIMIT = 5
-CHARACTERS = 1000
+CHARACTERS = 800
 
 
 @dataclass(frozen=True, slots=True)

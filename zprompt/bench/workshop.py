@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from zprompt import methods
-from zprompt.bench.reading import SHIPPED
+from zprompt.bench.reading import SHIPPED, require_words
 from zprompt.bench.settings import FULL
 from zprompt.bench.tokens import ApiTokens
 from zprompt.codec.codec import Codec
@@ -115,13 +115,14 @@ class Workshop:
             self._readers[name] = self._shipped() if name == SHIPPED else self._untuned()
         return self._readers[name]
 
-    def words(self, text: str) -> str:
+    def words(self, shortened: Shortened) -> str:
         """Write a shortened text in words.
 
-        :param text: The text.
+        :param shortened: The text.
         :return: The text, with Z-spans as the words of their anchors.
         """
-        return self.codec.shorthand(text) if find_spans(text) else text
+        require_words(shortened)
+        return self.codec.shorthand(shortened.text) if find_spans(shortened.text) else shortened.text
 
     def bits(self, shortened: Shortened) -> float:
         """Count what a shortened text says at most.

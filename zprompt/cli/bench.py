@@ -71,7 +71,7 @@ def _bench(
         typer.Option(metavar="[TASK=]SOURCE …", help="Files or Hugging Face datasets; what is shipped if not given."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples of each task, at most.")] = 5,
-    characters: Annotated[int, typer.Option(min=1, help="Characters of each text, at most.")] = 1000,
+    characters: Annotated[int, typer.Option(min=1, help="Characters of each text, at most.")] = 800,
     jobs: Annotated[int, typer.Option(min=1, help="Processes; more than one disturb each other's times.")] = 1,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("bench"),

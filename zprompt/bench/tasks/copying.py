@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zprompt.bench.workshop import Workshop
 
 _MOST = 20  # new tokens of an answer
-_SENTENCES = 14  # of a context
+_SENTENCES = 10  # of a context
 _KEYS = 3  # of them: sentences that have a value
 _NAMES = ("Larkspur", "Juniper", "Marigold", "Hawthorn", "Bluebell", "Foxglove", "Rosemary", "Clover")
 _WHO = ("The night watch", "A driver", "The clerk", "An inspector", "The cook")
@@ -56,7 +56,7 @@ class Copying:
         from zprompt.reader.prompt import question_messages  # imports torch, which a report needs not
 
         values = [one.sample.answers[0] for one in left]
-        kept = [value in workshop.words(one.shortened[0].text) for value, one in zip(values, left, strict=True)]
+        kept = [value in workshop.words(one.shortened[0]) for value, one in zip(values, left, strict=True)]
         scores = Scores({"kept": [Share(float(there)) for there in kept]})
         prompts = [question_messages(one.sample.query or "", [one.shortened[0].text]) for one in left]
         for name, answers in read_by_all(left, prompts, _MOST, workshop, scores).items():

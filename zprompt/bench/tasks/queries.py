@@ -46,7 +46,7 @@ class Queries:
         :return: Mean reciprocal rank, and how often the right one is first, or among the first ten.
         """
         ranks = [
-            self._index.rank(workshop.words(one.shortened[0].text), self._documents.index(one.sample.answers[0]))
+            self._index.rank(workshop.words(one.shortened[0]), self._documents.index(one.sample.answers[0]))
             for one in left
         ]
         return Scores(

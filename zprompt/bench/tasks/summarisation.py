@@ -20,7 +20,7 @@ from zprompt.reader.chat import Message
 if TYPE_CHECKING:
     from zprompt.bench.workshop import Workshop
 
-_MOST = 40  # new tokens of a summary
+_MOST = 32  # new tokens of a summary
 _KINDS = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": "rougeL"}
 _REFERENCE = "ROUGE-L, reference"
 
