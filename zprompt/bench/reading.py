@@ -70,8 +70,8 @@ def require_words(shortened: Shortened) -> None:
     """
     if shortened.method in IDS:
         raise UnreadableError(
-            f"{shortened.method} writes ids with meta-tokens, which only a model that was tuned on them reads, and there "
-            "is none here; see the method ltsc-text."
+            f"{shortened.method} writes ids with meta-tokens, which only a model that was tuned on them reads, and "
+            "there is none here; see the method ltsc-text."
         )
 
 

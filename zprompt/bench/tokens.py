@@ -43,6 +43,8 @@ class ApiTokens:
         os.environ[_CACHE] = str(folder)
         try:
             encoding = tiktoken.get_encoding(ENCODING)
+        except Exception as error:  # a file that is not there is fetched, which can fail in any way
+            raise MissingDependencyError(f"{ENCODING} cannot be loaded: {error}.") from error
         finally:
             if before is None:
                 del os.environ[_CACHE]
