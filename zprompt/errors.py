@@ -81,6 +81,10 @@ class MethodUnavailableError(ZPromptError):
     """A method of shortening cannot be used here: its package is not installed, or needs what is not there."""
 
 
+class PeerError(ZPromptError):
+    """Another package, used as a method of shortening, failed on a text."""
+
+
 class TrainingDataError(ZPromptError, ValueError):
     """A training or development file is missing, empty or has another form than expected."""
 

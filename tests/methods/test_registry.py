@@ -26,10 +26,10 @@ def test_listing_and_making_loads_nothing_heavy() -> None:
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(OptionError, match="no method 'magic'. Must be one of ztokens, "):
+    with pytest.raises(OptionError, match=r"no method 'magic'\. Must be one of ztokens, "):
         methods.create("magic")
 
 
 def test_an_unknown_option_is_refused() -> None:
-    with pytest.raises(OptionError, match="no option 'side'. Allowed: keep, ratio, tokenizer"):
+    with pytest.raises(OptionError, match=r"no option 'side'\. Allowed: keep, ratio, tokenizer"):
         methods.create("truncation", side="left")

@@ -43,7 +43,7 @@ def test_nonsense_is_refused(tiny_backbone: Backbone) -> None:
     method = Truncation(tokenizer=tiny_backbone.tokenizer)
     with pytest.raises(OptionError, match="one of 'start', 'end', got 'middle'"):
         Truncation("middle")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="at least 1, got 0.5"):
+    with pytest.raises(OptionError, match=r"at least 1, got 0\.5"):
         Truncation(ratio=0.5)
     with pytest.raises(OptionError, match="at least 0 tokens, got -1"):
         method.shorten(TEXT, -1)

@@ -80,10 +80,10 @@ def _longest_beginning(choice: _Choice, order: Sequence[int], costs: Sequence[in
     Turns between where the costs say that the end is, which is nearly right, and the middle, which is never far off.
     """
     spent = [0, *accumulate(costs[place] for place in order)]
-    low, high, by_cost = 0, len(order), True  # so many fit; not more than so many do
+    low, high, guess = 0, len(order), True  # so many fit; not more than so many do
     while low < high and not (low and choice.done):
-        middle = bisect_left(spent, spent[low] + choice.room) if by_cost else (low + high + 1) // 2
-        middle, by_cost = min(max(middle, low + 1), high), not by_cost
+        middle = bisect_left(spent, spent[low] + choice.room) if guess else (low + high + 1) // 2
+        middle, guess = min(max(middle, low + 1), high), not guess
         if choice.replace(kept=order[low:middle]):
             low = middle
         else:

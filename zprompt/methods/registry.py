@@ -1,7 +1,7 @@
 """Make methods by name; what a method needs is imported when it is asked for.
 
 names()                                   all of them, whether they can be used here or not
-unavailable("truncation")                 why not, or None
+unavailable("llmlingua")                  why not, or None
 create("truncation", keep="end")          the method
 """
 
@@ -23,15 +23,26 @@ class _Entry:
 
     module: str
     maker: str  # the class
-    package: str | None = None  # that it needs beside what zprompt depends on …
-    install: str = ""  # … and how that is installed
+    needs: tuple[tuple[str, str], ...] = ()  # modules beside those that zprompt depends on, and how to get each
 
 
 _ENTRIES = {
     "ztokens": _Entry("zprompt.methods.ztokens", "ZTokens"),
     "shorthand": _Entry("zprompt.methods.ztokens", "Shorthand"),
+    "pruning": _Entry("zprompt.methods.pruning.method", "Pruning"),
     "random": _Entry("zprompt.methods.random_pruning", "RandomPruning"),
     "truncation": _Entry("zprompt.methods.truncation", "Truncation"),
+    "llmlingua": _Entry("zprompt.methods.peers.llmlingua", "LLMLingua", (("llmlingua", "pip install llmlingua"),)),
+    "delta-ltsc": _Entry("zprompt.methods.peers.delta_ltsc", "DeltaLtsc", (("delta", "pip install delta-ltsc"),)),
+    "selective-context": _Entry(
+        "zprompt.methods.peers.selective_context",
+        "SelectiveContext",
+        (
+            ("selective_context", "pip install selective-context"),
+            ("spacy", "pip install spacy"),
+            ("en_core_web_sm", "python -m spacy download en_core_web_sm, which needs a network"),
+        ),
+    ),
 }
 
 
@@ -49,10 +60,11 @@ def unavailable(name: str) -> str | None:
     :param name: One of `names()`.
     :return: The reason, or None if what it needs is installed; what it needs may still turn out to be broken.
     """
-    entry = _entry(name)
-    if entry.package is None or find_spec(entry.package) is not None:
+    missing = [(module, remedy) for module, remedy in _entry(name).needs if find_spec(module) is None]
+    if not missing:
         return None
-    return f"The method {name!r} needs the package {entry.package!r}, which is not installed: {entry.install}."
+    remedies = "; ".join(f"{module} ({remedy})" for module, remedy in missing)
+    return f"The method {name!r} needs what is not installed here: {remedies}."
 
 
 def create(name: str, **options: Any) -> Method:  # noqa: ANN401 - each method's own

@@ -1,7 +1,7 @@
 """Cut a text into the words that pruning keeps or drops whole, and put the kept ones together again.
 
 A word is an unbroken run of letters, digits and marks, with the hyphens, apostrophes and points inside it ("e-mail",
-"don't", "3.14", "zprompt.load"), a URL, or a run of signs. Scripts that write without spaces (Chinese, Japanese, Thai …)
+"don't", "3.14", "a.load"), a URL, or a run of signs. Scripts that write without spaces (Chinese, Japanese, Thai …)
 have no visible words: there each character with its marks stands for itself.
 
 What is dropped leaves no traces but these: a line break stays one, and two words do not grow together.
@@ -68,7 +68,7 @@ def words_of_tokens(words: Sequence[Word], offsets: Sequence[tuple[int, int]]) -
 
     :param words: All words of a text.
     :param offsets: Of each token, its first and one past its last character.
-    :return: For each token the place of its word; the last word for what comes after it. Nothing where there are no words.
+    :return: For each token the place of its word; the last word for what comes after it. Empty without words.
     """
     ends = [word.end for word in words]
     if not ends:
@@ -79,7 +79,7 @@ def words_of_tokens(words: Sequence[Word], offsets: Sequence[tuple[int, int]]) -
 def _gap(words: Sequence[Word], last: int, place: int) -> str:
     """Give what stands between a kept word and the kept one before it."""
     word = words[place]
-    if place == last + 1 and (last >= 0 or place == 0):
+    if place == last + 1:
         return word.before
     if last < 0:
         return ""

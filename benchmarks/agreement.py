@@ -1,0 +1,171 @@
+"""Measure how far our pruning agrees with the package `llmlingua` on which tokens matter.
+
+Both use the same model. For each passage:
+
+    rank correlation    Spearman's, over the passage's words, of the surprisal that `llmlingua` gives a word and the
+                        score that our fine step gives it; both are the mean over the word's tokens. llmlingua reads the
+                        passage as it is, our fine step after what it kept: the correlation says what that changes
+    kept in common      of the words that llmlingua keeps at a ratio, the share that our pruning keeps as well; words
+                        count as often as they occur. By chance, it would be about as many as the ratio keeps
+    halves              words in llmlingua's result that the source does not have: parts, or several grown together
+
+Passages are the paragraphs of `examples/texts/*.txt`, or of a file with `--data`: plain text, or JSON lines with a text
+under "text" or a list of paragraphs under "paragraphs". Without `llmlingua` there is nothing to measure.
+
+    python -m benchmarks.agreement [--data PATH] [--limit N] [--ratio R]
+"""
+
+import argparse
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+from benchmarks.documents import PROSE
+from benchmarks.record import RESULTS, RunRecord, write_json
+from zprompt import methods
+from zprompt.methods.pruning import Pruning
+from zprompt.methods.pruning.source import Source
+from zprompt.methods.words import split_words
+
+FEWEST_WORDS = 30  # of a passage: fewer have no ranks to speak of
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What was found on one passage."""
+
+    words: int
+    tokens: int
+    rank_correlation: float
+    common: float  # share of llmlingua's words that we keep, 0 to 1
+    chance: float  # the same for words kept at random
+    tokens_ours: int
+    tokens_llmlingua: int
+    budget: int
+    halves: int
+
+
+def main() -> None:
+    """Run, and write `results/agreement.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="passages; default: the examples' texts")
+    parser.add_argument("--limit", type=int, default=12, help="passages")
+    parser.add_argument("--ratio", type=float, default=2.0, help="source tokens per token that is kept")
+    given, began = parser.parse_args(), time.time()
+    if reason := methods.unavailable("llmlingua"):
+        raise SystemExit(reason)
+    ours = Pruning(slack=float("inf"))
+    theirs: Any = methods.create("llmlingua", backbone=ours.backbone)
+    rows = [_compare(ours, theirs, text, given.ratio) for text in passages(given.data)[: given.limit]]
+    if not rows:
+        raise SystemExit(f"No passage has {FEWEST_WORDS} words. Give another file with --data.")
+    summary = _summary(rows)
+    record = RunRecord.take(0, began)
+    source = str(given.data or "examples/texts")
+    write_json(
+        RESULTS / "agreement.json",
+        {"run": record, "data": source, "ratio": given.ratio, "summary": summary, "passages": rows},
+    )
+    print(json.dumps(summary, indent=1))
+
+
+def passages(path: Path | None) -> list[str]:
+    """Read passages.
+
+    :param path: A text file or JSON lines; None: the examples' texts.
+    :return: Paragraphs that are long enough.
+    """
+    files = [path] if path else sorted(PROSE.glob("*.txt"))
+    texts = [paragraph for file in files for paragraph in _paragraphs(file)]
+    return [text for text in texts if len(split_words(text)) >= FEWEST_WORDS]
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Give Spearman's rank correlation.
+
+    :param first: Values.
+    :param second: As many values.
+    :return: From -1 to 1; 0 where one of them is constant.
+    """
+    ranks = [_ranks(values) for values in (first, second)]
+    if any(np.ptp(rank) == 0 for rank in ranks):
+        return 0.0
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _paragraphs(path: Path) -> list[str]:
+    """Read the paragraphs of a file."""
+    text = path.read_text("utf-8")
+    if path.suffix != ".jsonl":
+        return re.split(r"\n\s*\n", text.strip())
+    rows = [json.loads(line) for line in text.splitlines()]
+    return [paragraph for row in rows for paragraph in row.get("paragraphs", [row.get("text", "")])]
+
+
+def _ranks(values: Sequence[float]) -> Any:  # noqa: ANN401 - an array
+    """Rank values; equal ones share the mean of their ranks."""
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
+
+
+def _compare(ours: Pruning, theirs: Any, text: str, ratio: float) -> Agreement:  # noqa: ANN401 - a peer
+    """Compare both on a passage."""
+    source = Source.of(text, ours.backbone.tokenizer)
+    budget = max(1, round(len(source.ids) / ratio))
+    scores = ours.scores(text, budget)
+    losses = [float("nan"), *theirs.compressor.get_ppl(text, granularity="token").tolist()]  # it expects no first token
+    judged = [place for place in range(1, len(source.words))]  # so the first word is left out
+    word_losses = [_mean_loss(source, losses, place) for place in judged]
+    kept = [Counter(_words(method.shorten(text, budget).text)) for method in (ours, theirs)]
+    known = Counter(_words(text))
+    whole = kept[1] & known
+    return Agreement(
+        words=len(source.words),
+        tokens=len(source.ids),
+        rank_correlation=rank_correlation([scores[place] for place in judged], word_losses),
+        common=(kept[0] & whole).total() / max(whole.total(), 1),
+        chance=kept[0].total() / known.total(),
+        tokens_ours=ours.shorten(text, budget).tokens,
+        tokens_llmlingua=theirs.shorten(text, budget).tokens,
+        budget=budget,
+        halves=(kept[1] - known).total(),
+    )
+
+
+def _mean_loss(source: Source, losses: Sequence[float], word: int) -> float:
+    """Average a word's tokens, without those that are nothing but white space."""
+    found = [losses[place] for place in source.tokens(word, word + 1) if not source.blank[place]]
+    return mean(found) if found else 0.0
+
+
+def _words(text: str) -> list[str]:
+    """List the words of a text, without signs."""
+    return [word.text for word in split_words(text) if any(map(str.isalnum, word.text))]
+
+
+def _summary(rows: Sequence[Agreement]) -> dict[str, Any]:
+    """Sum up all passages."""
+    return {
+        "passages": len(rows),
+        "words": sum(row.words for row in rows),
+        "rank_correlation": mean(row.rank_correlation for row in rows),
+        "rank_correlation_worst": min(row.rank_correlation for row in rows),
+        "common": mean(row.common for row in rows),
+        "common_worst": min(row.common for row in rows),
+        "common_by_chance": mean(row.chance for row in rows),
+        "off_budget_ours_worst": max(abs(row.tokens_ours / row.budget - 1) for row in rows),
+        "off_budget_llmlingua_worst": max(abs(row.tokens_llmlingua / row.budget - 1) for row in rows),
+        "halves_llmlingua": sum(row.halves for row in rows),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Give other packages the backbone in the forms that they were written for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zprompt.errors import PeerError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zprompt.backbone import Backbone
+
+Result = TypeVar("Result")
+
+
+def transformers_tokenizer(backbone: Backbone) -> Any:  # noqa: ANN401 - transformers is imported here
+    """Give the backbone's tokenizer as transformers has it.
+
+    :param backbone: The backbone.
+    :return: A PreTrainedTokenizerFast.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    start = backbone.decode([backbone.start_id])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backbone.tokenizer.backend, bos_token=start, eos_token=start, pad_token=start
+    )
+
+
+class TupleCacheModel:
+    """A causal LM that takes and gives its cache as pairs of keys and values, as transformers did before version 5."""
+
+    def __init__(self, model: Any) -> None:  # noqa: ANN401 - any of transformers' causal LMs
+        """Wrap a model.
+
+        :param model: The model.
+        """
+        self._model = model
+        taken = inspect.signature(model.forward).parameters
+        self._cache_name = "cache" if "cache" in taken else "past_key_values"  # its name before transformers 5.24
+
+    def __call__(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        past_key_values: Sequence[tuple[Tensor, Tensor]] | None = None,
+        use_cache: bool = True,
+    ) -> SimpleNamespace:
+        """Run the model.
+
+        :param input_ids: (B, T).
+        :param attention_mask: (B, S + T).
+        :param past_key_values: Keys and values of each layer; None: nothing came before.
+        :param use_cache: Ignored: the cache is always given.
+        :return: `logits` and `past_key_values`.
+        """
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._model.config)
+        for layer, (keys, values) in enumerate(past_key_values or ()):
+            cache.update(keys, values, layer)
+        named: dict[str, Any] = {self._cache_name: cache}
+        output = self._model(input_ids=input_ids, attention_mask=attention_mask, use_cache=True, **named)
+        pairs = [(layer.keys, layer.values) for layer in cache.layers]
+        return SimpleNamespace(logits=output.logits, past_key_values=pairs)
+
+
+def ask_peer(package: str, work: Callable[[], Result]) -> Result:
+    """Let another package work, and say so where it fails.
+
+    :param package: Its name.
+    :param work: What it does.
+    :return: What that gives.
+    :raises PeerError: If it raises anything.
+    """
+    try:
+        return work()
+    except Exception as error:  # whatever a peer raises is a finding
+        raise PeerError(
+            f"{package} failed on this text with {type(error).__name__}: {error}. That is no error of zprompt; leave "
+            "this text or this method out."
+        ) from error

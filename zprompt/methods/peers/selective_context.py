@@ -1,0 +1,88 @@
+"""Selective Context as it is (`selective_context.SelectiveContext`), with the backbone in place of GPT-2.
+
+Its constructor fetches GPT-2 from the hub: `_prepare_model` is overridden to take the backbone, nothing else. It needs
+spaCy's English model, since it drops noun phrases and other units of text, each by its own self-information.
+"""
+
+from __future__ import annotations
+
+from contextlib import redirect_stdout
+from functools import cached_property
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from zprompt.methods.lengths import DEFAULT_RATIO, check_ratio, check_text, wanted_tokens
+from zprompt.methods.peers.local_model import ask_peer, transformers_tokenizer
+from zprompt.methods.protocol import Shortened
+
+if TYPE_CHECKING:
+    from zprompt.backbone import Backbone
+
+
+class SelectiveContext:
+    """Prunes texts with the package `selective-context`."""
+
+    name = "selective-context"
+
+    def __init__(self, ratio: float = DEFAULT_RATIO, level: str = "phrase", backbone: Backbone | None = None) -> None:
+        """Choose the model.
+
+        :param ratio: Source tokens per token of the result where no budget is given.
+        :param level: What is dropped: "sent", "phrase" or "token", as the package calls them.
+        :param backbone: The model; None: the default codec's, which this process loads once.
+        """
+        check_ratio(ratio)
+        self._ratio, self._level, self._backbone = ratio, level, backbone
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """Give the model, which is loaded with the first text.
+
+        :return: The model.
+        """
+        from zprompt.api import shared_codec
+
+        return self._backbone or shared_codec().backbone
+
+    @cached_property
+    def compressor(self) -> Any:  # noqa: ANN401 - an optional package's
+        """Construct the compressor; the package prints while it is imported and constructed.
+
+        :return: A `SelectiveContext`.
+        """
+        with redirect_stdout(StringIO()):
+            return _make_compressor(self.backbone)
+
+    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
+        """Prune a text.
+
+        :param text: The text, in English.
+        :param budget: Tokens that it is to have; how near it comes is up to the package. None: as the ratio says.
+        :param query: Ignored: the package knows no queries.
+        :return: What the package made of it.
+        """
+        check_text(text)
+        count = len(self.backbone.encode(text))
+        wanted = wanted_tokens(count, budget, self._ratio)
+        if wanted >= count:
+            return Shortened(text, count, count, self.name)
+        share = 1 - wanted / count
+        shortened, _ = ask_peer(self.name, lambda: self.compressor(text, reduce_ratio=share, reduce_level=self._level))
+        return Shortened(shortened, count, len(self.backbone.encode(shortened)), self.name)
+
+
+def _make_compressor(backbone: Backbone) -> Any:  # noqa: ANN401 - an optional package's
+    """Construct the package's compressor with a backbone."""
+    from selective_context import SelectiveContext as Theirs
+
+    class LocalContext(Theirs):  # type: ignore[misc]  # an optional package has no types
+        """The compressor, with a model that is already there."""
+
+        def _prepare_model(self) -> None:
+            """Take the backbone instead of loading GPT-2."""
+            self.tokenizer, self.model = transformers_tokenizer(backbone), backbone.model
+            self.device = backbone.device
+            self.max_token_length = backbone.model.config.max_position_embeddings
+            self.get_self_information = self._get_self_info_via_gpt2
+
+    return LocalContext()
