@@ -8,10 +8,9 @@ or `lzw`. Back: `form` → `expansion`.
 """
 
 from zprompt.methods.ltsc.alphabet import MetaAlphabet
+from zprompt.methods.ltsc.discovery import ALL_MODES, Mode
 from zprompt.methods.ltsc.sequences import (
-    ALL_MODES,
     MAX_TOKENS,
-    Mode,
     SharedSequences,
     compress,
     compress_documents,

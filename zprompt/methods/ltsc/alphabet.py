@@ -86,3 +86,6 @@ class MetaAlphabet:
         :return: The id, after an escape if it is a meta-token's.
         """
         return [self.escape, token] if token >= self.first else [token]
+
+
+DEFAULT_ALPHABET = MetaAlphabet()
