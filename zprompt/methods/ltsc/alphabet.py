@@ -79,6 +79,14 @@ class MetaAlphabet:
         """
         return self.first + _CONTROLS
 
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Count the ids of a model that has these meta-tokens.
+
+        :return: All ids below are the model's; None if the number of entries is not fixed.
+        """
+        return None if self.entries is None else self.first_entry + self.entries
+
     def literal(self, token: int) -> list[int]:
         """Write an id of the input.
 

@@ -68,7 +68,9 @@ def prune(grammar: Grammar, limit: int | None = None, price: Price = META_TOKENS
             break
         grammar = _write_out(grammar, useless)
     if limit is not None and len(grammar.entries) > limit:
-        savings = [price.saving(len(entry), uses) for entry, uses in zip(grammar.entries, count_uses(grammar), strict=True)]
+        savings = [
+            price.saving(len(entry), uses) for entry, uses in zip(grammar.entries, count_uses(grammar), strict=True)
+        ]
         order = sorted(range(len(savings)), key=savings.__getitem__, reverse=True)
         grammar = _write_out(grammar, set(order[limit:]))
     return grammar

@@ -1,8 +1,8 @@
 """The paper's selection: repeats, the longest first, each judged by its occurrences that are still free.
 
 For each length, from the longest repeat to 2: positions whose suffixes share that many symbols are a group. Its free
-occurrences without overlap are taken if the rule of `grammar` says so. What was taken before is at least as long as what is
-judged now, so an occurrence is free iff its first and its last position are.
+occurrences without overlap are taken if an entry saves anything (see `grammar`). What was taken before is at least as
+long as what is judged now, so an occurrence is free iff its first and its last position are.
 
 All lengths up to `_ALL` are tried. Above, at most `_LONG` of those at which a repeat ends, and what is found is
 extended as long as its occurrences agree: this keeps the time near-linear on sequences that repeat at every length.

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from itertools import product
 
-LETTERS = "αβγδεζηθικλμπρστφχωΔбвгджзийклмнптфцчшщыьюя"  # one token each for the default backbone and for OpenAI's models
+LETTERS = (
+    "αβγδεζηθικλμπρστφχωΔбвгджзийклмнптфцчшщыьюя"  # one token each for the default backbone and for OpenAI's models
+)
 MARKS = "§†¬±•→×°"
 _MOST_MARKS = 2
 SIGN = f"[{MARKS}]{{0,{_MOST_MARKS}}}[{LETTERS}]"  # as a regex
