@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import LogLocator
 
 from zprompt.bench.cells import SPEED, CellResult
 from zprompt.bench.figures import Figure
@@ -22,7 +23,7 @@ from zprompt.bench.results import BenchResults, TaskInfo
 MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "h": "⬢"}
 _INK, _SOFT, _LINE = "#010101", "#020202", "#030303"  # stand for variables of the style sheet
 _VARIABLES = {_INK: "--ink", _SOFT: "--soft", _LINE: "--line"}
-_SIZE = (4.6, 3.3)  # inches
+_SIZE = (5.4, 3.6)  # inches
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,13 @@ def _quality(task: TaskInfo, own: Sequence[CellResult], styles: dict[str, int]) 
 
 def _time(task: TaskInfo, own: Sequence[CellResult], styles: dict[str, int]) -> Chart:
     """Draw the time of shortening over the ratio."""
-    drawing, axes = _axes("seconds to shorten 1,000 tokens")
+    drawing, axes = _axes("s to shorten 1,000 tokens")
     for method, place in styles.items():
         points = [(x, y) for x, y in _points(method, own, SPEED) if y.value]
         _line(axes, [x for x, _ in points], [1000 / y.value for _, y in points], place)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # there may be less than a decade
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
     return Chart(f"{task.title}: what it takes", _svg(drawing, f"{task.name}-time", len(styles)))
 
@@ -104,12 +107,13 @@ def _points(method: str, own: Sequence[CellResult], name: str) -> list[tuple[flo
 
 def _axes(label: str) -> tuple[Drawing, Axes]:
     """Start a drawing."""
-    drawing = Drawing(figsize=_SIZE, layout="constrained")
-    axes = drawing.subplots()
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("source tokens per position", color=_INK)
-    axes.set_ylabel(label, color=_INK)
+    with mpl.rc_context({"font.size": 12}):  # a phone shows the drawing at about half its width
+        drawing = Drawing(figsize=_SIZE, layout="constrained")
+        axes = drawing.subplots()
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlabel("source tokens per position", color=_INK)
+        axes.set_ylabel(label, color=_INK)
     axes.tick_params(colors=_SOFT)
     axes.grid(color=_LINE, linewidth=0.8)
     for side, spine in axes.spines.items():
@@ -133,7 +137,7 @@ def _color(place: int) -> str:
 def _svg(drawing: Drawing, name: str, colors: int) -> str:
     """Write a drawing as SVG that can stand in a page among others."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

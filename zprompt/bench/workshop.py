@@ -19,7 +19,7 @@ from zprompt.codec.zspan import find_spans, read_header
 from zprompt.methods.protocol import Method, Shortened
 from zprompt.reader.reader import Reader
 
-_OF_CODEC, _OF_SEED = frozenset({"ztokens", "shorthand"}), frozenset({"random"})
+_OF_CODEC, _OF_SEED = frozenset({"ztokens", "shorthand", "ltsc-ztokens"}), frozenset({"random"})
 
 
 class FullText:
