@@ -19,7 +19,10 @@ from zprompt.codec.zspan import find_spans, read_header
 from zprompt.methods.protocol import Method, Shortened
 from zprompt.reader.reader import Reader
 
-_OF_CODEC, _OF_SEED = frozenset({"ztokens", "shorthand", "ltsc-ztokens"}), frozenset({"random"})
+# What methods are made with; the others have nothing that a run decides.
+_OF_CODEC = frozenset({"ztokens", "shorthand", "ltsc-ztokens"})
+_OF_BACKBONE = frozenset({"pruning"})
+_OF_SEED = frozenset({"random"})
 
 
 class FullText:
@@ -138,6 +141,8 @@ class Workshop:
         """Make a method on this codec, or from this seed."""
         if name in _OF_CODEC:
             return methods.create(name, codec=self.codec)
+        if name in _OF_BACKBONE:
+            return methods.create(name, backbone=self.codec.backbone)
         return methods.create(name, seed=self.seed) if name in _OF_SEED else methods.create(name)
 
     def _shipped(self) -> Reader:
