@@ -14,8 +14,9 @@ from zprompt.bench.figures import Figure
 from zprompt.bench.plots import charts
 from zprompt.bench.report import write_reports
 from zprompt.bench.results import BenchResults, TaskInfo, load, save
-from zprompt.bench.sections import sections, write
+from zprompt.bench.sections import sections
 from zprompt.bench.settings import FULL, BenchSettings, Cell
+from zprompt.bench.writing import write
 
 RUN = {
     "command": "zprompt bench", "version": "0.1.0", "commit": "abc", "started": "2026-01-01T00:00:00Z", "seconds": 60.0,
@@ -76,6 +77,16 @@ def test_a_report_has_every_cell_or_its_reason(results: BenchResults) -> None:
     assert missing.rows == (
         ("pruning", "untuned backbone", "qa 4", "too long"), ("broken", "all", "qa 2", "it | does <not> work")
     )  # fmt: skip
+
+
+def test_kinds_of_text_are_shown_alone_where_there_are_several(results: BenchResults) -> None:
+    def row(group: str, source: float) -> dict[str, object]:
+        return {"id": group, "group": group, "shares": {"positions ratio": [source, 10.0]}}
+
+    cells = [replace(one, samples=(row("logs", 80.0), row("news", 20.0))) for one in results.cells[:1]]
+    [section] = [one for one in sections(replace(results, cells=tuple(cells))) if one.title.endswith("kind of text")]
+
+    assert (section.head, section.rows) == (("method", "asked", "logs", "news"), ((FULL, "–", "8.00", "2.00"),))
 
 
 def test_a_single_sample_has_no_interval() -> None:

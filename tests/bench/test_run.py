@@ -60,6 +60,8 @@ def test_every_cell_is_measured_or_has_a_reason(workshop: Workshop, tmp_path: Pa
     assert measured(all_found, FULL, "summarisation").figures["ROUGE-L, shipped reader"].value == pytest.approx(1)
     assert "reads no Z-tokens" in measured(all_found, "ztokens", "qa").missing["untuned backbone"]
     assert "F1, shipped reader" in measured(all_found, "ztokens", "qa").figures
+    assert not measured(all_found, FULL, "qa").missing.keys() & {"shipped reader", "untuned backbone"}
+    assert "F1, untuned backbone" in measured(all_found, "random", "qa").figures
 
     # Another run gives the same but for times.
     run(SETTINGS, tmp_path / "two", workshop=workshop)
@@ -106,3 +108,14 @@ def test_results_that_are_none_are_refused(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):
         replace(SETTINGS, **changes)
+
+
+@pytest.mark.default_model
+@pytest.mark.slow
+def test_several_processes_find_what_one_does(tmp_path: Path) -> None:
+    settings = BenchSettings(("truncation",), ("queries",), (2.0, 4.0), limit=2)
+    run(settings, tmp_path / "one")
+    run(replace(settings, jobs=2), tmp_path / "two")
+
+    one, two = (without_times(tmp_path / name / results.FILE) for name in ("one", "two"))
+    assert one["cells"] == two["cells"]

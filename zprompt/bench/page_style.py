@@ -27,7 +27,8 @@ code { font: .9em ui-monospace, monospace; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
 figure { margin: 0; padding: .8rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
 figure svg { display: block; width: 100%; height: auto; overflow: visible; }
-.wide { width: fit-content; max-width: 100%; overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
+.wide { width: fit-content; max-width: 100%; overflow-x: auto; }
+.wide { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .7rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
 td { white-space: nowrap; } td:last-child { white-space: normal; min-width: 5rem; }

@@ -62,6 +62,15 @@ def read_by_all(
     return replies
 
 
+def has_z_tokens(text: str) -> bool:
+    """Say whether there is a Z-span in a text.
+
+    :param text: What a method left.
+    :return: True if there is one.
+    """
+    return next(find_spans(text), None) is not None
+
+
 def require_words(shortened: Shortened) -> None:
     """Refuse what is written in ids.
 
@@ -79,7 +88,7 @@ def _require_readable(name: str, left: Sequence[Left]) -> None:
     """Refuse ids, and Z-tokens for a model that knows none."""
     for one in (short for item in left for short in item.shortened):
         require_words(one)
-        if name == UNTUNED and find_spans(one.text):
+        if name == UNTUNED and has_z_tokens(one.text):
             raise UnreadableError("The untuned backbone reads no Z-tokens; see the method shorthand.")
 
 

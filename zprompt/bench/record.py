@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _HERE = Path(__file__).parent
+_CODE = (":(top)", ":(top,exclude)benchmarks/results")  # results that a run is writing do not change what it measures
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "sacrebleu")
 DIGITS = 6  # significant digits of a number in JSON
 
@@ -89,7 +90,7 @@ def commit() -> str:
     """
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
-        return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no", "--", *_CODE) else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

@@ -10,13 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zprompt.bench.cells import COMMON, RESTORING, SHORTENING, SPEED, CellResult
-from zprompt.bench.figures import Figure
 from zprompt.bench.reading import READERS
 from zprompt.bench.results import BenchResults, TaskInfo
 from zprompt.bench.settings import Cell
-from zprompt.bench.units import digits
+from zprompt.bench.writing import NONE, ratio_of, write
 
-NONE = "–"
 TIMES = (
     SPEED,
     SHORTENING,
@@ -39,13 +37,14 @@ def sections(results: BenchResults) -> Iterator[Section]:
     """Say all that a run found.
 
     :param results: The results.
-    :yields: The summary, two tables for each task, and what could not be measured.
+    :yields: The summary, two or three tables for each task, and what could not be measured.
     """
     yield _summary(results)
     for task in results.tasks:
         own = [one for one in results.of_task(task.name) if one.reason is None]
         if own:
             yield _quality(task, own)
+            yield from _kinds(task, own)
             yield _times(task, own)
     yield _not_measured(results)
 
@@ -66,35 +65,6 @@ def about(results: BenchResults) -> list[str]:
         f"{run['machine']}, {run['cores']} cores, {run['memory_gigabytes']:.0f} GB, {run['threads']} threads, load "
         f"average {run['load_average']:.1f} at the end; {versions}.",
     ]
-
-
-def write(name: str, figure: Figure | None, brief: bool = False) -> str:
-    """Write a figure.
-
-    :param name: Its name, which says its unit.
-    :param figure: The figure; None: there is none.
-    :param brief: Leave interval and worst case out.
-    :return: The text.
-    """
-    if figure is None:
-        return NONE
-    after_point = digits(name)
-    scale, after_point = (100, 1) if after_point is None else (1, after_point)
-    value, low, high, worst = (
-        f"{scale * one:,.{after_point}f}" for one in (figure.value, figure.low, figure.high, figure.worst)
-    )
-    if brief or figure.samples == 1:
-        return value
-    return f"{value} [{low}, {high}], worst {worst}"
-
-
-def ratio_of(cell: Cell) -> str:
-    """Write what ratio was asked for.
-
-    :param cell: The cell.
-    :return: The ratio; a dash if the method knows one length only.
-    """
-    return NONE if cell.ratio is None else f"{cell.ratio:g}"
 
 
 def _summary(results: BenchResults) -> Section:
@@ -129,6 +99,22 @@ def _quality(task: TaskInfo, own: Sequence[CellResult]) -> Section:
     )
     note = f"{task.samples} samples: {task.source}. Value [95 % interval], worst sample."
     return Section(task.title, note, ("method", "asked", *names), rows)
+
+
+def _kinds(task: TaskInfo, own: Sequence[CellResult]) -> Iterator[Section]:
+    """Write the ratio that each kind of text reached, where there are several."""
+    groups = list(dict.fromkeys(row["group"] for one in own for row in one.samples))
+    if len(groups) < 2:
+        return
+    rows = tuple((one.cell.method, ratio_of(one.cell), *(_ratio_in(one, group) for group in groups)) for one in own)
+    note = "Source tokens per position, over the samples of a kind. A method without loss has the length that it needs."
+    yield Section(f"{task.title}: ratio by kind of text", note, ("method", "asked", *groups), rows)
+
+
+def _ratio_in(one: CellResult, group: str) -> str:
+    """Write the ratio that was reached in one kind of text."""
+    pairs = [row["shares"]["positions ratio"] for row in one.samples if row["group"] == group]
+    return f"{sum(top for top, _ in pairs) / max(1, sum(bottom for _, bottom in pairs)):.2f}" if pairs else NONE
 
 
 def _times(task: TaskInfo, own: Sequence[CellResult]) -> Section:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from zprompt import methods
-from zprompt.bench.reading import SHIPPED, require_words
+from zprompt.bench.reading import SHIPPED, has_z_tokens, require_words
 from zprompt.bench.settings import FULL
 from zprompt.bench.tokens import ApiTokens
 from zprompt.codec.codec import Codec
@@ -125,7 +125,7 @@ class Workshop:
         :return: The text, with Z-spans as the words of their anchors.
         """
         require_words(shortened)
-        return self.codec.shorthand(shortened.text) if find_spans(shortened.text) else shortened.text
+        return self.codec.shorthand(shortened.text) if has_z_tokens(shortened.text) else shortened.text
 
     def bits(self, shortened: Shortened) -> float:
         """Count what a shortened text says at most.
