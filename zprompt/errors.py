@@ -90,4 +90,4 @@ class TrainingDataError(ZPromptError, ValueError):
 
 
 class DamagedSequenceError(ZPromptError, ValueError):
-    """A sequence with meta-tokens does not have the form that `ltsc.compress` writes."""
+    """A sequence or text with references does not have the form that `zprompt.methods.ltsc` writes."""

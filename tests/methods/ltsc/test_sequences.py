@@ -1,6 +1,8 @@
 """What LTSC shortens comes back exactly, and is never longer than the input plus one flag."""
 
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from zprompt.errors import DamagedSequenceError, OptionError
 from zprompt.methods import ltsc
-from zprompt.methods.ltsc import ALL_MODES, MetaAlphabet, Mode, SharedSequences
+from zprompt.methods.ltsc import ALL_MODES, MetaAlphabet, Mode, SharedSequences, longest, pairs, repeats
 
 SMALL = MetaAlphabet(first=6)  # so that random ids are often meta-tokens
 tokens = st.one_of(st.integers(0, 3), st.integers(0, 30))
@@ -58,7 +60,7 @@ class TestRoundTrip:
         for number in range(10_000):
             ids = random_sequence(rng)
             alphabet = MetaAlphabet(first=rng.choice([0, 1, 4, 100]), entries=rng.choice([None, None, 0, 3]))
-            modes = ALL_MODES if number % 2 else [rng.choice(ALL_MODES)]
+            modes = [ALL_MODES[number % 3]] if number % 10 else ALL_MODES
             short = ltsc.compress(ids, alphabet, modes)
             assert ltsc.decompress(short, alphabet) == ids, (number, ids)
             assert len(short) <= len(ids) + 1, (number, ids)
@@ -104,6 +106,31 @@ class TestLength:
         assert len(ltsc.compress([7] * 20_000)) < 100
         assert len(ltsc.compress(list(range(10_000)) * 2)) < 10_010
         assert len(ltsc.compress([1, 2, 3] * 7_000)) < 100
+
+
+class TestWork:
+    @pytest.mark.parametrize("mode", [Mode.FLAT, Mode.HIERARCHICAL])
+    def test_passes_over_a_sequence_hardly_grow_with_it(self, monkeypatch: pytest.MonkeyPatch, mode: Mode) -> None:
+        passes = 0
+
+        def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapper(*arguments: Any) -> Any:
+                nonlocal passes
+                passes += 1
+                return function(*arguments)
+
+            return wrapper
+
+        for module, name in ((repeats, "_rank"), (longest, "_groups"), (pairs, "_count_pairs")):
+            monkeypatch.setattr(module, name, counted(getattr(module, name)))
+        rng, counts = random.Random(0), []
+        words = [[rng.randrange(500) for _ in range(rng.randrange(1, 12))] for _ in range(400)]
+        ids = [token for _ in range(4000) for token in rng.choice(words)]
+        for size in (1000, 16_000):
+            passes = 0
+            ltsc.compress(ids[:size], modes=[mode])
+            counts.append(passes)
+        assert counts[1] < 3 * counts[0]  # and not 16 times; each pass takes time in proportion to the sequence
 
 
 class TestRefusal:

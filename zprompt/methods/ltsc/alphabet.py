@@ -79,6 +79,14 @@ class MetaAlphabet:
         """
         return self.first + _CONTROLS
 
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Count the ids of a model that has these meta-tokens.
+
+        :return: All ids below are the model's; None if the number of entries is not fixed.
+        """
+        return None if self.entries is None else self.first_entry + self.entries
+
     def literal(self, token: int) -> list[int]:
         """Write an id of the input.
 
@@ -86,3 +94,6 @@ class MetaAlphabet:
         :return: The id, after an escape if it is a meta-token's.
         """
         return [self.escape, token] if token >= self.first else [token]
+
+
+DEFAULT_ALPHABET = MetaAlphabet()

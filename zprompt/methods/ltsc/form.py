@@ -15,18 +15,15 @@ from zprompt.methods.ltsc.alphabet import MetaAlphabet
 from zprompt.methods.ltsc.grammar import Grammar
 
 
-def write_grammar(
-    grammar: Grammar, literals: Sequence[int], alphabet: MetaAlphabet
-) -> tuple[list[int], list[list[int]]]:
+def write_grammar(grammar: Grammar, alphabet: MetaAlphabet) -> tuple[list[int], list[list[int]]]:
     """Write a grammar as ids.
 
     :param grammar: The grammar.
-    :param literals: The id of each symbol below `grammar.base`.
     :param alphabet: The meta-tokens.
     :return: The dictionary, and the bodies.
     """
-    written = [alphabet.literal(token) for token in literals]
-    written += [[0]] * (grammar.base - len(literals))  # separators, which no entry and no body holds
+    written = [alphabet.literal(token) for token in grammar.literals]
+    written += [[0]] * (grammar.base - len(grammar.literals))  # separators, which no entry and no body holds
     written += [[alphabet.first_entry + i] for i in range(len(grammar.entries))]
 
     def write(sequence: Sequence[int]) -> list[int]:

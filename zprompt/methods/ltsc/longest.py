@@ -1,8 +1,8 @@
 """The paper's selection: repeats, the longest first, each judged by its occurrences that are still free.
 
 For each length, from the longest repeat to 2: positions whose suffixes share that many symbols are a group. Its free
-occurrences without overlap are taken if `N · K > 1 + N + K`. What was taken before is at least as long as what is
-judged now, so an occurrence is free iff its first and its last position are.
+occurrences without overlap are taken if an entry saves anything (see `grammar`). What was taken before is at least as
+long as what is judged now, so an occurrence is free iff its first and its last position are.
 
 All lengths up to `_ALL` are tried. Above, at most `_LONG` of those at which a repeat ends, and what is found is
 extended as long as its occurrences agree: this keeps the time near-linear on sequences that repeat at every length.
@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from zprompt.methods.ltsc.grammar import is_worthwhile
+from zprompt.methods.ltsc.grammar import META_TOKENS, Price
 from zprompt.methods.ltsc.repeats import Ints, SuffixArray, sort_suffixes
 
 _ALL = 48
@@ -30,10 +30,11 @@ class Repeat:
     starts: list[int]  # ascending, without overlap
 
 
-def select(symbols: Ints) -> list[Repeat]:
+def select(symbols: Ints, price: Price = META_TOKENS) -> list[Repeat]:
     """Choose the repeats that become entries.
 
     :param symbols: (T,), numbers from 0 on; a symbol that no repeat may hold is one that occurs once.
+    :param price: What entries cost.
     :return: The repeats; no two of their occurrences overlap.
     """
     suffixes = sort_suffixes(symbols)
@@ -41,9 +42,9 @@ def select(symbols: Ints) -> list[Repeat]:
     listed = symbols.tolist()
     repeats = []
     for length in _lengths(suffixes, len(symbols)):
-        for group in _groups(suffixes, taken, length):
+        for group in _groups(suffixes, taken, length, price):
             starts = _free_starts(group, length, taken)
-            if not is_worthwhile(length, len(starts)):
+            if price.saving(length, len(starts)) <= 0:
                 continue
             repeat = _extended(Repeat(length, starts), listed, taken)
             for start in repeat.starts:
@@ -63,7 +64,7 @@ def _lengths(suffixes: SuffixArray, count: int) -> list[int]:
     return [int(length) for length in long[::-1]] + list(range(min(_ALL, longest), 1, -1))
 
 
-def _groups(suffixes: SuffixArray, taken: bytearray, length: int) -> list[list[int]]:
+def _groups(suffixes: SuffixArray, taken: bytearray, length: int, price: Price) -> list[list[int]]:
     """Group the free positions that begin with the same symbols, the largest groups first."""
     group = np.cumsum(suffixes.shared < length)
     used = np.frombuffer(taken, np.uint8)
@@ -72,7 +73,7 @@ def _groups(suffixes: SuffixArray, taken: bytearray, length: int) -> list[list[i
     free = inside & (used[suffixes.positions] == 0) & (used[last] == 0)
     group, positions = group[free], suffixes.positions[free]
     sizes = np.bincount(group, minlength=1)
-    keep = (length * sizes > 1 + length + sizes)[group]
+    keep = (price.saving(length, sizes) > 0)[group]
     group, positions = group[keep], positions[keep]
     if not len(group):
         return []

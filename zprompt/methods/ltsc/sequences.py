@@ -14,33 +14,15 @@ from __future__ import annotations
 import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from enum import Enum
-
-import numpy as np
 
 from zprompt.errors import DamagedSequenceError, OptionError
-from zprompt.methods.ltsc.alphabet import MetaAlphabet
+from zprompt.methods.ltsc.alphabet import DEFAULT_ALPHABET, MetaAlphabet
+from zprompt.methods.ltsc.discovery import ALL_MODES, Mode, find_grammar
 from zprompt.methods.ltsc.expansion import expand
 from zprompt.methods.ltsc.form import read_body, read_dictionary, write_grammar
-from zprompt.methods.ltsc.grammar import Grammar, prune
-from zprompt.methods.ltsc.longest import select
 from zprompt.methods.ltsc.lzw import read_lzw, write_lzw
-from zprompt.methods.ltsc.pairs import pair_up
-from zprompt.methods.ltsc.repeats import Ints
 
 MAX_TOKENS = 10_000_000  # that decompression gives for one call, unless it is told otherwise
-
-
-class Mode(Enum):
-    """A way of writing repeats."""
-
-    FLAT = "flat"
-    HIERARCHICAL = "hierarchical"
-    LZW = "lzw"
-
-
-ALL_MODES = (Mode.FLAT, Mode.HIERARCHICAL, Mode.LZW)
-DEFAULT_ALPHABET = MetaAlphabet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,39 +137,5 @@ def _write(documents: list[list[int]], alphabet: MetaAlphabet, mode: Mode) -> tu
     """Write documents in a mode."""
     if mode is Mode.LZW:
         return [alphabet.lzw], write_lzw(documents, alphabet)
-    literals, symbols = _joined(documents)
-    base = len(literals) + len(documents)
-    if mode is Mode.FLAT:
-        entries, joined = _flat(symbols, base)
-    else:
-        entries, joined = pair_up(symbols, base)
-    grammar = Grammar(base, entries, _split(joined, len(literals), base))
-    return write_grammar(prune(grammar, alphabet.entries), literals, alphabet)
-
-
-def _joined(documents: list[list[int]]) -> tuple[list[int], Ints]:
-    """Join the documents, their ids numbered from 0 on, each with an end of its own that no repeat can hold."""
-    flat = np.array([token for document in documents for token in document], np.int64)
-    literals, symbols = np.unique(flat, return_inverse=True)
-    ends = np.cumsum([len(document) for document in documents], dtype=np.int64)
-    return literals.tolist(), np.insert(symbols, ends, len(literals) + np.arange(len(documents))).astype(np.int64)
-
-
-def _split(joined: Ints, first: int, base: int) -> list[list[int]]:
-    """Split what was joined; symbols from `first` to `base` end documents."""
-    ends = np.flatnonzero((joined >= first) & (joined < base))
-    return [piece[: len(piece) - 1].tolist() for piece in np.split(joined, ends + 1)[: len(ends)]]
-
-
-def _flat(symbols: Ints, base: int) -> tuple[list[list[int]], Ints]:
-    """Replace repeats, the longest first."""
-    entries: list[list[int]] = []
-    replaced, keep = symbols.copy(), np.ones(len(symbols), np.bool_)
-    for repeat in select(symbols):
-        start = repeat.starts[0]
-        for place in repeat.starts:
-            keep[place : place + repeat.length] = False
-        keep[repeat.starts] = True
-        replaced[repeat.starts] = base + len(entries)
-        entries.append(symbols[start : start + repeat.length].tolist())
-    return entries, replaced[keep]
+    grammar = find_grammar(documents, mode, alphabet.entries)
+    return write_grammar(grammar, alphabet)
