@@ -9,10 +9,10 @@ Both use the same model. For each passage:
                         count as often as they occur. By chance, it would be about as many as the ratio keeps
     halves              words in llmlingua's result that the source does not have: parts, or several grown together
 
-Passages are paragraphs, joined until they have `FEWEST_WORDS` words, of `examples/texts/*.txt`, or of a file with `--data`:
-plain text, or JSON lines with a text under "text" or a list of paragraphs under "paragraphs". Shorter ones would say
-little: llmlingua leaves what is shorter than its segments of 200 tokens nearly as it is. Each passage is one context to
-both, so that only words are dropped and no paragraphs. Without `llmlingua` there is nothing to measure.
+Passages are paragraphs, joined until they have `FEWEST_WORDS` words, of `examples/texts/*.txt` or, with `--data`, of a
+file: plain text, or JSON lines with a text under "text" or a list of paragraphs under "paragraphs". Shorter ones would
+say little: llmlingua leaves what is shorter than its segments of 200 tokens nearly as it is. Each passage is one
+context to both, so that only words are dropped and no paragraphs. Without `llmlingua` there is nothing to measure.
 
     python -m benchmarks.agreement [--data PATH] [--limit N] [--ratio R]
 """
