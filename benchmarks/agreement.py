@@ -9,8 +9,10 @@ Both use the same model. For each passage:
                         count as often as they occur. By chance, it would be about as many as the ratio keeps
     halves              words in llmlingua's result that the source does not have: parts, or several grown together
 
-Passages are the paragraphs of `examples/texts/*.txt`, or of a file with `--data`: plain text, or JSON lines with a text
-under "text" or a list of paragraphs under "paragraphs". Without `llmlingua` there is nothing to measure.
+Passages are paragraphs, joined until they have `FEWEST_WORDS` words, of `examples/texts/*.txt` or, with `--data`, of a
+file: plain text, or JSON lines with a text under "text" or a list of paragraphs under "paragraphs". Shorter ones would
+say little: llmlingua leaves what is shorter than its segments of 200 tokens nearly as it is. Each passage is one
+context to both, so that only words are dropped and no paragraphs. Without `llmlingua` there is nothing to measure.
 
     python -m benchmarks.agreement [--data PATH] [--limit N] [--ratio R]
 """
@@ -35,7 +37,7 @@ from zprompt.methods.pruning import Pruning
 from zprompt.methods.pruning.source import Source
 from zprompt.methods.words import split_words
 
-FEWEST_WORDS = 30  # of a passage: fewer have no ranks to speak of
+FEWEST_WORDS = 250  # of a passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def main() -> None:
     theirs: Any = methods.create("llmlingua", backbone=ours.backbone)
     rows = [_compare(ours, theirs, text, given.ratio) for text in passages(given.data)[: given.limit]]
     if not rows:
-        raise SystemExit(f"No passage has {FEWEST_WORDS} words. Give another file with --data.")
+        raise SystemExit(f"No text has {FEWEST_WORDS} words. Give another file with --data.")
     summary = _summary(rows)
     record = RunRecord.take(0, began)
     source = str(given.data or "examples/texts")
@@ -81,11 +83,11 @@ def passages(path: Path | None) -> list[str]:
     """Read passages.
 
     :param path: A text file or JSON lines; None: the examples' texts.
-    :return: Paragraphs that are long enough.
+    :return: Paragraphs, joined until they are long enough; one passage of each text or row at most.
     """
     files = [path] if path else sorted(PROSE.glob("*.txt"))
-    texts = [paragraph for file in files for paragraph in _paragraphs(file)]
-    return [text for text in texts if len(split_words(text)) >= FEWEST_WORDS]
+    joined = [_join(paragraphs) for file in files for paragraphs in _texts(file)]
+    return [passage for passage in joined if passage]
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
@@ -101,13 +103,22 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def _paragraphs(path: Path) -> list[str]:
-    """Read the paragraphs of a file."""
+def _texts(path: Path) -> list[list[str]]:
+    """Read the paragraphs of each text in a file."""
     text = path.read_text("utf-8")
     if path.suffix != ".jsonl":
-        return re.split(r"\n\s*\n", text.strip())
+        return [re.split(r"\n\s*\n", text.strip())]
     rows = [json.loads(line) for line in text.splitlines()]
-    return [paragraph for row in rows for paragraph in row.get("paragraphs", [row.get("text", "")])]
+    return [row.get("paragraphs") or re.split(r"\n\s*\n", row.get("text", "")) for row in rows]
+
+
+def _join(paragraphs: Sequence[str]) -> str:
+    """Join paragraphs until they are long enough; give nothing if there are too few."""
+    for count in range(1, len(paragraphs) + 1):
+        passage = "\n".join(paragraphs[:count])  # not two line breaks, where llmlingua's passages would end
+        if len(split_words(passage)) >= FEWEST_WORDS:
+            return passage
+    return ""
 
 
 def _ranks(values: Sequence[float]) -> Any:  # noqa: ANN401 - an array
@@ -124,7 +135,8 @@ def _compare(ours: Pruning, theirs: Any, text: str, ratio: float) -> Agreement: 
     losses = [float("nan"), *theirs.compressor.get_ppl(text, granularity="token").tolist()]  # it expects no first token
     judged = [place for place in range(1, len(source.words))]  # so the first word is left out
     word_losses = [_mean_loss(source, losses, place) for place in judged]
-    kept = [Counter(_words(method.shorten(text, budget).text)) for method in (ours, theirs)]
+    shortened = [method.shorten(text, budget) for method in (ours, theirs)]
+    kept = [Counter(_words(short.text)) for short in shortened]
     known = Counter(_words(text))
     whole = kept[1] & known
     return Agreement(
@@ -133,8 +145,8 @@ def _compare(ours: Pruning, theirs: Any, text: str, ratio: float) -> Agreement: 
         rank_correlation=rank_correlation([scores[place] for place in judged], word_losses),
         common=(kept[0] & whole).total() / max(whole.total(), 1),
         chance=kept[0].total() / known.total(),
-        tokens_ours=ours.shorten(text, budget).tokens,
-        tokens_llmlingua=theirs.shorten(text, budget).tokens,
+        tokens_ours=shortened[0].tokens,
+        tokens_llmlingua=shortened[1].tokens,
         budget=budget,
         halves=(kept[1] - known).total(),
     )

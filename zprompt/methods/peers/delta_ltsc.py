@@ -26,14 +26,14 @@ class DeltaLtsc:
     def __init__(
         self,
         selection: str = "greedy",
-        longest: int = 32,
+        longest: int = 8,
         nested: bool = True,
         tokenizer: TextTokenizer | None = None,
     ) -> None:
         """Choose the mode.
 
         :param selection: "greedy", "optimal", "beam" or "ilp", as the package calls them.
-        :param longest: Tokens of the longest repeat.
+        :param longest: Tokens of the longest repeat; beyond 16 the package warns.
         :param nested: Whether entries of the dictionary may use entries.
         :param tokenizer: Cuts texts into tokens; None: the default backbone's.
         """

@@ -101,7 +101,8 @@ def make_compressor(backbone: Backbone) -> Any:  # noqa: ANN401 - an optional pa
             :param model_config: Ignored.
             """
             self.tokenizer, self.model = transformers_tokenizer(backbone), TupleCacheModel(backbone.model)
-            self.device, self.context_idxs = str(backbone.device), []
+            self.device = str(backbone.device)
+            self.context_idxs: list[object] = []
             self.max_position_embeddings = backbone.model.config.max_position_embeddings
 
     counter = SimpleNamespace(encoding_for_model=lambda name: SimpleNamespace(encode=backbone.encode))

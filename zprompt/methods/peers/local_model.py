@@ -60,7 +60,7 @@ class TupleCacheModel:
         """
         from transformers import DynamicCache
 
-        cache = DynamicCache(config=self._model.config)
+        cache: Any = DynamicCache(config=self._model.config)  # its layers have keys and values, but for linear ones
         for layer, (keys, values) in enumerate(past_key_values or ()):
             cache.update(keys, values, layer)
         named: dict[str, Any] = {self._cache_name: cache}
