@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := zprompt tests $(wildcard benchmarks examples integrations)
 
-.PHONY: demo test lint fix bench-codec bench-reader clean
+.PHONY: demo test lint fix bench bench-codec bench-reader clean
 
 demo: .venv/installed
 	$(BIN)/zprompt pull
@@ -23,6 +23,10 @@ lint: .venv/installed-dev
 fix: .venv/installed-dev
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+# What each way of shortening prompts keeps and costs: make bench ARGS='--limit 50'
+bench: .venv/installed-dev
+	$(BIN)/zprompt bench --out benchmarks/results $(ARGS)
 
 bench-codec: .venv/installed-dev
 	$(BIN)/python -m benchmarks.codec

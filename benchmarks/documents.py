@@ -11,9 +11,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from benchmarks.plan import Plan
+from zprompt.bench.drawing import draw
 
 ROOT = Path(__file__).parents[1]
 WIKIPEDIA = ROOT.parent / "shared" / "data" / "wikipedia-dev.jsonl"
@@ -23,7 +23,6 @@ CODE = ("codec/segmentation.py", "cli/contents.py", "documents.py")  # in zpromp
 CODE_LINES = 30  # of each
 RANDOM_BYTES = 200
 
-Item = TypeVar("Item")
 Count = Callable[[str], int]  # tokens of a text
 
 
@@ -149,19 +148,6 @@ def passage(paragraphs: Sequence[str], tokens: int, count: Count) -> str:
             break
         taken = longer
     return taken
-
-
-def draw(items: Sequence[Item], count: int, seed: int) -> list[Item]:
-    """Choose some of a sequence.
-
-    :param items: The sequence.
-    :param count: How many; all, if there are not more.
-    :param seed: Of the choice.
-    :return: The chosen ones, in their order.
-    """
-    if count >= len(items):
-        return list(items)
-    return [items[index] for index in sorted(random.Random(seed).sample(range(len(items)), count))]
 
 
 def read(path: Path) -> str:

@@ -1,14 +1,12 @@
 """Measure peak resident memory: each job in a process of its own, since memory once touched is not given back.
 
 The peak has everything in it: Python, torch, the weights, the job; "load only" does nothing with what it has loaded.
-It is Linux's VmHWM, since getrusage's ru_maxrss starts at the peak of the process that this one was started from.
 """
 
 import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
@@ -16,6 +14,7 @@ import zprompt
 from benchmarks.passes import cut, forward_with_head, generate, token_rows
 from benchmarks.plan import Plan
 from zprompt import Codec
+from zprompt.bench.memory import peak_megabytes
 
 JOBS = ("load only", "forward pass", "compress", "generate", "decompress")
 
@@ -83,15 +82,6 @@ def _run(job: Job) -> None:
         generate(codec, token_rows(codec, job.texts))
     elif job.name == "decompress":
         codec.decompress(job.texts, batch_size=len(job.texts))
-
-
-def peak_megabytes() -> float:
-    """Ask Linux for this process's peak resident memory.
-
-    :return: Megabytes.
-    """
-    lines = Path("/proc/self/status").read_text("ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

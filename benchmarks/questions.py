@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.documents import ROOT, draw
+from benchmarks.documents import ROOT
 from benchmarks.plan import ReaderPlan
 from zprompt import Codec
+from zprompt.bench.drawing import draw
 from zprompt.errors import TrainingDataError
 from zprompt.train.reader.examples import Asked
 from zprompt.train.reader.prompts import Titled

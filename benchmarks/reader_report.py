@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from benchmarks.metrics import Interval
 from benchmarks.record import RunRecord
-from benchmarks.report import number, table
 from benchmarks.tasks.answers import Comparison, ConditionResult, Paired, ReaderAnswers, Score
 from benchmarks.tasks.prefill import BAR, Prefill, PrefillSize, Way
+from zprompt.bench.metrics import Interval
+from zprompt.bench.tables import number, table
 
 Result = ReaderAnswers | Prefill
 

@@ -91,3 +91,11 @@ class TrainingDataError(ZPromptError, ValueError):
 
 class DamagedSequenceError(ZPromptError, ValueError):
     """A sequence or text with references does not have the form that `zprompt.methods.ltsc` writes."""
+
+
+class BenchResultsError(ZPromptError, ValueError):
+    """A file does not have the results of `zprompt bench` in the form that this release reads."""
+
+
+class UnreadableError(ZPromptError, ValueError):
+    """A reader cannot read what a method left of a text."""

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.documents import draw
-from benchmarks.metrics import Interval, bootstrap
 from benchmarks.plan import ReaderPlan
 from benchmarks.questions import AskedSets, ask
 from benchmarks.readers import FoundReader, load_reading
 from zprompt import Codec
+from zprompt.bench.drawing import draw
+from zprompt.bench.metrics import Interval, bootstrap
 from zprompt.reader.content import ContentTokenizer
 from zprompt.reader.loading import load_reader
 from zprompt.train.reader.evaluation import ANSWER, answer_questions

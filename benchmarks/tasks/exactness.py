@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.documents import Document
-from benchmarks.metrics import CorpusBleu
 from benchmarks.plan import Plan
 from benchmarks.restoring import restore_in_another_process, restore_texts
 from zprompt import Codec
+from zprompt.bench.metrics import CorpusBleu
 from zprompt.codec.zspan import read_header
 from zprompt.errors import InvalidTextError
 

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.documents import Document
-from benchmarks.metrics import CorpusBleu, Interval, Recall, bootstrap, correct_tokens, names, numbers, recall
 from benchmarks.plan import Plan
 from benchmarks.restoring import Restored, restore_ids, source_ids
 from zprompt import Codec
+from zprompt.bench.metrics import CorpusBleu, Interval, Recall, bootstrap, correct_tokens, names, numbers, recall
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from benchmarks.codec import Corpus, gather, run, save
-from benchmarks.documents import Document, draw, hard_documents, passage
-from benchmarks.metrics import Interval
+from benchmarks.documents import Document, hard_documents, passage
 from benchmarks.plan import QUICK, Plan
 from benchmarks.record import RunRecord, write_json
 from benchmarks.restoring import restore_ids, source_ids
@@ -17,6 +16,8 @@ from benchmarks.tasks.ablation import Ablation, without_code, without_span_head
 from benchmarks.tasks.exactness import Exactness
 from benchmarks.tasks.rate_distortion import RateDistortion
 from zprompt.backbone import Backbone
+from zprompt.bench.drawing import draw
+from zprompt.bench.metrics import Interval
 from zprompt.codec.ahead import DroppedTokens, ahead
 from zprompt.codec.codec import Codec
 from zprompt.codec.heads import CodecHeads

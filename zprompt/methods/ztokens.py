@@ -8,6 +8,7 @@ were asked for, as far as the text allows: what they do not say, the residual of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,14 @@ class ZTokens:
         :return: The source, exactly.
         """
         return str(self.codec.decompress(text))
+
+    def restore_all(self, texts: Sequence[str]) -> list[str]:
+        """Decompress several texts together, which is faster than one after the other.
+
+        :param texts: What `shorten` made of each.
+        :return: The sources, exactly.
+        """
+        return list(self.codec.decompress(list(texts)))
 
     def _ratio_for(self, text: str, budget: int) -> float:
         """Give the ratio that a budget means for a text."""

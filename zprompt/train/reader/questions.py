@@ -46,15 +46,20 @@ def _read_file(path: Path) -> Iterator[Question]:
         raise TrainingDataError(f"{path} cannot be read: {error}. Give a JSONL file of questions.") from error
     for number, line in enumerate(lines, 1):
         try:
-            yield _question_of(json.loads(line))
+            yield question_of(json.loads(line))
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingDataError(
                 f"{path}, line {number} is no question: {error!r}. It needs question, answers and passages of text."
             ) from error
 
 
-def _question_of(row: dict[str, Any]) -> Question:
-    """Take the gold passages of a row, or all if none is marked."""
+def question_of(row: dict[str, Any]) -> Question:
+    """Take the gold passages of a row, or all if none is marked.
+
+    :param row: A row of a file.
+    :return: The question.
+    :raises ValueError: If it has no answers or no passages; also KeyError and TypeError if it has another form.
+    """
     gold = [passage for passage in row["passages"] if passage.get("gold")] or row["passages"]
     passages = tuple(Passage(str(passage.get("title", "")), str(passage["text"])) for passage in gold)
     answers = tuple(str(answer) for answer in row["answers"])

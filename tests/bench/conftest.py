@@ -1,0 +1,63 @@
+"""A workshop with a tiny codec, tiny readers and methods that need no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.codec.conftest import SETTINGS, make_heads
+from tests.conftest import save_llama
+from tests.reader.conftest import train_chat_tokenizer, write_random_reader
+from zprompt import methods
+from zprompt.backbone import load_backbone
+from zprompt.bench.reading import SHIPPED
+from zprompt.bench.workshop import Workshop
+from zprompt.codec.codec import Codec
+from zprompt.errors import OptionError
+from zprompt.methods.protocol import Method
+from zprompt.reader.loading import load_reader
+from zprompt.reader.reader import Reader
+
+
+@pytest.fixture(scope="session")
+def codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
+    folder = save_llama(tmp_path_factory.mktemp("backbones") / "bench", train_chat_tokenizer())
+    backbone = load_backbone(str(folder), device="cpu")
+    return Codec(backbone, make_heads(backbone, SETTINGS), "bench")
+
+
+@pytest.fixture(scope="session")
+def reader(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    folder: Path = write_random_reader(tmp_path_factory.mktemp("readers") / "bench", codec)
+    return load_reader(str(folder), codec=codec)
+
+
+@pytest.fixture
+def make(codec: Codec) -> Callable[[str], Method]:
+    """Make methods with the tiny codec and its tokenizer; "broken" fails when it is used."""
+
+    def create(name: str) -> Method:
+        if name == "broken":
+            return Broken()
+        if name == "absent":
+            raise OptionError("The method 'absent' is not installed.")
+        known = {"codec": codec} if name == "ztokens" else {"tokenizer": codec.backbone.tokenizer}
+        return methods.create(name, **known)
+
+    return create
+
+
+@pytest.fixture
+def workshop(codec: Codec, reader: Reader, make: Callable[[str], Method]) -> Workshop:
+    return Workshop(0, codec, {SHIPPED: reader}, make)
+
+
+class Broken:
+    """Fails."""
+
+    name = "broken"
+
+    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> None:
+        raise RuntimeError("it does not work")

@@ -1,0 +1,61 @@
+"""`zprompt bench` before a run without a model."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.bench.test_report import RUN
+from zprompt.bench.results import BenchResults, save
+from zprompt.bench.settings import BenchSettings
+from zprompt.cli.bench import spread
+from zprompt.cli.main import app
+from zprompt.progress import Progress
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("--ratios 2 4 8", "--ratios 2 --ratios 4 --ratios 8"),
+        ("--ratios 2 4 --limit 3 --data a b", "--ratios 2 --ratios 4 --limit 3 --data a --data b"),
+        ("--ratios 2 --ratios 4", "--ratios 2 --ratios 4"),
+        ("--limit 3 -q", "--limit 3 -q"),
+        ("report RUN --compare OTHER", "report RUN --compare OTHER"),
+        ("--ratios", "--ratios"),
+    ],
+)
+def test_an_option_may_have_several_values(given: str, wanted: str) -> None:
+    assert spread(given.split()) == wanted.split()
+
+
+def test_options_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[BenchSettings, Path]] = []
+
+    def run(settings: BenchSettings, folder: Path, progress: Progress | None) -> BenchResults:
+        asked.append((settings, folder))
+        return BenchResults(RUN, settings, (), ())
+
+    monkeypatch.setattr("zprompt.bench.run.run", run)
+    arguments = "bench --methods truncation random --tasks qa --ratios 2 4 --limit 2 --seed 3 --jobs 2 --out".split()
+    done = CliRunner().invoke(app, [*arguments, str(tmp_path)])
+
+    assert done.exit_code == 0, done.output
+    [(settings, folder)] = asked
+    assert (settings.methods, settings.tasks, settings.ratios) == (("truncation", "random"), ("qa",), (2.0, 4.0))
+    assert (settings.limit, settings.seed, settings.jobs, folder) == (2, 3, 2, tmp_path)
+    assert (tmp_path / "bench.md").is_file() and (tmp_path / "bench.html").is_file()
+
+
+def test_a_run_is_reported_again(tmp_path: Path) -> None:
+    save(BenchResults(RUN, BenchSettings(("random",), ("qa",)), (), ()), tmp_path)
+    done = CliRunner().invoke(app, ["bench", "report", str(tmp_path), "--out", str(tmp_path / "new")])
+
+    assert done.exit_code == 0, done.output
+    assert "Summary" in (tmp_path / "new" / "bench.md").read_text("utf-8")
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["bench", "report", str(tmp_path)])
+
+    assert done.exit_code == 1
+    assert "has no results of `zprompt bench`" in done.stderr.replace("\n", " ")

@@ -1,0 +1,117 @@
+"""Let readers read what methods left: the shipped reader, and the backbone that nobody tuned.
+
+The shipped reader reads Z-tokens as they are, and text like any model. The untuned backbone is asked in the same words;
+it reads text only: to it, Z-tokens would be anchors with holes, and what these are worth is the method "shorthand".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zprompt.bench.figures import Share
+from zprompt.bench.tasks.protocol import Left, Scores
+from zprompt.codec.zspan import find_spans
+from zprompt.errors import UnreadableError, ZPromptError
+from zprompt.methods.protocol import Shortened
+from zprompt.reader.chat import Message
+
+if TYPE_CHECKING:
+    from zprompt.bench.workshop import Workshop
+    from zprompt.reader.reader import Reader
+
+SHIPPED, UNTUNED = "shipped reader", "untuned backbone"
+READERS = (SHIPPED, UNTUNED)
+IDS = frozenset({"ltsc", "delta-ltsc"})  # methods whose text is token ids as numbers
+_TIMED = 1  # samples whose first token is waited for, alone
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a reader said to prompts."""
+
+    texts: tuple[str, ...]
+    seconds: float  # for all together, in batches
+
+
+def read_by_all(
+    left: Sequence[Left], prompts: Sequence[Sequence[Message]], most: int, workshop: Workshop, scores: Scores
+) -> dict[str, tuple[str, ...]]:
+    """Let every reader reply to prompts, as far as it can read them, and note what reading cost.
+
+    :param left: What a method left of each sample.
+    :param prompts: The messages for each, with the shortened texts in them.
+    :param most: New tokens of each reply.
+    :param workshop: Has the readers.
+    :param scores: What costs and times are written to, and what could not be measured.
+    :return: The replies of each reader that could read.
+    """
+    replies = {}
+    for name in READERS:
+        try:
+            _require_readable(name, left)
+            reader = workshop.reader(name)
+            said = _reply(reader, prompts, most)
+            replies[name] = said.texts
+            _note_costs(scores, name, reader, left, prompts, said)
+        except ZPromptError as error:
+            scores.missing[name] = str(error)
+    return replies
+
+
+def has_z_tokens(text: str) -> bool:
+    """Say whether there is a Z-span in a text.
+
+    :param text: What a method left.
+    :return: True if there is one.
+    """
+    return next(find_spans(text), None) is not None
+
+
+def require_words(shortened: Shortened) -> None:
+    """Refuse what is written in ids.
+
+    :param shortened: What a method left.
+    :raises UnreadableError: If it is no text.
+    """
+    if shortened.method in IDS:
+        raise UnreadableError(
+            f"{shortened.method} writes ids with meta-tokens, which only a model that was tuned on them reads, and "
+            "there is none here; see the method ltsc-text."
+        )
+
+
+def _require_readable(name: str, left: Sequence[Left]) -> None:
+    """Refuse ids, and Z-tokens for a model that knows none."""
+    for one in (short for item in left for short in item.shortened):
+        require_words(one)
+        if name == UNTUNED and has_z_tokens(one.text):
+            raise UnreadableError("The untuned backbone reads no Z-tokens; see the method shorthand.")
+
+
+def _reply(reader: Reader, prompts: Sequence[Sequence[Message]], most: int) -> Said:
+    """Let a reader reply."""
+    began = time.perf_counter()
+    said = reader.generate(list(prompts), max_new_tokens=most)
+    return Said(tuple(one.text.strip() for one in said), time.perf_counter() - began)
+
+
+def _note_costs(
+    scores: Scores, name: str, reader: Reader, left: Sequence[Left], prompts: Sequence[Sequence[Message]], said: Said
+) -> None:
+    """Note cache bytes, and the times of reading."""
+    shape = reader.decoder.shape
+    position = 2 * shape.layers * shape.key_heads * shape.head_size * _FLOAT_BYTES  # keys and values
+    scores.shares[f"KV MB, {name}"] = [Share(reader.count(prompt).positions * position / 1e6) for prompt in prompts]
+    scores.times[f"first token s, {name}"] = [Share(_first_token(reader, prompt)) for prompt in prompts[:_TIMED]]
+    scores.times[f"reading s, {name}"] = [Share(said.seconds, len(left))]
+
+
+def _first_token(reader: Reader, prompt: Sequence[Message]) -> float:
+    """Wait for one token."""
+    began = time.perf_counter()
+    reader.generate(prompt, max_new_tokens=1)
+    return time.perf_counter() - began

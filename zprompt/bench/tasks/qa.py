@@ -1,0 +1,60 @@
+"""Ask questions that the shortened passages may still answer.
+
+A row has its gold passages, each of which is shortened by itself to the same ratio; titles and the question are not
+shortened. The method is told the question. Exact match and F1 are SQuAD's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zprompt.bench.figures import Share
+from zprompt.bench.reading import READERS, SHIPPED, read_by_all
+from zprompt.bench.samples import Sample
+from zprompt.bench.tasks.protocol import Left, Scores
+from zprompt.train.reader.squad import exact_match, f1
+
+if TYPE_CHECKING:
+    from zprompt.bench.workshop import Workshop
+
+_MOST = 16  # new tokens of an answer
+
+
+class QuestionAnswering:
+    """Questions about passages."""
+
+    name, title, main = "qa", "Questions", f"F1, {SHIPPED}"
+    figures = tuple(f"{figure}, {reader}" for reader in READERS for figure in ("F1", "exact match", "KV MB"))
+    restores = False
+
+    def __init__(self, source: str, samples: Sequence[Sample]) -> None:
+        """Hold the samples.
+
+        :param source: Where they are from.
+        :param samples: One question each.
+        """
+        self.source, self.samples = source, samples
+
+    def score(self, left: Sequence[Left], workshop: Workshop) -> Scores:
+        """Ask every question.
+
+        :param left: What a method left of the passages of each.
+        :param workshop: Has the readers.
+        :return: F1 and exact match of each reader.
+        """
+        from zprompt.reader.prompt import question_messages  # imports torch, which a report needs not
+
+        scores = Scores()
+        prompts = [question_messages(one.sample.query or "", _documents(one)) for one in left]
+        for name, answers in read_by_all(left, prompts, _MOST, workshop, scores).items():
+            pairs = [(answer, one.sample.answers) for answer, one in zip(answers, left, strict=True)]
+            scores.shares[f"F1, {name}"] = [Share(f1(answer, right)) for answer, right in pairs]
+            scores.shares[f"exact match, {name}"] = [Share(exact_match(answer, right)) for answer, right in pairs]
+        return scores
+
+
+def _documents(left: Left) -> list[dict[str, str]]:
+    """Put titles and shortened texts together."""
+    titles = left.sample.titles or ("",) * len(left.shortened)
+    return [{"title": title, "text": one.text} for title, one in zip(titles, left.shortened, strict=True)]

@@ -1,0 +1,159 @@
+"""What cells are measured with: the codec, the readers and the methods, each made when it is asked for first.
+
+All are of the default codec's backbone, on the CPU and not quantized, so that times and answers are those of one model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from zprompt import methods
+from zprompt.bench.reading import SHIPPED, has_z_tokens, require_words
+from zprompt.bench.settings import FULL
+from zprompt.bench.tokens import ApiTokens
+from zprompt.codec.codec import Codec
+from zprompt.codec.zspan import find_spans, read_header
+from zprompt.methods.protocol import Method, Shortened
+from zprompt.reader.reader import Reader
+
+# What methods are made with; the others have nothing that a run decides.
+_OF_CODEC = frozenset({"ztokens", "shorthand", "ltsc-ztokens"})
+_OF_BACKBONE = frozenset({"pruning"})
+_OF_SEED = frozenset({"random"})
+
+
+class FullText:
+    """Leaves every text as it is: the ceiling."""
+
+    name = FULL
+
+    def __init__(self, codec: Codec) -> None:
+        """Take a tokenizer.
+
+        :param codec: Whose backbone counts tokens.
+        """
+        self._codec = codec
+
+    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
+        """Give the text back.
+
+        :param text: The text.
+        :param budget: Ignored.
+        :param query: Ignored.
+        :return: The text.
+        """
+        tokens = len(self._codec.backbone.encode(text))
+        return Shortened(text, tokens, tokens, self.name)
+
+    def restore(self, text: str) -> str:
+        """Give the text back.
+
+        :param text: The text.
+        :return: The text.
+        """
+        return text
+
+
+class Workshop:
+    """Holds what has been loaded."""
+
+    def __init__(
+        self,
+        seed: int,
+        codec: Codec | None = None,
+        readers: dict[str, Reader] | None = None,
+        make: Callable[[str], Method] | None = None,
+    ) -> None:
+        """Load nothing yet.
+
+        :param seed: Of every bootstrap.
+        :param codec: The codec; None: the default one.
+        :param readers: Readers by name, where they are not to be the shipped one and the backbone.
+        :param make: Makes a method; None: as the registry does.
+        """
+        self.seed = seed
+        self._codec, self._readers, self._make = codec, dict(readers or {}), make or self._create
+        self._methods: dict[str, Method] = {}
+        self.memory: dict[Any, Any] = {}  # what tasks keep for the next cell, such as summaries of the full texts
+        self.api_tokens = ApiTokens()
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Give the codec.
+
+        :return: The codec.
+        """
+        from zprompt.api import shared_codec
+
+        return self._codec or shared_codec(device="cpu", quantization="none")
+
+    def count(self, text: str) -> int:
+        """Count the tokens of a text.
+
+        :param text: The text.
+        :return: Tokens of the backbone.
+        """
+        return len(self.codec.backbone.encode(text))
+
+    def method(self, name: str) -> Method:
+        """Give a method.
+
+        :param name: `FULL`, or one of `zprompt.methods.names()`.
+        :return: The method, on this workshop's codec where it has one.
+        """
+        if name not in self._methods:
+            self._methods[name] = FullText(self.codec) if name == FULL else self._make(name)
+        return self._methods[name]
+
+    def reader(self, name: str) -> Reader:
+        """Give a reader.
+
+        :param name: One of `reading.READERS`.
+        :return: The reader.
+        """
+        if name not in self._readers:
+            self._readers[name] = self._shipped() if name == SHIPPED else self._untuned()
+        return self._readers[name]
+
+    def words(self, shortened: Shortened) -> str:
+        """Write a shortened text in words.
+
+        :param shortened: The text.
+        :return: The text, with Z-spans as the words of their anchors.
+        """
+        require_words(shortened)
+        return self.codec.shorthand(shortened.text) if has_z_tokens(shortened.text) else shortened.text
+
+    def bits(self, shortened: Shortened) -> float:
+        """Count what a shortened text says at most.
+
+        :param shortened: The text.
+        :return: Bits: of Z-tokens with their residual, and log2 of the vocabulary for each token.
+        """
+        headers = [read_header(match.text) for match in find_spans(shortened.text)]
+        tokens = shortened.tokens - sum(header.count for header in headers)
+        return sum(8 * header.body_bytes for header in headers) + tokens * math.log2(self.codec.backbone.vocab_size)
+
+    def _create(self, name: str) -> Method:
+        """Make a method on this codec, or from this seed."""
+        if name in _OF_CODEC:
+            return methods.create(name, codec=self.codec)
+        if name in _OF_BACKBONE:
+            return methods.create(name, backbone=self.codec.backbone)
+        return methods.create(name, seed=self.seed) if name in _OF_SEED else methods.create(name)
+
+    def _shipped(self) -> Reader:
+        from zprompt.reader.loading import load_reader
+
+        return load_reader(codec=self.codec)
+
+    def _untuned(self) -> Reader:
+        from zprompt.backbone.adapter import llama_of
+        from zprompt.reader.embedding import ZEmbedding
+
+        backbone = self.codec.backbone
+        silent = ZEmbedding(self.codec.settings, backbone.hidden_size).to(backbone.device)
+        return Reader(self.codec, llama_of(backbone), silent, "untuned")
