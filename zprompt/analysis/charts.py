@@ -156,6 +156,8 @@ def _highs(shares: Sequence[ClassShare]) -> list[float]:
 def _points(axes: Axes, estimates: Sequence[Estimate | None], colour: str, marker: str, label: str) -> None:
     known = [(row, one) for row, one in enumerate(estimates) if one is not None]
     found = [one for _, one in known]
+    if not found:
+        return
     axes.errorbar(
         [one.value for one in found], [row for row, _ in known], xerr=_errors(found, 1), fmt=marker, color=colour,
         markersize=5, elinewidth=1.2, label=label,

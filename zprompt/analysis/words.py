@@ -28,6 +28,7 @@ PUNCTUATION, SPACE = "punctuation, symbols", "white space"
 CLASSES = (NUMBER, NAME, FUNCTION, OTHER, PUNCTUATION, SPACE)
 
 _WORD = re.compile(r"\d+(?:[.,:/-]\d+)*\w*|\w+(?:['’]\w+)?|[^\w\s]")
+_APOSTROPHE = re.compile("['’]")
 _SENTENCE_END = frozenset(".!?")
 _FUNCTION_WORDS = frozenset(
     "a an the this that these those some any no every each either neither both all such what which whose another other "
@@ -39,7 +40,7 @@ _FUNCTION_WORDS = frozenset(
     "per via despite onto beside besides except "
     "and or but nor so yet if because although though while whereas when where whether than unless how why "
     "be am is are was were been being have has had having do does did doing will would shall should can could may "
-    "might must ought not n't".split()
+    "might must ought not".split()
 )
 _PARTS = {
     "NN": "noun",
@@ -73,7 +74,7 @@ def word_classes(text: str, offsets: Sequence[tuple[int, int]]) -> list[str]:
     """
     function = [False] * len(text)
     for match in _WORD.finditer(text):
-        if match.group().casefold() in _FUNCTION_WORDS:
+        if _is_function_word(match.group()):
             function[match.start() : match.end()] = [True] * (match.end() - match.start())
     salient = [weight >= SALIENT for weight in token_weights(text, offsets)]
     return [
@@ -106,6 +107,12 @@ def parts_of_speech() -> Classify:
         return [_part_of_token(text[start:end], parts[start:end]) for start, end in offsets]
 
     return classify
+
+
+def _is_function_word(word: str) -> bool:
+    """Look a word up; of "it's" and "didn't", what is before the apostrophe."""
+    head, *tail = _APOSTROPHE.split(word.casefold())
+    return head in _FUNCTION_WORDS or (bool(tail) and head.removesuffix("n") in _FUNCTION_WORDS)
 
 
 def _class(piece: str, salient: bool, function: bool) -> str:
