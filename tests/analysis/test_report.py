@@ -121,6 +121,12 @@ def test_texts_that_cannot_be_analysed_are_counted(codec: Codec) -> None:
     assert analyse(codec, [TEXTS[1], "", "\ud800"]).sample.left_out == 2
 
 
+def test_texts_are_cut_after_some_tokens(codec: Codec) -> None:
+    sample = analyse(codec, [*TEXTS, "Rivers", "\ud800" + TEXTS[0]], tokens=20).sample
+
+    assert (sample.source_tokens, sample.left_out) == (3 * 20 + len(codec.backbone.encode("Rivers")), 1)
+
+
 def test_a_sample_of_no_text_is_refused(codec: Codec) -> None:
     with pytest.raises(OptionError, match="None of 1 texts"):
         analyse(codec, [""])

@@ -20,6 +20,12 @@ from zprompt.analysis.segments import Occurrences
 from zprompt.backbone import Backbone
 from zprompt.progress import Progress
 
+EMBEDDINGS = {
+    "in_context": "mean of the backbone's last hidden states at the tokens, centred on the mean of the role",
+    "alone": "mean of the backbone's input embeddings of the tokens, centred on the mean of the role",
+    "same_words": "as in_context",
+}
+
 Vectors = NDArray[np.float32]
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from zprompt.analysis.consistency import Consistency, Items, compare, summarise
-from zprompt.analysis.embeddings import centred, embed_alone, embed_in_context
+from zprompt.analysis.embeddings import EMBEDDINGS, centred, embed_alone, embed_in_context
 from zprompt.analysis.examples import CodeValue, Material, most_used
 from zprompt.analysis.placement import ClassShare, Density, class_shares, density_over_text, density_over_window
 from zprompt.analysis.sample import Sample, take_sample
 from zprompt.analysis.segments import Occurrences, find_occurrences
 from zprompt.analysis.usage import Usage, usage_by_role, usage_by_subcode
-from zprompt.analysis.words import CLASSES, PARTS, parts_of_speech, word_classes
+from zprompt.analysis.words import CLASSES, PARTS, parts_of_speech, tagger_name, word_classes
 from zprompt.codec.codec import Codec
 from zprompt.progress import Progress
 
@@ -32,13 +32,16 @@ class SampleFigures:
     codec: str  # fingerprint
     texts: int
     left_out: int
+    tokens_of_a_text: int | None  # at most, from its beginning; None: all
     source_tokens: int
     z_tokens: int
     ratio: float
+    wanted_ratio: float | None  # None: the usual exchange rate
     without_code: float  # share of the Z-tokens that drop nothing, and have no code
     uses: int  # of sub-codes
     segments: int  # distinct ones
     window: int  # source tokens
+    tagger: str | None  # of parts of speech
     seed: int
 
 
@@ -61,10 +64,11 @@ class Analysis:
     def to_dict(self) -> dict[str, Any]:
         """Turn the figures into a dict for JSON.
 
-        :return: The fields under their names, floats rounded to four digits after the point.
+        :return: The fields under their names, floats rounded to four digits after the point; and what the embeddings
+            are.
         """
         rounded: dict[str, Any] = _rounded(asdict(self))
-        return rounded
+        return {**rounded, "embeddings": EMBEDDINGS}
 
 
 def analyse(
@@ -72,6 +76,7 @@ def analyse(
     texts: Sequence[str],
     *,
     ratio: float | None = None,
+    tokens: int | None = None,
     with_parts_of_speech: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -81,18 +86,34 @@ def analyse(
     :param codec: The codec.
     :param texts: The texts.
     :param ratio: Source tokens per Z-token; None: the usual exchange rate.
+    :param tokens: Source tokens of each text to look at, from its beginning; None: all.
     :param with_parts_of_speech: Tag English texts; needs TextBlob.
     :param seed: Of controls and intervals.
     :param progress: Called with ("compress", windows done, windows in all), then ("read", texts done, texts in all).
     :return: The figures.
     """
     tagger = parts_of_speech() if with_parts_of_speech else None  # if it is missing, say so before the work
-    sample = take_sample(codec, texts, ratio, progress)
+    sample = take_sample(codec, texts, ratio=ratio, tokens=tokens, progress=progress)
     occurrences = find_occurrences(sample, codec.settings)
     size = codec.settings.subcode_size
     in_context, examples = _in_context(codec, sample, occurrences, seed, progress)
     return Analysis(
-        sample=_sample_figures(codec, sample, occurrences, seed),
+        sample=SampleFigures(
+            codec=codec.fingerprint,
+            texts=len(sample.documents),
+            left_out=sample.left_out,
+            tokens_of_a_text=tokens,
+            source_tokens=sample.source_tokens,
+            z_tokens=sample.z_tokens,
+            ratio=sample.source_tokens / sample.z_tokens,
+            wanted_ratio=ratio,
+            without_code=1 - len(occurrences) / (codec.settings.subcodes * sample.z_tokens),
+            uses=len(occurrences),
+            segments=len(occurrences.segments),
+            window=codec.settings.window,
+            tagger=tagger_name() if tagger else None,
+            seed=seed,
+        ),
         usage_by_role=usage_by_role(occurrences, size),
         usage_by_subcode=usage_by_subcode(occurrences, codec.settings.subcodes, size),
         in_context=in_context[0],
@@ -133,26 +154,9 @@ def _alone(codec: Codec, occurrences: Occurrences, seed: int) -> tuple[Consisten
     return summarise(figures, occurrences.roles, seed)
 
 
-def _sample_figures(codec: Codec, sample: Sample, occurrences: Occurrences, seed: int) -> SampleFigures:
-    gaps = [token.gap for document in sample.documents for token in document.tile.tokens]
-    return SampleFigures(
-        codec=codec.fingerprint,
-        texts=len(sample.documents),
-        left_out=sample.left_out,
-        source_tokens=sample.source_tokens,
-        z_tokens=sample.z_tokens,
-        ratio=sample.source_tokens / sample.z_tokens,
-        without_code=gaps.count(0) / len(gaps),
-        uses=len(occurrences),
-        segments=len(occurrences.segments),
-        window=codec.settings.window,
-        seed=seed,
-    )
-
-
 def _rounded(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
     if isinstance(value, float):
-        return round(value, DIGITS)
+        return round(value, DIGITS) + 0.0  # not -0
     if isinstance(value, dict):
         return {name: _rounded(item) for name, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value

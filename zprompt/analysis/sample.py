@@ -61,18 +61,25 @@ class Sample:
 
 
 def take_sample(
-    codec: Codec, texts: Sequence[str], ratio: float | None = None, progress: Progress | None = None
+    codec: Codec,
+    texts: Sequence[str],
+    *,
+    ratio: float | None = None,
+    tokens: int | None = None,
+    progress: Progress | None = None,
 ) -> Sample:
     """Compress texts, and lay their Z-tokens over them.
 
     :param codec: The codec.
     :param texts: The texts.
     :param ratio: Source tokens per Z-token that all texts together are to reach; None: the usual exchange rate.
+    :param tokens: Source tokens of each text to look at, from its beginning; None: all.
     :param progress: As in `Codec.compress`.
     :return: The sample.
     :raises OptionError: If no text is left.
     """
-    spans = codec.compress(list(texts), ratio=ratio, on_error="passthrough", progress=progress).documents
+    texts = [_beginning(codec, text, tokens) for text in texts]
+    spans = codec.compress(texts, ratio=ratio, on_error="passthrough", progress=progress).documents
     tiles = (make_tile(text, span, codec) for text, span in zip(texts, spans, strict=True))
     documents = tuple(_document(codec, tile) for tile in tiles if tile is not None and len(tile.ids))
     if not documents:
@@ -81,6 +88,15 @@ def take_sample(
             "Give texts that the backbone's tokenizer can carry as they are."
         )
     return Sample(documents, len(texts) - len(documents))
+
+
+def _beginning(codec: Codec, text: str, tokens: int | None) -> str:
+    """Cut a text after so many tokens."""
+    if tokens is None:
+        return text
+    whole = text.encode("utf-8", "replace").decode()  # lone surrogates, which no tokenizer takes, as one character
+    _, offsets = codec.backbone.encode_with_offsets(whole)
+    return text if len(offsets) <= tokens else text[: offsets[tokens - 1][1]]
 
 
 def _document(codec: Codec, tile: Tile) -> Document:

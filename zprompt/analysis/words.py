@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import TypeAlias
 
 from zprompt.codec.weights import SALIENT, token_weights
@@ -113,6 +114,14 @@ def _is_function_word(word: str) -> bool:
     """Look a word up; of "it's" and "didn't", what is before the apostrophe."""
     head, *tail = _APOSTROPHE.split(word.casefold())
     return head in _FUNCTION_WORDS or (bool(tail) and head.removesuffix("n") in _FUNCTION_WORDS)
+
+
+def tagger_name() -> str:
+    """Name the English tagger.
+
+    :return: The package and its version.
+    """
+    return f"textblob {metadata.version('textblob')}, pattern tagger"
 
 
 def _class(piece: str, salient: bool, function: bool) -> str:

@@ -37,6 +37,9 @@ def _analyze(
         typer.Option("--json", metavar="OUT.json", rich_help_panel=_OUTPUT, help="Write the figures; - for stdout."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Texts to look at, the first ones.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Source tokens of each text to look at, from its beginning.")
+    ] = None,
     parts_of_speech: Annotated[
         bool, typer.Option("--parts-of-speech", help="Tag English texts, with TextBlob: zprompt[analyze].")
     ] = False,
@@ -58,7 +61,13 @@ def _analyze(
     loaded = codec_loading.open_codec(codec, backbone, device, quantization)
     with rich_progress(is_terminal()) as progress:
         analysis = analyse(
-            loaded, chosen, ratio=ratio, with_parts_of_speech=parts_of_speech, seed=seed, progress=progress
+            loaded,
+            chosen,
+            ratio=ratio,
+            tokens=tokens,
+            with_parts_of_speech=parts_of_speech,
+            seed=seed,
+            progress=progress,
         )
     if json_:
         figures = json.dumps(analysis.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
