@@ -27,7 +27,8 @@ Draw: TypeAlias = "Callable[[Axes], None]"
 
 INK, SOFT, LINE, FIRST, SECOND = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
 _COLOURS = {INK: "--ink", SOFT: "--soft", LINE: "--line", FIRST: "--even", SECOND: "--good"}
-_WIDTH = 4.3  # inches
+_WIDTH = 3.7  # inches
+_FEWEST = 5  # values that a role must have to be drawn
 _ROW = 0.32  # inches that a bar takes
 _SETTINGS = {
     "svg.fonttype": "none",
@@ -59,20 +60,21 @@ def draw_usage(usages: Sequence[Usage], name: str) -> str:
         _bars(axes, [usage.name for usage in usages], [usage.entropy_bits for usage in usages], "{:.2f}")
         axes.axvline(most, color=SOFT, linewidth=1, linestyle=":")
         axes.set_xlim(0, max(most, 0.1) * 1.15)
-        axes.set_xlabel(f"entropy of the values, bits; dotted: the most that they could carry, {most:g}")
+        axes.set_xlabel(f"entropy of the values, bits (dotted: at most {most:g})")
 
     return _svg(name, len(usages), draw)
 
 
 def draw_consistency(rows: Sequence[Consistency], ceiling: Sequence[Consistency], name: str) -> str:
-    """Draw consistency beside its control.
+    """Draw consistency beside its control, for roles with some values.
 
     :param rows: The roles.
     :param ceiling: The consistency of the same words; may be empty.
     :param name: Of the chart.
     :return: SVG.
     """
-    same = {row.role: row.cosine for row in ceiling}
+    rows = [row for row in rows if row.role == "all" or row.values >= _FEWEST]
+    same = {row.role: row.cosine for row in ceiling if row.values >= _FEWEST}
 
     def draw(axes: Axes) -> None:
         names = [row.role for row in rows]
@@ -84,7 +86,15 @@ def draw_consistency(rows: Sequence[Consistency], ceiling: Sequence[Consistency]
         axes.invert_yaxis()
         axes.set_xlabel("mean cosine (lines: 95 %)")
         axes.axvline(0, color=LINE, linewidth=1)
-        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2, handletextpad=0.3)
+        axes.legend(
+            frameon=False,
+            loc="lower center",
+            bbox_to_anchor=(0.4, 1),
+            ncols=2,
+            handletextpad=0.3,
+            fontsize=8,
+            columnspacing=1,
+        )
 
     return _svg(name, len(rows) + 2, draw)
 
@@ -108,7 +118,7 @@ def draw_shares(shares: Sequence[ClassShare], kept: float, name: str) -> str:
         )  # fmt: skip
         axes.axvline(100 * kept, color=SOFT, linewidth=1, linestyle=":")
         axes.set_xlim(0, max(_highs(shares)) * 1.12 + 1)
-        axes.set_xlabel(f"kept as anchors, % (lines: 95 %); dotted: all tokens, {100 * kept:.0f}")
+        axes.set_xlabel("kept as anchors, % (dotted: of all tokens)")
 
     return _svg(name, len(shares), draw)
 

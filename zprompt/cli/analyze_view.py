@@ -77,8 +77,8 @@ def _figures(analysis: Analysis) -> str:
         "Z-tokens": f"{sample.z_tokens:,}",
         "ratio": f"{sample.ratio:.2f}",
         "without a code": f"{sample.without_code:.1%}",
-        "uses of sub-codes": f"{sample.uses:,}",
-        "distinct segments": f"{sample.segments:,}",
+        "uses of codes": f"{sample.uses:,}",
+        "segments": f"{sample.segments:,}",
     }
     items = "".join(f"<div><dt>{heading}</dt><dd>{value}</dd></div>" for heading, value in figures.items())
     return f'<dl class="figures">{items}</dl>'
@@ -124,13 +124,14 @@ def _consistency(analysis: Analysis) -> str:
         ("in context, same words", analysis.same_words),
     )
     rows = [_consistency_row(kind, row) for kind, found in kinds for row in found]
-    heads = ("", "role", "items", "values", "pairs", "cosine", "shuffled", "difference")
+    heads = ("", "role", "items", "groups", "pairs", "cosine", "shuffled", "difference")
     return f"""<h2>Does a value mean the same wherever it stands?</h2>
-<p>Mean cosine between segments that share a value, against values shuffled within a role. <em>In context</em> (left):
-last hidden states of the backbone at the segment's tokens, for each use, without pairs of the same words.
-<em>Alone</em> (right): the backbone's input embeddings of distinct segments. Both centred on the mean of the role, so
-segments that have nothing in common are at 0. <em>Same words</em>: uses of one segment in different places. In brackets
-95 % of a bootstrap over values (over segments for the same words).</p>
+<p>Mean cosine between segments that share a value, against values shuffled within a role. <em>In context</em> (first
+chart): last hidden states of the backbone at the segment's tokens, for each use, without pairs of the same words.
+<em>Alone</em> (second): the backbone's input embeddings of distinct segments. Both centred on the mean of the role,
+so segments that have nothing in common are at 0. <em>Same words</em>: uses of one segment in different places. In
+brackets 95 % of a bootstrap over values (over segments for the same words). Drawn are roles in which five values have
+a pair.</p>
 {_charts(*drawn)}
 {_table(heads, rows)}"""
 
