@@ -63,5 +63,7 @@ def test_a_codec_whose_codes_are_all_equal_carries_nothing(equal_codec: Codec) -
     assert analysis.usage_by_role
     for usage in (*analysis.usage_by_role, *analysis.usage_by_subcode):
         assert (usage.entropy_bits, usage.unused) == (0, usage.values - 1)
+        assert usage.reachable in (None, 1)
+    assert analysis.usage_by_role[0].reachable == 1
     for row in (*analysis.in_context, *analysis.alone):
         assert row.difference.value == pytest.approx(0, abs=1e-6)  # one value has all uses, shuffled or not

@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from math import log2
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zprompt.analysis.consistency import Consistency
 from zprompt.analysis.intervals import Estimate
@@ -30,7 +30,7 @@ _COLOURS = {INK: "--ink", SOFT: "--soft", LINE: "--line", FIRST: "--even", SECON
 _WIDTH = 3.7  # inches
 _FEWEST = 5  # values that a role must have to be drawn
 _ROW = 0.32  # inches that a bar takes
-_SETTINGS = {
+_SETTINGS: Any = {  # mypy knows the settings by name, and wants a dict of no others
     "svg.fonttype": "none",
     "svg.hashsalt": "zprompt",
     "font.family": "sans-serif",

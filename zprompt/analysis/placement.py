@@ -103,7 +103,9 @@ def _densities(sample: Sample, labels: Sequence[Ints], count: int, step: float, 
 
 
 def _kept(tokens: Ints, anchors: Ints, column: int, seed: int) -> Estimate | None:
-    return estimate(quotient(anchors[:, column], tokens[:, column]), len(tokens), seed)
+    return estimate(
+        quotient(*(counts[:, column].astype(np.float64) for counts in (anchors, tokens))), len(tokens), seed
+    )
 
 
 def _count(sample: Sample, labels: Sequence[Ints], count: int) -> tuple[Ints, Ints]:

@@ -17,7 +17,7 @@ from zprompt.analysis.examples import CodeValue, Material, most_used
 from zprompt.analysis.placement import ClassShare, Density, class_shares, density_over_text, density_over_window
 from zprompt.analysis.sample import Sample, take_sample
 from zprompt.analysis.segments import Occurrences, find_occurrences
-from zprompt.analysis.usage import Usage, usage_by_role, usage_by_subcode
+from zprompt.analysis.usage import Usage, reachable_values, usage_by_role, usage_by_subcode
 from zprompt.analysis.words import CLASSES, PARTS, parts_of_speech, tagger_name, word_classes
 from zprompt.codec.codec import Codec
 from zprompt.progress import Progress
@@ -114,7 +114,7 @@ def analyse(
             tagger=tagger_name() if tagger else None,
             seed=seed,
         ),
-        usage_by_role=usage_by_role(occurrences, size),
+        usage_by_role=usage_by_role(occurrences, size, reachable_values(codec.heads)),
         usage_by_subcode=usage_by_subcode(occurrences, codec.settings.subcodes, size),
         in_context=in_context[0],
         alone=_alone(codec, occurrences, seed),

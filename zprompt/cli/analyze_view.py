@@ -89,12 +89,13 @@ def _usage(analysis: Analysis) -> str:
     if not rows:
         return "<h2>How fully codes are used</h2>\n<p>No Z-token of this sample has a code.</p>"
     return f"""<h2>How fully codes are used</h2>
-<p>The role of a sub-code is the size of the segment that it speaks about; roles do not share values. Entropies are of
-relative frequencies, and too low where uses are few. Unused: values that do not occur in this sample, and how many
-would not if all were equally likely. The words of a segment decide its value, so the segments' entropy less the values'
-is what a value leaves open about the words.</p>
+<p>The role of a sub-code is the size of the segment that it speaks about; roles do not share values. Entropies are
+of relative frequencies, and too low where uses are few. Unused: values that do not occur in this sample, and how
+many would not if all were equally likely. Reachable: values that any token of the vocabulary has, the others are
+dead. The words of a segment decide its value, so the segments' entropy less the values' is what a value leaves open
+about the words.</p>
 {_charts(charts.draw_usage(analysis.usage_by_role, "roles"), charts.draw_usage(analysis.usage_by_subcode, "fields"))}
-{_table(("", "uses", "bits", "unused", "if equal", "segments", "their bits"), map(_usage_row, rows))}"""
+{_table(("", "uses", "bits", "unused", "if equal", "reachable", "segments", "their bits"), map(_usage_row, rows))}"""
 
 
 def _usage_row(usage: Usage) -> tuple[str, ...]:
@@ -104,6 +105,7 @@ def _usage_row(usage: Usage) -> tuple[str, ...]:
         f"{usage.entropy_bits:.2f}",
         f"{usage.unused} of {usage.values}",
         f"{usage.unused_if_equal:.0f}",
+        "–" if usage.reachable is None else f"{usage.reachable}",
         f"{usage.segments:,}",
         f"{usage.segment_bits:.2f}",
     )
