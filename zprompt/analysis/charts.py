@@ -60,7 +60,7 @@ def draw_usage(usages: Sequence[Usage], name: str) -> str:
         _bars(axes, [usage.name for usage in usages], [usage.entropy_bits for usage in usages], "{:.2f}")
         axes.axvline(most, color=SOFT, linewidth=1, linestyle=":")
         axes.set_xlim(0, max(most, 0.1) * 1.15)
-        axes.set_xlabel(f"entropy of the values, bits (dotted: at most {most:g})")
+        axes.set_xlabel(f"entropy, bits (dotted: most, {most:g})")
 
     return _svg(name, len(usages), draw)
 
@@ -118,7 +118,7 @@ def draw_shares(shares: Sequence[ClassShare], kept: float, name: str) -> str:
         )  # fmt: skip
         axes.axvline(100 * kept, color=SOFT, linewidth=1, linestyle=":")
         axes.set_xlim(0, max(_highs(shares)) * 1.12 + 1)
-        axes.set_xlabel("kept as anchors, % (dotted: of all tokens)")
+        axes.set_xlabel("kept as anchors, % (dotted: all)")
 
     return _svg(name, len(shares), draw)
 
