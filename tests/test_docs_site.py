@@ -45,7 +45,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     ],
 )
 def test_links_lead_to_pages(site: Site, uri: str, source: str, link: str, turned: str) -> None:
-    assert site("pages").turn_links(f"See {link}.", uri, source, PAGES) == f"See {turned}."
+    assert site("pages").turn_links(f"See\n{link}\n", uri, source, PAGES) == f"See\n{turned}\n"
 
 
 @pytest.mark.parametrize(
