@@ -24,7 +24,7 @@ THEIRS = {"langchain.md", "llama-index.md"}  # pages that the packages' own test
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON_FENCE = re.compile(r"^(.*)```python\b(.*)$", re.MULTILINE)
-NOT_RUN = re.compile(r' title="Not run: [^"]+"')
+NOT_RUN = re.compile(r' title="[^"]*Not run: [^"]+"')
 ENDS = {"|", "||", "&&", ";", ">", ">>", "<", "&"}
 
 
