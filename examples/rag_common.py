@@ -33,6 +33,7 @@ LIBRARY = Path(__file__).parent / "library"
 FILES = (*sorted(LIBRARY.glob("*.txt")), LIBRARY.parent / "texts" / "tides.txt")
 PASSAGES = 4  # that are retrieved for each question
 NEW_TOKENS = 24  # of an answer, at most
+SHOWN = 3  # questions that an app asks if none is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,16 @@ def questions() -> list[Question]:
     """
     rows = map(json.loads, (LIBRARY / "questions.jsonl").read_text("utf-8").splitlines())
     return [Question(row["question"], tuple(row["answers"]), row["file"]) for row in rows]
+
+
+def wanted(texts: Sequence[str]) -> list[Question]:
+    """Take the questions of a command line.
+
+    :param texts: The questions.
+    :return: With their right answers, if these are known; for no questions, the first of the library's.
+    """
+    known = {question.question: question for question in questions()}
+    return [known.get(text, Question(text)) for text in texts] or questions()[:SHOWN]
 
 
 def embedding_model() -> str:

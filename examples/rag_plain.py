@@ -12,10 +12,9 @@ from collections import Counter
 from typing import Any, TypeAlias
 
 import zprompt
-from examples.rag_common import Question, Way, ask, in_process, library, questions, show
+from examples.rag_common import PASSAGES, Way, ask, in_process, library, show, wanted
 
 Passage: TypeAlias = dict[str, Any]
-FOUND = 4
 
 
 def paragraphs() -> list[Passage]:
@@ -40,7 +39,8 @@ def search(question: str, passages: list[Passage]) -> list[int]:
     words = [set(re.findall(r"\w+", f"{passage['title']} {passage['text']}".lower())) for passage in passages]
     common = Counter(word for own in words for word in own)
     asked = set(re.findall(r"\w+", question.lower()))
-    return sorted(range(len(words)), key=lambda place: -sum(1 / common[word] for word in asked & words[place]))[:FOUND]
+    best = sorted(range(len(words)), key=lambda place: -sum(1 / common[word] for word in asked & words[place]))
+    return best[:PASSAGES]
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
 
     ways: dict[str, Way] = {"text": plain, "compressed when found": at_query, "compressed before": from_store}
     llm = in_process(zprompt.load_reader())
-    for question in [Question(text) for text in sys.argv[1:]] or questions()[:3]:
+    for question in wanted(sys.argv[1:]):
         show({name: ask(way, llm, question) for name, way in ways.items()})
 
 

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import zprompt
-from examples.rag_common import Question, Way, ask, in_process, questions, served, show
-
-SHOWN = 3  # questions that are asked if none is given
+from examples.rag_common import Way, ask, in_process, served, show, wanted
 
 
 def main(about: str | None, ways: Callable[[Path], dict[str, Way]]) -> None:
@@ -27,5 +25,5 @@ def main(about: str | None, ways: Callable[[Path], dict[str, Way]]) -> None:
     llm = served(options.url, options.api_key) if options.url else in_process(zprompt.load_reader(options.reader))
     with tempfile.TemporaryDirectory() as folder:
         built = ways(Path(folder))
-        for question in [Question(text) for text in options.question] or questions()[:SHOWN]:
+        for question in wanted(options.question):
             show({name: ask(way, llm, question) for name, way in built.items()})

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from examples.rag_common import NEW_TOKENS, Outcome, Question, Reply, ask, in_process, library, questions, show
+from examples.rag_common import NEW_TOKENS, Outcome, Question, Reply, ask, in_process, library, questions, show, wanted
 from examples.rag_plain import paragraphs, search
 from zprompt.reader.reader import Reader
 
@@ -66,3 +66,10 @@ def test_a_reader_in_this_process_says_what_it_took(tiny_reader: Reader) -> None
     said = tiny_reader.generate(messages, max_new_tokens=NEW_TOKENS)
     assert (reply.text, reply.positions) == (said.text.strip(), said.usage.prompt_positions)
     assert reply.first_token > 0
+
+
+def test_known_questions_have_their_answers() -> None:
+    known, unknown = wanted([questions()[4].question, "Why?"])
+    assert known == questions()[4]
+    assert unknown == Question("Why?")
+    assert wanted([]) == questions()[:3]

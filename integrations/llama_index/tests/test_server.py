@@ -33,6 +33,7 @@ def llm(served: Served) -> OpenAILike:
         temperature=0,
         max_tokens=TOKENS,
         max_retries=0,
+        reuse_client=False,  # each request closes its own: one of a loop that ended could not be closed
         context_window=4096,  # more than it has: no prompt is to be cut
     )
 
