@@ -2,7 +2,7 @@
 
     python -m benchmarks.rag [--reader NAME] [--limit N] [--apps langchain llama_index]
 
-Writes rag.json and rag.md to benchmarks/results, and the same tables into docs/rag.md. Needs
+Writes rag.json and rag.md to benchmarks/results, and the same tables into docs/rag.md, after each app. Needs
 `pip install -r examples/requirements.txt`. Each question goes through all ways in turn, so that a busy machine slows
 all of them; times still need an idle one.
 """
@@ -15,9 +15,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -191,6 +190,22 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def save(folder: Path, record: RunRecord, reader: Reader, results: Sequence[WayResult]) -> str:
+    """Write JSON and Markdown.
+
+    :param folder: Where to.
+    :param record: How the benchmark ran.
+    :param reader: The reader.
+    :param results: The results so far.
+    :return: The tables.
+    """
+    text = report(record, reader.name, results)
+    values = {"run": record, "reader": reader.name, "codec": reader.codec.fingerprint, "results": results}
+    write_json(folder / "rag.json", values)
+    (folder / "rag.md").write_text(f"# The same questions with and without zprompt\n\n{text}", "utf-8")
+    return text
+
+
 def main() -> None:
     """Ask, write and print."""
     options, began = parse(), time.time()
@@ -198,18 +213,12 @@ def main() -> None:
     codec = reader.codec
     nothing = ZEmbedding(codec.settings, codec.backbone.hidden_size).eval()  # it reads no Z-tokens
     untuned = Reader(codec, llama_of(codec.backbone), nothing, "untuned")
-    asked = questions()[: options.limit]
     results: list[WayResult] = []
     for app in options.apps:
-        results += ask_all(app, asked, in_process(reader), in_process(untuned))
-    record = RunRecord.take(0, began)
-    text = report(record, options.reader, results)
-    folder = options.out or RESULTS
-    values: dict[str, Any] = {"run": record, "reader": options.reader, "codec": codec.fingerprint}
-    write_json(folder / "rag.json", values | {"results": [asdict(result) for result in results]})
-    (folder / "rag.md").write_text(f"# The same questions with and without zprompt\n\n{text}", "utf-8")
-    if options.out is None:
-        put_into(PAGE, text)
+        results += ask_all(app, questions()[: options.limit], in_process(reader), in_process(untuned))
+        text = save(options.out or RESULTS, RunRecord.take(0, began), reader, results)
+        if options.out is None:
+            put_into(PAGE, text)
     print(text)
 
 
