@@ -17,7 +17,8 @@ FRESH=$(cd "$FRESH" && pwd)
 
 install() {
     if [ -n "${UV:-}" ]; then
-        "$UV" pip install --quiet --python "$bin/python" "$@"
+        # Copies: nltk, which LlamaIndex uses, refuses to read files with several links.
+        "$UV" pip install --quiet --link-mode copy --python "$bin/python" "$@"
     else
         "$bin/python" -m pip install --quiet "$@"
     fi
