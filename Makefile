@@ -6,7 +6,7 @@ BIN := .venv/bin
 SOURCES := zprompt tests docs/_site $(wildcard benchmarks examples integrations)
 export NO_MKDOCS_2_WARNING := 1 # Material announces its successor at each build
 
-.PHONY: demo test lint fix docs bench bench-codec bench-reader clean
+.PHONY: demo test test-integrations lint fix docs bench bench-codec bench-reader bench-rag bench-adapters clean
 
 demo: .venv/installed
 	$(BIN)/zprompt pull
@@ -41,6 +41,17 @@ bench-codec: .venv/installed-dev
 bench-reader: .venv/installed-dev
 	$(BIN)/python -m benchmarks.reader $(ARGS)
 
+# The example apps and the adapters, with what they need beside zprompt.
+bench-rag: .venv/installed-examples
+	$(BIN)/python -m benchmarks.rag $(ARGS)
+
+bench-adapters: .venv/installed-examples
+	$(BIN)/python -m benchmarks.adapters $(ARGS)
+
+# Each package of integrations/ in a fresh environment of its own; PACKAGES="langchain" for one of them.
+test-integrations:
+	PYTHON=$(PYTHON) integrations/test_fresh.sh $(PACKAGES)
+
 clean:
 	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache build site *.egg-info
 
@@ -58,3 +69,7 @@ clean:
 .venv/installed-dev: .venv/torch pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ .venv/installed
+
+.venv/installed-examples: .venv/installed-dev examples/requirements.txt
+	$(BIN)/python -m pip install --quiet --requirement examples/requirements.txt
+	touch $@
