@@ -28,9 +28,9 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor
 
 from benchmarks.record import RESULTS, RunRecord, write_json
-from benchmarks.report import table
 from examples.rag_common import library
 from zprompt.api import shared_codec
+from zprompt.bench.tables import table
 from zprompt.codec.codec import Codec
 
 BAR = 0.05

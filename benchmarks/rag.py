@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 
 import zprompt
-from benchmarks.metrics import Interval, bootstrap
-from benchmarks.record import RESULTS, ROOT, RunRecord, write_json
-from benchmarks.report import percent, table
+from benchmarks.documents import ROOT
+from benchmarks.record import RESULTS, RunRecord, write_json
 from examples.rag_common import LLM, Outcome, Question, Way, ask, in_process, questions
 from zprompt.backbone.adapter import llama_of
+from zprompt.bench.metrics import Interval, bootstrap
+from zprompt.bench.tables import percent, table
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.reader import Reader
 from zprompt.train.reader.squad import exact_match
