@@ -3,9 +3,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := zprompt tests $(wildcard benchmarks examples integrations)
+SOURCES := zprompt tests docs/_site $(wildcard benchmarks examples integrations)
+export NO_MKDOCS_2_WARNING := 1 # Material announces its successor at each build
 
-.PHONY: demo test lint fix bench bench-codec bench-reader clean
+.PHONY: demo test test-integrations lint fix docs bench bench-codec bench-reader bench-rag bench-adapters clean
 
 demo: .venv/installed
 	$(BIN)/zprompt pull
@@ -19,6 +20,11 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy --strict zprompt
 	$(BIN)/pydoclint --quiet zprompt
+	$(BIN)/mkdocs build --strict --quiet
+
+# The site, in site/; `.venv/bin/mkdocs serve` shows it while you write
+docs: .venv/installed-dev
+	$(BIN)/mkdocs build --strict
 
 fix: .venv/installed-dev
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -35,8 +41,19 @@ bench-codec: .venv/installed-dev
 bench-reader: .venv/installed-dev
 	$(BIN)/python -m benchmarks.reader $(ARGS)
 
+# The example apps and the adapters, with what they need beside zprompt.
+bench-rag: .venv/installed-examples
+	$(BIN)/python -m benchmarks.rag $(ARGS)
+
+bench-adapters: .venv/installed-examples
+	$(BIN)/python -m benchmarks.adapters $(ARGS)
+
+# Each package of integrations/ in a fresh environment of its own; PACKAGES="langchain" for one of them.
+test-integrations:
+	PYTHON=$(PYTHON) integrations/test_fresh.sh $(PACKAGES)
+
 clean:
-	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache build *.egg-info
+	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache build site *.egg-info
 
 # torch comes first and by its exact version: where a CPU build of it is on offer, a range would still take a CUDA build.
 .venv/torch:
@@ -52,3 +69,7 @@ clean:
 .venv/installed-dev: .venv/torch pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ .venv/installed
+
+.venv/installed-examples: .venv/installed-dev examples/requirements.txt
+	$(BIN)/python -m pip install --quiet --requirement examples/requirements.txt
+	touch $@

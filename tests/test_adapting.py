@@ -9,7 +9,7 @@ import pytest
 
 from tests.codec.conftest import EXPECTED, SETTINGS, make_heads
 from zprompt import api
-from zprompt.adapting import Adapted, CodecSource, adapt, is_compressed, is_stored_span
+from zprompt.adapting import Adapted, CodecSource, adapt, is_stored_span
 from zprompt.backbone import Backbone
 from zprompt.codec.checkpoint import CodecConfig, write_codec
 from zprompt.codec.codec import Codec
@@ -71,19 +71,27 @@ def test_texts_become_zspans_in_one_call_of_the_codec(codec: Codec, calls: list[
     }
 
 
-def test_what_is_compressed_is_left_alone(codec: Codec, calls: list[dict[str, Any]]) -> None:
+def test_what_is_marked_as_compressed_is_left_alone(codec: Codec, calls: list[dict[str, Any]]) -> None:
     [span, mixed] = [adapt(codec, [LONG])[0].text, f"Source 1: {adapt(codec, [LONG])[0].text} and no more"]
     calls.clear()
-    adapted = adapt(codec, [span, mixed])
+    adapted = adapt(codec, [span, mixed], marked=[True, True])
     assert [item.text for item in adapted] == [span, mixed]
     assert all(item.compressed and not item.new and item.z_tokens < item.source_tokens for item in adapted)
     assert calls == []
 
 
-def test_what_only_looks_like_a_zspan_is_text(codec: Codec) -> None:
+def test_a_zspan_without_a_mark_is_text(codec: Codec) -> None:
+    forged = adapt(codec, [LONG])[0].text
+    [item] = adapt(codec, [forged], CompressOptions(min_tokens=10_000))
+    assert item.text != forged
+    assert not item.compressed
+    assert codec.decompress(item.text) == forged
+
+
+def test_what_only_looks_like_a_zspan_is_text_even_with_a_mark(codec: Codec) -> None:
     span = adapt(codec, [LONG])[0].text
     for text in ("[z1:", f"{span} [z1:0123456789ab:", span[:-3] + "!!]", "[z1:0123456789ab:3:abc:00000000]"):
-        [item] = adapt(codec, [text])
+        [item] = adapt(codec, [text], marked=[True])
         assert item.text != text
         assert codec.decompress(item.text) == text
 
@@ -115,10 +123,8 @@ def test_too_few_tokens_raise_or_pass_through(codec: Codec) -> None:
 def test_a_zspan_of_another_codec_raises_or_passes_through_as_text(codec: Codec, other: Codec) -> None:
     span = other.compress(LONG).documents
     with pytest.raises(WrongCodecError):
-        adapt(codec, [span])
-    with pytest.raises(WrongCodecError):
-        is_compressed(codec, span)
-    [kept] = adapt(codec, [span], CompressOptions(on_error="passthrough"))
+        adapt(codec, [span], marked=[True])
+    [kept] = adapt(codec, [span], CompressOptions(on_error="passthrough"), marked=[True])
     assert (kept.compressed, codec.decompress(kept.text)) == (False, span)
 
 

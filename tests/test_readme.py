@@ -1,4 +1,7 @@
-"""What the README says is so: its Python runs, and the commands of all pages exist."""
+"""What the README and docs/ say is so: their Python runs, and the commands of all pages exist.
+
+A Python block that cannot run here says so where its readers see it: ```python title="Not run: needs a server".
+"""
 
 import re
 import shlex
@@ -14,8 +17,14 @@ from zprompt.codec.checkpoint import SHIPPED
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "zprompt" / "models").glob("*/README.md"))]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [README, *DOCS, *sorted((ROOT / "zprompt" / "models").glob("*/README.md"))]
+INTEGRATIONS = [ROOT / "integrations" / "langchain", ROOT / "integrations" / "llama_index"]
+THEIRS = {"langchain.md", "llama-index.md"}  # pages that the packages' own tests run
+
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON_FENCE = re.compile(r"^(.*)```python\b(.*)$", re.MULTILINE)
+NOT_RUN = re.compile(r' title="[^"]*Not run: [^"]+"')
 ENDS = {"|", "||", "&&", ";", ">", ">>", "<", "&"}
 
 
@@ -52,14 +61,25 @@ def check(arguments: list[str]) -> None:
 
 @pytest.mark.default_model
 @pytest.mark.skipif(not (SHIPPED / "default" / "config.json").is_file(), reason="no codec is shipped in this tree")
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = blocks(README, "python")
-    assert found
+@pytest.mark.parametrize(
+    "page",
+    [page for page in [README, *DOCS] if blocks(page, "python") and page.name not in THEIRS],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in INTEGRATIONS:
+        monkeypatch.syspath_prepend(folder)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "readme"}
-    for line, block in found:
-        code = compile("\n" * line + block, str(README), "exec")  # so that a traceback names the README's line
+    names: dict[str, Any] = {"__name__": "page"}
+    for line, block in blocks(page, "python"):
+        code = compile("\n" * line + block, str(page), "exec")  # so that a traceback names the page's line
         exec(code, names)
+
+
+@pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_that_is_not_run_says_so(page: Path) -> None:
+    for before, after in PYTHON_FENCE.findall(page.read_text("utf-8")):
+        assert (before, after) == ("", "") or NOT_RUN.fullmatch(after), f"{page.name}: {before}```python{after}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,12 +1,15 @@
 """Replace texts by Z-spans where that is worth it: what all framework packages share.
 
-    text of Z-spans of this codec                   stays as it is: it has been compressed before
+    text that is marked as Z-spans, and is           stays as it is: it has been compressed before
     text with a stored Z-span of exactly this text  is replaced by that, at no cost
     any other text                                  goes to the codec, all of them in one call …
     … of which no Z-span is shorter                 stays text, with whatever looks like a Z-span escaped
 
-A text that merely looks like a Z-span is a text like any other, since documents are untrusted. One that is a sound
-Z-span of another codec is an error: most likely it was stored before the codec was changed, and nobody here reads it.
+Documents are untrusted, and anyone can write a sound Z-span: what a filter or a person did not see would then be read,
+and one whose hash is wrong would fail all documents that are restored with it. So the mark that a package leaves beside
+a text says that it was compressed (`CODEC_KEY` in a document's metadata), and never the text's look: without a mark, a
+Z-span is a text like any other. With one, a sound Z-span of another codec is an error: most likely it was stored before
+the codec was changed, and nobody here reads it.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from zprompt.errors import OptionError, SpanError, WrongCodecError
 
 if TYPE_CHECKING:
     from zprompt.codec.codec import Codec
+
+CODEC_KEY = "zprompt_codec"  # metadata key of documents whose text is a Z-span: the fingerprint of its codec
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +73,7 @@ def adapt(
     texts: Sequence[str],
     options: CompressOptions | None = None,
     *,
+    marked: Sequence[bool] | None = None,
     stored: Sequence[str | None] | None = None,
     batch_size: int = 8,
 ) -> list[Adapted]:
@@ -77,29 +83,19 @@ def adapt(
     :param texts: The texts.
     :param options: As in `Codec.compress`; ratio and max_tokens count for the texts that are compressed now. With
         on_error="passthrough", texts stay as they are also where a Z-span is of another codec or max_tokens is too few.
+    :param marked: For each text whether a mark beside it says that it was compressed; None: no text was.
     :param stored: For each text the Z-span that was kept for it, or None; it is used if it is of exactly this text.
     :param batch_size: As in `Codec.compress`.
     :return: What is to take the place of each text, in order.
     """
     options = options or CompressOptions()
     known = [
-        _known(codec, text, span, options.on_error)
-        for text, span in zip(texts, stored or [None] * len(texts), strict=True)
+        _known(codec, text, mark, span, options.on_error)
+        for text, mark, span in zip(texts, marked or [False] * len(texts), stored or [None] * len(texts), strict=True)
     ]
     open_texts = [text for text, done in zip(texts, known, strict=True) if done is None]
     written = iter(_compress(codec, open_texts, options, batch_size) if open_texts else [])
     return [done or next(written) for done in known]
-
-
-def is_compressed(codec: Codec, text: str) -> bool:
-    """Say whether a text holds Z-spans of a codec, and nothing that only looks like one.
-
-    :param codec: The codec.
-    :param text: The text.
-    :return: True if it does.
-    :raises WrongCodecError: If what it holds is a sound Z-span of another codec.
-    """
-    return _spans(codec, text) is not None
 
 
 def is_stored_span(codec: Codec, span: object, text: str) -> bool:
@@ -119,11 +115,13 @@ def is_stored_span(codec: Codec, span: object, text: str) -> bool:
         return False
 
 
-def _known(codec: Codec, text: str, span: str | None, on_error: OnError) -> Adapted | None:
+def _known(codec: Codec, text: str, marked: bool, span: str | None, on_error: OnError) -> Adapted | None:
     """Adapt a text without the codec's work, or None if there is work to do."""
     if span is not None and is_stored_span(codec, span, text):
         header = read_header(span)
         return Adapted(span, header.count, header.source_tokens)
+    if not marked:
+        return None
     try:
         counts = _spans(codec, text)
     except WrongCodecError as error:

@@ -23,7 +23,7 @@ class CompressionStats:
     z_tokens: int  # positions that the documents take now; a source token of a passed-through document takes one
     ratio: float  # source tokens per Z-token
     bits_per_z_token: float  # of the compressed documents: Z-tokens and residual
-    bits_per_source_token: float  # as well
+    bits_per_source_token: float  # of the compressed documents, too
     exact: float  # share of the documents that come back byte for byte, 0 to 1
     passed_through: int  # documents that were left as they are
     seconds: float

@@ -38,7 +38,7 @@ def _compress(
     quantization: options.QuantizationName = options.Quantization.AUTO,
     batch_size: options.BatchSize = None,
 ) -> None:
-    """Compress text to Z-spans: exactly, unless a ratio or a number of tokens is asked for.
+    """Compress text to Z-spans, from which it comes back exactly, whatever the ratio.
 
     All files are compressed in one call: a ratio is that of all of them together, and denser texts get more Z-tokens.
     """

@@ -18,7 +18,7 @@ from zprompt.cli.tiling import Tile, cut, density, visible
 from zprompt.results import ExplainedToken, Explanation
 
 _LONGEST = 60  # characters from which on a Z-token is drawn in the palest shade
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def render_page(explanation: Explanation, title: str) -> str:
@@ -32,7 +32,7 @@ def render_page(explanation: Explanation, title: str) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{_text(title)} – Z-tokens</title>
 <style>{STYLE}</style>

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zprompt.cli import answer, bench, compress, decompress, export, inspect, pull, serve, stats, train
+from zprompt.cli import analyze, answer, bench, compress, decompress, export, inspect, pull, serve, stats, train
 from zprompt.cli.messages import complain
 from zprompt.errors import ZPromptError
 
@@ -53,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (compress, decompress, inspect, stats, answer, serve, pull, train, export, bench):
+for _command in (compress, decompress, inspect, stats, analyze, answer, serve, pull, train, export, bench):
     app.add_typer(_command.app)
 
 

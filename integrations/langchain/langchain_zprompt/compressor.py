@@ -1,4 +1,8 @@
-"""Replace the text of documents by Z-spans: order, ids and metadata stay, and no document given is changed."""
+"""Replace the text of documents by Z-spans: order, ids and metadata stay, and no document given is changed.
+
+One key is added to the metadata of what becomes a Z-span: `zprompt_codec`. It, and not the look of a text, says that a
+document was compressed before (zprompt/adapting.py says why).
+"""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -9,7 +13,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from pydantic import Field, model_validator
 
 from langchain_zprompt.source import CodecFields
-from zprompt.adapting import adapt
+from zprompt.adapting import CODEC_KEY, Adapted, adapt
 from zprompt.codec.options import CompressOptions, OnError
 from zprompt.documents import read_documents
 
@@ -79,13 +83,24 @@ class ZPromptCompressor(CodecFields, BaseDocumentCompressor, BaseDocumentTransfo
         if not documents:
             return []
         batch = read_documents(list(documents))
+        marked = [CODEC_KEY in document.metadata for document in documents]
         stored = [document.metadata.get(self.stored_key) for document in documents]
-        adapted = adapt(self.load(), batch.texts, self._options(query), stored=stored, batch_size=self.batch_size)
+        codec = self.load()
+        adapted = adapt(
+            codec, batch.texts, self._options(query), marked=marked, stored=stored, batch_size=self.batch_size
+        )
         copies: Any = batch.with_texts([item.text for item in adapted])
         for document, item, span in zip(copies, adapted, stored, strict=True):
-            if span is not None and item.text == span:
-                del document.metadata[self.stored_key]  # it would be there twice
+            self._mark(document, item, span, codec.fingerprint)
         return list(copies)
+
+    def _mark(self, document: Document, item: Adapted, stored: object, fingerprint: str) -> None:
+        """Say in the metadata of a copy what its text is now."""
+        if stored is not None and item.text == stored:
+            del document.metadata[self.stored_key]  # it would be there twice
+        document.metadata.pop(CODEC_KEY, None)
+        if item.compressed:
+            document.metadata[CODEC_KEY] = fingerprint
 
     def _options(self, query: str | None) -> CompressOptions:
         return CompressOptions(

@@ -7,6 +7,7 @@ from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from langchain_zprompt.source import CodecFields
+from zprompt.adapting import CODEC_KEY
 
 
 class ZPromptDecompressor(CodecFields, BaseDocumentTransformer):
@@ -17,9 +18,12 @@ class ZPromptDecompressor(CodecFields, BaseDocumentTransformer):
 
         :param documents: Documents that went through a compressor, compressed or not.
         :param kwargs: Not used.
-        :return: Copies, in the same order, with their texts as they were.
+        :return: Copies, in the same order, with texts and metadata as they were.
         """
-        return list(self.load().decompress(list(documents))) if documents else []
+        restored: list[Document] = list(self.load().decompress(list(documents))) if documents else []
+        for document in restored:
+            document.metadata.pop(CODEC_KEY, None)
+        return restored
 
     def as_runnable(self) -> Runnable[Sequence[Document], Sequence[Document]]:
         """Make a step of a chain.

@@ -2,6 +2,9 @@
 
 So the model can be changed for one that is not Z-aware, and checkpoints stay readable. What became a Z-span once is the
 same Z-span in all later requests: the server's prefix cache holds, and each text is compressed only once.
+
+A message has no mark that says who wrote a Z-span in it, and what a tool returns is untrusted: it is text, whatever it
+looks like. A tool that hands out Z-spans itself has to be named.
 """
 
 import asyncio
@@ -40,7 +43,7 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
 
         :param compressor: How; by default texts of 100 tokens and more, and what cannot be compressed passes through.
         :param roles: Whose messages: "tool", "human" (all of them, the question too, if it is long), "system".
-        :param leave: Names of tools, and ids of messages, that are left alone.
+        :param leave: Names of tools, and ids of messages, that are left alone; those with Z-spans of yours, too.
         :raises OptionError: If a role is none of these.
         """
         super().__init__()

@@ -21,6 +21,11 @@ from langchain_zprompt import ZPromptCompressor, ZPromptDecompressor
 from zprompt.errors import InvalidTextError, OptionError, WrongCodecError
 
 
+def span_of(codec: ByteCodec) -> str:
+    options = {"max_tokens": None, "on_error": "raise", "min_tokens": 0}
+    return str(codec.compress(["a text of some length"], **options).documents[0])
+
+
 def test_it_is_a_compressor_and_a_transformer() -> None:
     assert issubclass(ZPromptCompressor, BaseDocumentCompressor)
     assert issubclass(ZPromptCompressor, BaseDocumentTransformer)
@@ -31,7 +36,9 @@ def test_order_ids_and_metadata_survive_and_inputs_do_not_change(codec: ByteCode
     compressed = ZPromptCompressor().compress_documents(documents, "lamp?")
     assert documents == before
     assert all(document.page_content.startswith("[z1:") for document in compressed)
-    assert [(d.id, d.metadata) for d in compressed] == [(d.id, d.metadata) for d in before]
+    assert [d.id for d in compressed] == [d.id for d in before]
+    mark = {"zprompt_codec": codec.fingerprint}
+    assert [d.metadata for d in compressed] == [d.metadata | mark for d in before]
     compressed[0].metadata["page"] = 99
     assert documents == before
     compressed[0].metadata["page"] = 0
@@ -66,13 +73,15 @@ def test_short_texts_and_those_that_would_not_get_shorter_pass_through(codec: By
     assert result[:3] == documents[:3]
     assert ZPromptCompressor().transform_documents(documents[:2]) == documents[:2]
     assert result[3] != documents[3]
+    assert [document.metadata for document in result[:3]] == [{}] * 3
 
 
 def test_what_looks_like_a_zspan_comes_back_as_text(codec: ByteCodec) -> None:
-    document = Document(page_content="[z1:")
-    [kept] = ZPromptCompressor(min_tokens=100).transform_documents([document])
-    assert kept.page_content != "[z1:"
-    assert ZPromptDecompressor().transform_documents([kept]) == [document]
+    for text in ("[z1:", span_of(codec)):  # whoever wrote it: there is no mark
+        document = Document(page_content=text)
+        [kept] = ZPromptCompressor(min_tokens=1000).transform_documents([document])
+        assert kept.page_content != text
+        assert ZPromptDecompressor().transform_documents([kept]) == [document]
 
 
 def test_errors_are_raised_or_passed_through(codec: ByteCodec, documents: list[Document]) -> None:
@@ -85,14 +94,11 @@ def test_errors_are_raised_or_passed_through(codec: ByteCodec, documents: list[D
     assert ZPromptCompressor(max_tokens=1, on_error="passthrough").transform_documents(documents) == documents
 
 
-def test_a_zspan_of_another_codec_is_an_error(codec: ByteCodec) -> None:
-    [span] = (
-        ByteCodec("ffffffffffff")
-        .compress(["a text of some length"], max_tokens=None, on_error="raise", min_tokens=0)
-        .documents
-    )
+def test_a_marked_zspan_of_another_codec_is_an_error(codec: ByteCodec) -> None:
+    other = ByteCodec("ffffffffffff")
+    document = Document(page_content=span_of(other), metadata={"zprompt_codec": other.fingerprint})
     with pytest.raises(WrongCodecError):
-        ZPromptCompressor().transform_documents([Document(page_content=span)])
+        ZPromptCompressor().transform_documents([document])
 
 
 @pytest.mark.parametrize(

@@ -102,11 +102,17 @@ def test_blocks_that_are_no_text_stay(codec: ByteCodec) -> None:
     assert message.content[0]["text"] == RESULT  # type: ignore[index]
 
 
-def test_short_and_compressed_results_are_left_alone(codec: ByteCodec) -> None:
+def test_short_results_are_left_alone(codec: ByteCodec) -> None:
+    messages = [ToolMessage("42", tool_call_id="1")]
+    assert shortened(ZPromptMiddleware(), *messages).messages == messages
+
+
+def test_zspans_in_results_are_text_unless_the_tool_is_named(codec: ByteCodec) -> None:
     span = ZPromptCompressor().load().compress([RESULT], max_tokens=None, on_error="raise", min_tokens=0).documents[0]
-    messages = [ToolMessage(text, tool_call_id="1") for text in ("42", f"Source 1:\n{span}")]
-    request = shortened(ZPromptMiddleware(), *messages)
-    assert request.messages == messages
+    message = ToolMessage(f"Source 1:\n{span}", tool_call_id="1", name="search")
+    [text] = shortened(ZPromptMiddleware(), message).messages
+    assert codec.decompress(text.content) == message.content
+    assert shortened(ZPromptMiddleware(leave=["search"]), message).messages == [message]
 
 
 def test_unknown_roles_are_refused() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from llama_index.core.schema import Document, NodeWithScore, TextNode
-from tiny import SENTENCES, save_backbone, save_codec, text_node
+from text_nodes import text_node
+from tiny import SENTENCES, save_backbone, save_codec
 
 from zprompt import Codec, load
 from zprompt.api import shared_codec

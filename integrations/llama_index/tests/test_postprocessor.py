@@ -16,7 +16,8 @@ from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import ImageNode, MediaResource, MetadataMode, Node, NodeWithScore, QueryBundle, TextNode
-from tiny import SENTENCES, text_node
+from text_nodes import text_node
+from tiny import SENTENCES
 
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor, position_tokenizer
 from zprompt import Codec
@@ -301,18 +302,24 @@ class TestPositionTokenizer:
         assert cutting.repack(prompt, [text]) != [text]
 
 
-def test_the_adapter_costs_little_beside_the_codec(tiny: str, tiny_codec: Codec) -> None:
-    """On the smallest codec there is, 100 passages; with a real one the share is far smaller."""
-    passages = [f"{SENTENCES[number % 4]} {number}" * 4 for number in range(100)]
-    nodes = [NodeWithScore(node=text_node(number, text)) for number, text in enumerate(passages)]
-    component = ZPromptPostprocessor(codec=tiny)
+def test_the_adapter_costs_little_beside_the_codec(fresh_codec: Codec) -> None:
+    """CPU time of this thread, outside the codec: no other work on the machine counts."""
+    codec: Any = CountingCodec(fresh_codec)
+    nodes = [NodeWithScore(node=text_node(number, f"{SENTENCES[number % 4]} {number}")) for number in range(100)]
+    component = ZPromptPostprocessor.from_codec(codec)
     component.postprocess_nodes(nodes[:1])
+    codec.calls.clear()
+    within, compress = [], codec.compress
 
-    def seconds(run: Any) -> float:  # noqa: ANN401
-        began = time.perf_counter()
-        run()
-        return time.perf_counter() - began
+    def timed(docs: Any, **options: Any) -> Any:  # noqa: ANN401
+        began = time.thread_time()
+        result = compress(docs, **options)
+        within.append(time.thread_time() - began)
+        return result
 
-    codec = min(seconds(lambda: tiny_codec.compress(passages)) for _ in range(2))
-    adapter = min(seconds(lambda: component.postprocess_nodes(nodes)) for _ in range(2))
-    assert adapter - codec < 1.0  # seconds: a machine may be busy
+    codec.compress = timed
+    began = time.thread_time()
+    component.postprocess_nodes(nodes)
+    own = time.thread_time() - began - sum(within)
+    assert len(codec.calls) == len(within) == 1
+    assert own < 1.0  # seconds; measured: benchmarks/adapters.py

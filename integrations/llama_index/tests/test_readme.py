@@ -1,4 +1,4 @@
-"""What the README says runs, with the codec that is shipped."""
+"""What README.md and docs/llama-index.md say runs, with the codec that is shipped."""
 
 import re
 from collections.abc import Iterator
@@ -8,13 +8,14 @@ from typing import Any
 import llama_index.core
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+PACKAGE = Path(__file__).parents[1]
+PAGES = [PACKAGE / "README.md", PACKAGE.parents[1] / "docs" / "llama-index.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def tokenizer() -> Iterator[None]:
-    """Put the global tokenizer back that the README replaces."""
+    """Put the global tokenizer back that the pages replace."""
     before = llama_index.core.global_tokenizer
     yield
     llama_index.core.Settings._tokenizer = None
@@ -23,11 +24,12 @@ def tokenizer() -> Iterator[None]:
 
 @pytest.mark.default_model
 @pytest.mark.usefixtures("tokenizer")
-def test_the_python_of_the_readme_runs() -> None:
-    text = README.read_text("utf-8")
-    names: dict[str, Any] = {"__name__": "readme"}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path) -> None:
+    text = page.read_text("utf-8")
+    names: dict[str, Any] = {"__name__": "page"}
     found = list(BLOCK.finditer(text))
     assert found
     for match in found:
-        code = compile("\n" * text.count("\n", 0, match.start(1)) + match[1], str(README), "exec")
+        code = compile("\n" * text.count("\n", 0, match.start(1)) + match[1], str(page), "exec")
         exec(code, names)

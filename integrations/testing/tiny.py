@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -59,18 +58,3 @@ def save_codec(folder: Path, backbone_folder: Path, seed: int) -> Path:
         heads.span_head.out.bias.copy_(60 * backbone.embeddings[backbone.encode(EXPECTED)[0]])
     write_codec(folder, CodecConfig(SETTINGS, str(backbone_folder), backbone.weights_fingerprint, {}), heads)
     return folder
-
-
-def text_node(number: int, text: str) -> TextNode:
-    """Make a node with one of everything that has to survive."""
-    return TextNode(
-        text=text,
-        id_=f"node-{number}",
-        metadata={"file": f"{number}.txt", "secret": f"s{number}"},
-        excluded_llm_metadata_keys=["secret"],
-        excluded_embed_metadata_keys=["file"],
-        relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=f"doc-{number}")},
-        embedding=[0.25, float(number)],
-        start_char_idx=number,
-        end_char_idx=number + len(text),
-    )

@@ -1,0 +1,55 @@
+"""A RAG app with LangChain, and the same with zprompt: at query time, and with Z-spans made at ingestion.
+
+    python -m examples.rag_langchain                             # three questions about the library
+    python -m examples.rag_langchain "Who founded the orchestra?"
+    python -m examples.rag_langchain --url http://localhost:8000/v1 --api-key KEY        # asks `zprompt serve`
+
+Needs `pip install -r examples/requirements.txt`. What zprompt adds is marked with `# +`.
+"""
+
+from pathlib import Path
+
+from langchain_chroma import Chroma
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_huggingface import HuggingFaceEmbeddings
+from langchain_text_splitters import RecursiveCharacterTextSplitter
+from langchain_zprompt import ZPromptCompressor, ZPromptRetriever  # +
+
+from examples.rag_common import PASSAGES, Way, embedding_model, library
+from examples.rag_run import main
+
+CHARACTERS = 900  # of a passage, at most
+
+
+def ways(folder: Path) -> dict[str, Way]:
+    """Index the library three times: as an app without zprompt would, and with it.
+
+    :param folder: Where the vector stores are kept.
+    :return: Retrievers by name.
+    """
+    documents = [Document(text.text, metadata={"title": text.title, "file": text.file}) for text in library()]
+    passages = RecursiveCharacterTextSplitter(chunk_size=CHARACTERS, chunk_overlap=0).split_documents(documents)
+    embeddings = HuggingFaceEmbeddings(model_name=embedding_model())
+
+    def retriever_of(name: str, stored: list[Document]) -> BaseRetriever:
+        store = Chroma(name, embeddings, persist_directory=str(folder))
+        store.add_documents(stored)
+        return store.as_retriever(search_kwargs={"k": PASSAGES})
+
+    retriever = retriever_of("texts", passages)
+
+    at_query = ZPromptRetriever(retriever=retriever)  # +
+
+    ingested = ZPromptCompressor().store_documents(passages)  # +  each Z-span in the metadata, beside the text
+    at_ingestion = ZPromptRetriever(retriever=retriever_of("with-z-spans", ingested))  # +  takes it from there
+
+    return {
+        "without zprompt": retriever.invoke,
+        "Z-spans at query time": at_query.invoke,
+        "Z-spans of ingestion": at_ingestion.invoke,
+    }
+
+
+if __name__ == "__main__":
+    main(__doc__, ways)

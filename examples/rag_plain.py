@@ -1,0 +1,69 @@
+"""Answer questions about text files with zprompt alone: no framework, no vector store, no embeddings.
+
+    python -m examples.rag_plain
+    python -m examples.rag_plain "Who founded the orchestra?"
+
+The search is the simplest there is: rare words that question and passage share.
+"""
+
+import re
+import sys
+from collections import Counter
+from typing import Any, TypeAlias
+
+import zprompt
+from examples.rag_common import PASSAGES, Way, ask, in_process, library, show, wanted
+
+Passage: TypeAlias = dict[str, Any]
+
+
+def paragraphs() -> list[Passage]:
+    """Cut the library into passages.
+
+    :return: A dict for each paragraph; zprompt reads and replaces what is under "text".
+    """
+    return [
+        {"title": text.title, "metadata": {"file": text.file}, "text": paragraph}
+        for text in library()
+        for paragraph in text.text.split("\n\n")
+    ]
+
+
+def search(question: str, passages: list[Passage]) -> list[int]:
+    """Find passages.
+
+    :param question: The question.
+    :param passages: The passages.
+    :return: The places of the best ones, best first.
+    """
+    words = [set(re.findall(r"\w+", f"{passage['title']} {passage['text']}".lower())) for passage in passages]
+    common = Counter(word for own in words for word in own)
+    asked = set(re.findall(r"\w+", question.lower()))
+    best = sorted(range(len(words)), key=lambda place: -sum(1 / common[word] for word in asked & words[place]))
+    return best[:PASSAGES]
+
+
+def main() -> None:
+    """Ask in three ways."""
+    passages = paragraphs()
+    stored = zprompt.compress(passages)  # once; keep the documents as JSON, beside the texts that are searched
+    print(stored.stats)
+
+    def plain(question: str) -> list[Passage]:
+        return [passages[place] for place in search(question, passages)]
+
+    def at_query(question: str) -> list[Passage]:
+        documents: list[Passage] = zprompt.compress(plain(question), query=question).documents
+        return documents
+
+    def from_store(question: str) -> list[Passage]:
+        return [stored.documents[place] for place in search(question, passages)]
+
+    ways: dict[str, Way] = {"text": plain, "compressed when found": at_query, "compressed before": from_store}
+    llm = in_process(zprompt.load_reader())
+    for question in wanted(sys.argv[1:]):
+        show({name: ask(way, llm, question) for name, way in ways.items()})
+
+
+if __name__ == "__main__":
+    main()

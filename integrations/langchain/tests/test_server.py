@@ -1,0 +1,65 @@
+"""LangChain's own OpenAI chat model reaches `zprompt serve`, over HTTP, with Z-spans in its messages."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+from tiny import SENTENCES, save_backbone, save_codec
+from tiny_server import KEY, Served, serving
+
+from langchain_zprompt import ZPromptCompressor, ZPromptRetriever
+
+TOKENS = 8
+PASSAGES = [Document(id=str(number), page_content=text) for number, text in enumerate(SENTENCES[:2])]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("tiny")
+    return str(save_codec(root / "codec", save_backbone(root / "backbone"), seed=0))
+
+
+@pytest.fixture(scope="module")
+def served(folder: str) -> Iterator[Served]:
+    with serving(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def llm(served: Served) -> BaseChatModel:
+    return ChatOpenAI(
+        base_url=served.url, api_key=SecretStr(KEY), model="zprompt", max_completion_tokens=TOKENS, max_retries=0
+    )
+
+
+@pytest.fixture
+def chain(folder: str, llm: BaseChatModel) -> Runnable[str, object]:
+    found = RunnableLambda(lambda query: PASSAGES)
+    retriever = ZPromptRetriever(retriever=found, compressor=ZPromptCompressor(codec=folder, use_query=False))
+    joined = retriever | (lambda documents: "\n".join(document.page_content for document in documents))
+    prompt = ChatPromptTemplate.from_messages([("human", "{passages}\n{question}")])
+    return {"passages": joined, "question": RunnablePassthrough()} | prompt | llm
+
+
+def test_a_chain_answers_as_the_reader_does(served: Served, folder: str, chain: Runnable[str, object]) -> None:
+    spans = served.reader.codec.compress([document.page_content for document in PASSAGES]).documents
+    messages = [{"role": "user", "content": "\n".join([*spans, "Who?"])}]
+    expected = served.reader.generate(messages, max_new_tokens=TOKENS)
+    assert expected.usage.z_tokens > 0
+
+    for said in (chain.invoke("Who?"), asyncio.run(chain.ainvoke("Who?"))):
+        assert said.content == expected.text  # type: ignore[attr-defined]
+        assert said.usage_metadata["input_tokens"] == expected.usage.prompt_positions  # type: ignore[attr-defined]
+    assert "".join(piece.content for piece in chain.stream("Who?")) == expected.text  # type: ignore[attr-defined]
+
+
+def test_a_damaged_zspan_is_refused(served: Served, llm: BaseChatModel) -> None:
+    span = served.reader.codec.compress(SENTENCES[0]).documents
+    with pytest.raises(Exception, match="truncated"):
+        llm.invoke(span[:-1])

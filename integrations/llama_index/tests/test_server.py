@@ -1,0 +1,63 @@
+"""LlamaIndex's OpenAI-like LLM reaches `zprompt serve`, over HTTP, with Z-spans in its messages."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from llama_index.core import MockEmbedding, PromptTemplate, VectorStoreIndex
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.schema import TextNode
+from llama_index.llms.openai_like import OpenAILike
+from tiny import SENTENCES
+from tiny_server import KEY, Served, serving
+
+from llama_index.postprocessor.zprompt import ZPromptPostprocessor
+
+TOKENS = 8
+PROMPT = PromptTemplate("{context_str}\n{query_str}")  # the tiny model's context is short
+
+
+@pytest.fixture(scope="module")
+def served(tiny: str) -> Iterator[Served]:
+    with serving(tiny) as server:
+        yield server
+
+
+@pytest.fixture
+def llm(served: Served) -> OpenAILike:
+    return OpenAILike(
+        model="zprompt",
+        api_base=served.url,
+        api_key=KEY,
+        is_chat_model=True,
+        temperature=0,
+        max_tokens=TOKENS,
+        max_retries=0,
+        reuse_client=False,  # each request closes its own: one of a loop that ended could not be closed
+        context_window=4096,  # more than it has: no prompt is to be cut
+    )
+
+
+def test_it_says_what_the_reader_says(served: Served, llm: OpenAILike) -> None:
+    span = served.reader.codec.compress(SENTENCES[0]).documents
+    content = f"{span}\nWho?"
+    expected = served.reader.generate([{"role": "user", "content": content}], max_new_tokens=TOKENS).text
+    asked = [ChatMessage(role="user", content=content)]
+
+    assert llm.chat(asked).message.content == expected
+    assert asyncio.run(llm.achat(asked)).message.content == expected
+    assert "".join(piece.delta or "" for piece in llm.stream_chat(asked)) == expected
+
+
+def test_a_query_engine_answers_from_z_spans(served: Served, llm: OpenAILike, tiny: str) -> None:
+    node = TextNode(text=SENTENCES[1])
+    index = VectorStoreIndex([node], embed_model=MockEmbedding(embed_dim=2))
+    component = ZPromptPostprocessor(codec=tiny, use_query=False)
+    engine = index.as_query_engine(llm=llm, node_postprocessors=[component], text_qa_template=PROMPT)
+    span = served.reader.codec.compress(SENTENCES[1]).documents
+    expected = served.reader.generate([{"role": "user", "content": f"{span}\nWho?"}], max_new_tokens=TOKENS).text
+
+    response = engine.query("Who?")
+
+    assert str(response).strip() == expected.strip()
+    assert component.restore(response.source_nodes)[0].node.get_content() == SENTENCES[1]
