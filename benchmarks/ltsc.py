@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.metrics import bootstrap
 from benchmarks.record import RESULTS, ROOT, RunRecord, write_json
-from benchmarks.report import table
+from zprompt.bench.metrics import bootstrap
+from zprompt.bench.tables import table
 from zprompt.methods import ltsc
 from zprompt.methods.ltsc import ALL_MODES, Mode
 from zprompt.methods.ltsc.pieces import Tokenizer, count_tokens, default_tokenizer

@@ -106,7 +106,9 @@ def load(path: Path) -> BenchResults:
                 f"{file} has the version {values['version']!r} of {values['format']!r}, and this release reads "
                 f"{VERSION} of {FORMAT!r}. Run `zprompt bench` again, or use the release that wrote it."
             )
-        settings = {name: tuple(v) if isinstance(v, list) else v for name, v in values["settings"].items()}
+        settings: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in values["settings"].items()
+        }
         tasks = tuple(TaskInfo(**{**task, "figures": tuple(task["figures"])}) for task in values["tasks"])
         found = tuple(CellResult.from_dict(one) for one in values["cells"])
         return BenchResults(values["run"], BenchSettings(**settings), tasks, found)

@@ -114,10 +114,11 @@ def _make(name: str, given: list[Rows], limit: int, characters: int, seed: int) 
         rows = [row for row in rows if row["group"] in wanted]
     whole = name == "structure"  # a part of it would not parse
     texts = [_text(row, place, None if whole else characters) for place, row in enumerate(rows)]
-    kind = {"reconstruction": Reconstruction, "summarisation": Summarisation, "structure": Structure}[name]
     said = source if whole else f"{source}, up to {characters:,} characters of each"
-    made: Task = kind(said, _mixed(texts, limit, seed))
-    return made
+    mixed = _mixed(texts, limit, seed)
+    if name == "summarisation":
+        return Summarisation(said, mixed)
+    return Structure(said, mixed) if whole else Reconstruction(said, mixed)
 
 
 def _mixed(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
