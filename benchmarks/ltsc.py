@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.record import RESULTS, ROOT, RunRecord, write_json
+from benchmarks.documents import ROOT
+from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt.bench.metrics import bootstrap
 from zprompt.bench.tables import table
 from zprompt.methods import ltsc

@@ -44,8 +44,9 @@ def test_delta_ltsc_comes_back(tiny_backbone: Backbone, text: str) -> None:
     assert short.tokens <= short.source_tokens
 
 
-def test_delta_ltsc_shortens_what_repeats(tiny_backbone: Backbone) -> None:
-    short = make("delta-ltsc", tokenizer=tiny_backbone.tokenizer).shorten(TEXT * 4)
+@pytest.mark.default_model
+def test_delta_ltsc_shortens_what_repeats(default_backbone: Backbone) -> None:
+    short = make("delta-ltsc", tokenizer=default_backbone.tokenizer).shorten(TEXT * 4)
     assert short.tokens < 0.8 * short.source_tokens
 
 

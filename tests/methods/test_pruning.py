@@ -44,7 +44,7 @@ class TestBudget:
         assert short.tokens == len(pruning.backbone.encode(short.text))
         assert 0.98 * wanted - 1 < short.tokens <= wanted
 
-    @pytest.mark.parametrize("words", [2_000, 12_000])
+    @pytest.mark.parametrize("words", [2_000, pytest.param(12_000, marks=pytest.mark.slow)])
     def test_the_ratio_is_met_for_long_texts(self, tiny_backbone: Backbone, words: int) -> None:
         text = shuffled(words, 0)
         short = Pruning(4, backbone=tiny_backbone).shorten(text)

@@ -107,7 +107,7 @@ def load(path: Path) -> BenchResults:
                 f"{VERSION} of {FORMAT!r}. Run `zprompt bench` again, or use the release that wrote it."
             )
         settings: dict[str, Any] = {
-            name: tuple(v) if isinstance(v, list) else v for name, v in values["settings"].items()
+            name: tuple(value) if isinstance(value, list) else value for name, value in values["settings"].items()
         }
         tasks = tuple(TaskInfo(**{**task, "figures": tuple(task["figures"])}) for task in values["tasks"])
         found = tuple(CellResult.from_dict(one) for one in values["cells"])

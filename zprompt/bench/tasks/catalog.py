@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -114,11 +114,13 @@ def _make(name: str, given: list[Rows], limit: int, characters: int, seed: int) 
         rows = [row for row in rows if row["group"] in wanted]
     whole = name == "structure"  # a part of it would not parse
     texts = [_text(row, place, None if whole else characters) for place, row in enumerate(rows)]
+    kinds: dict[str, Callable[[str, Sequence[Sample]], Task]] = {
+        "reconstruction": Reconstruction,
+        "summarisation": Summarisation,
+        "structure": Structure,
+    }
     said = source if whole else f"{source}, up to {characters:,} characters of each"
-    mixed = _mixed(texts, limit, seed)
-    if name == "summarisation":
-        return Summarisation(said, mixed)
-    return Structure(said, mixed) if whole else Reconstruction(said, mixed)
+    return kinds[name](said, _mixed(texts, limit, seed))
 
 
 def _mixed(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:

@@ -35,7 +35,7 @@ class Copying:
     """Values to copy."""
 
     name, title, main = "copying", "Exact copy", "kept"
-    figures: tuple[str, ...] = ("kept", *(f"copied, {reader}" for reader in READERS))
+    figures = ("kept", *(f"copied, {reader}" for reader in READERS))
     restores = False
 
     def __init__(self, source: str, samples: Sequence[Sample]) -> None:

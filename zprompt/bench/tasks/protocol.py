@@ -47,10 +47,16 @@ class Task(Protocol):
     name: str
     title: str  # what a report says it is
     main: str  # the figure that is plotted and compared
-    figures: tuple[str, ...]  # all figures that it may give, as a report lists them
     restores: bool  # whether texts go the way back first
     source: str  # where its samples are from
     samples: Sequence[Sample]
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """List all figures that it may give, as a report shows them.
+
+        :return: Their names.
+        """
 
     def score(self, left: Sequence[Left], workshop: Workshop) -> Scores:
         """Judge what is left of all samples.

@@ -25,9 +25,7 @@ class QuestionAnswering:
     """Questions about passages."""
 
     name, title, main = "qa", "Questions", f"F1, {SHIPPED}"
-    figures: tuple[str, ...] = tuple(
-        f"{figure}, {reader}" for reader in READERS for figure in ("F1", "exact match", "KV MB")
-    )
+    figures = tuple(f"{figure}, {reader}" for reader in READERS for figure in ("F1", "exact match", "KV MB"))
     restores = False
 
     def __init__(self, source: str, samples: Sequence[Sample]) -> None:

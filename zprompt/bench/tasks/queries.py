@@ -24,7 +24,7 @@ class Queries:
     """Queries of several turns."""
 
     name, title, main = "queries", "Long queries", "MRR"
-    figures: tuple[str, ...] = ("MRR", "first", "in first 10")
+    figures = ("MRR", "first", "in first 10")
     restores = False
 
     def __init__(self, source: str, samples: Sequence[Sample], documents: Sequence[str]) -> None:

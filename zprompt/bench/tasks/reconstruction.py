@@ -26,7 +26,7 @@ class Reconstruction:
     """Texts of several kinds."""
 
     name, title, main = "reconstruction", "Reconstruction", "BLEU-4"
-    figures: tuple[str, ...] = ("BLEU-4", "numbers kept", "names kept")
+    figures = ("BLEU-4", "numbers kept", "names kept")
     restores = True
 
     def __init__(self, source: str, samples: Sequence[Sample]) -> None:

@@ -26,7 +26,7 @@ class Structure:
     """JSON and Python."""
 
     name, title, main = "structure", "Structure", "the same"
-    figures: tuple[str, ...] = ("parses", "the same")
+    figures = ("parses", "the same")
     restores = True
 
     def __init__(self, source: str, samples: Sequence[Sample]) -> None:

@@ -29,7 +29,7 @@ class Summarisation:
     """Texts to summarise."""
 
     name, title, main = "summarisation", "Summaries", f"ROUGE-L, {SHIPPED}"
-    figures: tuple[str, ...] = tuple(f"{kind}, {reader}" for reader in READERS for kind in (*_KINDS, _REFERENCE))
+    figures = tuple(f"{kind}, {reader}" for reader in READERS for kind in (*_KINDS, _REFERENCE))
     restores = False
 
     def __init__(self, source: str, samples: Sequence[Sample]) -> None:

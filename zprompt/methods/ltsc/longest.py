@@ -42,6 +42,8 @@ def select(symbols: Ints, price: Price = META_TOKENS) -> list[Repeat]:
     listed = symbols.tolist()
     repeats = []
     for length in _lengths(suffixes, len(symbols)):
+        if taken.count(0) < 2 * length:
+            continue  # there is no room for two occurrences
         for group in _groups(suffixes, taken, length, price):
             starts = _free_starts(group, length, taken)
             if price.saving(length, len(starts)) <= 0:
