@@ -10,8 +10,8 @@ from zprompt.errors import OptionError
 
 FULL = "full text"  # the method that leaves texts as they are
 RATIOS = (2.0, 4.0, 8.0)
-LIMIT = 5
-CHARACTERS = 800
+LIMIT = 4
+CHARACTERS = 600
 
 
 @dataclass(frozen=True, slots=True)
