@@ -1,0 +1,37 @@
+import pytest
+
+from benchmarks.kept_answers import NAMES_AND_DIGITS, measure
+from tests.codec.conftest import SETTINGS, make_heads
+from zprompt.backbone import Backbone
+from zprompt.codec.codec import Codec
+from zprompt.train.reader.questions import Passage, Question
+
+TEXT = "the lamp was lit by Hale in the year 1834, and the bell was cast in Bristol by three old men of the town."
+
+
+@pytest.fixture(scope="module")
+def codec(tiny_backbone: Backbone) -> Codec:
+    return Codec(tiny_backbone, make_heads(tiny_backbone, SETTINGS))
+
+
+def asked(answer: str) -> Question:
+    return Question("Who?", (answer,), (Passage("", TEXT),))
+
+
+def test_what_is_protected_is_kept(codec: Codec) -> None:
+    questions = [asked("Hale"), asked("1834"), asked("Bristol")]
+    found = measure(codec, questions, 4, NAMES_AND_DIGITS)
+    assert (found.kept, found.whole, found.least, found.questions) == (1, 1, 1, 3)
+
+
+def test_at_ratio_1_all_is_kept_and_at_a_high_one_it_is_not(codec: Codec) -> None:
+    questions = [asked("the lamp was lit"), asked("three old men of the town")]
+    assert measure(codec, questions, 1, None).kept == 1
+    high = measure(codec, questions, 12, None)
+    assert high.kept < 1
+    assert high.kept_interval.low <= high.kept <= high.kept_interval.high
+    assert high.reached > 2  # as far as its longest span allows
+
+
+def test_answers_that_the_passage_does_not_have_are_not_counted(codec: Codec) -> None:
+    assert measure(codec, [asked("Hale"), asked("nobody")], 4, None).questions == 1
