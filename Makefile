@@ -6,7 +6,7 @@ BIN := .venv/bin
 SOURCES := zprompt tests docs/_site $(wildcard benchmarks examples integrations)
 export NO_MKDOCS_2_WARNING := 1 # Material announces its successor at each build
 
-.PHONY: demo test test-integrations lint fix docs bench bench-codec bench-reader bench-rag bench-adapters clean
+.PHONY: demo test test-integrations lint fix docs bench bench-codec bench-reader bench-server bench-rag bench-adapters clean
 
 demo: .venv/installed
 	$(BIN)/zprompt pull
@@ -40,6 +40,10 @@ bench-codec: .venv/installed-dev
 # Readers to compare: make bench-reader ARGS='--readers FOLDER'
 bench-reader: .venv/installed-dev
 	$(BIN)/python -m benchmarks.reader $(ARGS)
+
+# A server under 32 clients for two minutes: on an idle machine
+bench-server: .venv/installed-dev
+	$(BIN)/python -m benchmarks.server $(ARGS)
 
 # The example apps and the adapters, with what they need beside zprompt.
 bench-rag: .venv/installed-examples
