@@ -7,11 +7,12 @@ import pytest
 from llama_index.core import MockEmbedding, PromptTemplate, VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.schema import TextNode
-from llama_index.llms.openai_like import OpenAILike
 from tiny import SENTENCES
 from tiny_server import KEY, Served, serving
 
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor
+
+OpenAILike = pytest.importorskip("llama_index.llms.openai_like", reason="pip install '.[dev]'").OpenAILike
 
 TOKENS = 8
 PROMPT = PromptTemplate("{context_str}\n{query_str}")  # the tiny model's context is short
