@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from llama_index.core import MockEmbedding, PromptTemplate, VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms import LLM
 from llama_index.core.schema import TextNode
 from tiny import SENTENCES
 from tiny_server import KEY, Served, serving
@@ -25,7 +26,7 @@ def served(tiny: str) -> Iterator[Served]:
 
 
 @pytest.fixture
-def llm(served: Served) -> OpenAILike:
+def llm(served: Served) -> LLM:
     return OpenAILike(
         model="zprompt",
         api_base=served.url,
@@ -39,7 +40,7 @@ def llm(served: Served) -> OpenAILike:
     )
 
 
-def test_it_says_what_the_reader_says(served: Served, llm: OpenAILike) -> None:
+def test_it_says_what_the_reader_says(served: Served, llm: LLM) -> None:
     span = served.reader.codec.compress(SENTENCES[0]).documents
     content = f"{span}\nWho?"
     expected = served.reader.generate([{"role": "user", "content": content}], max_new_tokens=TOKENS).text
@@ -50,7 +51,7 @@ def test_it_says_what_the_reader_says(served: Served, llm: OpenAILike) -> None:
     assert "".join(piece.delta or "" for piece in llm.stream_chat(asked)) == expected
 
 
-def test_a_query_engine_answers_from_z_spans(served: Served, llm: OpenAILike, tiny: str) -> None:
+def test_a_query_engine_answers_from_z_spans(served: Served, llm: LLM, tiny: str) -> None:
     node = TextNode(text=SENTENCES[1])
     index = VectorStoreIndex([node], embed_model=MockEmbedding(embed_dim=2))
     component = ZPromptPostprocessor(codec=tiny, use_query=False)
