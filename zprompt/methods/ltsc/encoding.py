@@ -10,9 +10,10 @@ from collections.abc import Collection, Sequence
 
 from zprompt.codec.escaping import carry, uncarry
 from zprompt.errors import DamagedSequenceError
+from zprompt.methods.lengths import default_tokenizer
 from zprompt.methods.ltsc.alphabet import DEFAULT_ALPHABET, MetaAlphabet
 from zprompt.methods.ltsc.discovery import ALL_MODES, Mode
-from zprompt.methods.ltsc.pieces import Tokenizer, default_tokenizer
+from zprompt.methods.ltsc.pieces import Tokenizer
 from zprompt.methods.ltsc.sequences import MAX_TOKENS, compress, decompress
 
 

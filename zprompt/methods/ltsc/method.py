@@ -14,10 +14,11 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from zprompt.errors import DamagedSequenceError
+from zprompt.methods.lengths import default_tokenizer
 from zprompt.methods.ltsc.alphabet import DEFAULT_ALPHABET, MetaAlphabet
 from zprompt.methods.ltsc.discovery import ALL_MODES, Mode
 from zprompt.methods.ltsc.encoding import decode_text, encode_text
-from zprompt.methods.ltsc.pieces import Tokenizer, count_tokens, default_tokenizer
+from zprompt.methods.ltsc.pieces import Tokenizer, count_tokens
 from zprompt.methods.ltsc.texts import READABLE_MODES, restore_text, shorten_text
 from zprompt.methods.protocol import Shortened, check_budget
 

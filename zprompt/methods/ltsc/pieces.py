@@ -7,7 +7,6 @@ a text (it drops characters, or cleans up) only makes pieces larger or smaller, 
 from __future__ import annotations
 
 import re
-from functools import cache
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
@@ -40,18 +39,6 @@ class _OffsetTokenizer(Protocol):
     """A tokenizer that says where its tokens lie."""
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]: ...
-
-
-@cache
-def default_tokenizer() -> Tokenizer:
-    """Load the default backbone's tokenizer, once.
-
-    :return: The tokenizer.
-    """
-    from zprompt.backbone import pull
-    from zprompt.backbone.tokenizer import TextTokenizer
-
-    return TextTokenizer.from_folder(pull())
 
 
 def count_tokens(text: str, tokenizer: Tokenizer) -> int:

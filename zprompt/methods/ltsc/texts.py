@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zprompt.documents import read_documents
+from zprompt.methods.lengths import default_tokenizer
 from zprompt.methods.ltsc.discovery import Mode
 from zprompt.methods.ltsc.naming import write_texts
-from zprompt.methods.ltsc.pieces import Tokenizer, count_tokens, default_tokenizer
+from zprompt.methods.ltsc.pieces import Tokenizer, count_tokens
 from zprompt.methods.ltsc.readable import FLAG, begins_with_dictionary, expand_text, needs_flag, read_dictionary
 
 MAX_CHARACTERS = 40_000_000  # that restoring gives for one call, unless it is told otherwise

@@ -14,9 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from zprompt.methods.lengths import DEFAULT_RATIO, check_ratio, check_text, wanted_tokens
-from zprompt.methods.peers.local_model import TupleCacheModel, ask_peer, transformers_tokenizer
-from zprompt.methods.protocol import Shortened
+from zprompt.methods.peers.local_model import PeerPruning, TupleCacheModel, transformers_tokenizer
 
 if TYPE_CHECKING:
     from zprompt.backbone import Backbone
@@ -30,29 +28,10 @@ LONG: dict[str, Any] = {
 }
 
 
-class LLMLingua:
+class LLMLingua(PeerPruning):
     """Prunes texts with the package `llmlingua`."""
 
     name = "llmlingua"
-
-    def __init__(self, ratio: float = DEFAULT_RATIO, backbone: Backbone | None = None) -> None:
-        """Choose the model.
-
-        :param ratio: Source tokens per token of the result where no budget is given.
-        :param backbone: The model; None: the default codec's, which this process loads once.
-        """
-        check_ratio(ratio)
-        self._ratio, self._backbone = ratio, backbone
-
-    @cached_property
-    def backbone(self) -> Backbone:
-        """Give the model, which is loaded with the first text.
-
-        :return: The model.
-        """
-        from zprompt.api import shared_codec
-
-        return self._backbone or shared_codec().backbone
 
     @cached_property
     def compressor(self) -> Any:  # noqa: ANN401 - an optional package's
@@ -62,24 +41,11 @@ class LLMLingua:
         """
         return make_compressor(self.backbone)
 
-    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
-        """Prune a text.
-
-        :param text: The text; its paragraphs are the passages.
-        :param budget: Tokens that it is to have; how near it comes is up to the package. None: as the ratio says.
-        :param query: What will be asked about the text.
-        :return: What the package made of it.
-        """
-        check_text(text)
-        count = len(self.backbone.encode(text))
-        wanted = wanted_tokens(count, budget, self._ratio)
-        if wanted >= count:
-            return Shortened(text, count, count, self.name)
+    def _prune(self, text: str, count: int, wanted: int, query: str | None) -> str:
+        """Prune a text, whose paragraphs are the passages."""
         options = {**LONG, "question": query} if query and query.strip() else {}
         passages = [passage for passage in re.split(r"\n\s*\n", text) if passage.strip()]
-        result = ask_peer(self.name, lambda: self.compressor.compress_prompt(passages, target_token=wanted, **options))
-        shortened = str(result["compressed_prompt"])
-        return Shortened(shortened, count, len(self.backbone.encode(shortened)), self.name)
+        return str(self.compressor.compress_prompt(passages, target_token=wanted, **options)["compressed_prompt"])
 
 
 def make_compressor(backbone: Backbone) -> Any:  # noqa: ANN401 - an optional package's

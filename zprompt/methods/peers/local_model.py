@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zprompt.errors import PeerError
+from zprompt.methods.lengths import DEFAULT_RATIO, check_ratio, check_text, wanted_tokens
+from zprompt.methods.protocol import Shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,3 +88,48 @@ def ask_peer(package: str, work: Callable[[], Result]) -> Result:
             f"{package} failed on this text with {type(error).__name__}: {error}. That is no error of zprompt; leave "
             "this text or this method out."
         ) from error
+
+
+class PeerPruning(ABC):
+    """Prunes texts with another package, and the backbone as its model."""
+
+    name: str
+
+    def __init__(self, ratio: float = DEFAULT_RATIO, backbone: Backbone | None = None) -> None:
+        """Choose the model.
+
+        :param ratio: Source tokens per token of the result where no budget is given.
+        :param backbone: The model; None: the default codec's, which this process loads once.
+        """
+        check_ratio(ratio)
+        self._ratio, self._backbone = ratio, backbone
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """Give the model, which is loaded with the first text.
+
+        :return: The model.
+        """
+        from zprompt.api import shared_codec
+
+        return self._backbone or shared_codec().backbone
+
+    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
+        """Prune a text.
+
+        :param text: The text.
+        :param budget: Tokens that it is to have; how near it comes is up to the package. None: as the ratio says.
+        :param query: What will be asked about the text; a package that knows no queries ignores it.
+        :return: What the package made of it.
+        """
+        check_text(text)
+        count = len(self.backbone.encode(text))
+        wanted = wanted_tokens(count, budget, self._ratio)
+        if wanted >= count:
+            return Shortened(text, count, count, self.name)
+        shortened = ask_peer(self.name, lambda: self._prune(text, count, wanted, query))
+        return Shortened(shortened, count, len(self.backbone.encode(shortened)), self.name)
+
+    @abstractmethod
+    def _prune(self, text: str, count: int, wanted: int, query: str | None) -> str:
+        """Let the package prune a text of `count` tokens to about `wanted`."""

@@ -11,15 +11,14 @@ from functools import cached_property
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from zprompt.methods.lengths import DEFAULT_RATIO, check_ratio, check_text, wanted_tokens
-from zprompt.methods.peers.local_model import ask_peer, transformers_tokenizer
-from zprompt.methods.protocol import Shortened
+from zprompt.methods.lengths import DEFAULT_RATIO
+from zprompt.methods.peers.local_model import PeerPruning, transformers_tokenizer
 
 if TYPE_CHECKING:
     from zprompt.backbone import Backbone
 
 
-class SelectiveContext:
+class SelectiveContext(PeerPruning):
     """Prunes texts with the package `selective-context`."""
 
     name = "selective-context"
@@ -31,18 +30,8 @@ class SelectiveContext:
         :param level: What is dropped: "sent", "phrase" or "token", as the package calls them.
         :param backbone: The model; None: the default codec's, which this process loads once.
         """
-        check_ratio(ratio)
-        self._ratio, self._level, self._backbone = ratio, level, backbone
-
-    @cached_property
-    def backbone(self) -> Backbone:
-        """Give the model, which is loaded with the first text.
-
-        :return: The model.
-        """
-        from zprompt.api import shared_codec
-
-        return self._backbone or shared_codec().backbone
+        super().__init__(ratio, backbone)
+        self._level = level
 
     @cached_property
     def compressor(self) -> Any:  # noqa: ANN401 - an optional package's
@@ -53,22 +42,10 @@ class SelectiveContext:
         with redirect_stdout(StringIO()):
             return _make_compressor(self.backbone)
 
-    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
-        """Prune a text.
-
-        :param text: The text, in English.
-        :param budget: Tokens that it is to have; how near it comes is up to the package. None: as the ratio says.
-        :param query: Ignored: the package knows no queries.
-        :return: What the package made of it.
-        """
-        check_text(text)
-        count = len(self.backbone.encode(text))
-        wanted = wanted_tokens(count, budget, self._ratio)
-        if wanted >= count:
-            return Shortened(text, count, count, self.name)
-        share = 1 - wanted / count
-        shortened, _ = ask_peer(self.name, lambda: self.compressor(text, reduce_ratio=share, reduce_level=self._level))
-        return Shortened(shortened, count, len(self.backbone.encode(shortened)), self.name)
+    def _prune(self, text: str, count: int, wanted: int, query: str | None) -> str:
+        """Prune an English text; the package knows no queries."""
+        shortened, _ = self.compressor(text, reduce_ratio=1 - wanted / count, reduce_level=self._level)
+        return str(shortened)
 
 
 def _make_compressor(backbone: Backbone) -> Any:  # noqa: ANN401 - an optional package's
