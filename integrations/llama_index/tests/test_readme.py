@@ -1,16 +1,14 @@
 """What README.md and docs/llama-index.md say runs, with the codec that is shipped."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import llama_index.core
 import pytest
+from pages import run_python
 
 PACKAGE = Path(__file__).parents[1]
 PAGES = [PACKAGE / "README.md", PACKAGE.parents[1] / "docs" / "llama-index.md"]
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -26,10 +24,4 @@ def tokenizer() -> Iterator[None]:
 @pytest.mark.usefixtures("tokenizer")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page: Path) -> None:
-    text = page.read_text("utf-8")
-    names: dict[str, Any] = {"__name__": "page"}
-    found = list(BLOCK.finditer(text))
-    assert found
-    for match in found:
-        code = compile("\n" * text.count("\n", 0, match.start(1)) + match[1], str(page), "exec")
-        exec(code, names)
+    run_python(page)
