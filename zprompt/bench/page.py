@@ -9,8 +9,7 @@ from zprompt.bench.page_style import STYLE
 from zprompt.bench.plots import MARKS, Chart, charts, mark, methods_of
 from zprompt.bench.results import BenchResults
 from zprompt.bench.sections import Section
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+from zprompt.html_page import html_page
 
 
 def render_page(title: str, said: Iterable[str], parts: Sequence[Section], results: BenchResults) -> str:
@@ -23,26 +22,14 @@ def render_page(title: str, said: Iterable[str], parts: Sequence[Section], resul
     :return: An HTML document.
     """
     first, *others = parts
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{escape(title)}</h1>
+    body = f"""<h1>{escape(title)}</h1>
 {"".join(f"<p class='about'>{_inline(one)}</p>" for one in said)}
 {_section(first)}
 <h2>What a ratio costs</h2>
 {_legend(methods_of(results))}
 <div class="charts">{"".join(map(_chart, charts(results)))}</div>
-{"".join(map(_section, others))}
-</body>
-</html>
-"""
+{"".join(map(_section, others))}"""
+    return html_page(escape(title), STYLE, body)
 
 
 def _section(part: Section) -> str:

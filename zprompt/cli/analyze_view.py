@@ -16,8 +16,8 @@ from zprompt.analysis.placement import ClassShare
 from zprompt.analysis.report import Analysis
 from zprompt.analysis.usage import Usage
 from zprompt.cli.html_style import STYLE
-from zprompt.cli.html_view import POLICY
 from zprompt.cli.tiling import visible
+from zprompt.html_page import html_page
 
 _STYLE = """
 body { padding-bottom: 3rem; }
@@ -47,25 +47,13 @@ def render_analysis(analysis: Analysis) -> str:
     :param analysis: The figures.
     :return: An HTML document.
     """
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>What the codes mean – codec {analysis.sample.codec}</title>
-<style>{STYLE}{_STYLE}</style>
-</head>
-<body>
-<h1>What the codes mean <small>codec {analysis.sample.codec}</small></h1>
+    body = f"""<h1>What the codes mean <small>codec {analysis.sample.codec}</small></h1>
 {_figures(analysis)}
 {_usage(analysis)}
 {_consistency(analysis)}
 {_examples(analysis.examples)}
-{_placement(analysis)}
-</body>
-</html>
-"""
+{_placement(analysis)}"""
+    return html_page(f"What the codes mean – codec {analysis.sample.codec}", STYLE + _STYLE, body)
 
 
 def _figures(analysis: Analysis) -> str:

@@ -15,10 +15,10 @@ from html import escape
 from zprompt.cli.html_style import STYLE
 from zprompt.cli.messages import text_figures
 from zprompt.cli.tiling import Tile, cut, density, visible
+from zprompt.html_page import html_page
 from zprompt.results import ExplainedToken, Explanation
 
 _LONGEST = 60  # characters from which on a Z-token is drawn in the palest shade
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def render_page(explanation: Explanation, title: str) -> str:
@@ -28,24 +28,12 @@ def render_page(explanation: Explanation, title: str) -> str:
     :param title: What the text is called.
     :return: An HTML document.
     """
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(title)} – Z-tokens</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{_text(title)} <small>in Z-tokens</small></h1>
+    body = f"""<h1>{_text(title)} <small>in Z-tokens</small></h1>
 {_figures(explanation)}
 {_sizes(explanation.tokens)}
 {_legend()}
-<main dir="auto">{_body(explanation)}</main>
-</body>
-</html>
-"""
+<main dir="auto">{_body(explanation)}</main>"""
+    return html_page(f"{_text(title)} – Z-tokens", STYLE, body)
 
 
 def _figures(explanation: Explanation) -> str:
