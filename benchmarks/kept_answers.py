@@ -23,8 +23,8 @@ from benchmarks.plan import READER_FULL
 from benchmarks.questions import DATA, draw_questions
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt import Codec
-from zprompt.bench.metrics import Interval, bootstrap
 from zprompt.bench.tables import number, percent, table
+from zprompt.bootstrap import Interval, bootstrap
 from zprompt.codec.options import Protect
 from zprompt.train.reader.questions import Question
 from zprompt.train.reader.tiles import make_tile

@@ -25,8 +25,8 @@ from benchmarks.documents import ROOT
 from benchmarks.record import RESULTS, RunRecord, write_json
 from examples.rag_common import LLM, Outcome, Question, Way, ask, in_process, questions
 from zprompt.backbone.adapter import llama_of
-from zprompt.bench.metrics import Interval, bootstrap
 from zprompt.bench.tables import percent, table
+from zprompt.bootstrap import Interval, bootstrap
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.reader import Reader
 from zprompt.train.reader.squad import exact_match

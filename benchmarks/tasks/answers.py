@@ -28,7 +28,7 @@ from benchmarks.questions import AskedSets, ask
 from benchmarks.readers import FoundReader, load_reading
 from zprompt import Codec
 from zprompt.bench.drawing import draw
-from zprompt.bench.metrics import Interval, bootstrap
+from zprompt.bootstrap import Interval, bootstrap
 from zprompt.reader.content import ContentTokenizer
 from zprompt.reader.loading import load_reader
 from zprompt.train.reader.evaluation import ANSWER, answer_questions

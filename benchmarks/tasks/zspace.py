@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from zprompt.bench.metrics import bootstrap
 from zprompt.bench.tables import table
+from zprompt.bootstrap import bootstrap
 from zprompt.reader.options import Space
 from zprompt.reader.reader import Reader
 from zprompt.reader.results import Answer, Generation

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from zprompt.bench.metrics import CorpusBleu, Recall, bootstrap, correct_tokens, names, numbers, recall
+from zprompt.bench.metrics import CorpusBleu, Recall, correct_tokens, names, numbers, recall
+from zprompt.bootstrap import bootstrap
 
 SOURCES = [
     "In 1969 two people walked on the Moon, and 600 million watched them walk.",

@@ -17,7 +17,7 @@ from benchmarks.tasks.exactness import Exactness
 from benchmarks.tasks.rate_distortion import RateDistortion
 from zprompt.backbone import Backbone
 from zprompt.bench.drawing import draw
-from zprompt.bench.metrics import Interval
+from zprompt.bootstrap import Interval
 from zprompt.codec.ahead import DroppedTokens, ahead
 from zprompt.codec.codec import Codec
 from zprompt.codec.heads import CodecHeads

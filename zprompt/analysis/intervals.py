@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 1000
+from zprompt.bootstrap import PERCENTILES, RESAMPLES, Statistic, resample
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -23,7 +22,7 @@ class Estimate:
     high: float  # 97.5th
 
 
-def estimate(figure: Callable[[Ints], float], count: int, seed: int) -> Estimate | None:
+def estimate(figure: Statistic, count: int, seed: int) -> Estimate | None:
     """Compute a figure and its bootstrap interval.
 
     :param figure: Computes it from the numbers of the units that are drawn; nan where they do not allow it.
@@ -34,13 +33,11 @@ def estimate(figure: Callable[[Ints], float], count: int, seed: int) -> Estimate
     value = figure(np.arange(count)) if count else np.nan
     if not np.isfinite(value):
         return None
-    random = np.random.default_rng(seed)
-    drawn = np.array([figure(random.integers(count, size=count)) for _ in range(RESAMPLES)])
-    low, high = np.nanpercentile(drawn, (2.5, 97.5))
+    low, high = np.nanpercentile(resample(figure, count, RESAMPLES, seed), PERCENTILES)
     return Estimate(float(value), float(low), float(high))
 
 
-def quotient(dividends: Floats, divisors: Floats) -> Callable[[Ints], float]:
+def quotient(dividends: Floats, divisors: Floats) -> Statistic:
     """Make the figure that is one sum over another.
 
     :param dividends: (units,).

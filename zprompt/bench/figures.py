@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.bench.metrics import Interval, bootstrap
+from zprompt.bootstrap import Interval, bootstrap
 
 RESAMPLES = 1000
 

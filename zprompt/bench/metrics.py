@@ -6,13 +6,11 @@ numbers    multiset recall: of all occurrences of a number in the source, the sh
            A number that the source has three times and the restored text twice counts 2 of 3; order does not matter
 names      the same for capitalised names: runs of capitalised words with one space between them, not counting a word at
            the beginning of a sentence; "New York" restored as "New Jersey" is a miss, not a half
-
-Intervals are bootstrap percentiles over documents: sampling other documents is what would change the figure.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,14 +47,6 @@ class Recall:
         """
         pairs = [(recall.found, recall.total) for recall in recalls]
         return Recall(sum(found for found, _ in pairs), sum(total for _, total in pairs))
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A 95 % interval."""
-
-    low: float
-    high: float
 
 
 def numbers(text: str) -> list[str]:
@@ -139,20 +129,6 @@ class CorpusBleu:
             return None
         # smooth_method: what sacrebleu does by default, though not here.
         return float(BLEU.compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp").score)
-
-
-def bootstrap(statistic: Callable[[NDArray[np.int64]], float], count: int, resamples: int, seed: int) -> Interval:
-    """Give the interval in which a statistic lies if other documents are drawn.
-
-    :param statistic: Computes it from the numbers of the drawn documents.
-    :param count: Documents.
-    :param resamples: Draws.
-    :param seed: Of the draws.
-    :return: The 2.5th and the 97.5th percentile.
-    """
-    draws = np.random.default_rng(seed).integers(0, count, (resamples, count))
-    low, high = np.percentile([statistic(rows) for rows in draws], (2.5, 97.5))
-    return Interval(float(low), float(high))
 
 
 def _begins_sentence(before: str) -> bool:

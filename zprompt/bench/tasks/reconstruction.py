@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zprompt.bench.figures import RESAMPLES, Figure, Share
-from zprompt.bench.metrics import CorpusBleu, bootstrap, names, numbers, recall
+from zprompt.bench.metrics import CorpusBleu, names, numbers, recall
 from zprompt.bench.samples import Sample
 from zprompt.bench.tasks.protocol import Left, Scores
+from zprompt.bootstrap import bootstrap
 
 if TYPE_CHECKING:
     from zprompt.bench.workshop import Workshop

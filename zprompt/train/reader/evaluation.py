@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zprompt.bootstrap import Statistic, bootstrap
 from zprompt.train.reader.continuation import Continuation
 from zprompt.train.reader.examples import Asked
 from zprompt.train.reader.prompts import Prompts
@@ -25,7 +26,6 @@ from zprompt.train.reader.tiles import Tile
 CONTEXT = 128  # source tokens of the shortest context that is measured
 ANSWER = 16  # tokens that an answer has at most
 BATCH = 8  # rows at a time
-RESAMPLES = 1000
 
 Floats = NDArray[np.float64]
 
@@ -192,9 +192,9 @@ def _untaught(row: Row) -> Row:
     return Row(row.task, row.trunk, tuple(Branch(b.fork, b.ids, b.first) for b in row.branches))
 
 
-def _interval(count: int, figure: Callable[[NDArray[np.int64]], float]) -> tuple[float, float]:
+def _interval(count: int, figure: Statistic) -> tuple[float, float]:
     """Resample what a figure was computed from."""
-    random = np.random.default_rng(0)
-    figures = [figure(random.integers(count, size=count)) for _ in range(RESAMPLES)] if count else [0.0]
-    low, high = np.quantile(figures, (0.025, 0.975))
-    return float(low), float(high)
+    if not count:
+        return 0.0, 0.0
+    interval = bootstrap(figure, count)
+    return interval.low, interval.high
