@@ -24,13 +24,12 @@ from benchmarks.questions import DATA, draw_questions
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt import Codec
 from zprompt.bench.tables import number, percent, table
-from zprompt.bootstrap import Interval, bootstrap
+from zprompt.bootstrap import RESAMPLES, Interval, bootstrap
 from zprompt.codec.options import Protect
 from zprompt.train.reader.questions import Question
 from zprompt.train.reader.tiles import make_tile
 
 NAMES_AND_DIGITS = r"(?<![.!?] )(?<!^)\b[A-Z][\w’'-]*|\b\d[\d.,:/-]*"  # no capital where a sentence begins
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.documents import ROOT
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt.bench.tables import table
-from zprompt.bootstrap import bootstrap
+from zprompt.bootstrap import RESAMPLES, bootstrap
 from zprompt.methods import ltsc
 from zprompt.methods.lengths import default_tokenizer
 from zprompt.methods.ltsc import ALL_MODES, Mode
@@ -35,7 +35,6 @@ from zprompt.methods.ltsc.pieces import Tokenizer, count_tokens
 PAPER = "27 % and 18 %"  # the paper's two tasks, of other data and with another tokenizer
 BIG = 100_000
 LONG = 20_000
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)

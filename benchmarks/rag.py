@@ -26,7 +26,7 @@ from benchmarks.record import RESULTS, RunRecord, write_json
 from examples.rag_common import LLM, Outcome, Question, Way, ask, in_process, questions
 from zprompt.backbone.adapter import llama_of
 from zprompt.bench.tables import percent, table
-from zprompt.bootstrap import Interval, bootstrap
+from zprompt.bootstrap import RESAMPLES, Interval, bootstrap
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.reader import Reader
 from zprompt.train.reader.squad import exact_match
@@ -36,7 +36,6 @@ PAGE = ROOT / "docs" / "rag.md"
 BEGIN, END = "<!-- measured: python -m benchmarks.rag -->", "<!-- end -->"
 TEXT = "without zprompt"  # the way of both apps that an untuned LLM can go, too
 UNTUNED = "without zprompt, untuned LLM"
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from zprompt.bench.tables import table
-from zprompt.bootstrap import bootstrap
+from zprompt.bootstrap import RESAMPLES, bootstrap
 from zprompt.reader.options import Space
 from zprompt.reader.reader import Reader
 from zprompt.reader.results import Answer, Generation
@@ -26,7 +26,6 @@ from zprompt.train.reader.squad import exact_match, f1
 SPACES: tuple[Space, ...] = ("text", "z")
 BATCH = 8
 SHOWN = 4  # samples of each kind
-RESAMPLES = 1000
 _WORD = re.compile(r"\w+")
 
 

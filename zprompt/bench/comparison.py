@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zprompt.bench.cells import SPEED, CellResult
-from zprompt.bench.figures import RESAMPLES, Figure
+from zprompt.bench.figures import Figure
 from zprompt.bench.results import BenchResults, TaskInfo
 from zprompt.bench.sections import Section
 from zprompt.bench.writing import NONE, ratio_of, write
-from zprompt.bootstrap import bootstrap
+from zprompt.bootstrap import RESAMPLES, bootstrap
 
 
 def compare(one: BenchResults, other: BenchResults) -> Iterator[Section]:

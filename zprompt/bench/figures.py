@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.bootstrap import Interval, bootstrap
-
-RESAMPLES = 1000
+from zprompt.bootstrap import RESAMPLES, Interval, bootstrap
 
 
 @dataclass(frozen=True, slots=True)

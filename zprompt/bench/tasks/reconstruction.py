@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.bench.figures import RESAMPLES, Figure, Share
+from zprompt.bench.figures import Figure, Share
 from zprompt.bench.metrics import CorpusBleu, names, numbers, recall
 from zprompt.bench.samples import Sample
 from zprompt.bench.tasks.protocol import Left, Scores
-from zprompt.bootstrap import bootstrap
+from zprompt.bootstrap import RESAMPLES, bootstrap
 
 if TYPE_CHECKING:
     from zprompt.bench.workshop import Workshop
