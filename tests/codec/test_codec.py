@@ -366,11 +366,11 @@ class TestProtection:
         assert self.anchored(tiny_codec, FACTS, ratio=3, protect="(?s).") == list(range(len(tokens)))
 
     @pytest.mark.parametrize("options", [{"ratio": 1.5}, {"ratio": 2.0}, {"ratio": 3.0}])
-    def test_what_a_query_mentions_is_rather_kept(self, tiny_codec: Codec, options: dict[str, float]) -> None:
+    def test_what_a_query_is_about_is_rather_kept(self, tiny_codec: Codec, options: dict[str, float]) -> None:
         text = " ".join(SENTENCES)
         asked = self.anchored(tiny_codec, text, query="the rivers, the mud and the sand", **options)
         plain = self.anchored(tiny_codec, text, **options)
-        wanted = self.tokens_over(tiny_codec, text, r"\b(Rivers|mud|sand)\b")
+        wanted = self.tokens_over(tiny_codec, text, "Rivers carry sand and mud[^.]*")
         assert asked != plain
         assert len(set(wanted) & set(asked)) > len(set(wanted) & set(plain))
 

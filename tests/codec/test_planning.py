@@ -14,6 +14,7 @@ from zprompt.codec.compressor import Analysis, Compressor
 from zprompt.codec.decompressor import Decompressor, KnownWindow
 from zprompt.codec.options import CompressOptions
 from zprompt.codec.planning import Job, TiledWindow, tile_windows
+from zprompt.codec.weights import Worth
 from zprompt.errors import OptionError
 
 RATIOS = [1.0, 1.2, 1.5, 2.0, 2.7, 3.5, 4.0, 5.0, 6.0, 30.0]
@@ -25,7 +26,7 @@ def windows(tiny_backbone: Backbone) -> list[list[int]]:
 
 
 def job_of(compressor: Compressor, windows: Sequence[Sequence[int]], batch_size: int = 4) -> Job:
-    return Job(compressor, windows, [[1.0] * len(ids) for ids in windows], batch_size, None)
+    return Job(compressor, windows, [[Worth()] * len(ids) for ids in windows], batch_size, None)
 
 
 def tile(compressor: Compressor, windows: list[list[int]], **options: float) -> list[TiledWindow]:
@@ -127,8 +128,8 @@ def test_progress_counts_every_window_once(
     tiny_compressor: Compressor, windows: list[list[int]], options: CompressOptions
 ) -> None:
     told: list[tuple[str, int, int]] = []
-    weights = [[1.0] * len(ids) for ids in windows]
-    list(tile_windows(Job(tiny_compressor, windows, weights, 3, lambda *news: told.append(news)), options))
+    worth = [[Worth()] * len(ids) for ids in windows]
+    list(tile_windows(Job(tiny_compressor, windows, worth, 3, lambda *news: told.append(news)), options))
     assert told == [("compress", done, len(windows)) for done in range(1, len(windows) + 1)]
 
 
@@ -195,8 +196,8 @@ class TestWideAnalysis:
     def test_only_what_is_protected_stays_out_of_reach(
         self, tiny_compressor: Compressor, windows: list[list[int]]
     ) -> None:
-        weights = [[np.inf if t == 9 else 1.0 for t in range(len(ids))] for ids in windows]
-        job = Job(tiny_compressor, windows, weights, 4, None)
+        worth = [[Worth(np.inf if t == 9 else 1.0) for t in range(len(ids))] for ids in windows]
+        job = Job(tiny_compressor, windows, worth, 4, None)
         for window, ids in zip(tile_windows(job, CompressOptions(ratio=100)), windows, strict=True):
             starts = np.cumsum([0, *(token.gap + 1 for token in window.tokens)])
             assert 9 in starts

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zprompt.codec.weights import PLAIN, QUERIED, SALIENT, Protection, token_weights
+from zprompt.codec.weights import PLAIN, SALIENT, Protection, token_weights, token_worth
 from zprompt.errors import OptionError
 
 
@@ -17,11 +17,14 @@ def offsets_of(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(r"\s?\w+|[^\w\s]|\s", text)]
 
 
-def tokens_that_weigh(
-    weight: float, text: str, query: str | None = None, protect: Protection | None = None
-) -> list[str]:
+def encode(word: str) -> list[int]:
+    """Stand for a tokenizer whose tokens are all equally rare."""
+    return [1000] * len(word.split())
+
+
+def tokens_that_weigh(weight: float, text: str, protect: Protection | None = None) -> list[str]:
     offsets = offsets_of(text)
-    weights = token_weights(text, offsets, query=query, protect=protect)
+    weights = token_weights(text, offsets, protect)
     return [text[start:end].strip() for (start, end), each in zip(offsets, weights, strict=True) if each == weight]
 
 
@@ -49,29 +52,6 @@ class TestNumbersAndNames:
         assert tokens_that_weigh(SALIENT, "so I said: see The end") == []
 
 
-class TestQueries:
-    def test_words_of_the_query_weigh_most(self) -> None:
-        assert tokens_that_weigh(QUERIED, "the cat sat on the mat", query="Where was the CAT?") == ["cat"]
-
-    @pytest.mark.parametrize(
-        ("one", "many"), [("city", "cities"), ("church", "churches"), ("river", "rivers"), ("box", "boxes")]
-    )
-    def test_singular_and_plural_are_the_same_word(self, one: str, many: str) -> None:
-        assert tokens_that_weigh(QUERIED, f"old {one} there", query=f"which {many}?") == [one]
-        assert tokens_that_weigh(QUERIED, f"old {many} there", query=f"which {one}?") == [many]
-
-    @pytest.mark.parametrize("word", ["is", "bus", "class", "analysis"])
-    def test_words_that_merely_end_in_s_keep_it(self, word: str) -> None:
-        assert tokens_that_weigh(QUERIED, f"old {word[:-1]} there", query=word) == []
-
-    def test_they_weigh_more_than_names_and_numbers(self) -> None:
-        assert tokens_that_weigh(QUERIED, "it was in Paris in 1900", query="Paris 1900") == ["Paris", "1900"]
-
-    def test_stop_words_and_empty_queries_ask_for_nothing(self) -> None:
-        assert tokens_that_weigh(QUERIED, "what is the end of it", query="what is the of it?") == []
-        assert tokens_that_weigh(QUERIED, "what is the end of it", query="") == []
-
-
 class TestProtection:
     def test_of_a_regular_expression_protects_all_that_match(self) -> None:
         assert tokens_that_weigh(math.inf, "pay 10 EUR and 20 USD", protect=Protection.of(r"\d+ [A-Z]{3}")) == [
@@ -85,12 +65,8 @@ class TestProtection:
         assert Protection.of(["a.c"]).ranges("abc a.c") == [(4, 7)]
 
     def test_protects_every_token_that_it_touches(self) -> None:
-        assert token_weights("abcdef", [(0, 2), (2, 4), (4, 6)], protect=Protection.of(["bc"])) == [math.inf] * 2 + [
-            PLAIN
-        ]
-
-    def test_weighs_more_than_a_query(self) -> None:
-        assert tokens_that_weigh(math.inf, "the cat", query="cat", protect=Protection.of("cat")) == ["cat"]
+        weights = token_weights("abcdef", [(0, 2), (2, 4), (4, 6)], Protection.of(["bc"]))
+        assert weights == [math.inf, math.inf, PLAIN]
 
     def test_merges_what_overlaps_or_touches(self) -> None:
         assert Protection.of(["aba", "cd"]).ranges("xababacd aba") == [(1, 8), (9, 12)]
@@ -99,12 +75,8 @@ class TestProtection:
         assert Protection.of("x*").ranges("axxb") == [(1, 3)]
 
     def test_holds_for_tokens_without_characters_of_their_own(self) -> None:
-        assert token_weights("é!", [(0, 0), (0, 1), (1, 2), (2, 2)], protect=Protection.of(["é"])) == [
-            math.inf,
-            math.inf,
-            PLAIN,
-            PLAIN,
-        ]
+        weights = token_weights("é!", [(0, 0), (0, 1), (1, 2), (2, 2)], Protection.of(["é"]))
+        assert weights == [math.inf, math.inf, PLAIN, PLAIN]
 
     def test_of_none_protects_nothing(self) -> None:
         assert Protection.of(None).ranges("text") == []
@@ -132,17 +104,40 @@ class TestProtection:
             Protection.of(protect)
 
 
+class TestWorth:
+    TEXT = "The cat sat. A dog stood up.\nRain fell."
+
+    def lost(self, query: str | None) -> list[float]:
+        return [worth.lost for worth in token_worth(self.TEXT, offsets_of(self.TEXT), encode, query=query)]
+
+    def test_tokens_of_a_sentence_that_a_query_is_about_are_worth_more(self) -> None:
+        for (start, _), bits in zip(offsets_of(self.TEXT), self.lost("Which dogs?"), strict=True):
+            assert (bits > 0) == (12 <= start < 28), self.TEXT[start:]
+
+    @pytest.mark.parametrize("query", [None, "", "what is it?"])
+    def test_nothing_more_is_lost_without_a_query_that_asks_for_something(self, query: str | None) -> None:
+        assert not any(self.lost(query))
+
+    def test_what_is_protected_is_so_whatever_the_query(self) -> None:
+        worth = token_worth("A cat", [(0, 1), (1, 5)], encode, query="cat", protect=Protection.of("cat"))
+        assert [one.weight for one in worth] == [PLAIN, math.inf]
+
+    def test_of_no_tokens_is_none(self) -> None:
+        assert token_worth("", [], encode, query="cat") == []
+
+
 @given(st.text(), st.text(), st.lists(st.text(min_size=1)))
-def test_every_token_of_every_text_has_one_weight(text: str, query: str, literals: list[str]) -> None:
+def test_every_token_of_every_text_has_a_worth(text: str, query: str, literals: list[str]) -> None:
     offsets = offsets_of(text)
-    weights = token_weights(text, offsets, query=query, protect=Protection.of(literals))
-    assert len(weights) == len(offsets)
-    assert set(weights) <= {PLAIN, SALIENT, QUERIED, math.inf}
+    worth = token_worth(text, offsets, encode, query=query, protect=Protection.of(literals))
+    assert len(worth) == len(offsets)
+    assert {one.weight for one in worth} <= {PLAIN, SALIENT, math.inf}
+    assert all(0 <= one.lost < math.inf for one in worth)
 
 
 @pytest.mark.parametrize("piece", ["1.", "A. ", "word ", "\n", "9"])
 def test_long_texts_take_time_in_proportion(piece: str) -> None:
     text = piece * 100_000
     start = time.process_time()
-    token_weights(text, offsets_of(text), query="word", protect=Protection.of([piece]))
+    token_worth(text, offsets_of(text), encode, query="word", protect=Protection.of([piece]))
     assert time.process_time() - start < 10

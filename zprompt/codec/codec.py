@@ -21,7 +21,7 @@ from zprompt.codec.heads import CodecHeads
 from zprompt.codec.options import CompressOptions, OnError, Protect, check_batch_size
 from zprompt.codec.planning import Job, tile_windows
 from zprompt.codec.vocabulary import ZToken
-from zprompt.codec.weights import token_weights
+from zprompt.codec.weights import Worth, token_worth
 from zprompt.codec.zspan import (
     FINGERPRINT_DIGITS,
     ZSpan,
@@ -49,7 +49,7 @@ class SourceText:
     escaped: bool
     ids: list[int]
     offsets: list[tuple[int, int]]  # of each token, in characters of `text`
-    weights: list[float] | None  # what a bit of each token counts; None: all the same
+    worth: list[Worth] | None  # of each token; None: all the same
 
 
 class Codec:
@@ -98,7 +98,7 @@ class Codec:
             None: the usual exchange rate of Z-tokens and bits. Every text is restored exactly at every ratio: at a
             lower one Z-tokens say more by anchors and codes, at a higher one the residual is longer.
         :param max_tokens: Z-tokens that all documents may take together.
-        :param query: What will be asked; what it mentions is rather kept as anchors.
+        :param query: What will be asked; sentences that share words with it are rather kept word for word, as anchors.
         :param protect: A regex, or a sequence of literal strings, whose tokens are all kept as anchors.
         :param min_tokens: Texts with fewer tokens pass through unchanged.
         :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
@@ -187,10 +187,11 @@ class Codec:
         if carried.escaped:
             to_source = OffsetMap.of(carried).to_source
             offsets = [(to_source(start), to_source(end)) for start, end in offsets]
-        weights = None
+        worth = None
         if options.has_length or options.has_weights:
-            weights = token_weights(text, offsets, query=options.query, protect=options.protection)
-        return SourceText(text, carried.escaped, ids, offsets, weights)
+            encode = self.backbone.encode
+            worth = token_worth(text, offsets, encode, query=options.query, protect=options.protection)
+        return SourceText(text, carried.escaped, ids, offsets, worth)
 
     def _tile(
         self,
@@ -200,15 +201,15 @@ class Codec:
         progress: Progress | None,
     ) -> list[list[TiledWindow] | None]:
         """Tile the windows of all texts."""
-        size, windows, weights, owner = self.settings.window, [], [], []
+        size, windows, worth, owner = self.settings.window, [], [], []
         for index, source in enumerate(sources):
             for start in range(0, len(source.ids) if source else 0, size):
                 assert source is not None
                 windows.append(source.ids[start : start + size])
-                weights.append(source.weights[start : start + size] if source.weights is not None else None)
+                worth.append(source.worth[start : start + size] if source.worth is not None else None)
                 owner.append(index)
         tiled: list[list[TiledWindow] | None] = [None if source is None else [] for source in sources]
-        job = Job(self._compressor, windows, weights, batch_size, progress)
+        job = Job(self._compressor, windows, worth, batch_size, progress)
         for index, result in zip(owner, tile_windows(job, options), strict=True):
             document = tiled[index]
             assert document is not None

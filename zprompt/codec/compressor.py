@@ -25,6 +25,7 @@ from zprompt.codec.residual import LITERALS, RankCode
 from zprompt.codec.segmentation import Floats, Tiling
 from zprompt.codec.steady import group_by_length, padded_batch, steady_rows
 from zprompt.codec.vocabulary import ZToken
+from zprompt.codec.weights import Worth
 
 SURCHARGE = 0.2  # bits a token: estimates are too low by this much on average, among those that look best
 RANKED_ROWS = 256  # full-vocabulary rows at a time
@@ -92,29 +93,30 @@ class Compressor:
         return states
 
     def analyse(
-        self, ids: Sequence[int], hidden: Tensor, reach: float, weights: Sequence[float] | None = None
+        self, ids: Sequence[int], hidden: Tensor, reach: float, worth: Sequence[Worth] | None = None
     ) -> Analysis:
         """Estimate what dropping each span of a window costs.
 
         :param ids: The window's token ids.
         :param hidden: (n, H), from `hidden`.
         :param reach: Bits that the LLM alone may need for a span; one that it needs more for is not looked at.
-        :param weights: What a bit of each token counts; inf: the token is never dropped. None: 1 each.
+        :param worth: Of each token; an infinite weight: it is never dropped. None: a bit counts 1, and no more is lost.
         :return: The analysis.
         """
         window = Window(steady_rows(torch.tensor(ids, device=hidden.device)), steady_rows(hidden), len(ids))
         parts = self.checker.parts(window)
         bits = self.checker.estimate(window, parts, reach)  # (n, G + 1, G)
-        return Analysis(window, parts.subcodes, self._span_bits(bits, weights))
+        return Analysis(window, parts.subcodes, self._span_bits(bits, worth))
 
-    def _span_bits(self, bits: Tensor, weights: Sequence[float] | None) -> Floats:
+    def _span_bits(self, bits: Tensor, worth: Sequence[Worth] | None) -> Floats:
         """Sum the bits of the tokens of each span: (n, G + 1)."""
         n, gaps, places = bits.shape
         inside = (torch.arange(places) < torch.arange(gaps)[:, None]).to(bits.device)
         bits = bits + SURCHARGE
-        if weights is not None:
-            padded = torch.tensor([*weights, *[1.0] * places], dtype=bits.dtype, device=bits.device)
-            bits = bits * padded[torch.arange(n)[:, None] + 1 + torch.arange(places)][:, None]
+        if worth is not None:
+            padded = torch.tensor([*worth, *[Worth()] * places], dtype=bits.dtype, device=bits.device)
+            weight, lost = padded[torch.arange(n)[:, None] + 1 + torch.arange(places)].unbind(-1)
+            bits = (bits + lost[:, None]) * weight[:, None]
         total: Floats = bits.masked_fill_(~inside, 0.0).sum(-1, dtype=torch.double).cpu().numpy()
         return total
 

@@ -18,7 +18,7 @@ class CompressOptions:
 
     ratio: float | None = None  # source tokens per Z-token, over all documents; None: the usual exchange rate
     max_tokens: int | None = None  # Z-tokens that all documents may take together
-    query: str | None = None  # what will be asked: tokens that it mentions are dearer to leave to the residual
+    query: str | None = None  # what will be asked: sentences that share words with it rather stay word for word
     protect: Protect | None = None  # a regex, or literal strings, whose tokens are all kept as anchors
     min_tokens: int | None = None  # shorter texts pass through unchanged
     on_error: OnError = "raise"  # or "passthrough": texts that cannot be compressed stay as they are

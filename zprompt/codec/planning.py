@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from zprompt.codec.compressor import Analysis, Compressor, TiledWindow
 from zprompt.codec.options import CompressOptions
 from zprompt.codec.segmentation import USUAL_RATE, count, highest_rate, prices, shortest_path
+from zprompt.codec.weights import Worth
 from zprompt.errors import OptionError
 from zprompt.progress import Progress
 
@@ -25,7 +26,7 @@ class Job:
 
     compressor: Compressor
     windows: Sequence[Sequence[int]]  # token ids
-    weights: Sequence[Sequence[float] | None]  # what a bit of each token counts
+    worth: Sequence[Sequence[Worth] | None]  # of each token
     batch_size: int  # windows a pass
     progress: Progress | None  # called with ("compress", windows done, windows in all)
 
@@ -39,7 +40,7 @@ class Job:
             states = self.compressor.hidden(self.windows[first : first + self.batch_size])
             batch = []
             for index, hidden in enumerate(states, first):
-                batch.append(self.compressor.analyse(self.windows[index], hidden, reach, self.weights[index]))
+                batch.append(self.compressor.analyse(self.windows[index], hidden, reach, self.worth[index]))
                 if self.progress:
                     self.progress("compress", index + 1, len(self.windows))
             yield batch
@@ -89,8 +90,8 @@ def _meet(job: Job, most: int) -> tuple[list[Analysis], float]:
     rate = highest_rate([analysis.bits for analysis in analyses], most)
     if rate == 0.0:
         analyses = [
-            job.compressor.analyse(analysis.ids, analysis.hidden, float("inf"), weights)
-            for analysis, weights in zip(analyses, job.weights, strict=True)
+            job.compressor.analyse(analysis.ids, analysis.hidden, float("inf"), worth)
+            for analysis, worth in zip(analyses, job.worth, strict=True)
         ]
         rate = highest_rate([analysis.bits for analysis in analyses], most)
     return analyses, rate

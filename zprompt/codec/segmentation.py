@@ -23,7 +23,7 @@ Tiling = list[int]  # the gaps from left to right; sum of gap + 1 is the window'
 
 USUAL_RATE = 1 / 8  # Z-tokens a bit: most of a text is then in anchors and codes, for a reader to read (docs/codec.md)
 BISECTIONS = 20
-LEAST, MOST = 1e-4, 1e4  # rates: below and beyond these, nothing changes any more
+LEAST, MOST = 1e-8, 1e4  # rates: below and beyond these, nothing changes any more
 
 
 def shortest_path(price: Floats) -> Tiling:

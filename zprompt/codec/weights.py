@@ -1,11 +1,10 @@
 """Say how much each token is worth keeping as an anchor, which a reader sees, before the residual, which it does not.
 
-A tiling minimises  price = 1 + rate · Σ w[t] · bits[t]  (segmentation.py); here is w, the most that any of these say of
-a token's words:
+A tiling minimises  price = 1 + rate · Σ w[t] · (bits[t] + lost[t])  over dropped tokens (segmentation.py). Here is w,
+the most that any of these say of a token's words, and `lost` is what a query adds (relevance.py):
 
     PLAIN      any other word
     SALIENT    numbers and names: nothing else in the text tells a reader what they are
-    QUERIED    words that the query mentions
     infinite   what the caller protects: always anchors, at any rate
 """
 
@@ -13,24 +12,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from zprompt.codec.relevance import TokenIds, lost_bits
+from zprompt.codec.words import STOP_WORDS, WORD
 from zprompt.errors import OptionError
 
 PLAIN = 1.0
 SALIENT = 3.0
-QUERIED = 5.0
 
-_WORD = re.compile(r"\d+(?:[.,:/-]\d+)*\w*|\w+")  # 3.14, 12:30 and 2024-05-17 are one word
 _SENTENCE_BREAK = re.compile(r"[.!?…。！？\n]")
-_STOP_WORDS = frozenset(
-    "a about above after all also an and any are as at be because been before being but by can could did do does "
-    "doing for from had has have he her here hers him his how i if in into is it its just me more most my no nor "
-    "not of on or other our she should so some such than that the their them then there these they this those to "
-    "too us very was we were what when where which while who whom whose why will with would you your".split()
-)
-_SHORTEST_PLURAL = 4  # "is" and "gas" are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +70,56 @@ class Protection:
         return _merge(found)
 
 
-def token_weights(
-    text: str, offsets: Sequence[tuple[int, int]], *, query: str | None = None, protect: Protection | None = None
-) -> list[float]:
-    """Weigh each token of a text by how much a bit of it counts.
+class Worth(NamedTuple):
+    """What a token is worth to a reader."""
+
+    weight: float = PLAIN  # of all bits
+    lost: float = 0.0  # bits, beside those that restore it
+
+
+def token_worth(
+    text: str,
+    offsets: Sequence[tuple[int, int]],
+    encode: TokenIds,
+    *,
+    query: str | None = None,
+    protect: Protection | None = None,
+) -> list[Worth]:
+    """Say what each token of a text is worth.
 
     :param text: The text.
     :param offsets: Character range (start, end) of each token; an empty one counts as the character at its start.
-    :param query: A question that the text is to answer; its words weigh more.
+    :param encode: Gives a word's token ids.
+    :param query: A question that the text is to answer.
     :param protect: What is kept as anchors.
-    :return: A weight for each token: PLAIN, SALIENT, QUERIED or infinity.
+    :return: The worth of each token.
+    """
+    weights = token_weights(text, offsets, protect)
+    lost = _by_token(lost_bits(text, query, encode), offsets) if query else [0.0] * len(weights)
+    return [Worth(*pair) for pair in zip(weights, lost, strict=True)]
+
+
+def token_weights(text: str, offsets: Sequence[tuple[int, int]], protect: Protection | None = None) -> list[float]:
+    """Weigh each token of a text by how much a bit of it counts.
+
+    :param text: The text.
+    :param offsets: As in `token_worth`.
+    :param protect: What is kept as anchors.
+    :return: A weight for each token: PLAIN, SALIENT or infinity.
     """
     weights = [PLAIN] * len(text)  # of characters
-    asked = _query_words(query or "")
     for word in _words(text):
-        weight = QUERIED if _stem(word.text) in asked else SALIENT if word.salient else PLAIN
-        if weight > PLAIN:
-            weights[word.start : word.end] = [weight] * (word.end - word.start)
+        if word.salient:
+            weights[word.start : word.end] = [SALIENT] * (word.end - word.start)
     for start, end in protect.ranges(text) if protect else ():
         weights[start:end] = [math.inf] * (end - start)
     return [max(weights[start : max(end, start + 1)], default=PLAIN) for start, end in offsets]
+
+
+def _by_token(ranges: Iterable[tuple[int, int, float]], offsets: Sequence[tuple[int, int]]) -> list[float]:
+    """Give each token the value of the range that its last character is in; ranges leave no character out."""
+    ends, values = zip(*((end, value) for _, end, value in ranges), strict=True) if offsets else ((), ())
+    return [values[min(bisect_right(ends, max(start, end - 1)), len(ends) - 1)] for start, end in offsets]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +144,7 @@ def _words(text: str) -> Iterator[_Word]:
 
 def _with_predecessors(text: str) -> Iterator[tuple[re.Match[str] | None, re.Match[str]]]:
     before = None
-    for match in _WORD.finditer(text):
+    for match in WORD.finditer(text):
         yield before, match
         before = match
 
@@ -134,7 +158,7 @@ def _opens_sentence(text: str, before: re.Match[str] | None, word: re.Match[str]
 
 
 def _is_capitalised(word: str) -> bool:
-    return word[0].isupper() and word.casefold() not in _STOP_WORDS
+    return word[0].isupper() and word.casefold() not in STOP_WORDS
 
 
 def _has_inner_capital(word: str) -> bool:
@@ -144,21 +168,6 @@ def _has_inner_capital(word: str) -> bool:
 
 def _has_digit(word: str) -> bool:
     return any(map(str.isdigit, word))
-
-
-def _query_words(query: str) -> set[str]:
-    words = (match.group() for match in _WORD.finditer(query))
-    return {_stem(word) for word in words if word.casefold() not in _STOP_WORDS}
-
-
-def _stem(word: str) -> str:
-    """Fold case and strip a plural ending."""
-    word = word.casefold()
-    if len(word) < _SHORTEST_PLURAL or not word.endswith("s") or word.endswith(("ss", "us", "is")):
-        return word
-    if word.endswith("ies"):
-        return word[:-3] + "y"
-    return word[:-2] if word.endswith(("ses", "xes", "zes", "ches", "shes")) else word[:-1]
 
 
 def _compile(expression: str) -> re.Pattern[str]:
