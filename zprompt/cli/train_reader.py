@@ -63,11 +63,17 @@ def _reader(
     dev_ratio: Annotated[
         list[float] | None, typer.Option(min=1.0, help="Ratios to measure at; 4 and 7 if not given.")
     ] = None,
+    query_aware: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the questions whose passages are compressed with them.")
+    ] = 0.5,
     rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA.")] = 32,
     rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate of the LoRA's A.")] = 5e-4,
     up_rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate of the LoRA's B.")] = 2e-3,
     embedding_rate: Annotated[float, typer.Option(min=0.0, help="Highest rate of the Z-embedding.")] = 2e-3,
     scale: Annotated[float, typer.Option(help="Of the codes' embeddings at the start.")] = 0.3,
+    precision: Annotated[
+        str, typer.Option(help="Of products with the LLM's weights: fp32, or bf16, twice as fast on CPUs that have it.")
+    ] = "fp32",
     dev_passages: DevPassageCount = 48,
     dev_questions: DevQuestionCount = 100,
     checkpoint_every: CheckpointEvery = 50,
@@ -92,12 +98,14 @@ def _reader(
         continued=continued,
         ratios=tuple(ratio or ReaderTrainConfig().ratios),
         dev_ratios=tuple(dev_ratio or ReaderTrainConfig().dev_ratios),
+        query_aware=query_aware,
         rank=rank,
         alpha=float(rank),
         rate=rate,
         up_rate=up_rate,
         embedding_rate=embedding_rate,
         scale=scale,
+        precision=precision,
         dev_passages=dev_passages,
         dev_questions=dev_questions,
         checkpoint_every=checkpoint_every,

@@ -77,6 +77,8 @@ def test_a_reader_that_would_be_too_large_is_refused(
         ({"passage_tokens": 20}, "must hold a context and its continuation"),
         ({"ratios": (0.5,)}, "ratios must be 1 or more"),
         ({"cloze": -1.0}, "must not be negative"),
+        ({"query_aware": 1.5}, "from 0 to 1"),
+        ({"precision": "fp8"}, "precision must be one of"),
     ],
 )
 def test_a_config_that_cannot_be_followed_is_refused(change: dict[str, object], message: str) -> None:

@@ -40,6 +40,27 @@ def test_nothing_is_tiled_twice(reader_codec: Codec, tmp_path: Path, monkeypatch
     assert [tile.span for tile in again] == [tile.span for tile in first]
 
 
+def test_passages_of_a_question_are_compressed_together_and_with_it(reader_codec: Codec, tmp_path: Path) -> None:
+    asked = [("Who sleeps?", PASSAGES[:2]), ("Where is the sea?", PASSAGES[1:4]), ("Who sleeps?", PASSAGES[2:3])]
+    found = TileStore(tmp_path / "tiles.jsonl", reader_codec).tiles_for(asked, (2.0,))
+    for (query, passages), tiles in zip(asked, found, strict=True):
+        assert [tile.text for tile in tiles] == passages
+        assert [tile.span for tile in tiles] == reader_codec.compress(passages, ratio=2.0, query=query).documents
+
+
+def test_nor_is_anything_twice_with_a_question(
+    reader_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, said = [("Who?", PASSAGES[:2]), ("Where?", PASSAGES[:1])], []
+    store = TileStore(tmp_path / "tiles.jsonl", reader_codec)
+    store.tiles(PASSAGES[:2], (2.0,))  # without it they are others
+    first = store.tiles_for(asked, (2.0, 4.0), lambda done, total: said.append((done, total)))
+    assert said == [(1, 2), (2, 2)]
+    monkeypatch.setattr(reader_codec, "compress", None)
+    again = TileStore(tmp_path / "tiles.jsonl", reader_codec).tiles_for(asked, (2.0, 4.0))
+    assert [[tile.span for tile in tiles] for tiles in again] == [[tile.span for tile in tiles] for tiles in first]
+
+
 def test_a_line_that_was_cut_off_is_made_again(reader_codec: Codec, tmp_path: Path) -> None:
     path = tmp_path / "tiles.jsonl"
     TileStore(path, reader_codec).tiles(PASSAGES[:3], (2.0,))

@@ -94,6 +94,25 @@ def test_a_lora_has_the_gradients_of_the_usual_form(tiny_backbone: Backbone) -> 
     assert torch.allclose(lora.decoder(ids), merged(lora.adapter(), tiny_backbone)(ids), atol=1e-5)
 
 
+def test_half_precision_gives_nearly_the_same_gradients(
+    reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path
+) -> None:
+    gradients = []
+    for precision in ("fp32", "bf16"):
+        trainer = make_trainer(reader_codec, examples_of, tmp_path / precision, precision=precision)
+        with torch.no_grad():
+            for up in trainer.lora.ups:
+                up.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
+        trainer.lora.merge()
+        trainer.step(0)
+        gradients.append(
+            torch.cat([parameter.grad.flatten() for parameter in trainer.parameters if parameter.grad is not None])
+        )
+    exact, rounded = gradients
+    assert not torch.equal(exact, rounded)
+    assert torch.nn.functional.cosine_similarity(exact, rounded, dim=0) > 0.99
+
+
 def test_a_value_starts_as_the_mean_of_what_it_stood_for(reader_codec: Codec, tiles: list[Tile]) -> None:
     embedding = ZEmbedding(reader_codec.settings, reader_codec.backbone.hidden_size)
     vectors = reader_codec.backbone.embeddings.numpy()

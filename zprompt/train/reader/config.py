@@ -7,6 +7,7 @@ from zprompt.errors import OptionError
 from zprompt.reader.checkpoint import INPUTS
 
 TASKS = ("continuation", "questions", "cloze", "repetition")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class ReaderTrainConfig:
     repeated: int = 64  # source tokens that are repeated
     cloze_questions: int = 4  # about one passage
     distractors: int = 2  # passages that do not answer the question, at most
+    query_aware: float = 0.5  # share of the questions whose passages are compressed with the question
     rank: int = 32  # of the LoRA
     alpha: float = 32.0  # its changes are scaled by alpha / rank
     rate: float = 5e-4  # AdamW's highest learning rate for the LoRA's A ...
@@ -39,6 +41,9 @@ class ReaderTrainConfig:
     gold_weight: float = 0.2  # of the cross-entropy on targets that have a teacher; the others have it alone
     random_candidates: int = 2048  # of the vocabulary, beside common tokens and the batch's own, in the softmax
     common_candidates: int = 2048  # the lowest ids: in a BPE vocabulary, the most frequent tokens
+    precision: str = (
+        "fp32"  # of the products with the LLM's weights: "fp32" or "bf16", twice as fast where CPUs have it
+    )
     seed: int = 0
     checkpoint_every: int = 50  # steps
     evaluate_every: int = 100  # steps; 0: only at the end
@@ -53,6 +58,10 @@ class ReaderTrainConfig:
         for name in ("steps", "batch", "passages", "rank", "continued", "repeated", "top", "micro_batch"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"precision must be one of {PRECISIONS}, got {self.precision!r}.")
+        if not 0 <= self.query_aware <= 1:
+            raise OptionError(f"query_aware is a share, from 0 to 1, got {self.query_aware}.")
         if self.passage_tokens < self.shortest_context + self.continued:
             raise OptionError(
                 f"passage_tokens must hold a context and its continuation, {self.shortest_context} + {self.continued} "

@@ -1,6 +1,6 @@
 """From files to what training draws from and measuring needs: passages in Z-tokens, questions, a teacher."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from zprompt.train.reader.prompts import Prompts, Titled
 from zprompt.train.reader.questions import Question, read_questions
 from zprompt.train.reader.reading import Reading
 from zprompt.train.reader.teacher import Teacher, surprised
-from zprompt.train.reader.tiles import Tile, TileStore
+from zprompt.train.reader.tiles import Tile, TileStore, chance
 
 Figures = dict[str, float]
 Report = Callable[[str, int, int, Figures], None]  # stage, step, steps, figures
@@ -96,7 +96,7 @@ class Materials:
             self.held_out, texts = texts[:held], texts[held:]
         questions = read_questions(sources.questions)
         tiles = self.store.tiles(texts, config.ratios, self.say("tile"))
-        asked = self.asked(questions, config.ratios, "tile questions")
+        asked = self.asked(questions, config.ratios, "tile questions", config.query_aware)
         self.question_tiles = list({p.tile.span: p.tile for one in asked for p in one.passages}.values())
         teacher = Teacher(self.cache / "teacher", self.codec.backbone, [tile.ids for tile in tiles], config.top)
         teacher.ensure(self.say("teach"))
@@ -123,7 +123,7 @@ class Materials:
         meters, asked = {}, {}
         for ratio in config.dev_ratios:
             tiles = self.store.tiles(texts, (ratio,), self.say("tile development"))
-            here = self.asked(questions, (ratio,), "tile development questions")
+            here = self.asked(questions, (ratio,), "tile development questions", config.query_aware and 1.0)
             if config.input == "pruned":
                 titled = [Titled("", tile) for tile in tiles]
                 tiles = [p.tile for p in self._surprised([Asked("", ("",), tuple(titled))], "dev")[0].passages]
@@ -144,20 +144,28 @@ class Materials:
         encode = self.codec.backbone.encode_with_offsets
         return cut_passages(read_texts(sources), encode, least, config.passage_tokens, count, config.seed)
 
-    def asked(self, questions: Sequence[Question], ratios: Sequence[float], stage: str) -> list[Asked]:
+    def asked(
+        self, questions: Sequence[Question], ratios: Sequence[float], stage: str, query_aware: float = 0.0
+    ) -> list[Asked]:
         """Tile the passages of questions.
 
         :param questions: The questions.
         :param ratios: Source tokens per Z-token.
         :param stage: What this is called in reports.
+        :param query_aware: Share of the questions whose passages are compressed with the question.
         :return: The questions; one that lacks a tile is left out.
         """
-        texts = [passage.text for question in questions for passage in question.passages]
-        tiles = {tile.text: tile for tile in self.store.tiles(texts, ratios, self.say(stage))}
+        blind = [one for one in questions if chance(one.question) >= query_aware]
+        aware = [one for one in questions if chance(one.question) < query_aware]
+        texts = [passage.text for one in blind for passage in one.passages]
+        shared = {tile.text: tile for tile in self.store.tiles(texts, ratios, self.say(stage))}
+        with_texts = [(one.question, [passage.text for passage in one.passages]) for one in aware]
+        own = self.store.tiles_for(with_texts, ratios, self.say(f"{stage}, with them"))
+        tiles = [*([shared] * len(blind)), *({tile.text: tile for tile in each} for each in own)]
         return [
-            Asked(one.question, one.answers, tuple(Titled(p.title, tiles[p.text]) for p in one.passages))
-            for one in questions
-            if all(passage.text in tiles for passage in one.passages)
+            Asked(one.question, one.answers, tuple(Titled(p.title, known[p.text]) for p in one.passages))
+            for one, known in zip([*blind, *aware], tiles, strict=True)
+            if all(passage.text in known for passage in one.passages)
         ]
 
     def _surprised(self, asked: Sequence[Asked], name: str) -> list[Asked]:
@@ -168,8 +176,7 @@ class Materials:
         folder, say = self.cache / f"surprisal-{name}", self.say("surprise")
         known = {tile.text: tile for tile in surprised(list(tiles.values()), folder, self.codec.backbone, say)}
         return [
-            replace(one, passages=tuple(Titled(title, known[tile.text]) for title, tile in one.passages))
-            for one in asked
+            replace(one, passages=tuple(_as_surprising(passage, known) for passage in one.passages)) for one in asked
         ]
 
     def say(self, stage: str) -> Callable[[int, int], None]:
@@ -179,3 +186,8 @@ class Materials:
         :return: A function of what is done and what is to be done.
         """
         return lambda done, total: self.report(stage, done, total, {}) if self.report else None
+
+
+def _as_surprising(passage: Titled, known: Mapping[str, Tile]) -> Titled:
+    """Give a passage the surprisals of another tile of the same text."""
+    return Titled(passage.title, replace(passage.tile, surprisal=known[passage.tile.text].surprisal))

@@ -1,7 +1,8 @@
 """Z-tokens of passages, made once and kept: making them anew in each step would take a third of the time.
 
-A file of JSON lines: the first names the codec, each other one has a passage, its ratio and its Z-span. It grows by a
-few passages at a time, so that a stopped run goes on where it was.
+A file of JSON lines: the first names the codec, each other one has a passage, its ratio, the question that it was
+compressed with, if any, and its Z-span. It grows by a few passages at a time, so that a stopped run goes on where it
+was.
 """
 
 import hashlib
@@ -96,7 +97,6 @@ class TileStore:
         :raises CheckpointError: If the file is another codec's.
         """
         self.path, self.codec = path, codec
-        self._spans: dict[tuple[str, float | None], str] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = list(_whole_rows(path)) or [{"codec": codec.fingerprint}]
         if rows[0]["codec"] != codec.fingerprint:
@@ -104,7 +104,7 @@ class TileStore:
                 f"{path} was made with the codec {rows[0]['codec']}, but {codec.fingerprint} is loaded. Choose another "
                 "folder by --cache or --out."
             )
-        self._spans = {(row["text"], row["ratio"]): row["span"] for row in rows[1:]}
+        self._spans = {(row["text"], row["ratio"], row.get("query")): row["span"] for row in rows[1:]}
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")  # without what was cut off
 
     def tiles(self, texts: Sequence[str], ratios: Sequence[float | None], report: Report | None = None) -> list[Tile]:
@@ -116,7 +116,7 @@ class TileStore:
         :return: Their tiles, in order; without those of passages that do not survive tokenization as they are.
         """
         wanted = [(text, _choose(text, ratios)) for text in dict.fromkeys(texts)]
-        missing = [key for key in wanted if key not in self._spans]
+        missing = [(text, ratio) for text, ratio in wanted if (text, ratio, None) not in self._spans]
         done = 0
         for ratio in ratios:
             group = [text for text, its_ratio in missing if its_ratio == ratio]
@@ -126,16 +126,47 @@ class TileStore:
                 done += len(chunk)
                 if report:
                     report(done, len(missing))
-        tiles = (make_tile(text, self._spans[text, ratio], self.codec) for text, ratio in wanted)
+        tiles = (make_tile(text, self._spans[text, ratio, None], self.codec) for text, ratio in wanted)
         return [tile for tile in tiles if tile is not None]
 
-    def _add(self, texts: list[str], ratio: float | None) -> None:
+    def tiles_for(
+        self, asked: Sequence[tuple[str, Sequence[str]]], ratios: Sequence[float | None], report: Report | None = None
+    ) -> list[list[Tile]]:
+        """Give the tiles of the passages of questions, compressed together and with the question, as an app does.
+
+        :param asked: Each question with its passages.
+        :param ratios: As for `tiles`; each question gets one of them.
+        :param report: Called with questions done and questions in all, when some were made.
+        :return: The tiles of each question, as `tiles` gives them.
+        """
+        wanted = [(list(dict.fromkeys(texts)), _choose(query, ratios), query) for query, texts in asked]
+        missing = [one for one in wanted if any((text, *one[1:]) not in self._spans for text in one[0])]
+        for done, one in enumerate(missing, 1):
+            self._add(*one)
+            if report:
+                report(done, len(missing))
+        tiles = (
+            [make_tile(text, self._spans[text, ratio, query], self.codec) for text in texts]
+            for texts, ratio, query in wanted
+        )
+        return [[tile for tile in own if tile is not None] for own in tiles]
+
+    def _add(self, texts: list[str], ratio: float | None, query: str | None = None) -> None:
         """Compress passages, and append them to the file."""
-        spans: list[str] = self.codec.compress(texts, ratio=ratio, on_error="passthrough").documents
+        spans: list[str] = self.codec.compress(texts, ratio=ratio, query=query, on_error="passthrough").documents
         with self.path.open("a", encoding="utf-8") as file:
             for text, span in zip(texts, spans, strict=True):
-                self._spans[text, ratio] = span
-                file.write(json.dumps({"text": text, "ratio": ratio, "span": span}) + "\n")
+                self._spans[text, ratio, query] = span
+                file.write(json.dumps({"text": text, "ratio": ratio, "query": query, "span": span}) + "\n")
+
+
+def chance(text: str) -> float:
+    """Give a text a number that is as good as random, but the same in every run.
+
+    :param text: The text.
+    :return: From 0 to 1, without 1.
+    """
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[4:8]) / 2**32
 
 
 def _choose(text: str, ratios: Sequence[float | None]) -> float | None:

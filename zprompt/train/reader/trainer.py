@@ -41,7 +41,8 @@ class ReaderTrainer:
         :param folder: Where checkpoints are kept.
         """
         self.config, self.examples = config, examples
-        self.lora = Lora(backbone, config.rank, config.alpha, config.seed)
+        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self.lora = Lora(backbone, config.rank, config.alpha, config.seed, dtype)
         self.embedding = embedding.to(backbone.device)
         self.reading = Reading(self.lora.decoder, self.embedding, backbone.embeddings, backbone.output_embeddings)
         rates = (
