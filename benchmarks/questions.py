@@ -1,14 +1,18 @@
-"""The questions that readers are measured on, with their gold passages in Z-tokens at several ratios.
+"""The questions that readers are measured on, with their gold passages in Z-tokens in several ways.
 
 The files are not part of the project: ../shared/data/*-dev.jsonl, or any in the form of train/reader/questions.py.
-Every condition is asked the same questions: one that has a passage without Z-tokens at any of the ratios (it had to be
+Every condition is asked the same questions: one that has a passage without Z-tokens in any of the ways (it had to be
 escaped, or passed through) is left out of all, and counted.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.documents import ROOT
 from benchmarks.plan import ReaderPlan
@@ -21,21 +25,30 @@ from zprompt.train.reader.questions import Question, read_questions
 from zprompt.train.reader.teacher import surprised
 from zprompt.train.reader.tiles import Tile, TileStore
 
+Surprisals = NDArray[np.float32]
+
 DATA = ROOT.parent / "shared" / "data"
 SETS = ("xquad", "nq", "hotpotqa", "musique")
 
 
+class Setting(NamedTuple):
+    """How passages are compressed."""
+
+    ratio: float | None  # None: what `compress` gives without one
+    query: bool = False  # whether the codec is told the question
+
+
 @dataclass(frozen=True, slots=True)
 class AskedSets:
-    """The same questions at several ratios."""
+    """The same questions in several settings."""
 
     sets: tuple[str, ...]  # of each question: its data set
-    left_out: int  # questions that cannot be asked at all ratios
-    asked: dict[float | None, list[Asked]]  # by ratio, in the same order
+    left_out: int  # questions that cannot be asked in all settings
+    asked: dict[Setting, list[Asked]]  # in the same order
 
     @property
-    def any_ratio(self) -> list[Asked]:
-        """Give the questions where the ratio does not matter.
+    def in_any(self) -> list[Asked]:
+        """Give the questions where the setting does not matter.
 
         :return: The questions.
         """
@@ -63,12 +76,12 @@ def draw_questions(files: Sequence[Path], plan: ReaderPlan) -> dict[str, list[Qu
 
 
 def ask(
-    questions: dict[str, list[Question]], ratios: Sequence[float | None], codec: Codec, cache: Path, prune: bool
+    questions: dict[str, list[Question]], settings: Sequence[Setting], codec: Codec, cache: Path, prune: bool
 ) -> AskedSets:
-    """Compress the passages of questions at each ratio; what was done before is taken from the cache.
+    """Compress the passages of questions in each setting; what was done before is taken from the cache.
 
     :param questions: The questions by data set.
-    :param ratios: The ratios; None is what `compress` gives without one.
+    :param settings: The settings.
     :param codec: The codec.
     :param cache: Where Z-tokens and surprisals are kept.
     :param prune: Whether passages are to have surprisals.
@@ -76,25 +89,18 @@ def ask(
     :raises TrainingDataError: If none is left.
     """
     flat = [(name, question) for name, own in questions.items() for question in own]
-    texts = list(dict.fromkeys(passage.text for _, question in flat for passage in question.passages))
     store = TileStore(cache / "tiles.jsonl", codec)
-    tiles = {ratio: _by_text(store.tiles(texts, (ratio,), say(_stage(ratio)))) for ratio in ratios}
-    usable = [text for text in texts if all(text in own for own in tiles.values())]
-    if prune:
-        known = _by_text(surprised(_first(tiles, usable), cache / "surprisal", codec.backbone, say("surprise")))
-        tiles = {
-            ratio: {text: replace(own[text], surprisal=known[text].surprisal) for text in usable}
-            for ratio, own in tiles.items()
-        }
-    whole = set(usable)
-    kept = [(name, one) for name, one in flat if whole.issuperset(passage.text for passage in one.passages)]
+    tiled = {setting: _tiled([one for _, one in flat], setting, store) for setting in settings}
+    kept = [index for index in range(len(flat)) if all(own[index] is not None for own in tiled.values())]
     if not kept:
         raise TrainingDataError(f"None of the {len(flat)} questions has passages that Z-tokens are made of.")
-    return AskedSets(
-        tuple(name for name, _ in kept),
-        len(flat) - len(kept),
-        {ratio: [_asked(one, own) for _, one in kept] for ratio, own in tiles.items()},
-    )
+    asked = {setting: [one for index in kept if (one := own[index])] for setting, own in tiled.items()}
+    if prune:
+        tiles = {p.tile.text: p.tile for one in next(iter(asked.values())) for p in one.passages}
+        known = surprised(list(tiles.values()), cache / "surprisal", codec.backbone, say("surprise"))
+        surprisals = {tile.text: tile.surprisal for tile in known}
+        asked = {setting: [_with_surprisals(one, surprisals) for one in own] for setting, own in asked.items()}
+    return AskedSets(tuple(flat[index][0] for index in kept), len(flat) - len(kept), asked)
 
 
 def say(stage: str) -> Callable[[int, int], None]:
@@ -106,20 +112,25 @@ def say(stage: str) -> Callable[[int, int], None]:
     return lambda done, total: print(f"{stage}: {done}/{total}", file=sys.stderr, flush=True)
 
 
-def _stage(ratio: float | None) -> str:
-    return f"compress at ratio {ratio:g}" if ratio else "compress at the usual ratio"
+def _tiled(questions: Sequence[Question], setting: Setting, store: TileStore) -> list[Asked | None]:
+    """Compress the passages of all questions in one setting; None for a question that has one without Z-tokens."""
+    at = f"compress at {f'ratio {setting.ratio:g}' if setting.ratio else 'the usual ratio'}"
+    if setting.query:
+        texts = [(one.question, [passage.text for passage in one.passages]) for one in questions]
+        own = store.tiles_for(texts, (setting.ratio,), say(f"{at}, with the question"))
+        return [_asked(one, {tile.text: tile for tile in tiles}) for one, tiles in zip(questions, own, strict=True)]
+    every = list(dict.fromkeys(passage.text for one in questions for passage in one.passages))
+    shared = {tile.text: tile for tile in store.tiles(every, (setting.ratio,), say(at))}
+    return [_asked(one, shared) for one in questions]
 
 
-def _by_text(tiles: Sequence[Tile]) -> dict[str, Tile]:
-    return {tile.text: tile for tile in tiles}
-
-
-def _first(tiles: dict[float | None, dict[str, Tile]], texts: Sequence[str]) -> list[Tile]:
-    """Take passages at any ratio: their source tokens are the same."""
-    own = next(iter(tiles.values()))
-    return [own[text] for text in texts]
-
-
-def _asked(question: Question, tiles: dict[str, Tile]) -> Asked:
+def _asked(question: Question, tiles: Mapping[str, Tile]) -> Asked | None:
+    if any(passage.text not in tiles for passage in question.passages):
+        return None
     passages = tuple(Titled(passage.title, tiles[passage.text]) for passage in question.passages)
     return Asked(question.question, question.answers, passages)
+
+
+def _with_surprisals(asked: Asked, surprisals: Mapping[str, Surprisals | None]) -> Asked:
+    passages = tuple(Titled(title, replace(tile, surprisal=surprisals[tile.text])) for title, tile in asked.passages)
+    return replace(asked, passages=passages)

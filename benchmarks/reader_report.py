@@ -45,7 +45,7 @@ def _answers(result: ReaderAnswers) -> Iterator[str]:
     yield (
         f"{len(result.questions)} questions, the same in every condition{left_out}. In brackets 95 % of a bootstrap "
         "over questions. Ratio: source tokens of the passages per position that they take; worst: of the data set "
-        "where it is lowest. Pruning and truncation have as many positions as Z-tokens at that ratio."
+        "where it is lowest. Pruning, truncation and sentences have as many positions as Z-tokens at that ratio."
     )
     yield ""
     sets = list(dict.fromkeys(question.data_set for question in result.questions))
@@ -87,7 +87,8 @@ def _comparisons(comparisons: tuple[Comparison, ...], sets: list[str]) -> Iterat
     if ratios:
         yield from ("", "F1 of Z-tokens per F1 of plain text, paired by question:", "")
         rows = [
-            (one.z, _ratio(one.overall), *_bar(one), *(_ratio(one.data_sets[name]) for name in sets)) for one in ratios
+            (f"{one.z} / {one.other}", _ratio(one.overall), *_bar(one), *(_ratio(one.data_sets[name]) for name in sets))
+            for one in ratios
         ]
         yield from table(("", "F1 / F1 of plain text", "wanted", "reached", *sets), rows)
     if differences:

@@ -2,10 +2,13 @@
 
     plain text                          the ceiling
     Z at a ratio                        Z-tokens; at every ratio the text can be restored exactly
+    Z at a ratio, with the question     the codec is told the question, as the adapters of frameworks do
     anchors, pruning, truncation        at the very positions of Z at that ratio
-    no passage                          the floor, by the reader of plain text
+    sentences by the question           at the very positions of Z with the question (benchmarks/extraction.py)
+    no passage                          the floor
 
-Each kind of input has a reader of its own, trained alike. Exact match and F1 are SQuAD's. Intervals are 95 %, by
+Each kind of input has a reader of its own, trained alike. The reader of Z-tokens is asked in other ways, too, since it
+has seen plain text in training, and an app has one reader. Exact match and F1 are SQuAD's. Intervals are 95 %, by
 bootstrap over questions; comparisons are paired, since all conditions are asked the same questions:
 
     difference    mean of F1(Z) - F1(other)          at the same ratio
@@ -23,8 +26,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.extraction import extract
 from benchmarks.plan import ReaderPlan
-from benchmarks.questions import AskedSets, ask
+from benchmarks.questions import AskedSets, Setting, ask
 from benchmarks.readers import FoundReader, load_reading
 from zprompt import Codec
 from zprompt.bench.drawing import draw
@@ -43,7 +47,7 @@ Floats = NDArray[np.float64]
 EXACT_BAR = 0.95  # of plain text's F1, by Z-tokens at ratio 2 and at the usual ratio
 LOSSY_BAR = 0.85  # at ratio 4
 BARS: dict[float | None, float] = {2.0: EXACT_BAR, None: EXACT_BAR, 4.0: LOSSY_BAR}
-CHECKED_RATIO = 4.0
+CHECKED = Setting(4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +58,47 @@ class Condition:
     reader: str  # the input that its reader was trained on
     ratio: float | None = None  # wanted; None: what `compress` gives without one, or it does not matter
     passages: bool = True
+    query: bool = False  # whether what shortens the passages is told the question
+    given: str | None = None  # how they are given, if not in the way that the reader was trained on
+
+    @property
+    def kind(self) -> str:
+        """Say how passages are given.
+
+        :return: One of the kinds of train/reader/inputs.py, or "extracted".
+        """
+        return self.given or self.reader
+
+    @property
+    def setting(self) -> Setting:
+        """Say how passages are compressed, or to what length they are shortened.
+
+        :return: The setting.
+        """
+        return Setting(self.ratio, self.query)
 
 
-def _at(name: str, reader: str, ratios: Sequence[float]) -> list[Condition]:
-    return [Condition(f"{name}, ratio {ratio:g}", reader, ratio) for ratio in ratios]
+def _at(name: str, reader: str, *ratios: float, query: bool = False, given: str | None = None) -> list[Condition]:
+    ending = ("", ", with the question")[query and given is None] + ("", ", Z's reader")[given is not None]
+    return [Condition(f"{name}, ratio {at:g}{ending}", reader, at, query=query, given=given) for at in ratios]
 
 
 CONDITIONS = (  # those of one reader together: it is loaded once
     Condition("plain text", "text"),
     Condition("no passage", "text", passages=False),
-    *_at("Z", "z", (2.0,)),
+    *_at("Z", "z", 2.0),
     Condition("Z, usual ratio", "z"),
-    *_at("Z", "z", (4.0, 8.0)),
-    *_at("anchors", "anchors", (2.0, 4.0, 8.0)),
-    *_at("pruning", "pruned", (4.0, 8.0)),
-    *_at("truncation", "truncated", (4.0, 8.0)),
+    *_at("Z", "z", 4.0, 8.0),
+    *_at("Z", "z", 2.0, 4.0, query=True),
+    Condition("plain text, Z's reader", "z", given="text"),
+    Condition("no passage, Z's reader", "z", passages=False, given="text"),
+    *_at("truncation", "z", 2.0, 4.0, given="truncated"),
+    *_at("sentences by the question", "z", 2.0, 4.0, query=True, given="extracted"),
+    *_at("anchors", "anchors", 2.0, 4.0, 8.0),
+    *_at("pruning", "pruned", 4.0, 8.0),
+    *_at("truncation", "truncated", 4.0, 8.0),
 )
-RATIOS = (2.0, None, 4.0, 8.0)
+COMPRESSED = tuple(dict.fromkeys(one.setting for one in CONDITIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +201,8 @@ def measure(
     :param plan: Sizes of samples.
     :yields: All that was found so far, after each condition.
     """
-    asked = ask(questions, RATIOS, codec, cache, prune=readers["pruned"].problem is None)
-    rows = zip(asked.sets, asked.any_ratio, strict=True)
+    asked = ask(questions, COMPRESSED, codec, cache, prune=readers["pruned"].problem is None)
+    rows = zip(asked.sets, asked.in_any, strict=True)
     result = ReaderAnswers(
         questions=tuple(AskedQuestion(name, one.question, one.answers) for name, one in rows),
         left_out=asked.left_out,
@@ -202,11 +230,11 @@ def compare(results: Sequence[ConditionResult], sets: Sequence[str], plan: Reade
     :param plan: Seed and draws of the bootstrap.
     :yields: Each comparison of two conditions that are both there.
     """
-    for z in (result for result in results if result.condition.reader == "z"):
-        for other in (result for result in results if result.condition.reader != "z"):
-            if other.condition == CONDITIONS[0]:
+    for z in (result for result in results if result.condition.kind == "z"):
+        for other in (result for result in results if result.condition.kind != "z" and result.condition.passages):
+            if other.condition.kind == "text":
                 yield _comparison(z, other, "ratio", sets, BARS.get(z.condition.ratio), plan)
-            elif other.condition.passages and other.condition.ratio == z.condition.ratio:
+            elif other.condition.setting == z.condition.setting:
                 yield _comparison(z, other, "difference", sets, 0.0, plan)
 
 
@@ -227,7 +255,7 @@ def check_product(
         return None
     product = load_reader(reader.folder, codec=codec)
     chosen = draw(range(len(asked.sets)), plan.checked, plan.seed)
-    ones = [asked.asked[CHECKED_RATIO][index] for index in chosen]
+    ones = [asked.asked[CHECKED][index] for index in chosen]
     documents = [[{"title": title, "text": tile.span} for title, tile in one.passages] for one in ones]
     said = product.answer([one.question for one in ones], documents, max_new_tokens=ANSWER)
     pairs = [(one.question, measured.answers[i], own.text) for one, i, own in zip(ones, chosen, said, strict=True)]
@@ -236,7 +264,7 @@ def check_product(
 
 
 def _is_checked(condition: Condition) -> bool:
-    return (condition.reader, condition.ratio) == ("z", CHECKED_RATIO)
+    return condition.kind == "z" and condition.setting == CHECKED
 
 
 def _measure_reader(
@@ -244,26 +272,32 @@ def _measure_reader(
 ) -> Iterator[ConditionResult]:
     """Measure the conditions of one reader."""
     reading = load_reading(reader, codec)
-    prompts = Prompts(ContentTokenizer(codec.backbone), reader.input, codec.settings.subcodes)
+    tokenizer = ContentTokenizer(codec.backbone)
     for condition in conditions:
         began = time.perf_counter()
-        given = (
-            asked.asked[condition.ratio]
-            if condition.passages
-            else [replace(one, passages=()) for one in asked.any_ratio]
-        )
+        kind, given = condition.kind, asked.asked[condition.setting]
+        if kind == "extracted":
+            kind, given = "text", extract(given, codec)
+        if not condition.passages:
+            given = [replace(one, passages=()) for one in given]
+        prompts = Prompts(tokenizer, kind, codec.settings.subcodes)
         answers = answer_questions(reading, prompts, given, codec.backbone.decode)
         print(f"{condition.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-        yield _result(condition, given, answers, asked.sets, plan)
+        sizes = [_sizes(whole, one, kind) for whole, one in zip(asked.in_any, given, strict=True)]
+        yield _result(condition, given, answers, np.array(sizes, np.int64), asked.sets, plan)
 
 
 def _result(
-    condition: Condition, asked: Sequence[Asked], answers: Sequence[str], sets: Sequence[str], plan: ReaderPlan
+    condition: Condition,
+    asked: Sequence[Asked],
+    answers: Sequence[str],
+    sizes: NDArray[np.int64],
+    sets: Sequence[str],
+    plan: ReaderPlan,
 ) -> ConditionResult:
-    """Score the answers of a condition."""
+    """Score the answers of a condition; sizes: (Q, 2), source tokens and positions of each question's passages."""
     exact = np.array([exact_match(answer, one.answers) for answer, one in zip(answers, asked, strict=True)])
     f1s = np.array([f1(answer, one.answers) for answer, one in zip(answers, asked, strict=True)])
-    sizes = np.array([_sizes(one, condition.reader) for one in asked], np.int64).reshape(-1, 2)
 
     def score(rows: NDArray[np.int64]) -> Score:
         source, positions = sizes[rows].sum(0).tolist()
@@ -292,10 +326,11 @@ def _result(
     )
 
 
-def _sizes(asked: Asked, kind: str) -> tuple[int, int]:
-    """Count the source tokens of a question's passages, and the positions that they take."""
-    tiles = [tile for _, tile in asked.passages]
-    return sum(len(tile.ids) for tile in tiles), sum(len(as_input(tile, kind).tokens) for tile in tiles)
+def _sizes(whole: Asked, given: Asked, kind: str) -> tuple[int, int]:
+    """Count the source tokens of a question's passages, and the positions that they take as they are given."""
+    tiles = [tile for _, tile in given.passages]
+    positions = sum(len(tile.ids) if kind == "text" else len(as_input(tile, kind).tokens) for tile in tiles)
+    return sum(len(tile.ids) for _, tile in whole.passages), positions
 
 
 def _comparison(

@@ -16,7 +16,7 @@ from benchmarks.reader import run, save
 from benchmarks.readers import find_readers, load_reading
 from benchmarks.record import RunRecord
 from benchmarks.tasks import prefill
-from benchmarks.tasks.answers import CONDITIONS, RATIOS, ReaderAnswers, compare, measure
+from benchmarks.tasks.answers import COMPRESSED, CONDITIONS, ReaderAnswers, compare, measure
 from benchmarks.tasks.prefill import Prefill
 from tests.codec.conftest import SETTINGS, make_heads
 from tests.conftest import SENTENCES, save_llama
@@ -120,7 +120,10 @@ def test_others_take_the_positions_of_z_tokens(answers: ReaderAnswers) -> None:
 
     assert positions["anchors, ratio 4"] == positions["pruning, ratio 4"] == positions["Z, ratio 4"]
     assert positions["Z, ratio 4"] < positions["Z, ratio 2"] < positions["plain text"]
-    assert positions["no passage"] == 0
+    assert positions["no passage"] == positions["no passage, Z's reader"] == 0
+    assert positions["plain text, Z's reader"] == positions["plain text"]
+    assert positions["truncation, ratio 4, Z's reader"] == positions["Z, ratio 4"]
+    assert 0 < positions["sentences by the question, ratio 2, Z's reader"] <= positions["Z, ratio 2, with the question"]
     for one in answers.conditions:
         reached = [score.positions_ratio for score in one.data_sets.values() if score.positions_ratio]
         assert one.worst_positions_ratio == min(reached, default=None)
@@ -145,6 +148,9 @@ def test_z_tokens_are_compared_with_text_and_with_the_same_ratio(answers: Reader
     assert ("Z, ratio 4", "plain text", "ratio") in pairs and ("Z, usual ratio", "plain text", "ratio") in pairs
     assert ("Z, ratio 4", "pruning, ratio 4", "difference") in pairs
     assert ("Z, ratio 2", "anchors, ratio 2", "difference") in pairs
+    assert ("Z, ratio 4, with the question", "plain text, Z's reader", "ratio") in pairs
+    asked = {other for z, other, figure in pairs if z == "Z, ratio 4, with the question" and figure == "difference"}
+    assert asked == {"sentences by the question, ratio 4, Z's reader"}
     assert not any(other in ("no passage", "pruning, ratio 8") for z, other, _ in pairs if z == "Z, ratio 4")
 
 
@@ -179,12 +185,12 @@ def test_passages_are_compressed_once(
     codec: Codec, files: list[Path], plan: ReaderPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     questions = draw_questions(files, plan)
-    first = ask(questions, RATIOS, codec, tmp_path, prune=False)
+    first = ask(questions, COMPRESSED, codec, tmp_path, prune=False)
     monkeypatch.setattr(codec, "compress", None)
-    again = ask(questions, RATIOS, codec, tmp_path, prune=False)
+    again = ask(questions, COMPRESSED, codec, tmp_path, prune=False)
 
-    for ratio in RATIOS:
-        spans = [[[tile.span for _, tile in one.passages] for one in sets.asked[ratio]] for sets in (first, again)]
+    for setting in COMPRESSED:
+        spans = [[[tile.span for _, tile in one.passages] for one in sets.asked[setting]] for sets in (first, again)]
         assert spans[0] == spans[1]
 
 
@@ -267,7 +273,7 @@ def test_a_run_leaves_json_and_tables_after_each_condition(
         written = json.loads((tmp_path / "reader.json").read_text("utf-8"))
         counts.append(len(written["results"]["answers"]["conditions"]))
 
-    assert counts[0] == 1 and counts[-1] == 11
+    assert counts[0] == 1 and counts[-1] == len(CONDITIONS) - 2
     assert list(written["results"]) == ["answers", "prefill"]
     assert written["results"]["answers"]["readers"][1]["seed"] == 3
     assert (tmp_path / "reader.md").read_text("utf-8") == text
