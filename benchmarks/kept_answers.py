@@ -4,8 +4,9 @@
             questions, with a 95 % bootstrap interval over them
     whole   share of the answers all of whose tokens are anchors
 
-At each ratio without options, and with all names and digits protected. All passages are compressed in one call, so the
-ratio is met over all of them; what protection costs is in the bits.
+At each ratio without options, with all names and digits protected, and with the question. Without questions all
+passages are compressed in one call, so the ratio is met over all of them, else those of each question; what a way costs
+is in the bits.
 
     python -m benchmarks.kept_answers [--data PATH ...] [--limit N] [--ratios R ...]
 """
@@ -20,12 +21,13 @@ import numpy as np
 
 import zprompt
 from benchmarks.plan import READER_FULL
-from benchmarks.questions import DATA, draw_questions
+from benchmarks.questions import default_files, draw_questions
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt import Codec
 from zprompt.bench.tables import number, percent, table
 from zprompt.bootstrap import RESAMPLES, Interval, bootstrap
 from zprompt.codec.options import Protect
+from zprompt.results import CompressionStats
 from zprompt.train.reader.questions import Question
 from zprompt.train.reader.tiles import make_tile
 
@@ -33,11 +35,28 @@ NAMES_AND_DIGITS = r"(?<![.!?] )(?<!^)\b[A-Z][\w’'-]*|\b\d[\d.,:/-]*"  # no ca
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """A way of compressing."""
+
+    ratio: float  # wanted
+    protect: Protect | None = None
+    query: bool = False  # whether the codec is told the question
+
+    def __str__(self) -> str:
+        """Name the way in a table.
+
+        :return: The name.
+        """
+        ending = ", names and digits protected" if self.protect else ", with the question" if self.query else ""
+        return f"ratio {self.ratio:g}{ending}"
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What is kept of answers in one way of compressing."""
 
+    way: str
     ratio: float  # wanted
-    protected: bool
     reached: float
     bits_per_z_token: float
     bits_per_source_token: float
@@ -46,34 +65,42 @@ class Kept:
     kept_interval: Interval
     least: float  # of any answer
     whole: float
+    whole_interval: Interval
 
 
-def measure(codec: Codec, questions: Sequence[Question], ratio: float, protect: Protect | None) -> Kept:
+def measure(codec: Codec, questions: Sequence[Question], way: Way) -> Kept:
     """Compress the passages of questions, and look at their answers.
 
     :param codec: The codec.
     :param questions: The questions.
-    :param ratio: Source tokens per Z-token.
-    :param protect: What is kept as anchors in any case.
+    :param way: How to compress.
     :return: The figures.
     """
-    texts = list(dict.fromkeys(passage.text for question in questions for passage in question.passages))
-    compressed = codec.compress(texts, ratio=ratio, protect=protect)
-    tiles = (make_tile(text, span, codec) for text, span in zip(texts, compressed.documents, strict=True))
-    anchors = {tile.text: set(tile.starts.tolist()) for tile in tiles if tile}
-    shares = np.array([share for question in questions for share in _share(codec, question, anchors)])
-    stats = compressed.stats
+    shares: list[float] = []
+    stats: list[CompressionStats] = []
+    for group in [[question] for question in questions] if way.query else [questions]:
+        texts = list(dict.fromkeys(passage.text for question in group for passage in question.passages))
+        query = group[0].question if way.query else None
+        compressed = codec.compress(texts, ratio=way.ratio, protect=way.protect, query=query)
+        tiles = (make_tile(text, span, codec) for text, span in zip(texts, compressed.documents, strict=True))
+        anchors = {tile.text: set(tile.starts.tolist()) for tile in tiles if tile}
+        shares += [share for question in group for share in _share(codec, question, anchors)]
+        stats.append(compressed.stats)
+    source, z_tokens = sum(one.source_tokens for one in stats), sum(one.z_tokens for one in stats)
+    bits = sum(one.bits_per_z_token * one.z_tokens for one in stats)  # passages that pass through take none
+    kept = np.array(shares)
     return Kept(
-        ratio=ratio,
-        protected=protect is not None,
-        reached=stats.ratio,
-        bits_per_z_token=stats.bits_per_z_token,
-        bits_per_source_token=stats.bits_per_source_token,
-        questions=len(shares),
-        kept=float(shares.mean()),
-        kept_interval=bootstrap(lambda drawn: float(shares[drawn].mean()), len(shares), RESAMPLES, 0),
-        least=float(shares.min()),
-        whole=float((shares == 1).mean()),
+        way=str(way),
+        ratio=way.ratio,
+        reached=source / z_tokens,
+        bits_per_z_token=bits / z_tokens,
+        bits_per_source_token=bits / source,
+        questions=len(kept),
+        kept=float(kept.mean()),
+        kept_interval=bootstrap(lambda drawn: float(kept[drawn].mean()), len(kept), RESAMPLES, 0),
+        least=float(kept.min()),
+        whole=float((kept == 1).mean()),
+        whole_interval=bootstrap(lambda drawn: float((kept[drawn] == 1).mean()), len(kept), RESAMPLES, 0),
     )
 
 
@@ -93,27 +120,28 @@ def _share(codec: Codec, question: Question, anchors: dict[str, set[int]]) -> It
 def main() -> None:
     """Measure, and write `results/kept-answers.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, nargs="+", default=[DATA / "xquad-dev.jsonl"], help="JSONL of questions")
-    parser.add_argument("--limit", type=int, default=40, help="questions of each file")
+    parser.add_argument("--data", type=Path, nargs="+", default=default_files(), help="JSONL of questions")
+    parser.add_argument("--limit", type=int, default=25, help="questions of each file")
     parser.add_argument("--ratios", type=float, nargs="+", default=[2.0, 4.0, 8.0], help="source tokens per Z-token")
     options, began = parser.parse_args(), time.time()
     drawn = draw_questions(options.data, replace(READER_FULL, questions=options.limit))
     questions = [question for own in drawn.values() for question in own]
     codec = zprompt.load()
-    ways = [(ratio, protect) for protect in (None, NAMES_AND_DIGITS) for ratio in options.ratios]
-    found = [measure(codec, questions, ratio, protect) for ratio, protect in ways]
+    kinds = (Way(1.0), Way(1.0, protect=NAMES_AND_DIGITS), Way(1.0, query=True))
+    ways = [replace(kind, ratio=ratio) for kind in kinds for ratio in options.ratios]
+    found = [measure(codec, questions, way) for way in ways]
     record = RunRecord.take(READER_FULL.seed, began)
     write_json(RESULTS / "kept-answers.json", {"run": record, "data": [p.name for p in options.data], "results": found})
     head = ("", "ratio", "bits per Z-token", "per source token", "kept", "95 %", "whole answers", "questions")
     rows = (
         (
-            f"ratio {one.ratio:g}{', names and digits protected' if one.protected else ''}",
+            one.way,
             number(one.reached, 2),
             number(one.bits_per_z_token, 1),
             number(one.bits_per_source_token, 1),
             percent(one.kept),
             f"{one.kept_interval.low:.1%} to {one.kept_interval.high:.1%}",
-            percent(one.whole),
+            f"{one.whole:.1%} ({one.whole_interval.low:.1%} to {one.whole_interval.high:.1%})",
             str(one.questions),
         )
         for one in found
