@@ -374,6 +374,19 @@ class TestProtection:
         assert asked != plain
         assert len(set(wanted) & set(asked)) > len(set(wanted) & set(plain))
 
+    @pytest.mark.parametrize("options", [{}, {"max_tokens": 10_000}])
+    def test_a_query_makes_nothing_longer(self, tiny_codec: Codec, options: dict[str, int]) -> None:
+        texts, query = [" ".join(SENTENCES), FACTS], "rivers, mud and sand, people on the Moon"
+        plain = tiny_codec.compress(texts)
+        asked = tiny_codec.compress(texts, query=query, **options)
+        assert asked.documents != plain.documents
+        assert 0.95 * plain.stats.z_tokens <= asked.stats.z_tokens <= plain.stats.z_tokens
+
+    def test_with_a_query_a_text_is_what_it_is_alone(self, tiny_codec: Codec) -> None:
+        texts, query = [*SENTENCES, FACTS], "rivers, mud and sand, people on the Moon"
+        alone = [tiny_codec.compress(text, query=query).documents for text in texts]
+        assert tiny_codec.compress(texts, query=query).documents == alone
+
     def test_a_query_that_mentions_nothing_changes_nothing(self, tiny_codec: Codec) -> None:
         options: dict[str, float] = {"ratio": 2.5}
         assert (

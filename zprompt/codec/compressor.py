@@ -13,6 +13,7 @@ between batch shapes, thread counts and machines; else the token itself is. So w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ class Analysis:
     window: Window
     subcodes: Tensor  # (n', roles): sub-code of the segment that begins at each position
     bits: Floats  # (n, G + 1): estimated, and weighted by what each token is worth; inf where it cannot be dropped
+    plain: Floats  # (n, G + 1): as if all tokens were worth the same, but those that are never dropped
 
     @property
     def ids(self) -> list[int]:
@@ -106,7 +108,11 @@ class Compressor:
         window = Window(steady_rows(torch.tensor(ids, device=hidden.device)), steady_rows(hidden), len(ids))
         parts = self.checker.parts(window)
         bits = self.checker.estimate(window, parts, reach)  # (n, G + 1, G)
-        return Analysis(window, parts.subcodes, self._span_bits(bits, worth))
+        own = self._span_bits(bits, worth)
+        plain = (
+            own if worth is None else self._span_bits(bits, [Worth(inf if one.weight == inf else 1.0) for one in worth])
+        )
+        return Analysis(window, parts.subcodes, own, plain)
 
     def _span_bits(self, bits: Tensor, worth: Sequence[Worth] | None) -> Floats:
         """Sum the bits of the tokens of each span: (n, G + 1)."""

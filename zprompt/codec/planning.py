@@ -4,10 +4,14 @@ Without a wanted length, every window is tiled at the usual rate, batch after ba
 before any is tiled, and one rate for all of them is bisected on their costs (segmentation.py): dense passages get more
 Z-tokens, whichever document they are in. A ratio below the usual one is met as well, and a number of Z-tokens is a
 limit: one that leaves room to spare changes nothing.
+
+A query makes no text longer. Without a wanted length each window gets the Z-tokens that it would have without the query
+(what else is in the call must not matter), and a rate of its own by which they go to what the query is about.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from zprompt.codec.compressor import Analysis, Compressor, TiledWindow
 from zprompt.codec.options import CompressOptions
@@ -18,6 +22,7 @@ from zprompt.progress import Progress
 
 USUAL_REACH = 40.0  # bits: at the usual rate, spans that the LLM alone needs more for are next to never chosen
 WIDE_REACH = 16.0  # bits for each source token that a Z-token is to stand for
+USUAL_RATIO = 4.0  # source tokens per Z-token at the usual rate, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +50,15 @@ class Job:
                     self.progress("compress", index + 1, len(self.windows))
             yield batch
 
-    def write(self, analyses: Sequence[Analysis], rate: float) -> list[TiledWindow]:
+    def write(self, analyses: Sequence[Analysis], rates: Iterable[float]) -> list[TiledWindow]:
         """Tile analysed windows and write them.
 
         :param analyses: The windows.
-        :param rate: Z-tokens that a bit is worth.
+        :param rates: Z-tokens that a bit is worth, in each window; there may be more rates than windows.
         :return: Z-tokens and symbols of each window.
         """
-        return self.compressor.write(analyses, [shortest_path(prices(analysis.bits, rate)) for analysis in analyses])
+        tilings = [shortest_path(prices(analysis.bits, rate)) for analysis, rate in zip(analyses, rates, strict=False)]
+        return self.compressor.write(analyses, tilings)
 
 
 def tile_windows(job: Job, options: CompressOptions) -> Iterator[TiledWindow]:
@@ -62,36 +68,47 @@ def tile_windows(job: Job, options: CompressOptions) -> Iterator[TiledWindow]:
     :param options: What was asked for.
     :yields: The tiled windows, in order.
     """
-    if not options.has_length:
+    if options.has_length:
+        yield from _tile_to_length(job, options)
+    elif options.query is None:
         for batch in job.analyses(USUAL_REACH):
-            yield from job.write(batch, USUAL_RATE)
-        return
-    most = _most(job, options)
-    analyses, rate = _meet(job, most)
+            yield from job.write(batch, repeat(USUAL_RATE))
+    else:
+        worth = iter(job.worth)
+        for batch in job.analyses(WIDE_REACH * USUAL_RATIO):
+            met = [_meet(job.compressor, [analysis], [next(worth)], _usual([analysis])) for analysis in batch]
+            yield from job.write([analysis for [analysis], _ in met], [rate for _, rate in met])
+
+
+def _tile_to_length(job: Job, options: CompressOptions) -> Iterator[TiledWindow]:
+    """Tile all windows at one rate."""
+    most = options.max_tokens or max(1, int(sum(map(len, job.windows)) / (options.ratio or 1.0)))
+    wanted = sum(map(len, job.windows)) / most
+    analyses = [analysis for batch in job.analyses(max(USUAL_REACH, WIDE_REACH * wanted)) for analysis in batch]
+    if options.max_tokens is not None and options.query is not None:
+        most = min(most, _usual(analyses))
+    analyses, rate = _meet(job.compressor, analyses, job.worth, most)
     if options.max_tokens is not None:
         rate = min(rate, USUAL_RATE)
         _require(count([analysis.bits for analysis in analyses], rate), options)
     for first in range(0, len(analyses), job.batch_size):
-        yield from job.write(analyses[first : first + job.batch_size], rate)
+        yield from job.write(analyses[first : first + job.batch_size], repeat(rate))
 
 
-def _most(job: Job, options: CompressOptions) -> int:
-    """Say how many Z-tokens all windows may take together."""
-    if options.max_tokens is not None:
-        return options.max_tokens
-    return max(1, int(sum(map(len, job.windows)) / (options.ratio or 1.0)))
+def _usual(analyses: Sequence[Analysis]) -> int:
+    """Count the Z-tokens that windows have at the usual rate if all tokens are worth the same."""
+    return count([analysis.plain for analysis in analyses], USUAL_RATE)
 
 
-def _meet(job: Job, most: int) -> tuple[list[Analysis], float]:
+def _meet(
+    compressor: Compressor, analyses: list[Analysis], worth: Sequence[Sequence[Worth] | None], most: int
+) -> tuple[list[Analysis], float]:
     """Find the highest rate that gives so few Z-tokens; spans of any cost are looked at only if there is need."""
-    wanted = sum(map(len, job.windows)) / most
-    reach = max(USUAL_REACH, WIDE_REACH * wanted)
-    analyses = [analysis for batch in job.analyses(reach) for analysis in batch]
     rate = highest_rate([analysis.bits for analysis in analyses], most)
     if rate == 0.0:
         analyses = [
-            job.compressor.analyse(analysis.ids, analysis.hidden, float("inf"), worth)
-            for analysis, worth in zip(analyses, job.worth, strict=True)
+            compressor.analyse(analysis.ids, analysis.hidden, float("inf"), own)
+            for analysis, own in zip(analyses, worth, strict=True)
         ]
         rate = highest_rate([analysis.bits for analysis in analyses], most)
     return analyses, rate
