@@ -13,6 +13,7 @@ Bits are those of Z-tokens and residual; a Z-token whose code says nothing is co
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 import torch
 
@@ -94,7 +95,7 @@ def _write(compressor: Compressor, ids: Sequence[int], rate: float) -> tuple[int
     windows = [ids[start : start + size] for start in range(0, len(ids), size)]
     job = Job(compressor, windows, [None] * len(windows), COMPRESS_BATCH, None)
     reach = USUAL_REACH * max(1.0, USUAL_RATE / rate)  # spans are longer where bits are cheaper
-    tiled = [window for batch in job.analyses(reach) for window in job.write(batch, rate)]
+    tiled = [window for batch in job.analyses(reach) for window in job.write(batch, repeat(rate))]
     symbols = [symbol for window in tiled for symbol in window.symbols]
     return sum(len(window.tokens) for window in tiled), symbols
 
