@@ -40,15 +40,12 @@ def choose(texts: Sequence[str], query: str, budget: int, encode: Encode) -> lis
     found = [(index, one) for index, text in enumerate(texts) for one in relevant_sentences(text, query, encode)]
     ranked = [(index, one.start, one.end) for index, one in sorted(found, key=lambda each: -each[1].relevance)]
     kept: list[list[tuple[int, int]]] = [[] for _ in texts]
+    lengths = [0] * len(texts)
     for index, start, end in ranked:
         longer = sorted([*kept[index], (start, end)])
-        others = sum(
-            _length(text, own, encode)
-            for place, (text, own) in enumerate(zip(texts, kept, strict=True))
-            if place != index
-        )
-        if others + _length(texts[index], longer, encode) <= budget:
-            kept[index] = longer
+        length = len(encode(_join(texts[index], longer)))
+        if sum(lengths) - lengths[index] + length <= budget:
+            kept[index], lengths[index] = longer, length
     return [_join(text, own) for text, own in zip(texts, kept, strict=True)]
 
 
@@ -66,10 +63,6 @@ def _plain_tile(text: str, encode: Encode) -> Tile:
     """Make a tile that can only be given as text."""
     ids = np.array(encode(text), np.int64)
     return Tile(text, "", ids, (), np.zeros(0, np.int64))
-
-
-def _length(text: str, ranges: Sequence[tuple[int, int]], encode: Encode) -> int:
-    return len(encode(_join(text, ranges)))
 
 
 def _join(text: str, ranges: Sequence[tuple[int, int]]) -> str:

@@ -87,7 +87,7 @@ def measure(codec: Codec, questions: Sequence[Question], way: Way) -> Kept:
         shares += [share for question in group for share in _share(codec, question, anchors)]
         stats.append(compressed.stats)
     source, z_tokens = sum(one.source_tokens for one in stats), sum(one.z_tokens for one in stats)
-    bits = sum(one.bits_per_z_token * one.z_tokens for one in stats)  # passages that pass through take none
+    bits = sum(one.bits_per_z_token * one.z_tokens for one in stats)  # without min_tokens none passes through
     kept = np.array(shares)
     return Kept(
         way=str(way),

@@ -123,7 +123,8 @@ class Materials:
         meters, asked = {}, {}
         for ratio in config.dev_ratios:
             tiles = self.store.tiles(texts, (ratio,), self.say("tile development"))
-            here = self.asked(questions, (ratio,), "tile development questions", config.query_aware and 1.0)
+            aware = 1.0 if config.query_aware else 0.0
+            here = self.asked(questions, (ratio,), "tile development questions", aware)
             if config.input == "pruned":
                 titled = [Titled("", tile) for tile in tiles]
                 tiles = [p.tile for p in self._surprised([Asked("", ("",), tuple(titled))], "dev")[0].passages]
