@@ -14,10 +14,12 @@ import pytest
 from tests.server.conftest import MODEL, Running, until
 from tests.server.fake_reader import FakeReader
 
+CLIENTS = 40
+
 
 @pytest.fixture
 def pool() -> Any:  # noqa: ANN401 - an executor
-    with ThreadPoolExecutor(40) as executor:
+    with ThreadPoolExecutor(CLIENTS, thread_name_prefix="client") as executor:
         yield executor
 
 
@@ -143,7 +145,9 @@ def test_many_clients_are_all_answered_rightly(
 ) -> None:
     reader.seconds = 0.0005
     asker = Asker(serve(queue_length=64), pool)
+    before = set(threading.enumerate())  # other tests leave some, too
     texts = [asker.ask(f"this is text {n}") for n in range(200)]
 
     assert [text.result() for text in texts] == [f"this is text {n}" for n in range(200)]
-    assert threading.active_count() < 80
+    started = [thread.name for thread in set(threading.enumerate()) - before if not thread.name.startswith("client")]
+    assert len(started) < CLIENTS, "a thread for each client that waits"

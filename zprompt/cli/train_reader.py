@@ -50,6 +50,9 @@ def _reader(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for Z-tokens and the teacher's expectations, to share between runs.")
     ] = None,
+    start_from: Annotated[
+        str | None, typer.Option(metavar="NAME|FOLDER", help="A reader of the same codec to train on.")
+    ] = None,
     resume: Resume = False,
     steps: Steps = 500,
     batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 8,
@@ -120,6 +123,7 @@ def _reader(
             codec_name=codec,
             backbone_name=backbone,
             cache=cache,
+            start_from=start_from,
             resume=resume,
             report=training_reporter(stack, _line),
         )

@@ -61,6 +61,26 @@ def test_a_run_in_the_folder_is_not_overwritten(text_file: Path, codec_folder: P
     assert (tmp_path / "z_embedding.safetensors").read_bytes() == first
 
 
+def test_a_reader_can_be_trained_on(text_file: Path, codec_folder: Path, tmp_path: Path) -> None:
+    def run(folder: str, config: ReaderTrainConfig, start_from: str | None = None) -> None:
+        sources = Sources([str(text_file)])
+        train_reader(sources, tmp_path / folder, config, codec_name=str(codec_folder), start_from=start_from)
+
+    first, still = str(tmp_path / "first"), replace(CONFIG, rate=0.0, up_rate=0.0, embedding_rate=0.0)
+    run("first", CONFIG)
+    run("same", still, first)
+    for file in ("z_embedding.safetensors", "adapter/adapter_model.safetensors"):
+        assert (tmp_path / "same" / file).read_bytes() == (tmp_path / "first" / file).read_bytes()
+    run("on", CONFIG, first)
+    file = "z_embedding.safetensors"
+    assert (tmp_path / "on" / file).read_bytes() != (tmp_path / "first" / file).read_bytes()
+    assert read_reader_config(tmp_path / "on").training["started_from"] == first
+    with pytest.raises(CheckpointError, match="the LoRA's rank of it is 2, of this run 3"):
+        run("rank", replace(CONFIG, rank=3), first)
+    with pytest.raises(CheckpointError, match="the input of it is z, of this run text"):
+        run("text", replace(CONFIG, input="text"), first)
+
+
 def test_a_reader_that_would_be_too_large_is_refused(
     text_file: Path, codec_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

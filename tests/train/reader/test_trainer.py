@@ -9,7 +9,7 @@ import torch
 
 from tests.train.reader.conftest import CONFIG, MakeExamples
 from zprompt.backbone import Backbone
-from zprompt.backbone.adapter import llama_of, merged
+from zprompt.backbone.adapter import llama_of, merged, new_adapter
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
 from zprompt.reader.embedding import ZEmbedding
@@ -17,14 +17,14 @@ from zprompt.train.reader.lora import Lora
 from zprompt.train.reader.meaning import SHRINK, start_meaning
 from zprompt.train.reader.objective import candidates, target_losses
 from zprompt.train.reader.rows import lay_out
+from zprompt.train.reader.start import new_start
 from zprompt.train.reader.tiles import Tile
 from zprompt.train.reader.trainer import Figures, Progress, ReaderTrainer
 
 
 def make_trainer(codec: Codec, examples_of: MakeExamples, folder: Path, **changes: object) -> ReaderTrainer:
     config = replace(CONFIG, **changes)  # type: ignore[arg-type]
-    embedding = ZEmbedding(codec.settings, codec.backbone.hidden_size)
-    return ReaderTrainer(config, codec.backbone, embedding, examples_of(), folder)
+    return ReaderTrainer(config, codec.backbone, new_start(codec, config), examples_of(), folder)
 
 
 def nobody(progress: Progress, figures: Figures) -> None:
@@ -79,7 +79,7 @@ def test_micro_batches_do_not_change_the_gradients(
 
 
 def test_a_lora_has_the_gradients_of_the_usual_form(tiny_backbone: Backbone) -> None:
-    lora = Lora(tiny_backbone, rank=2, alpha=6.0, seed=0)
+    lora = Lora(tiny_backbone, new_adapter(llama_of(tiny_backbone), rank=2, alpha=6.0))
     layer = lora.layers["layers.1.mlp.down_proj"]
     with torch.no_grad():
         layer.up.normal_(generator=torch.Generator().manual_seed(0))

@@ -24,9 +24,9 @@ from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.config import ReaderTrainConfig
 from zprompt.train.reader.evaluation import Answers, Benefit
 from zprompt.train.reader.materials import Development, Materials, Report, Sources
-from zprompt.train.reader.meaning import start_meaning
 from zprompt.train.reader.plot import plot_reader_history
 from zprompt.train.reader.reading import load_reading
+from zprompt.train.reader.start import give_meaning, new_start, start_of
 from zprompt.train.reader.trainer import ReaderTrainer
 from zprompt.train.run import Figures, Progress
 
@@ -51,6 +51,7 @@ def train_reader(
     codec_name: str = "default",
     backbone_name: str | None = None,
     cache: Path | None = None,
+    start_from: str | None = None,
     resume: bool = False,
     report: Report | None = None,
 ) -> TrainedReader:
@@ -62,27 +63,26 @@ def train_reader(
     :param codec_name: The codec whose Z-tokens it is to read, as `load` takes it.
     :param backbone_name: The backbone, if it lies elsewhere than the codec says.
     :param cache: Where Z-tokens and expectations are kept, to be shared by several runs; None: in the folder.
+    :param start_from: A reader, as `load_reader` takes it, to be trained on; None: a new one.
     :param resume: Whether to go on with a run that was stopped.
     :param report: Called as work goes on.
     :return: The figures of the run.
-    :raises CheckpointError: If there is a run in the folder and `resume` was not said.
+    :raises CheckpointError: If there is a run in the folder and `resume` was not said, or `start_from` does not fit.
     """
     work = folder / "work"
     if (work / "checkpoint.pt").is_file() and not resume:
         raise CheckpointError(f"A training run is in {work}. Go on with it by --resume, or choose another --out.")
     codec = load(codec_name, backbone=backbone_name, quantization="none")  # a LoRA trains, and merges, in fp32
-    embedding = ZEmbedding(codec.settings, codec.backbone.hidden_size, codes=config.input != "anchors")
-    require_small(codec, embedding, config)
+    start = start_of(start_from, codec, config) if start_from else new_start(codec, config)
+    require_small(codec, start.embedding, config)
     materials = Materials(codec, config, cache or work, report)
     examples = materials.examples(sources)
-    vectors = codec.backbone.embeddings.float().cpu().numpy()
-    start_meaning(embedding, [*examples.tiles, *materials.question_tiles], vectors, codec.settings)
-    with torch.no_grad():
-        embedding.scale.fill_(config.scale)
+    if not start_from:
+        give_meaning(start, [*examples.tiles, *materials.question_tiles], codec, config.scale)
     dev = materials.development(sources)
-    trainer = ReaderTrainer(config, codec.backbone, embedding, examples, work)
+    trainer = ReaderTrainer(config, codec.backbone, start, examples, work)
     trainer.run(_reporter(trainer, dev, report))
-    return _finish(folder, trainer, materials, dev, sources)
+    return _finish(folder, trainer, materials, dev, sources, start_from)
 
 
 def require_small(codec: Codec, embedding: ZEmbedding, config: ReaderTrainConfig) -> None:
@@ -121,12 +121,18 @@ def _reporter(trainer: ReaderTrainer, dev: Development, report: Report | None) -
 
 
 def _finish(
-    folder: Path, trainer: ReaderTrainer, materials: Materials, dev: Development, sources: Sources
+    folder: Path,
+    trainer: ReaderTrainer,
+    materials: Materials,
+    dev: Development,
+    sources: Sources,
+    start_from: str | None,
 ) -> TrainedReader:
     """Write the reader, measure what was written, and write the record of its training."""
     codec, progress, config = materials.codec, trainer.progress, trainer.config
     summary: dict[str, Any] = {
         "data": [Path(source).name for source in (*sources.text, *sources.questions)],
+        "started_from": start_from,
         "steps": progress.step,
         "positions": progress.positions,
         "targets": progress.targets,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zprompt.backbone import Backbone
-from zprompt.backbone.adapter import Adapter, merged, new_adapter, projections
+from zprompt.backbone.adapter import Adapter, llama_of, merged, new_adapter, projections
 from zprompt.backbone.llama import LlamaDecoder
 
 
@@ -74,25 +74,21 @@ class _Merged(torch.autograd.Function):
 class Lora:
     """A backbone's decoder with a LoRA that can be trained."""
 
-    def __init__(
-        self, backbone: Backbone, rank: int, alpha: float, seed: int, dtype: torch.dtype = torch.float32
-    ) -> None:
-        """Start with a change of nothing.
+    def __init__(self, backbone: Backbone, start: Adapter, dtype: torch.dtype = torch.float32) -> None:
+        """Start at an adapter.
 
         :param backbone: The backbone, which stays as it is.
-        :param rank: The rank, r.
-        :param alpha: The change is scaled by alpha / r.
-        :param seed: Decides A.
+        :param start: The adapter, which stays as it is, too.
         :param dtype: What the factors of products are rounded to.
         """
-        start = new_adapter(backbone.decoder, rank, alpha, seed)  # type: ignore[arg-type]
-        self.rank, self.alpha = rank, alpha
-        self.decoder: LlamaDecoder = merged(start, backbone)
+        self.rank, self.alpha = start.rank, start.alpha
+        nothing = new_adapter(llama_of(backbone), start.rank, start.alpha)
+        self.decoder: LlamaDecoder = merged(nothing, backbone)  # with projections of its own
         self.layers: dict[str, LoraLinear] = {}
         for name, module in list(projections(self.decoder)):
             device = module.weight.device
-            down, up = start.down[name].to(device), start.up[name].to(device)
-            self.layers[name] = LoraLinear(module.weight, down, up, alpha / rank, dtype)
+            down, up = (matrices[name].to(device, torch.float32, copy=True) for matrices in (start.down, start.up))
+            self.layers[name] = LoraLinear(module.weight, down, up, start.alpha / start.rank, dtype)
             self.decoder.set_submodule(name, self.layers[name])
 
     @property

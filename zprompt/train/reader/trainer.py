@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from zprompt.backbone import Backbone
-from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.config import TASKS, ReaderTrainConfig
 from zprompt.train.reader.examples import Examples
 from zprompt.train.reader.lora import Lora
 from zprompt.train.reader.objective import candidates, target_losses
 from zprompt.train.reader.reading import Reading
 from zprompt.train.reader.rows import Row, lay_out
+from zprompt.train.reader.start import Start
 from zprompt.train.run import Figures, Progress, rate_at, refuse_another_run, run_steps, write_checkpoint
 
 RAMP = 20  # steps until the learning rate is full
@@ -30,20 +30,20 @@ class ReaderTrainer:
     """Trains a LoRA and a Z-embedding."""
 
     def __init__(
-        self, config: ReaderTrainConfig, backbone: Backbone, embedding: ZEmbedding, examples: Examples, folder: Path
+        self, config: ReaderTrainConfig, backbone: Backbone, start: Start, examples: Examples, folder: Path
     ) -> None:
         """Set up a run, or pick up one that was stopped.
 
         :param config: What to do.
         :param backbone: The frozen LLM.
-        :param embedding: The Z-embedding as it starts.
+        :param start: The LoRA and the Z-embedding as they start; the embedding is trained.
         :param examples: Where rows come from.
         :param folder: Where checkpoints are kept.
         """
         self.config, self.examples = config, examples
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.lora = Lora(backbone, config.rank, config.alpha, config.seed, dtype)
-        self.embedding = embedding.to(backbone.device)
+        self.lora = Lora(backbone, start.adapter, dtype)
+        self.embedding = start.embedding.to(backbone.device)
         self.reading = Reading(self.lora.decoder, self.embedding, backbone.embeddings, backbone.output_embeddings)
         rates = (
             (self.lora.downs, config.rate),
