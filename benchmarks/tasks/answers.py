@@ -4,6 +4,7 @@
     Z at a ratio                        Z-tokens; at every ratio the text can be restored exactly
     Z at a ratio, with the question     the codec is told the question, as the adapters of frameworks do
     anchors, pruning, truncation        at the very positions of Z at that ratio
+    LTSC                                all of the text, in meta-tokens for what is repeated
     sentences by the question           at the very positions of Z with the question (benchmarks/extraction.py)
     no passage                          the floor
 
@@ -70,6 +71,14 @@ class Condition:
         return self.given or self.reader
 
     @property
+    def is_rival(self) -> bool:
+        """Say whether Z-tokens are compared with it.
+
+        :return: True for plain text, and for what takes the positions of Z-tokens.
+        """
+        return self.passages and self.kind not in ("z", "ltsc")
+
+    @property
     def setting(self) -> Setting:
         """Say how passages are compressed, or to what length they are shortened.
 
@@ -97,6 +106,7 @@ CONDITIONS = (  # those of one reader together: it is loaded once
     *_at("anchors", "anchors", 2.0, 4.0, 8.0),
     *_at("pruning", "pruned", 4.0, 8.0),
     *_at("truncation", "truncated", 4.0, 8.0),
+    Condition("LTSC", "ltsc"),
 )
 COMPRESSED = tuple(dict.fromkeys(one.setting for one in CONDITIONS))
 
@@ -231,7 +241,7 @@ def compare(results: Sequence[ConditionResult], sets: Sequence[str], plan: Reade
     :yields: Each comparison of two conditions that are both there.
     """
     for z in (result for result in results if result.condition.kind == "z"):
-        for other in (result for result in results if result.condition.kind != "z" and result.condition.passages):
+        for other in (result for result in results if result.condition.is_rival):
             if other.condition.kind == "text":
                 yield _comparison(z, other, "ratio", sets, BARS.get(z.condition.ratio), plan)
             elif other.condition.setting == z.condition.setting:

@@ -4,15 +4,14 @@ Shipped rows are small and were written for this purpose; they show how a method
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
+from zprompt.bench.forms import Row, in_our_form
 from zprompt.errors import MissingDependencyError, TrainingDataError
 
-Row = dict[str, Any]
 TEXT_FIELDS = ("text", "article", "document", "context")
 _SPLIT = ":"  # of a dataset's name and its split
 
@@ -63,7 +62,7 @@ def read_rows(source: str) -> Rows:
         rows = list(_json_rows(text)) if path.suffix in (".jsonl", ".ndjson") else [{"text": text, "title": path.name}]
     except (UnicodeDecodeError, ValueError) as error:
         raise TrainingDataError(f"{path} cannot be read: {error}. Give JSON lines, or text in UTF-8.") from error
-    return Rows(f"file {path.name} ({len(rows):,} rows)", tuple(rows))
+    return _rows(f"file {path.name}", rows, source)
 
 
 def text_of(row: Row) -> str:
@@ -124,4 +123,16 @@ def _read_dataset(source: str) -> Rows:
             f"{source} is no file, and the dataset cannot be loaded: {type(error).__name__}: {error}. Give a file, or "
             "a dataset as NAME@CONFIG:SPLIT."
         ) from error
-    return Rows(f"Hugging Face dataset {source} ({len(dataset):,} rows)", tuple(dict(row) for row in dataset))
+    return _rows(f"Hugging Face dataset {source}", map(dict, dataset), source)
+
+
+def _rows(name: str, rows: Iterable[Row], source: str) -> Rows:
+    """Put the rows of a source in our form."""
+    try:
+        ours = tuple(own for row in rows for own in in_our_form(row))
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise TrainingDataError(
+            f"{source} has the fields of a known dataset, but not its form: {error!r}. Write its rows as question, "
+            "answers and passages."
+        ) from error
+    return Rows(f"{name} ({len(ours):,} rows)", ours)

@@ -44,14 +44,14 @@ def _reader(
     input_: Annotated[
         str,
         typer.Option(
-            "--input", help="What passages are given as: z, or for baselines text, anchors, pruned, truncated."
+            "--input", help="What passages are given as: z, or for baselines text, anchors, pruned, truncated, ltsc."
         ),
     ] = "z",
     cache: Annotated[
         Path | None, typer.Option(help="Folder for Z-tokens and the teacher's expectations, to share between runs.")
     ] = None,
     start_from: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="A reader of the same codec to train on.")
+        str | None, typer.Option(metavar="NAME|FOLDER", help="A reader of the same codec whose LoRA to train on.")
     ] = None,
     resume: Resume = False,
     steps: Steps = 500,

@@ -22,7 +22,7 @@ from zprompt.reader.embedding import ZEmbedding
 FORMAT = 1
 EMBEDDING_FILE = "z_embedding.safetensors"
 ADAPTER_FOLDER = "adapter"
-INPUTS = ("text", "z", "anchors", "pruned", "truncated")  # what a reader's passages may be given as
+INPUTS = ("text", "z", "anchors", "pruned", "truncated", "ltsc")  # what a reader's passages may be given as
 
 
 @dataclass(frozen=True, slots=True)

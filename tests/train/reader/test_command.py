@@ -8,7 +8,7 @@ import pytest
 
 from tests.train.reader.conftest import CONFIG
 from zprompt.errors import CheckpointError, OptionError, TrainingDataError
-from zprompt.reader.checkpoint import find_reader, load_z_embedding, merged_decoder, read_reader_config
+from zprompt.reader.checkpoint import INPUTS, find_reader, load_z_embedding, merged_decoder, read_reader_config
 from zprompt.train.reader import command
 from zprompt.train.reader.command import train_reader
 from zprompt.train.reader.config import ReaderTrainConfig
@@ -22,7 +22,7 @@ def short_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zprompt.train.reader.evaluation.CONTEXT", 24)
 
 
-@pytest.mark.parametrize("kind", ["z", "text", "anchors", "pruned", "truncated"])
+@pytest.mark.parametrize("kind", INPUTS)
 def test_the_folder_is_a_reader(
     kind: str, text_file: Path, question_file: Path, codec_folder: Path, tmp_path: Path
 ) -> None:
@@ -75,10 +75,11 @@ def test_a_reader_can_be_trained_on(text_file: Path, codec_folder: Path, tmp_pat
     file = "z_embedding.safetensors"
     assert (tmp_path / "on" / file).read_bytes() != (tmp_path / "first" / file).read_bytes()
     assert read_reader_config(tmp_path / "on").training["started_from"] == first
-    with pytest.raises(CheckpointError, match="the LoRA's rank of it is 2, of this run 3"):
+    with pytest.raises(CheckpointError, match="its LoRA's rank is 2, this run's is 3"):
         run("rank", replace(CONFIG, rank=3), first)
-    with pytest.raises(CheckpointError, match="the input of it is z, of this run text"):
-        run("text", replace(CONFIG, input="text"), first)
+    run("text", replace(still, input="text"), first)  # its LoRA alone
+    file = "adapter/adapter_model.safetensors"
+    assert (tmp_path / "text" / file).read_bytes() == (tmp_path / "first" / file).read_bytes()
 
 
 def test_a_reader_that_would_be_too_large_is_refused(

@@ -1,17 +1,25 @@
 """Rows are drawn in their shares, and say what they should."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from tests.conftest import SENTENCES
 from tests.train.reader.conftest import PASSAGES, MakeExamples
 from zprompt.backbone import Backbone
+from zprompt.codec.codec import Codec
+from zprompt.codec.settings import CodecSettings
 from zprompt.errors import OptionError, TrainingDataError
+from zprompt.methods.ltsc import decompress
+from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.cloze import cloze_questions
 from zprompt.train.reader.inputs import as_input
+from zprompt.train.reader.meta_tokens import ALPHABET, tell_apart
 from zprompt.train.reader.rows import Row
-from zprompt.train.reader.tiles import Tile
+from zprompt.train.reader.tiles import Tile, make_tile
 
 
 def text_of(backbone: Backbone, row: Row) -> str:
@@ -80,6 +88,33 @@ def test_inputs_take_as_many_positions_as_z_tokens(examples_of: MakeExamples, ki
 def test_pruning_keeps_what_was_expected_least(examples_of: MakeExamples) -> None:
     tile = examples_of(taught=False).tiles[0]  # its first tokens are the most surprising
     assert as_input(tile, "pruned").tokens == as_input(tile, "truncated").tokens
+
+
+def test_meta_tokens_stand_for_what_is_repeated(reader_codec: Codec) -> None:
+    backbone = reader_codec.backbone
+    text = " ".join(SENTENCES[:2] * 4)
+    span = reader_codec.compress([text], ratio=2.0).documents[0]
+    tile = make_tile(text, span, reader_codec)
+    assert tile is not None
+    given = as_input(tile, "ltsc")
+    ids = [t.anchor if t.gap == 0 else ALPHABET.first + t.code[0] for t in given.tokens]
+    assert decompress(ids, ALPHABET) == backbone.encode(text) and len(ids) < 0.6 * len(tile.ids)
+    for edge, place in zip(tile.edges, given.places, strict=True):  # no cut gives away what is after it
+        shown = decompress(ids[:place], ALPHABET)
+        assert shown == tile.ids[: len(shown)].tolist() and len(shown) <= edge
+    assert given.places[-1] == len(ids)
+    plain = replace(tile, ids=tile.ids[: tile.edges[3]], tokens=tile.tokens[:3], starts=tile.starts[:3])
+    assert as_input(plain, "ltsc").tokens == as_input(plain, "text").tokens  # nothing is repeated
+    assert as_input(plain, "ltsc").places.tolist() == plain.edges.tolist()
+
+
+def test_meta_tokens_start_apart(reader_codec: Codec) -> None:
+    embedding = ZEmbedding(reader_codec.settings, reader_codec.backbone.hidden_size)
+    tell_apart(embedding, reader_codec.backbone.embeddings, seed=0)
+    distances = torch.cdist(embedding.value[0], embedding.value[0]) + 9 * torch.eye(len(embedding.value[0]))
+    assert distances.min() > 0 and not embedding.value[1:].any()
+    with pytest.raises(OptionError, match="16 values"):
+        tell_apart(ZEmbedding(CodecSettings(subcode_size=8), 4), torch.eye(4), seed=0)
 
 
 def test_an_unknown_kind_is_refused(tiles: list[Tile]) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.train.reader.conftest import MakeExamples
+from zprompt.reader.checkpoint import INPUTS
 from zprompt.train.reader.positions import Positions, concatenate, of_ids
 from zprompt.train.reader.reading import Reading
 from zprompt.train.reader.rows import Branch, Row, lay_out
@@ -26,7 +27,7 @@ def states_of(reading: Reading, row: Row) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("task", ["continuation", "questions", "cloze", "repetition"])
-@pytest.mark.parametrize("kind", ["z", "text", "anchors", "pruned", "truncated"])
+@pytest.mark.parametrize("kind", INPUTS)
 def test_branches_are_read_as_if_each_were_a_prompt(
     examples_of: MakeExamples, untuned: Reading, task: str, kind: str
 ) -> None:

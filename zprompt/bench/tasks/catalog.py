@@ -2,7 +2,7 @@
 
 A file or dataset goes to the task that it is given for ("qa=FILE"), else to those that its first row fits:
 
-    question, answers, passages         qa; so does SQuAD's own form, with a context in place of passages
+    question, answers, passages         qa; so do the public datasets of bench/forms.py
     topic, facet, turns                 queries
     text, article or paragraphs         reconstruction; with a summary or highlights, summarisation too
     a .json or .py file                 structure and reconstruction
@@ -17,7 +17,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from zprompt.bench.drawing import draw
-from zprompt.bench.samples import Row, Rows, Sample, first_paragraphs, read_rows, shipped, text_of
+from zprompt.bench.forms import Row
+from zprompt.bench.samples import Rows, Sample, first_paragraphs, read_rows, shipped, text_of
 from zprompt.bench.tasks.copying import Copying, make_samples
 from zprompt.bench.tasks.protocol import Task
 from zprompt.bench.tasks.qa import QuestionAnswering
@@ -88,7 +89,7 @@ def _kinded(source: str) -> Rows:
 
 def _fits(task: str, row: Row) -> bool:
     """Say whether a task can use such rows."""
-    if "question" in row and ("passages" in row or "context" in row):
+    if "question" in row and "passages" in row:
         return task == "qa"
     if "facet" in row and "turns" in row:
         return task == "queries"
@@ -147,7 +148,7 @@ def _text(row: Row, place: int, characters: int | None) -> Sample:
 def _question(row: Row, place: int) -> Sample:
     """Make a sample of a question and its gold passages."""
     try:
-        question = question_of(_squad_row(row) if "context" in row else row)
+        question = question_of(row)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingDataError(
             f"Row {place + 1} is no question: {error!r}. It needs question, answers and passages of text."
@@ -160,12 +161,6 @@ def _question(row: Row, place: int) -> Sample:
         titles=tuple(passage.title for passage in question.passages),
         answers=question.answers,
     )
-
-
-def _squad_row(row: Row) -> Row:
-    """Write a row of SQuAD's form in ours."""
-    passage = {"title": row.get("title", ""), "text": row["context"]}
-    return {"question": row["question"], "answers": row["answers"]["text"], "passages": [passage]}
 
 
 def _query(row: Row, place: int) -> Sample:

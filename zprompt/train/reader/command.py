@@ -63,7 +63,7 @@ def train_reader(
     :param codec_name: The codec whose Z-tokens it is to read, as `load` takes it.
     :param backbone_name: The backbone, if it lies elsewhere than the codec says.
     :param cache: Where Z-tokens and expectations are kept, to be shared by several runs; None: in the folder.
-    :param start_from: A reader, as `load_reader` takes it, to be trained on; None: a new one.
+    :param start_from: A reader, as `load_reader` takes it, whose LoRA is trained on; None: a new one.
     :param resume: Whether to go on with a run that was stopped.
     :param report: Called as work goes on.
     :return: The figures of the run.
@@ -77,8 +77,7 @@ def train_reader(
     require_small(codec, start.embedding, config)
     materials = Materials(codec, config, cache or work, report)
     examples = materials.examples(sources)
-    if not start_from:
-        give_meaning(start, [*examples.tiles, *materials.question_tiles], codec, config.scale)
+    give_meaning(start, [*examples.tiles, *materials.question_tiles], codec, config)
     dev = materials.development(sources)
     trainer = ReaderTrainer(config, codec.backbone, start, examples, work)
     trainer.run(_reporter(trainer, dev, report))

@@ -5,6 +5,7 @@
     anchors      its Z-tokens; the Z-embedding leaves out the codes (reader/embedding.py)
     pruned       of its source tokens those that the LLM expected least, as many as there are Z-tokens
     truncated    its first source tokens, as many as there are Z-tokens
+    ltsc         its source tokens with LTSC's meta-tokens for what is repeated (meta_tokens.py)
 
 Source tokens are given as Z-tokens without a span, so that a prompt is read the same way whatever it is made of.
 """
@@ -15,6 +16,7 @@ import numpy as np
 
 from zprompt.codec.vocabulary import ZToken
 from zprompt.errors import OptionError
+from zprompt.train.reader.meta_tokens import meta_tokens
 from zprompt.train.reader.positions import Ints
 from zprompt.train.reader.tiles import Tile
 
@@ -40,6 +42,8 @@ def as_input(tile: Tile, kind: str) -> Input:
         return Input(tile.tokens, np.arange(count + 1))
     if kind == "text":
         return Input(_plain(tile, np.arange(len(tile.ids))), edges)
+    if kind == "ltsc":
+        return Input(*meta_tokens(tile))
     if kind == "truncated":
         return Input(_plain(tile, np.arange(count)), np.arange(count + 1))
     if kind == "pruned" and tile.surprisal is not None:

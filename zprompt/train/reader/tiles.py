@@ -118,7 +118,7 @@ class TileStore:
         wanted = [(text, _choose(text, ratios)) for text in dict.fromkeys(texts)]
         missing = [(text, ratio) for text, ratio in wanted if (text, ratio, None) not in self._spans]
         done = 0
-        for ratio in ratios:
+        for ratio in dict.fromkeys(ratios):
             group = [text for text, its_ratio in missing if its_ratio == ratio]
             for start in range(0, len(group), CHUNK):
                 chunk = group[start : start + CHUNK]

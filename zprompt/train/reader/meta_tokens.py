@@ -1,0 +1,67 @@
+"""Passages in LTSC's meta-tokens (arXiv 2506.00307), for a reader that is tuned on them.
+
+A meta-token needs an embedding of its own, and a Z-embedding has room for it: meta-token k is a position whose first
+sub-code is k. So the reader, its file and its training are what they are for Z-tokens.
+
+    x = E[ANCHOR] + gap[GAP] + scale * (slot[0] * value[0, k] + (slot[1] + … + slot[M - 1]) * value[0, 0])
+
+Each passage has its dictionary, in the paper's mode: flat, explained before it is used. Text without repeats that pay
+is given as it is. A passage has few entries that pay: 11 are allowed.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from zprompt.codec.vocabulary import ZToken
+from zprompt.errors import OptionError
+from zprompt.methods.ltsc import MetaAlphabet, Mode, compress
+from zprompt.methods.ltsc.form import read_dictionary
+from zprompt.reader.embedding import ZEmbedding
+from zprompt.train.reader.positions import Ints
+from zprompt.train.reader.tiles import Tile
+
+ALPHABET = MetaAlphabet(1 << 20, entries=11)  # above all token ids; 16 meta-tokens with those of LTSC's form
+ANCHOR = 0
+
+
+def meta_tokens(tile: Tile) -> tuple[tuple[ZToken, ...], Ints]:
+    """Give a passage in meta-tokens.
+
+    :param tile: The passage.
+    :return: Its positions; and (z + 1,), how many of them stand for the source tokens before each anchor, and for all:
+        a meta-token that goes on beyond the anchor is not counted.
+    """
+    model = tile.tokens[0]
+    subcodes = len(model.code)
+    ids = compress(tile.ids.tolist(), ALPHABET, (Mode.FLAT,))
+    entries: list[list[int]] = []
+    begin = 0
+    if ids[0] == ALPHABET.dictionary:
+        entries, begin = read_dictionary(ids, ALPHABET)
+    lengths = [len(entries[token - ALPHABET.first_entry]) if token >= ALPHABET.first else 1 for token in ids[begin:]]
+    places = begin + np.searchsorted(np.cumsum(lengths), tile.edges, side="right")
+    none = (0,) * (subcodes - 1)
+    positions = (
+        replace(model, anchor=ANCHOR, gap=subcodes, code=(token - ALPHABET.first, *none))
+        if token >= ALPHABET.first
+        else replace(model, anchor=token, gap=0, code=(0, *none))
+        for token in ids
+    )
+    return tuple(positions), places
+
+
+@torch.no_grad()
+def tell_apart(embedding: ZEmbedding, vectors: torch.Tensor, seed: int) -> None:
+    """Start each meta-token at a random vector, as long as a token's.
+
+    :param embedding: The Z-embedding, whose values are set.
+    :param vectors: (V, D), the embeddings of tokens.
+    :param seed: Decides the vectors.
+    :raises OptionError: If the codec has fewer values than there are meta-tokens.
+    """
+    if embedding.value.shape[1] < (ALPHABET.vocabulary_size or 0) - ALPHABET.first:
+        raise OptionError(f"Input ltsc needs a codec of 16 values for each sub-code, not {embedding.value.shape[1]}.")
+    random = torch.Generator().manual_seed(seed)
+    embedding.value[0].normal_(std=float(vectors.float().std()), generator=random)
