@@ -9,7 +9,8 @@
     no passage                          the floor
 
 Each kind of input has a reader of its own, trained alike. The reader of Z-tokens is asked in other ways, too, since it
-has seen plain text in training, and an app has one reader. Exact match and F1 are SQuAD's. Intervals are 95 %, by
+has seen plain text in training, and an app has one reader; what it makes of anchors whose codes are hidden from it says
+whether it reads the codes. Exact match and F1 are SQuAD's. Intervals are 95 %, by
 bootstrap over questions; comparisons are paired, since all conditions are asked the same questions:
 
     difference    mean of F1(Z) - F1(other)          at the same ratio
@@ -99,6 +100,7 @@ CONDITIONS = (  # those of one reader together: it is loaded once
     Condition("Z, usual ratio", "z"),
     *_at("Z", "z", 4.0, 8.0),
     *_at("Z", "z", 2.0, 4.0, query=True),
+    *_at("anchors", "z", 2.0, 4.0, given="anchors"),
     Condition("plain text, Z's reader", "z", given="text"),
     Condition("no passage, Z's reader", "z", passages=False, given="text"),
     *_at("truncation", "z", 2.0, 4.0, given="truncated"),
@@ -283,7 +285,9 @@ def _measure_reader(
     """Measure the conditions of one reader."""
     reading = load_reading(reader, codec)
     tokenizer = ContentTokenizer(codec.backbone)
+    reads_codes = reading.embedding.codes
     for condition in conditions:
+        reading.embedding.codes = reads_codes and condition.kind != "anchors"
         began = time.perf_counter()
         kind, given = condition.kind, asked.asked[condition.setting]
         if kind == "extracted":
