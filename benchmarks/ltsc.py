@@ -11,19 +11,15 @@ disturbs them little; they are an upper bound where it does.
 
 import argparse
 import importlib
-import random
-import site
-import sysconfig
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.documents import ROOT
+from benchmarks.machine_texts import LONG, draw, files, read
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt.bench.tables import table
 from zprompt.bootstrap import RESAMPLES, bootstrap
@@ -34,7 +30,6 @@ from zprompt.methods.ltsc.pieces import Tokenizer, count_tokens
 
 PAPER = "27 % and 18 %"  # the paper's two tasks, of other data and with another tokenizer
 BIG = 100_000
-LONG = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +66,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given, began = parser.parse_args(), time.time()
     tokenizer = default_tokenizer()
-    ids = {kind: _read(files, tokenizer) for kind, files in _files().items()}
-    inputs = [(kind, cut) for kind in ids for cut in _draw(ids[kind], given.tokens, given.limit, given.seed)]
+    ids = {kind: read(paths, tokenizer) for kind, paths in files().items()}
+    inputs = [(kind, cut) for kind in ids for cut in draw(ids[kind], given.tokens, given.limit, given.seed)]
     rows = [_measure(kind, cut, tokenizer) for kind, cut in inputs]
     delta, reason = _delta()
     seen = [i for i in range(len(rows)) if [kind for kind, _ in inputs[:i]].count(inputs[i][0]) < given.peer_limit]
@@ -81,40 +76,10 @@ def main() -> None:
     seconds = _big_seconds(ids["code"][:BIG])
     record = RunRecord.take(given.seed, began)
     values = {"run": record, "peer_skipped": reason, "seconds": seconds, "inputs": rows, "peer": peers, "long": long}
-    write_json(RESULTS / "ltsc.json", values | {"files": {kind: len(files) for kind, files in _files().items()}})
+    write_json(RESULTS / "ltsc.json", values | {"files": {kind: len(paths) for kind, paths in files().items()}})
     report = "\n".join(_report(rows, peers, long, seconds, reason, record))
     (RESULTS / "ltsc.md").write_text(report + "\n", encoding="utf-8")
     print(report)
-
-
-def _files() -> dict[str, list[Path]]:
-    """List the texts of each kind."""
-    library = Path(sysconfig.get_paths()["stdlib"])
-    packages = Path(site.getsitepackages()[0])
-    logs = [*Path("/var/log").rglob("*.log"), *(ROOT / "tests" / "texts").glob("*.log")]
-    found = {"code": library.glob("*.py"), "JSON": packages.rglob("*.json"), "logs": logs}
-    return {kind: sorted(path for path in files if path.stat().st_size) for kind, files in found.items()}
-
-
-def _read(files: Sequence[Path], tokenizer: Tokenizer) -> list[int]:
-    """Give the ids of the files, one after the other; of a large one, its beginning."""
-    ids: list[int] = []
-    for path in files:
-        try:
-            text = path.read_text("utf-8")[: 60 * LONG // len(files) + LONG]
-        except (OSError, UnicodeDecodeError):
-            continue  # a log that others may not read
-        ids += tokenizer.encode(text)
-        if len(ids) > 2 * BIG:
-            break
-    return ids
-
-
-def _draw(ids: Sequence[int], tokens: int, limit: int, seed: int) -> list[list[int]]:
-    """Cut ids into inputs and draw some."""
-    starts = range(0, len(ids) - tokens + 1, tokens)
-    drawn = sorted(random.Random(seed).sample(starts, min(limit, len(starts))))
-    return [list(ids[start : start + tokens]) for start in drawn]
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:

@@ -17,7 +17,7 @@ def test_a_small_run_writes_json_and_markdown(
     source.write_text("".join(f"line {i % 7} of the log: the dog sleeps on in the sun\n" for i in range(60)), "utf-8")
     (tmp_path / "empty.log").touch()
     monkeypatch.setattr(ltsc, "RESULTS", tmp_path)
-    monkeypatch.setattr(ltsc, "_files", lambda: {"code": [source], "logs": [source]})
+    monkeypatch.setattr(ltsc, "files", lambda: {"code": [source], "logs": [source]})
     monkeypatch.setattr(ltsc, "_delta", lambda: (None, "delta-ltsc is not there"))
     monkeypatch.setattr(ltsc, "default_tokenizer", lambda: tiny_backbone.tokenizer)
     monkeypatch.setattr("sys.argv", ["ltsc.py", "--limit", "2", "--tokens", "200"])
