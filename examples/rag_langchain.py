@@ -3,6 +3,7 @@
     python -m examples.rag_langchain                             # three questions about the library
     python -m examples.rag_langchain "Who founded the orchestra?"
     python -m examples.rag_langchain --url http://localhost:8000/v1 --api-key KEY        # asks `zprompt serve`
+    python -m examples.rag_langchain --ratio 4
 
 Needs `pip install -r examples/requirements.txt`. What zprompt adds is marked with `# +`.
 """
@@ -22,10 +23,11 @@ from examples.rag_run import main
 CHARACTERS = 900  # of a passage, at most
 
 
-def ways(folder: Path) -> dict[str, Way]:
-    """Index the library three times: as an app without zprompt would, and with it.
+def ways(folder: Path, ratio: float | None = None) -> dict[str, Way]:
+    """Index the library twice: as an app without zprompt would, and with Z-spans.
 
     :param folder: Where the vector stores are kept.
+    :param ratio: Source tokens per Z-token; None: the usual one.
     :return: Retrievers by name.
     """
     documents = [Document(text.text, metadata={"title": text.title, "file": text.file}) for text in library()]
@@ -39,9 +41,9 @@ def ways(folder: Path) -> dict[str, Way]:
 
     retriever = retriever_of("texts", passages)
 
-    at_query = ZPromptRetriever(retriever=retriever)  # +
+    at_query = ZPromptRetriever(retriever=retriever, ratio=ratio)  # +
 
-    ingested = ZPromptCompressor().store_documents(passages)  # +  each Z-span in the metadata, beside the text
+    ingested = ZPromptCompressor(ratio=ratio).store_documents(passages)  # +  Z-spans in the metadata, beside the text
     at_ingestion = ZPromptRetriever(retriever=retriever_of("with-z-spans", ingested))  # +  takes it from there
 
     return {

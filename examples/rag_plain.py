@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import zprompt
 from examples.rag_common import PASSAGES, Way, ask, in_process, library, show, wanted
+from examples.rag_run import RATIO
 
 Passage: TypeAlias = dict[str, Any]
 
@@ -46,14 +47,14 @@ def search(question: str, passages: list[Passage]) -> list[int]:
 def main() -> None:
     """Ask in three ways."""
     passages = paragraphs()
-    stored = zprompt.compress(passages)  # once; keep the documents as JSON, beside the texts that are searched
+    stored = zprompt.compress(passages, ratio=RATIO)  # once; keep the documents as JSON, beside the texts
     print(stored.stats)
 
     def plain(question: str) -> list[Passage]:
         return [passages[place] for place in search(question, passages)]
 
     def at_query(question: str) -> list[Passage]:
-        documents: list[Passage] = zprompt.compress(plain(question), query=question).documents
+        documents: list[Passage] = zprompt.compress(plain(question), ratio=RATIO, query=question).documents
         return documents
 
     def from_store(question: str) -> list[Passage]:
