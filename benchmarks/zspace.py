@@ -1,0 +1,47 @@
+"""Measure what it takes a reader to write in Z-tokens, and what that does to its answers.
+
+    python -m benchmarks.zspace [--reader NAME] [--data PATH ...] [--limit N] [--ratio R] [--max-tokens N] [--out FOLDER]
+
+Answers the same questions, and goes on with the first passage of each, in both spaces (tasks/zspace.py). Writes
+zspace.json and zspace.md to benchmarks/results, and prints the tables. The reader needs a writer, which
+`zprompt train writer` gives it.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import zprompt
+from benchmarks.plan import READER_FULL
+from benchmarks.questions import default_files, draw_questions
+from benchmarks.record import RESULTS, RunRecord, write_json
+from benchmarks.tasks.zspace import measure, section
+
+
+def main() -> None:
+    """Measure, write and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reader", default="default", help="a shipped reader, or a reader's folder")
+    parser.add_argument("--data", type=Path, nargs="+", default=default_files(), help="JSONL of questions")
+    parser.add_argument("--limit", type=int, default=10, help="questions of each file")
+    parser.add_argument("--ratio", type=float, default=2.0, help="source tokens per Z-token of what is read")
+    parser.add_argument("--max-tokens", type=int, default=32, help="of a continuation")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
+    given, began = parser.parse_args(), time.time()
+    drawn = draw_questions(given.data, replace(READER_FULL, questions=given.limit))
+    questions = [question for own in drawn.values() for question in own]
+    reader = zprompt.load_reader(given.reader)
+    result = measure(reader, questions, given.ratio, given.max_tokens, READER_FULL.seed)
+    record = RunRecord.take(READER_FULL.seed, began)
+    text = "\n".join(section(result)) + "\n"
+    about = f"`{record.command}` at commit {record.commit}, {record.started}. Machine: {record.machine}."
+    given.out.mkdir(parents=True, exist_ok=True)
+    files = [path.name for path in given.data]
+    write_json(given.out / "zspace.json", {"run": record, "reader": reader.name, "data": files, "result": result})
+    (given.out / "zspace.md").write_text(f"# Text and Z-tokens as what is written\n\n{about}\n\n{text}", "utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
