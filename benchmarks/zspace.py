@@ -1,6 +1,6 @@
 """Measure what it takes a reader to write in Z-tokens, and what that does to its answers.
 
-    python -m benchmarks.zspace [--reader NAME] [--data PATH ...] [--limit N] [--ratio R] [--max-tokens N] [--out FOLDER]
+    python -m benchmarks.zspace [--reader NAME] [--data PATH ...] [--limit N] [--ratio R] [--max-tokens N]
 
 Answers the same questions, and goes on with the first passage of each, in both spaces (tasks/zspace.py). Writes
 zspace.json and zspace.md to benchmarks/results, and prints the tables. The reader needs a writer, which
