@@ -2,7 +2,11 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
+import pytest
+
+from benchmarks import zspace
 from benchmarks.tasks.zspace import measure, section
 from tests.conftest import SENTENCES
 from tests.reader.test_zspace import random_writer
@@ -25,3 +29,26 @@ def test_both_spaces_are_measured(tiny_reader: Reader, chat_codec: Codec) -> Non
     lines = list(section(result))
     assert lines[0].startswith("## ") and any("passes of the reader" in line for line in lines)
     assert any("the \\| dog" in line for line in lines)
+
+
+def test_the_command_writes_json_and_markdown(
+    tiny_reader: Reader,
+    chat_codec: Codec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [
+        {"question": "who?", "answers": ["the dog"], "passages": [{"title": "", "text": SENTENCES[0], "gold": True}]}
+    ]
+    data = tmp_path / "own-dev.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    writing = Reader(chat_codec, tiny_reader.decoder, tiny_reader.z_embedding, "writing", random_writer(chat_codec))
+    monkeypatch.setattr("zprompt.load_reader", lambda name: writing)
+    monkeypatch.setattr(
+        "sys.argv", ["zspace", "--data", str(data), "--max-tokens", "4", "--out", str(tmp_path / "out")]
+    )
+    zspace.main()
+    found = json.loads((tmp_path / "out" / "zspace.json").read_text("utf-8"))
+    assert (found["reader"], found["data"], len(found["result"]["spaces"])) == ("writing", [data.name], 2)
+    assert capsys.readouterr().out.strip() in (tmp_path / "out" / "zspace.md").read_text("utf-8")
