@@ -25,6 +25,7 @@ from benchmarks.record import RESULTS, RunRecord, write_json
 from benchmarks.tasks import answers, prefill
 from zprompt import Codec
 from zprompt.paths import cache_dir
+from zprompt.reader.checkpoint import INPUTS
 
 TASKS = ("answers", "prefill")
 
@@ -91,6 +92,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--cache", type=Path, help="where Z-tokens are kept; not the folder of a training run that is not at its end"
     )
+    parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=INPUTS, help="readers to measure; all")
     parser.add_argument("--limit", type=int, help=f"questions of each data set; default: {READER_FULL.questions}")
     parser.add_argument("--quick", action="store_true", help="small samples, to see that everything runs")
     parser.add_argument("--only", nargs="+", choices=TASKS, default=TASKS, metavar="TASK", help=", ".join(TASKS))
@@ -115,7 +117,7 @@ def main() -> None:
         plan = replace(plan, questions=options.limit)
     cache = options.cache or cache_dir() / "benchmarks" / "reader"
     codec = zprompt.load(options.codec, device="cpu", quantization="none")  # a LoRA merges into plain weights
-    readers = find_readers(options.readers, codec)
+    readers = find_readers(options.readers, codec, options.inputs)
     names = ", ".join(path.name for path in options.data)
     data = f"up to {plan.questions} questions each of {names} (drawn with seed {plan.seed}), gold passages only"
     print(f"{codec}\n{data}", file=sys.stderr, flush=True)

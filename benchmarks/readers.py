@@ -6,6 +6,7 @@ The shipped reader stands in for FOLDER/z. A reader that is missing or does not 
 listed with the reason.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +29,19 @@ class FoundReader:
     problem: str | None = None  # None: it can be measured
 
 
-def find_readers(readers: Path | None, codec: Codec) -> dict[str, FoundReader]:
+def find_readers(readers: Path | None, codec: Codec, inputs: Collection[str] = INPUTS) -> dict[str, FoundReader]:
     """Look for a reader of each kind of input.
 
     :param readers: A folder with a folder for each kind; None: only the shipped reader is there.
     :param codec: The codec whose Z-tokens they are to read.
-    :return: What was found, by kind of input.
+    :param inputs: The kinds of input that are wanted.
+    :return: What was found, by kind of input; the others with a problem.
     """
-    return {kind: _find(kind, readers, codec) for kind in INPUTS}
+    unwanted = "left out of this run (--inputs)"
+    return {
+        kind: _find(kind, readers, codec) if kind in inputs else FoundReader(kind, None, problem=unwanted)
+        for kind in INPUTS
+    }
 
 
 def load_reading(reader: FoundReader, codec: Codec) -> Reading:

@@ -211,6 +211,12 @@ def test_readers_that_do_not_fit_are_not_measured(codec: Codec, tmp_path: Path) 
         load_reading(found["text"], codec)
 
 
+def test_readers_can_be_left_out(readers: Path, codec: Codec) -> None:
+    found = find_readers(readers, codec, ["text"])
+    assert found["text"].problem is None
+    assert "--inputs" in str(found["z"].problem)
+
+
 def test_without_a_folder_all_but_the_shipped_reader_are_missing(codec: Codec) -> None:
     found = find_readers(None, codec)
 
