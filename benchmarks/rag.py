@@ -36,7 +36,6 @@ PAGE = ROOT / "docs" / "rag.md"
 BEGIN, END = "<!-- measured: python -m benchmarks.rag -->", "<!-- end -->"
 TEXT = "without zprompt"  # the way of both apps that an untuned LLM can go, too
 UNTUNED = "without zprompt, untuned LLM"
-RATIOS = (2.0, None)  # None: the usual one
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +68,7 @@ def ask_all(app: str, asked: Sequence[Question], reader: LLM, untuned: LLM) -> l
     """
     module = importlib.import_module(f"examples.rag_{app}")
     with tempfile.TemporaryDirectory() as folder:
-        built: dict[str, Way] = {}
-        for ratio in RATIOS:
-            for name, way in module.ways(Path(folder) / f"ratio-{ratio}", ratio).items():
-                built[name if name == TEXT else f"{name}, {f'ratio {ratio:g}' if ratio else 'usual ratio'}"] = way
+        built: dict[str, Way] = module.ways(Path(folder))
         routes = {UNTUNED: (built[TEXT], untuned)} | {name: (way, reader) for name, way in built.items()}
         for way, llm in routes.values():  # what is loaded at the first use
             ask(way, llm, asked[0])

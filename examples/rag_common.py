@@ -33,6 +33,7 @@ LIBRARY = Path(__file__).parent / "library"
 FILES = (*sorted(LIBRARY.glob("*.txt")), LIBRARY.parent / "texts" / "tides.txt")
 PASSAGES = 4  # that are retrieved for each question
 NEW_TOKENS = 24  # of an answer, at most
+RATIO = 2.0  # of Z-spans that are made before the question is known: at the usual one, little can be answered
 SHOWN = 3  # questions that an app asks if none is given
 
 

@@ -3,7 +3,6 @@
     python -m examples.rag_langchain                             # three questions about the library
     python -m examples.rag_langchain "Who founded the orchestra?"
     python -m examples.rag_langchain --url http://localhost:8000/v1 --api-key KEY        # asks `zprompt serve`
-    python -m examples.rag_langchain --ratio 4
 
 Needs `pip install -r examples/requirements.txt`. What zprompt adds is marked with `# +`.
 """
@@ -17,17 +16,16 @@ from langchain_huggingface import HuggingFaceEmbeddings
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 from langchain_zprompt import ZPromptCompressor, ZPromptRetriever  # +
 
-from examples.rag_common import PASSAGES, Way, embedding_model, library
+from examples.rag_common import PASSAGES, RATIO, Way, embedding_model, library
 from examples.rag_run import main
 
 CHARACTERS = 900  # of a passage, at most
 
 
-def ways(folder: Path, ratio: float | None = None) -> dict[str, Way]:
+def ways(folder: Path) -> dict[str, Way]:
     """Index the library twice: as an app without zprompt would, and with Z-spans.
 
     :param folder: Where the vector stores are kept.
-    :param ratio: Source tokens per Z-token; None: the usual one.
     :return: Retrievers by name.
     """
     documents = [Document(text.text, metadata={"title": text.title, "file": text.file}) for text in library()]
@@ -41,9 +39,9 @@ def ways(folder: Path, ratio: float | None = None) -> dict[str, Way]:
 
     retriever = retriever_of("texts", passages)
 
-    at_query = ZPromptRetriever(retriever=retriever, ratio=ratio)  # +
+    at_query = ZPromptRetriever(retriever=retriever)  # +
 
-    ingested = ZPromptCompressor(ratio=ratio).store_documents(passages)  # +  Z-spans in the metadata, beside the text
+    ingested = ZPromptCompressor(ratio=RATIO).store_documents(passages)  # +  Z-spans in the metadata, beside the text
     at_ingestion = ZPromptRetriever(retriever=retriever_of("with-z-spans", ingested))  # +  takes it from there
 
     return {

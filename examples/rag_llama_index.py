@@ -3,7 +3,6 @@
     python -m examples.rag_llama_index                           # three questions about the library
     python -m examples.rag_llama_index "Who founded the orchestra?"
     python -m examples.rag_llama_index --url http://localhost:8000/v1 --api-key KEY      # asks `zprompt serve`
-    python -m examples.rag_llama_index --ratio 4
 
 Needs `pip install -r examples/requirements.txt`. What zprompt adds is marked with `# +`.
 """
@@ -20,17 +19,16 @@ from llama_index.embeddings.huggingface import HuggingFaceEmbedding
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor, ZPromptTransform  # +
 from llama_index.vector_stores.chroma import ChromaVectorStore
 
-from examples.rag_common import PASSAGES, Way, embedding_model, library
+from examples.rag_common import PASSAGES, RATIO, Way, embedding_model, library
 from examples.rag_run import main
 
 TOKENS = 220  # of a passage, at most
 
 
-def ways(folder: Path, ratio: float | None = None) -> dict[str, Way]:
+def ways(folder: Path) -> dict[str, Way]:
     """Index the library twice: as an app without zprompt would, and with Z-spans.
 
     :param folder: Where the vector stores are kept.
-    :param ratio: Source tokens per Z-token; None: the usual one.
     :return: Retrievers by name.
     """
     documents = [Document(text=text.text, metadata={"title": text.title, "file": text.file}) for text in library()]
@@ -45,9 +43,9 @@ def ways(folder: Path, ratio: float | None = None) -> dict[str, Way]:
 
     retriever = retriever_of("texts")
 
-    zprompt = ZPromptPostprocessor(ratio=ratio)  # +  or as_query_engine(node_postprocessors=[zprompt])
+    zprompt = ZPromptPostprocessor()  # +  or as_query_engine(node_postprocessors=[zprompt])
 
-    ingested = retriever_of("with-z-spans", ZPromptTransform(ratio=ratio))  # +  Z-spans in the metadata
+    ingested = retriever_of("with-z-spans", ZPromptTransform(ratio=RATIO))  # +  Z-spans in the metadata
 
     return {
         "without zprompt": retriever.retrieve,

@@ -12,8 +12,7 @@ from collections import Counter
 from typing import Any, TypeAlias
 
 import zprompt
-from examples.rag_common import PASSAGES, Way, ask, in_process, library, show, wanted
-from examples.rag_run import RATIO
+from examples.rag_common import PASSAGES, RATIO, Way, ask, in_process, library, show, wanted
 
 Passage: TypeAlias = dict[str, Any]
 
@@ -54,7 +53,7 @@ def main() -> None:
         return [passages[place] for place in search(question, passages)]
 
     def at_query(question: str) -> list[Passage]:
-        documents: list[Passage] = zprompt.compress(plain(question), ratio=RATIO, query=question).documents
+        documents: list[Passage] = zprompt.compress(plain(question), query=question).documents
         return documents
 
     def from_store(question: str) -> list[Passage]:

@@ -100,6 +100,7 @@ CONDITIONS = (  # those of one reader together: it is loaded once
     Condition("Z, usual ratio", "z"),
     *_at("Z", "z", 4.0, 8.0),
     *_at("Z", "z", 2.0, 4.0, query=True),
+    Condition("Z, usual ratio, with the question", "z", query=True),
     *_at("anchors", "z", 2.0, 4.0, given="anchors"),
     Condition("plain text, Z's reader", "z", given="text"),
     Condition("no passage, Z's reader", "z", passages=False, given="text"),

@@ -8,13 +8,15 @@ from langchain_core.retrievers import BaseRetriever, RetrieverLike
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, set_config_context
 from langchain_core.runnables.utils import coro_with_context
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from langchain_zprompt.compressor import ZPromptCompressor
 
 
 class ZPromptRetriever(BaseRetriever):
     """Compresses what another retriever finds."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")  # a mistyped option must not be lost
 
     retriever: RetrieverLike  # anything from a query to documents
     compressor: ZPromptCompressor = Field(default_factory=ZPromptCompressor)

@@ -89,6 +89,11 @@ def test_callbacks_tags_and_config_reach_the_other_retriever(codec: ByteCodec, a
     assert seen[0]["configurable"]["tenant"] == 7
 
 
+def test_options_of_the_compressor_are_not_lost_on_the_retriever() -> None:
+    with pytest.raises(ValueError, match="ratio"):
+        ZPromptRetriever(retriever=RunnableLambda(lambda query: []), ratio=2)  # type: ignore[call-arg]
+
+
 def test_nothing_found_is_nothing_compressed(codec: ByteCodec) -> None:
     assert ZPromptRetriever(retriever=RunnableLambda(lambda query: [])).invoke("q") == []
     assert codec.calls == []
