@@ -1,16 +1,16 @@
 """Texts of this machine, in which much is repeated: Python's standard library, JSON of packages, and logs."""
 
-import random
 import site
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.documents import ROOT
+from zprompt.bench import drawing
 from zprompt.methods.ltsc.pieces import Tokenizer
 
-LONG = 20_000
-MOST = 200_000  # tokens of a kind
+LONG = 20_000  # tokens of a long input
+MOST = 200_000  # tokens of a kind, about
 
 
 def files() -> dict[str, list[Path]]:
@@ -54,5 +54,4 @@ def draw(ids: Sequence[int], tokens: int, limit: int, seed: int) -> list[list[in
     :return: The inputs, in their order.
     """
     starts = range(0, len(ids) - tokens + 1, tokens)
-    drawn = sorted(random.Random(seed).sample(starts, min(limit, len(starts))))
-    return [list(ids[start : start + tokens]) for start in drawn]
+    return [list(ids[start : start + tokens]) for start in drawing.draw(starts, limit, seed)]

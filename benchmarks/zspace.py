@@ -14,7 +14,7 @@ from pathlib import Path
 
 import zprompt
 from benchmarks.plan import READER_FULL
-from benchmarks.questions import default_files, draw_questions
+from benchmarks.questions import DATA, default_files, draw_questions
 from benchmarks.record import RESULTS, RunRecord, write_json
 from benchmarks.tasks.zspace import measure, section
 
@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=32, help="of a continuation")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     given, began = parser.parse_args(), time.time()
+    if not given.data:
+        parser.error(f"There are no questions in {DATA}. Give files by --data.")
     drawn = draw_questions(given.data, replace(READER_FULL, questions=given.limit))
     questions = [question for own in drawn.values() for question in own]
     reader = zprompt.load_reader(given.reader)
@@ -36,7 +38,6 @@ def main() -> None:
     record = RunRecord.take(READER_FULL.seed, began)
     text = "\n".join(section(result)) + "\n"
     about = f"`{record.command}` at commit {record.commit}, {record.started}. Machine: {record.machine}."
-    given.out.mkdir(parents=True, exist_ok=True)
     files = [path.name for path in given.data]
     write_json(given.out / "zspace.json", {"run": record, "reader": reader.name, "data": files, "result": result})
     (given.out / "zspace.md").write_text(f"# Text and Z-tokens as what is written\n\n{about}\n\n{text}", "utf-8")

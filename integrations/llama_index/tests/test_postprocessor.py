@@ -302,6 +302,11 @@ class TestPositionTokenizer:
         assert cutting.repack(prompt, [text]) != [text]
 
 
+def test_a_mistyped_option_is_not_lost() -> None:
+    with pytest.raises(ValueError, match="rato"):
+        ZPromptPostprocessor(rato=2)  # type: ignore[call-arg]
+
+
 def test_the_adapter_costs_little_beside_the_codec(fresh_codec: Codec) -> None:
     """CPU time of this thread, outside the codec: no other work on the machine counts."""
     codec: Any = CountingCodec(fresh_codec)

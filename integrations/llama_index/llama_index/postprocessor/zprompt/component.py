@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-from llama_index.core.bridge.pydantic import Field, PrivateAttr, model_validator
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.schema import BaseComponent, BaseNode, NodeWithScore
 
@@ -41,6 +41,8 @@ _dispatcher = get_dispatcher(__name__)
 
 class ZPromptComponent(BaseComponent):
     """Options and codec of a component that compresses nodes."""
+
+    model_config = ConfigDict(extra="forbid")  # a mistyped option must not be lost
 
     codec: str = Field(default="default", description="A shipped codec, or the folder of another one.")
     backbone: str | None = Field(default=None, description="The backbone, if it lies elsewhere than the codec says.")
