@@ -12,7 +12,7 @@ from tests.conftest import save_llama
 from tests.reader.conftest import train_chat_tokenizer, write_random_reader
 from zprompt import methods
 from zprompt.backbone import load_backbone
-from zprompt.bench.reading import SHIPPED
+from zprompt.bench.readers import READER, ChosenReaders
 from zprompt.bench.workshop import Workshop
 from zprompt.codec.codec import Codec
 from zprompt.errors import OptionError
@@ -49,9 +49,14 @@ def make(codec: Codec) -> Callable[[str], Method]:
     return create
 
 
+@pytest.fixture(scope="session")
+def ltsc_reader(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_reader(tmp_path_factory.mktemp("readers") / "ltsc", codec, seed=1, kind="ltsc")
+
+
 @pytest.fixture
-def workshop(codec: Codec, reader: Reader, make: Callable[[str], Method]) -> Workshop:
-    return Workshop(0, codec, {SHIPPED: reader}, make)
+def workshop(codec: Codec, reader: Reader, make: Callable[[str], Method], ltsc_reader: Path) -> Workshop:
+    return Workshop(0, codec, {READER: reader}, make, ChosenReaders(ltsc=str(ltsc_reader)))
 
 
 class Broken:

@@ -11,11 +11,12 @@ import pytest
 from zprompt.bench.cells import SPEED, CellResult
 from zprompt.bench.comparison import compare
 from zprompt.bench.figures import Figure
+from zprompt.bench.full_text import FULL
 from zprompt.bench.plots import charts
 from zprompt.bench.report import write_reports
 from zprompt.bench.results import BenchResults, TaskInfo, load, save
 from zprompt.bench.sections import sections
-from zprompt.bench.settings import FULL, BenchSettings, Cell
+from zprompt.bench.settings import BenchSettings, Cell
 from zprompt.bench.writing import write
 
 RUN = {
@@ -77,6 +78,15 @@ def test_a_report_has_every_cell_or_its_reason(results: BenchResults) -> None:
     assert missing.rows == (
         ("pruning", "untuned backbone", "qa 4", "too long"), ("broken", "all", "qa 2", "it | does <not> work")
     )  # fmt: skip
+
+
+def test_the_summary_says_what_only_the_reader_of_ltsc_could_read(results: BenchResults) -> None:
+    task = replace(results.tasks[0], main="F1, reader")
+    tuned = replace(measured("ltsc-tuned", None, 0.4), figures={"F1, LTSC's reader": figure(0.4)})
+    summary, *_ = sections(replace(results, tasks=(task,), cells=(tuned,)))
+
+    assert summary.rows[0][3] == "40.0*"
+    assert "*: by LTSC's reader" in summary.note
 
 
 def test_kinds_of_text_are_shown_alone_where_there_are_several(results: BenchResults) -> None:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from zprompt.bench.figures import Figure, Share, summarise
 from zprompt.bench.memory import peak_megabytes, reset_peak
-from zprompt.bench.reading import READERS, require_words
+from zprompt.bench.readers import READERS
+from zprompt.bench.reading import require_words
 from zprompt.bench.samples import Sample
 from zprompt.bench.settings import Cell
 from zprompt.bench.tasks.protocol import Left, Scores, Task

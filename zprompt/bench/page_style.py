@@ -5,13 +5,13 @@ STYLE = """
   color-scheme: light dark;
   --paper: #fbfaf7; --ink: #1d1f24; --soft: #6a6f7a; --line: #dedbd2; --card: #ffffff;
   --m0: #4a4f5a; --m1: #1f5fa8; --m2: #c4561c; --m3: #3c8a4e; --m4: #8d44b4; --m5: #a88400; --m6: #b8285a;
-  --m7: #13808a; --m8: #7a5230; --m9: #5560d8;
+  --m7: #13808a; --m8: #7a5230; --m9: #5560d8; --m10: #6b7a12; --m11: #99405a;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #14161b; --ink: #e9e7e1; --soft: #9aa0ac; --line: #2c3038; --card: #1e2129;
     --m0: #b4bac6; --m1: #5aa5f5; --m2: #ff935c; --m3: #6cc784; --m4: #c68cf0; --m5: #e0bd3c; --m6: #ff7ba6;
-    --m7: #4fc8d2; --m8: #cfa27a; --m9: #98a2ff;
+    --m7: #4fc8d2; --m8: #cfa27a; --m9: #98a2ff; --m10: #bccb4e; --m11: #e08ba4;
   }
 }
 * { box-sizing: border-box; }

@@ -20,7 +20,20 @@ from zprompt.bench.cells import SPEED, CellResult
 from zprompt.bench.figures import Figure
 from zprompt.bench.results import BenchResults, TaskInfo
 
-MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "h": "⬢"}
+MARKS = {
+    "o": "●",
+    "s": "■",
+    "^": "▲",
+    "D": "◆",
+    "v": "▼",
+    "P": "✚",
+    "X": "✖",
+    "<": "◀",
+    ">": "▶",
+    "h": "⬢",
+    "p": "⬟",
+    "*": "★",
+}
 _INK, _SOFT, _LINE = "#010101", "#020202", "#030303"  # stand for variables of the style sheet
 _VARIABLES = {_INK: "--ink", _SOFT: "--soft", _LINE: "--line"}
 _SIZE = (5.4, 3.6)  # inches

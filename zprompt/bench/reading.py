@@ -1,7 +1,8 @@
-"""Let readers read what methods left: the shipped reader, and the backbone that nobody tuned.
+"""Let readers read what methods left: the reader of Z-tokens, and the backbone that nobody tuned.
 
-The shipped reader reads Z-tokens as they are, and text like any model. The untuned backbone is asked in the same words;
-it reads text only: to it, Z-tokens would be anchors with holes, and what these are worth is the method "shorthand".
+The former reads Z-tokens as they are, and text like any model. The untuned backbone is asked in the same words; it
+reads text only: to it, Z-tokens would be anchors with holes, and what these are worth is the method "shorthand". Ids
+with meta-tokens are read in meta_tokens.py.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zprompt.bench.figures import Share
+from zprompt.bench.readers import READER, UNTUNED
 from zprompt.bench.tasks.protocol import Left, Scores
 from zprompt.codec.zspan import find_spans
 from zprompt.errors import UnreadableError, ZPromptError
@@ -19,12 +21,12 @@ from zprompt.methods.protocol import Shortened
 from zprompt.reader.chat import Message
 
 if TYPE_CHECKING:
+    from zprompt.backbone.llama import LlamaShape
     from zprompt.bench.workshop import Workshop
     from zprompt.reader.reader import Reader
 
-SHIPPED, UNTUNED = "shipped reader", "untuned backbone"
-READERS = (SHIPPED, UNTUNED)
-IDS = frozenset({"ltsc", "delta-ltsc"})  # methods whose text is token ids as numbers
+TEXT_READERS = (READER, UNTUNED)
+IDS = frozenset({"ltsc", "ltsc-tuned", "delta-ltsc"})  # methods whose text is token ids as numbers
 _TIMED = 1  # samples whose first token is waited for, alone
 _FLOAT_BYTES = 4
 
@@ -50,7 +52,7 @@ def read_by_all(
     :return: The replies of each reader that could read.
     """
     replies = {}
-    for name in READERS:
+    for name in TEXT_READERS:
         try:
             _require_readable(name, left)
             reader = workshop.reader(name)
@@ -60,6 +62,16 @@ def read_by_all(
         except ZPromptError as error:
             scores.missing[name] = str(error)
     return replies
+
+
+def kv_megabytes(positions: int, shape: LlamaShape) -> float:
+    """Say how much of a cache a prompt takes.
+
+    :param positions: Of the prompt.
+    :param shape: The model's.
+    :return: Megabytes of keys and values.
+    """
+    return 2 * shape.layers * shape.key_heads * shape.head_size * _FLOAT_BYTES * positions / 1e6
 
 
 def has_z_tokens(text: str) -> bool:
@@ -79,8 +91,8 @@ def require_words(shortened: Shortened) -> None:
     """
     if shortened.method in IDS:
         raise UnreadableError(
-            f"{shortened.method} writes ids with meta-tokens, which only a model that was tuned on them reads, and "
-            "there is none here; see the method ltsc-text."
+            f"{shortened.method} writes ids with meta-tokens, which only a model that was tuned on them reads: LTSC's "
+            "reader answers from those of ltsc-tuned. What any model can read is ltsc-text."
         )
 
 
@@ -104,8 +116,7 @@ def _note_costs(
 ) -> None:
     """Note cache bytes, and the times of reading."""
     shape = reader.decoder.shape
-    position = 2 * shape.layers * shape.key_heads * shape.head_size * _FLOAT_BYTES  # keys and values
-    scores.shares[f"KV MB, {name}"] = [Share(reader.count(prompt).positions * position / 1e6) for prompt in prompts]
+    scores.shares[f"KV MB, {name}"] = [Share(kv_megabytes(reader.count(one).positions, shape)) for one in prompts]
     scores.times[f"first token s, {name}"] = [Share(_first_token(reader, prompt)) for prompt in prompts[:_TIMED]]
     scores.times[f"reading s, {name}"] = [Share(said.seconds, len(left))]
 

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 from zprompt import __version__
 from zprompt.bench import results
 from zprompt.bench.cells import CellResult, measure
+from zprompt.bench.full_text import FULL
+from zprompt.bench.readers import ChosenReaders, fingerprint
 from zprompt.bench.record import RunRecord, commit
 from zprompt.bench.results import BenchResults, TaskInfo
-from zprompt.bench.settings import FULL, BenchSettings, Cell, cells
+from zprompt.bench.settings import BenchSettings, Cell, cells
 from zprompt.bench.tasks.catalog import digest, make_tasks
 from zprompt.bench.tasks.protocol import Task
 from zprompt.errors import BenchResultsError
@@ -31,7 +33,7 @@ from zprompt.progress import Progress
 if TYPE_CHECKING:
     from zprompt.bench.workshop import Workshop
 
-OWN_LENGTH = frozenset({FULL, "ltsc", "ltsc-text", "delta-ltsc"})  # methods that take no budget
+OWN_LENGTH = frozenset({FULL, "ltsc", "ltsc-text", "ltsc-tuned", "delta-ltsc"})  # methods that take no budget
 
 
 def run(
@@ -49,7 +51,9 @@ def run(
     tasks = {task.name: task for task in _tasks(settings)}
     digests = {name: digest(task) for name, task in tasks.items()}
     now, planned = commit(), list(cells(settings, OWN_LENGTH))
-    keys = {cell: _key(cell, digests[cell.task], settings.seed, now) for cell in planned}
+    ChosenReaders.of(settings.readers)  # what cannot be used is said before anything runs
+    weights = fingerprint(settings.readers)
+    keys = {cell: _key(cell, digests[cell.task], settings.seed, now, weights) for cell in planned}
     done = _known(folder, keys)
     reused = len(done)
     infos = tuple(TaskInfo.of(task, digests[name]) for name, task in tasks.items())
@@ -72,9 +76,9 @@ def _tasks(settings: BenchSettings) -> list[Task]:
     return make_tasks(settings.tasks, settings.data, settings.limit, settings.characters, settings.seed)
 
 
-def _key(cell: Cell, samples: str, seed: int, now: str) -> str:
+def _key(cell: Cell, samples: str, seed: int, now: str, readers: str) -> str:
     """Name all that a cell's figures depend on."""
-    parts = [cell.method, cell.task, cell.ratio, samples, seed, now, __version__]
+    parts = [cell.method, cell.task, cell.ratio, samples, seed, now, __version__, readers]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -100,7 +104,7 @@ def _measure_all(
     from zprompt.bench.workshop import Workshop
 
     if settings.jobs == 1 or workshop:
-        shop = workshop or Workshop(settings.seed)
+        shop = workshop or Workshop(settings.seed, chosen=ChosenReaders.of(settings.readers))
         yield from (measure(cell, keys[cell], tasks[cell.task], shop) for cell in wanted)
         return
     context = get_context("spawn")  # a forked process would share torch's threads
@@ -119,7 +123,8 @@ def _start(settings: BenchSettings, jobs: int) -> None:
     from zprompt.bench.workshop import Workshop
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
-    _here.update(tasks={task.name: task for task in _tasks(settings)}, workshop=Workshop(settings.seed))
+    shop = Workshop(settings.seed, chosen=ChosenReaders.of(settings.readers))
+    _here.update(tasks={task.name: task for task in _tasks(settings)}, workshop=shop)
 
 
 def _measure_here(cell: Cell, key: str) -> CellResult:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zprompt.bench.cells import COMMON, RESTORING, SHORTENING, SPEED, CellResult
-from zprompt.bench.reading import READERS
+from zprompt.bench.readers import LTSC_READER, READER, READERS
 from zprompt.bench.results import BenchResults, TaskInfo
 from zprompt.bench.settings import Cell
 from zprompt.bench.writing import NONE, ratio_of, write
@@ -21,6 +21,7 @@ TIMES = (
     RESTORING,
     *(f"{name}, {reader}" for reader in READERS for name in ("first token s", "reading s", "end to end s")),
 )
+_STAR = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,7 @@ def _summary(results: BenchResults) -> Section:
     for method, ratio in keys:
         found = [results.find(Cell(method, task.name, ratio)) for task in results.tasks]
         first = next((one for one in found if one and one.reason is None), None)
-        figures = [
-            write(task.main, one.figures.get(task.main), brief=True) if one else NONE
-            for task, one in zip(results.tasks, found, strict=True)
-        ]
+        figures = [_main(task, one) for task, one in zip(results.tasks, found, strict=True)]
         reached = write("ratio", first.figures.get("positions ratio"), brief=True) if first else NONE
         speed = write(SPEED, first.times.get(SPEED), brief=True) if first else NONE
         rows.append((method, NONE if ratio is None else f"{ratio:g}", reached, *figures, speed))
@@ -87,7 +85,19 @@ def _summary(results: BenchResults) -> Section:
         f"Samples: {counts}. Few samples say how methods behave, not by how much they differ: intervals and worst "
         "cases are below. Reached ratio and speed of shortening are those of the first task that ran."
     )
+    if any(figure.endswith(_STAR) for row in rows for figure in row):
+        note += f" {_STAR}: by {LTSC_READER}, which is another model: below is what it answers from the full text."
     return Section("Summary", note, ("method", "asked", "reached", *head, "tokens/s"), tuple(rows))
+
+
+def _main(task: TaskInfo, one: CellResult | None) -> str:
+    """Write the main figure of a cell, with a mark if only LTSC's reader could read what the method left."""
+    if one is None:
+        return NONE
+    if task.main in one.figures:
+        return write(task.main, one.figures[task.main], brief=True)
+    name = task.main.replace(READER, LTSC_READER)
+    return write(name, one.figures[name], brief=True) + _STAR if name in one.figures else NONE
 
 
 def _quality(task: TaskInfo, own: Sequence[CellResult]) -> Section:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zprompt.bench.full_text import FULL
 from zprompt.bench.tasks.catalog import TASKS
 from zprompt.errors import OptionError
 
-FULL = "full text"  # the method that leaves texts as they are
 RATIOS = (2.0, 4.0, 8.0)
 LIMIT = 4
 CHARACTERS = 600
@@ -26,6 +26,7 @@ class BenchSettings:
     characters: int = CHARACTERS  # of each text, at most
     seed: int = 0
     jobs: int = 1  # processes
+    readers: tuple[str, ...] = ()  # in place of the shipped ones (readers.py)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run.

@@ -8,53 +8,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zprompt import methods
-from zprompt.bench.reading import SHIPPED, has_z_tokens, require_words
-from zprompt.bench.settings import FULL
+from zprompt.bench.full_text import FULL, FullText
+from zprompt.bench.readers import READER, ChosenReaders
+from zprompt.bench.reading import has_z_tokens, require_words
 from zprompt.bench.tokens import ApiTokens
 from zprompt.codec.codec import Codec
 from zprompt.codec.zspan import find_spans, read_header
 from zprompt.methods.protocol import Method, Shortened
 from zprompt.reader.reader import Reader
 
+if TYPE_CHECKING:
+    from zprompt.train.reader.reading import Reading
+
 # What methods are made with; the others have nothing that a run decides.
 _OF_CODEC = frozenset({"ztokens", "shorthand", "ltsc-ztokens"})
 _OF_BACKBONE = frozenset({"pruning"})
 _OF_SEED = frozenset({"random"})
-
-
-class FullText:
-    """Leaves every text as it is: the ceiling."""
-
-    name = FULL
-
-    def __init__(self, codec: Codec) -> None:
-        """Take a tokenizer.
-
-        :param codec: Whose backbone counts tokens.
-        """
-        self._codec = codec
-
-    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
-        """Give the text back.
-
-        :param text: The text.
-        :param budget: Ignored.
-        :param query: Ignored.
-        :return: The text.
-        """
-        tokens = len(self._codec.backbone.encode(text))
-        return Shortened(text, tokens, tokens, self.name)
-
-    def restore(self, text: str) -> str:
-        """Give the text back.
-
-        :param text: The text.
-        :return: The text.
-        """
-        return text
 
 
 class Workshop:
@@ -66,15 +38,17 @@ class Workshop:
         codec: Codec | None = None,
         readers: dict[str, Reader] | None = None,
         make: Callable[[str], Method] | None = None,
+        chosen: ChosenReaders | None = None,
     ) -> None:
         """Load nothing yet.
 
         :param seed: Of every bootstrap.
         :param codec: The codec; None: the default one.
-        :param readers: Readers by name, where they are not to be the shipped one and the backbone.
+        :param readers: Readers of text that are loaded already, by their column.
         :param make: Makes a method; None: as the registry does.
+        :param chosen: Which readers to load; None: the shipped ones.
         """
-        self.seed = seed
+        self.seed, self._chosen = seed, chosen or ChosenReaders()
         self._codec, self._readers, self._make = codec, dict(readers or {}), make or self._create
         self._methods: dict[str, Method] = {}
         self.memory: dict[Any, Any] = {}  # what tasks keep for the next cell, such as summaries of the full texts
@@ -111,12 +85,26 @@ class Workshop:
     def reader(self, name: str) -> Reader:
         """Give a reader.
 
-        :param name: One of `reading.READERS`.
+        :param name: One of `reading.TEXT_READERS`.
         :return: The reader.
         """
         if name not in self._readers:
-            self._readers[name] = self._shipped() if name == SHIPPED else self._untuned()
+            self._readers[name] = self._tuned() if name == READER else self._untuned()
         return self._readers[name]
+
+    @cached_property
+    def ltsc_reading(self) -> Reading:
+        """Give the model that reads LTSC's meta-tokens.
+
+        :return: The model.
+        :raises CheckpointError: If there is none, or it is of another codec.
+        """
+        from zprompt.reader.checkpoint import find_reader, require_codec_of
+        from zprompt.train.reader.reading import load_reading
+
+        folder = find_reader(self._chosen.ltsc)
+        require_codec_of(folder, self.codec)
+        return load_reading(folder, self.codec.backbone)
 
     def words(self, shortened: Shortened) -> str:
         """Write a shortened text in words.
@@ -145,10 +133,10 @@ class Workshop:
             return methods.create(name, backbone=self.codec.backbone)
         return methods.create(name, seed=self.seed) if name in _OF_SEED else methods.create(name)
 
-    def _shipped(self) -> Reader:
+    def _tuned(self) -> Reader:
         from zprompt.reader.loading import load_reader
 
-        return load_reader(codec=self.codec)
+        return load_reader(self._chosen.z, codec=self.codec)
 
     def _untuned(self) -> Reader:
         from zprompt.backbone.adapter import llama_of

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from zprompt.cli.messages import is_terminal, note
 from zprompt.errors import MissingDependencyError
 
-_SEVERAL = ("--methods", "--tasks", "--ratios", "--data")
+_SEVERAL = ("--methods", "--tasks", "--ratios", "--data", "--readers")
 _NAMES = {"sacrebleu": "sacrebleu", "rouge_score": "rouge-score", "matplotlib": "matplotlib"}
 
 
@@ -70,6 +70,12 @@ def _bench(
         list[str] | None,
         typer.Option(metavar="[TASK=]SOURCE …", help="Files or Hugging Face datasets; what is shipped if not given."),
     ] = None,
+    readers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FOLDER …", help="In place of the shipped ones: a reader of Z-tokens, and one of --input ltsc."
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples of each task, at most.")] = 4,
     characters: Annotated[int, typer.Option(min=1, help="Characters of each text, at most.")] = 600,
     jobs: Annotated[int, typer.Option(min=1, help="Processes; more than one disturb each other's times.")] = 1,
@@ -100,6 +106,7 @@ def _bench(
         characters=characters,
         seed=seed,
         jobs=jobs,
+        readers=tuple(readers or ()),
     )
     with rich_progress(not quiet and is_terminal()) as progress:
         found = run(settings, out, progress)

@@ -5,6 +5,8 @@ before any is tiled, and one rate for all of them is bisected on their costs (se
 Z-tokens, whichever document they are in. A ratio below the usual one is met as well, and a number of Z-tokens is a
 limit: one that leaves room to spare changes nothing.
 
+A ratio of 1 asks for what is known without looking: all tokens as anchors.
+
 A query makes no text longer. Without a wanted length each window gets the Z-tokens that it would have without the query
 (what else is in the call must not matter), and a rate of its own by which they go to what the query is about.
 """
@@ -16,6 +18,7 @@ from itertools import repeat
 from zprompt.codec.compressor import Analysis, Compressor, TiledWindow
 from zprompt.codec.options import CompressOptions
 from zprompt.codec.segmentation import USUAL_RATE, count, highest_rate, prices, shortest_path
+from zprompt.codec.vocabulary import ZToken
 from zprompt.codec.weights import Worth
 from zprompt.errors import OptionError
 from zprompt.progress import Progress
@@ -68,7 +71,9 @@ def tile_windows(job: Job, options: CompressOptions) -> Iterator[TiledWindow]:
     :param options: What was asked for.
     :yields: The tiled windows, in order.
     """
-    if options.has_length:
+    if options.ratio == 1.0:
+        yield from _all_anchors(job)
+    elif options.has_length:
         yield from _tile_to_length(job, options)
     elif options.query is None:
         for batch in job.analyses(USUAL_REACH):
@@ -78,6 +83,15 @@ def tile_windows(job: Job, options: CompressOptions) -> Iterator[TiledWindow]:
         for batch in job.analyses(WIDE_REACH * USUAL_RATIO):
             met = [_meet(job.compressor, [analysis], [next(worth)], _usual([analysis])) for analysis in batch]
             yield from job.write([analysis for [analysis], _ in met], [rate for _, rate in met])
+
+
+def _all_anchors(job: Job) -> Iterator[TiledWindow]:
+    """Keep every token."""
+    says_nothing = (0,) * job.compressor.settings.subcodes
+    for done, ids in enumerate(job.windows, 1):
+        yield TiledWindow([ZToken(token, 0, says_nothing) for token in ids], [])
+        if job.progress:
+            job.progress("compress", done, len(job.windows))
 
 
 def _tile_to_length(job: Job, options: CompressOptions) -> Iterator[TiledWindow]:

@@ -33,6 +33,7 @@ _ENTRIES = {
     "ltsc-ztokens": _Entry("zprompt.methods.ltsc.method", "LtscZTokens"),
     "ltsc-text": _Entry("zprompt.methods.ltsc.method", "ReadableLtsc"),
     "ltsc": _Entry("zprompt.methods.ltsc.method", "Ltsc"),
+    "ltsc-tuned": _Entry("zprompt.methods.ltsc.method", "TunedLtsc"),
     "random": _Entry("zprompt.methods.random_pruning", "RandomPruning"),
     "truncation": _Entry("zprompt.methods.truncation", "Truncation"),
     "llmlingua": _Entry("zprompt.methods.peers.llmlingua", "LLMLingua", (("llmlingua", "pip install llmlingua"),)),

@@ -18,7 +18,8 @@ from zprompt.methods.protocol import Shortened, check_budget
 if TYPE_CHECKING:
     from zprompt.codec.codec import Codec
 
-_ROUNDS = 4  # of asking for fewer Z-tokens, until their shorthand fits
+_ROUNDS = 4  # of asking for other numbers of Z-tokens, until their shorthand fits well
+_SLACK = 0.05  # of the budget that may stay empty, or two tokens
 
 
 class ZTokens:
@@ -107,12 +108,27 @@ class Shorthand:
         :param query: What will be asked: what it mentions is rather kept as anchors.
         :return: Readable text.
         """
-        asked = budget
-        for _ in range(_ROUNDS):
-            compressed = self._ztokens.shorten(text, asked, query)
-            shorthand = self._ztokens.codec.shorthand(compressed.text)
-            tokens = len(self._ztokens.codec.backbone.encode(shorthand))
-            if budget is None or asked is None or tokens <= budget or asked <= 1:
+        if budget is None:
+            return self._write(text, None, query)
+        tried: dict[int, Shortened] = {}
+        # Nearly each anchor has an ellipsis, fewer where more is kept.
+        share = budget / max(1, len(self._ztokens.codec.backbone.encode(text)))
+        asked = max(1, round(budget * (0.5 + 0.2 * min(share, 1.0))))
+        while len(tried) < _ROUNDS and asked not in tried:
+            tried[asked] = found = self._write(text, asked, query)
+            if 0 <= budget - found.tokens <= max(2, _SLACK * budget):
                 break
-            asked = max(1, asked * budget // tokens)
-        return Shortened(shorthand, compressed.source_tokens, tokens, self.name)
+            asked = max(1, asked * budget // max(found.tokens, 1))
+        fitting = [one for one in tried.values() if one.tokens <= budget]
+        return max(fitting, key=_length) if fitting else min(tried.values(), key=_length)
+
+    def _write(self, text: str, asked: int | None, query: str | None) -> Shortened:
+        """Write the anchors of a number of Z-tokens."""
+        codec = self._ztokens.codec
+        compressed = self._ztokens.shorten(text, asked, query)
+        shorthand = codec.shorthand(compressed.text)
+        return Shortened(shorthand, compressed.source_tokens, len(codec.backbone.encode(shorthand)), self.name)
+
+
+def _length(shortened: Shortened) -> int:
+    return shortened.tokens

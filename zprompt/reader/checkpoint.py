@@ -15,6 +15,7 @@ from zprompt.backbone import Backbone
 from zprompt.backbone.adapter import Adapter, merged, read_adapter, write_adapter
 from zprompt.backbone.llama import LlamaDecoder
 from zprompt.codec.checkpoint import SHIPPED
+from zprompt.codec.codec import Codec
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
 from zprompt.reader.embedding import ZEmbedding
@@ -80,6 +81,22 @@ def read_reader_config(folder: Path) -> ReaderConfig:
         raise CheckpointError(
             f"{path} is no reader config: {error!r}. Train the reader anew, or fetch it again."
         ) from error
+
+
+def require_codec_of(folder: Path, codec: Codec) -> None:
+    """Refuse a reader of another codec.
+
+    :param folder: The reader's folder.
+    :param codec: The codec whose Z-tokens it is to read.
+    :raises CheckpointError: If it was trained for another one.
+    """
+    its = read_reader_config(folder).codec_fingerprint
+    if codec.fingerprint != its:
+        raise CheckpointError(
+            f"The reader in {folder} reads Z-tokens of the codec {its}, but the codec {codec.name!r} "
+            f"({codec.fingerprint}) is loaded. Give the one that it was trained for: "
+            f"zprompt.load_reader({str(folder)!r}, codec=…)."
+        )
 
 
 def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, adapter: Adapter) -> None:

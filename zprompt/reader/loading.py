@@ -8,8 +8,13 @@ from zprompt.api import shared_codec
 from zprompt.backbone.adapter import llama_of
 from zprompt.codec.checkpoint import SHIPPED
 from zprompt.codec.codec import Codec
-from zprompt.errors import CheckpointError
-from zprompt.reader.checkpoint import find_reader, load_z_embedding, merged_decoder, read_reader_config
+from zprompt.reader.checkpoint import (
+    find_reader,
+    load_z_embedding,
+    merged_decoder,
+    read_reader_config,
+    require_codec_of,
+)
 from zprompt.reader.reader import Reader
 from zprompt.reader.writer_file import load_writer
 
@@ -31,12 +36,7 @@ def load_reader(name: str = "default", codec: Codec | str | None = None, device:
         codec = shared_codec(codec or _codec_of(folder), device=device, quantization="none")
     backbone = codec.backbone
     llama_of(backbone)  # of all that may be wrong, say this first
-    if codec.fingerprint != config.codec_fingerprint:
-        raise CheckpointError(
-            f"The reader in {folder} reads Z-tokens of the codec {config.codec_fingerprint}, but the codec "
-            f"{codec.name!r} ({codec.fingerprint}) is loaded. Give the one that it was trained for: "
-            f"zprompt.load_reader({name!r}, codec=…)."
-        )
+    require_codec_of(folder, codec)
     z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
     writer = load_writer(folder, config, backbone.hidden_size)
     if writer:
@@ -45,5 +45,6 @@ def load_reader(name: str = "default", codec: Codec | str | None = None, device:
 
 
 def _codec_of(folder: Path) -> str:
-    """Name the codec that a reader is shipped with."""
-    return folder.parent.name if folder.parent.parent == SHIPPED else "default"
+    """Name the codec that a reader is shipped with, or that it was trained for where it is shipped alone."""
+    codec = folder.parent
+    return codec.name if codec.parent == SHIPPED and (codec / "config.json").is_file() else "default"

@@ -9,7 +9,7 @@ from zprompt.backbone import Backbone
 from zprompt.codec.codec import Codec
 from zprompt.errors import DamagedSequenceError, InvalidTextError, OptionError
 from zprompt.methods import ltsc
-from zprompt.methods.ltsc import Ltsc, LtscZTokens, MetaAlphabet, Mode, ReadableLtsc
+from zprompt.methods.ltsc import Ltsc, LtscZTokens, MetaAlphabet, Mode, ReadableLtsc, TunedLtsc
 from zprompt.methods.protocol import LosslessMethod
 
 TEXT = "The quick brown fox jumps over the lazy dog, and the dog sleeps on in the sun. " * 3
@@ -22,10 +22,11 @@ class TestMethods:
             Ltsc(Mode.FLAT, tiny_backbone),
             Ltsc(Mode.HIERARCHICAL, tiny_backbone),
             Ltsc(Mode.LZW, tiny_backbone),
+            TunedLtsc(tiny_backbone),
             ReadableLtsc(tiny_backbone),
             LtscZTokens(codec=small_codec),
         ]
-        names = ["ltsc", "ltsc-flat", "ltsc-hierarchical", "ltsc-lzw", "ltsc-text", "ltsc-ztokens"]
+        names = ["ltsc", "ltsc-flat", "ltsc-hierarchical", "ltsc-lzw", "ltsc-tuned", "ltsc-text", "ltsc-ztokens"]
         assert [method.name for method in methods] == names
         for method in methods:
             assert isinstance(method, LosslessMethod)

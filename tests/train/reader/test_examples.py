@@ -13,11 +13,14 @@ from zprompt.backbone import Backbone
 from zprompt.codec.codec import Codec
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import OptionError, TrainingDataError
+from zprompt.methods.ltsc import READER_ALPHABET as ALPHABET
 from zprompt.methods.ltsc import decompress
+from zprompt.reader.content import ContentTokenizer
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.cloze import cloze_questions
 from zprompt.train.reader.inputs import as_input
-from zprompt.train.reader.meta_tokens import ALPHABET, tell_apart
+from zprompt.train.reader.meta_tokens import tell_apart
+from zprompt.train.reader.prompts import Prompts, Titled
 from zprompt.train.reader.rows import Row
 from zprompt.train.reader.tiles import Tile, make_tile
 
@@ -103,6 +106,12 @@ def test_meta_tokens_stand_for_what_is_repeated(reader_codec: Codec) -> None:
         shown = decompress(ids[:place], ALPHABET)
         assert shown == tile.ids[: len(shown)].tolist() and len(shown) <= edge
     assert given.places[-1] == len(ids)
+    tokenizer = ContentTokenizer(backbone)
+    text, ltsc = (
+        len(Prompts(tokenizer, kind, reader_codec.settings.subcodes).question("Who?", [Titled("Foxes", tile)]))
+        for kind in ("text", "ltsc")
+    )
+    assert text - ltsc == len(tile.ids) - len(ids)  # each is one position of a prompt, too
     plain = replace(tile, ids=tile.ids[: tile.edges[3]], tokens=tile.tokens[:3], starts=tile.starts[:3])
     assert as_input(plain, "ltsc").tokens == as_input(plain, "text").tokens  # nothing is repeated
     assert as_input(plain, "ltsc").places.tolist() == plain.edges.tolist()

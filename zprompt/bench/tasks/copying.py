@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zprompt.bench.figures import Share
-from zprompt.bench.reading import READERS, read_by_all
+from zprompt.bench.reading import TEXT_READERS, read_by_all
 from zprompt.bench.samples import Sample
 from zprompt.bench.tasks.protocol import Left, Scores
 
@@ -35,7 +35,7 @@ class Copying:
     """Values to copy."""
 
     name, title, main = "copying", "Exact copy", "kept"
-    figures = ("kept", *(f"copied, {reader}" for reader in READERS))
+    figures = ("kept", *(f"copied, {reader}" for reader in TEXT_READERS))
     restores = False
 
     def __init__(self, source: str, samples: Sequence[Sample]) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zprompt.bench.figures import Share
-from zprompt.bench.reading import READERS, SHIPPED, read_by_all
+from zprompt.bench.meta_tokens import answers_from_meta_tokens
+from zprompt.bench.readers import LTSC_READER, READER, READERS
+from zprompt.bench.reading import read_by_all
 from zprompt.bench.samples import Sample
 from zprompt.bench.tasks.protocol import Left, Scores
 from zprompt.train.reader.squad import exact_match, f1
@@ -24,7 +26,7 @@ _MOST = 16  # new tokens of an answer
 class QuestionAnswering:
     """Questions about passages."""
 
-    name, title, main = "qa", "Questions", f"F1, {SHIPPED}"
+    name, title, main = "qa", "Questions", f"F1, {READER}"
     figures = tuple(f"{figure}, {reader}" for reader in READERS for figure in ("F1", "exact match", "KV MB"))
     restores = False
 
@@ -47,7 +49,10 @@ class QuestionAnswering:
 
         scores = Scores()
         prompts = [question_messages(one.sample.query or "", _documents(one)) for one in left]
-        for name, answers in read_by_all(left, prompts, _MOST, workshop, scores).items():
+        said = read_by_all(left, prompts, _MOST, workshop, scores)
+        if answers := answers_from_meta_tokens(left, workshop, scores):
+            said[LTSC_READER] = answers
+        for name, answers in said.items():
             pairs = [(answer, one.sample.answers) for answer, one in zip(answers, left, strict=True)]
             scores.shares[f"F1, {name}"] = [Share(f1(answer, right)) for answer, right in pairs]
             scores.shares[f"exact match, {name}"] = [Share(exact_match(answer, right)) for answer, right in pairs]

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zprompt.bench.figures import Share
-from zprompt.bench.reading import READERS, SHIPPED, read_by_all
+from zprompt.bench.readers import READER
+from zprompt.bench.reading import TEXT_READERS, read_by_all
 from zprompt.bench.samples import Sample
 from zprompt.bench.tasks.protocol import Left, Scores
 from zprompt.reader.chat import Message
@@ -28,8 +29,8 @@ _REFERENCE = "ROUGE-L, reference"
 class Summarisation:
     """Texts to summarise."""
 
-    name, title, main = "summarisation", "Summaries", f"ROUGE-L, {SHIPPED}"
-    figures = tuple(f"{kind}, {reader}" for reader in READERS for kind in (*_KINDS, _REFERENCE))
+    name, title, main = "summarisation", "Summaries", f"ROUGE-L, {READER}"
+    figures = tuple(f"{kind}, {reader}" for reader in TEXT_READERS for kind in (*_KINDS, _REFERENCE))
     restores = False
 
     def __init__(self, source: str, samples: Sequence[Sample]) -> None:

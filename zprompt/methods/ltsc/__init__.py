@@ -12,7 +12,7 @@ meta-tokens is tuned on.
 from zprompt.methods.ltsc.alphabet import MetaAlphabet
 from zprompt.methods.ltsc.discovery import ALL_MODES, Mode
 from zprompt.methods.ltsc.encoding import decode_text, encode_text
-from zprompt.methods.ltsc.method import Ltsc, LtscZTokens, ReadableLtsc
+from zprompt.methods.ltsc.method import Ltsc, LtscZTokens, ReadableLtsc, TunedLtsc
 from zprompt.methods.ltsc.sequences import (
     MAX_TOKENS,
     SharedSequences,
@@ -22,11 +22,12 @@ from zprompt.methods.ltsc.sequences import (
     decompress_documents,
 )
 from zprompt.methods.ltsc.texts import SharedTexts, restore_documents, restore_text, shorten_documents, shorten_text
-from zprompt.methods.ltsc.training import to_model_ids
+from zprompt.methods.ltsc.training import READER_ALPHABET, to_model_ids
 
 __all__ = [
     "ALL_MODES",
     "MAX_TOKENS",
+    "READER_ALPHABET",
     "Ltsc",
     "LtscZTokens",
     "MetaAlphabet",
@@ -34,6 +35,7 @@ __all__ = [
     "ReadableLtsc",
     "SharedSequences",
     "SharedTexts",
+    "TunedLtsc",
     "compress",
     "compress_documents",
     "decode_text",

@@ -2,6 +2,7 @@
 
     ReadableLtsc().shorten(text).text     # a text: dictionary and references
     Ltsc().shorten(text).text             # ids with meta-tokens, written as numbers
+    TunedLtsc().shorten(text).text        # the same with what LTSC's reader was tuned on
     LtscZTokens().shorten(text).text      # a Z-span of what ReadableLtsc gives
 
 A model that was not tuned can only be asked about what `ReadableLtsc` gives.
@@ -20,6 +21,7 @@ from zprompt.methods.ltsc.discovery import ALL_MODES, Mode
 from zprompt.methods.ltsc.encoding import decode_text, encode_text
 from zprompt.methods.ltsc.pieces import Tokenizer, count_tokens
 from zprompt.methods.ltsc.texts import READABLE_MODES, restore_text, shorten_text
+from zprompt.methods.ltsc.training import READER_ALPHABET
 from zprompt.methods.protocol import Shortened, check_budget
 
 if TYPE_CHECKING:
@@ -79,6 +81,25 @@ class Ltsc:
                 "Pass the text of what `shorten` returned."
             )
         return decode_text([int(number) for number in text.split()], self._tokenizer, self._alphabet)
+
+
+class TunedLtsc(Ltsc):
+    """The meta-tokens that LTSC's reader was tuned on: the paper's mode, and few entries."""
+
+    def __init__(self, tokenizer: Tokenizer | None = None) -> None:
+        """Choose a tokenizer.
+
+        :param tokenizer: The reader's; None: the default backbone's.
+        """
+        super().__init__(Mode.FLAT, tokenizer, READER_ALPHABET)
+
+    @property
+    def name(self) -> str:
+        """Name the method.
+
+        :return: "ltsc-tuned".
+        """
+        return "ltsc-tuned"
 
 
 class ReadableLtsc:

@@ -6,6 +6,8 @@
 
 The paper's mode is the default: each meta-token is explained before it is used. LZW explains nothing, and entries that
 use entries ask more of the model.
+
+LTSC's reader (train/reader/meta_tokens.py) has `READER_ALPHABET`: a passage has few entries that pay.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from zprompt.errors import OptionError
 from zprompt.methods.ltsc.alphabet import MetaAlphabet
 from zprompt.methods.ltsc.discovery import Mode
 from zprompt.methods.ltsc.sequences import compress
+
+READER_ALPHABET = MetaAlphabet(1 << 20, entries=11)  # above all token ids; 16 meta-tokens with those of LTSC's form
 
 
 def to_model_ids(ids: Sequence[int], alphabet: MetaAlphabet, modes: Collection[Mode] = (Mode.FLAT,)) -> list[int]:

@@ -3,8 +3,9 @@
     surprisal of token t = −log p(x[t] | start, what was read, x[<t])        in nats
 
 The model sees `context` tokens at a time. Where what was read no longer fits, its first half is forgotten, so that a
-text of any length is read in windows that overlap. Each text is computed alone: no result depends on what else is
-shortened with it.
+text of any length is read in windows that overlap. What is read waits until something is asked, and is computed in the
+same pass: a pass over few tokens takes nearly as long as one over many. Each text is computed alone: no result depends
+on what else is shortened with it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Listener:
         self._backbone, self._context = backbone, context
         self._start = [backbone.start_id, *start]
         self._read: list[int] = []
+        self._last = torch.empty(0)  # (1, D), which expects the token after what was computed
         self._restart()
 
     def surprisal(self, ids: Sequence[int]) -> list[float]:
@@ -45,10 +47,12 @@ class Listener:
         if not ids:
             return []
         self._make_room(len(ids))
-        length = self._cache.lengths
-        states = self._backbone.hidden(torch.tensor([list(ids)]), self._cache)[0]  # (T, D)
-        self._cache.rollback(length)
-        return self._losses(torch.cat((self._last, states[:-1])), ids)
+        kept, waiting = self._cache.lengths + len(self._waiting), len(self._waiting)
+        states = self._backbone.hidden(torch.tensor([[*self._waiting, *ids]]), self._cache)[0]  # (T, D)
+        self._cache.rollback(kept)
+        if waiting:
+            self._waiting, self._last = [], states[waiting - 1 : waiting]
+        return self._losses(torch.cat((self._last, states[waiting:-1])), ids)
 
     def read(self, ids: Sequence[int]) -> None:
         """Go on reading.
@@ -58,7 +62,7 @@ class Listener:
         if not ids:
             return
         self._make_room(len(ids))
-        self._last = self._backbone.hidden(torch.tensor([list(ids)]), self._cache)[0, -1:]
+        self._waiting += ids
         self._read += ids
 
     def _losses(self, states: torch.Tensor, ids: Sequence[int]) -> list[float]:
@@ -76,10 +80,9 @@ class Listener:
             self._restart()
 
     def _restart(self) -> None:
-        """Read the start, and what was not forgotten, with a new cache."""
+        """Begin with a new cache, for which the start and what was not forgotten are still to be read."""
         self._cache = self._backbone.new_cache(1)
-        ids = torch.tensor([self._start + self._read])
-        self._last = self._backbone.hidden(ids, self._cache)[0, -1:]  # (1, D), which expects the next token
+        self._waiting = self._start + self._read
 
 
 def mean_surprisal(backbone: Backbone, before: Sequence[int], ids: Sequence[int]) -> float:

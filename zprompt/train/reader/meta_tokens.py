@@ -6,7 +6,7 @@ sub-code is k. So the reader, its file and its training are what they are for Z-
     x = E[ANCHOR] + gap[GAP] + scale * (slot[0] * value[0, k] + (slot[1] + … + slot[M - 1]) * value[0, 0])
 
 Each passage has its dictionary, in the paper's mode: flat, explained before it is used. Text without repeats that pay
-is given as it is. A passage has few entries that pay: 11 are allowed.
+is given as it is. It is what the method "ltsc-tuned" writes.
 """
 
 from dataclasses import replace
@@ -16,14 +16,14 @@ import torch
 
 from zprompt.codec.vocabulary import ZToken
 from zprompt.errors import OptionError
-from zprompt.methods.ltsc import MetaAlphabet, Mode, compress
+from zprompt.methods.ltsc import READER_ALPHABET as ALPHABET
+from zprompt.methods.ltsc import to_model_ids
 from zprompt.methods.ltsc.form import read_dictionary
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.positions import Ints
 from zprompt.train.reader.tiles import Tile
 
-ALPHABET = MetaAlphabet(1 << 20, entries=11)  # above all token ids; 16 meta-tokens with those of LTSC's form
-ANCHOR = 0
+ANCHOR = 32  # an ordinary token of every common tokenizer: a special one would be spelled out (reader/content.py)
 
 
 def meta_tokens(tile: Tile) -> tuple[tuple[ZToken, ...], Ints]:
@@ -35,7 +35,7 @@ def meta_tokens(tile: Tile) -> tuple[tuple[ZToken, ...], Ints]:
     """
     model = tile.tokens[0]
     subcodes = len(model.code)
-    ids = compress(tile.ids.tolist(), ALPHABET, (Mode.FLAT,))
+    ids = to_model_ids(tile.ids.tolist(), ALPHABET)
     entries: list[list[int]] = []
     begin = 0
     if ids[0] == ALPHABET.dictionary:
