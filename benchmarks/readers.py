@@ -1,9 +1,9 @@
 """The readers that are compared: one for each kind of input, trained in the same number of steps from the same seed.
 
-    FOLDER/z  FOLDER/text  FOLDER/anchors  FOLDER/pruned  FOLDER/truncated        as `zprompt train reader` writes them
+    FOLDER/z  FOLDER/text  FOLDER/anchors  FOLDER/pruned  FOLDER/truncated  FOLDER/ltsc       by `zprompt train reader`
 
-The shipped reader stands in for FOLDER/z. A reader that is missing or does not fit is no error: what needs it is
-listed with the reason.
+Shipped readers stand in for FOLDER/z and FOLDER/ltsc. A reader that is missing or does not fit is no error: what needs
+it is listed with the reason.
 """
 
 from collections.abc import Collection
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zprompt import Codec
+from zprompt.bench.readers import SHIPPED
 from zprompt.errors import CheckpointError
 from zprompt.reader.checkpoint import EMBEDDING_FILE, INPUTS, find_reader, read_reader_config
 from zprompt.train.reader import reading
@@ -32,7 +33,7 @@ class FoundReader:
 def find_readers(readers: Path | None, codec: Codec, inputs: Collection[str] = INPUTS) -> dict[str, FoundReader]:
     """Look for a reader of each kind of input.
 
-    :param readers: A folder with a folder for each kind; None: only the shipped reader is there.
+    :param readers: A folder with a folder for each kind; None: only shipped readers are there.
     :param codec: The codec whose Z-tokens they are to read.
     :param inputs: The kinds of input that are wanted.
     :return: What was found, by kind of input; the others with a problem.
@@ -61,11 +62,11 @@ def _find(kind: str, readers: Path | None, codec: Codec) -> FoundReader:
     """Look for the reader of one kind of input."""
     folder = readers / kind if readers else None
     if folder is None or not (folder / EMBEDDING_FILE).is_file():
-        if kind != "z":
+        if kind not in SHIPPED:
             reason = f"no reader in {folder}" if folder else "no folder of readers was given (--readers)"
             return FoundReader(kind, None, problem=reason)
         try:
-            folder = find_reader(codec.name)
+            folder = find_reader(codec.name if kind == "z" else SHIPPED[kind])
         except CheckpointError as error:
             return FoundReader(kind, None, problem=str(error))
     try:

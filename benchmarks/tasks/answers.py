@@ -10,8 +10,9 @@
 
 Each kind of input has a reader of its own, trained alike. The reader of Z-tokens is asked in other ways, too, since it
 has seen plain text in training, and an app has one reader; what it makes of anchors whose codes are hidden from it says
-whether it reads the codes. Exact match and F1 are SQuAD's. Intervals are 95 %, by
-bootstrap over questions; comparisons are paired, since all conditions are asked the same questions:
+whether it reads the codes. So is LTSC's, whose answers from plain text are what its others are compared with. Exact
+match and F1 are SQuAD's. Intervals are 95 %, by bootstrap over questions; comparisons are paired, since all conditions
+are asked the same questions:
 
     difference    mean of F1(Z) - F1(other)          at the same ratio
     ratio         mean F1(Z) / mean F1(plain text)
@@ -58,7 +59,7 @@ class Condition:
 
     name: str
     reader: str  # the input that its reader was trained on
-    ratio: float | None = None  # wanted; None: what `compress` gives without one, or it does not matter
+    ratio: float | None = None  # wanted; None: what `compress` gives without one
     passages: bool = True
     query: bool = False  # whether what shortens the passages is told the question
     given: str | None = None  # how they are given, if not in the way that the reader was trained on
@@ -77,7 +78,7 @@ class Condition:
 
         :return: True for plain text, and for what takes the positions of Z-tokens.
         """
-        return self.passages and self.kind not in ("z", "ltsc")
+        return self.passages and self.reader != "ltsc" and self.kind != "z"
 
     @property
     def setting(self) -> Setting:
@@ -94,22 +95,23 @@ def _at(name: str, reader: str, *ratios: float, query: bool = False, given: str 
 
 
 CONDITIONS = (  # those of one reader together: it is loaded once
-    Condition("plain text", "text"),
-    Condition("no passage", "text", passages=False),
+    Condition("plain text", "text", 1.0),
+    Condition("no passage", "text", 1.0, passages=False),
     *_at("Z", "z", 2.0),
     Condition("Z, usual ratio", "z"),
     *_at("Z", "z", 4.0, 8.0),
     *_at("Z", "z", 2.0, 4.0, query=True),
     Condition("Z, usual ratio, with the question", "z", query=True),
     *_at("anchors", "z", 2.0, 4.0, given="anchors"),
-    Condition("plain text, Z's reader", "z", given="text"),
-    Condition("no passage, Z's reader", "z", passages=False, given="text"),
+    Condition("plain text, Z's reader", "z", 1.0, given="text"),
+    Condition("no passage, Z's reader", "z", 1.0, passages=False, given="text"),
     *_at("truncation", "z", 2.0, 4.0, given="truncated"),
     *_at("sentences by the question", "z", 2.0, 4.0, query=True, given="extracted"),
     *_at("anchors", "anchors", 2.0, 4.0, 8.0),
     *_at("pruning", "pruned", 4.0, 8.0),
     *_at("truncation", "truncated", 4.0, 8.0),
-    Condition("LTSC", "ltsc"),
+    Condition("LTSC", "ltsc", 1.0),
+    Condition("plain text, LTSC's reader", "ltsc", 1.0, given="text"),
 )
 COMPRESSED = tuple(dict.fromkeys(one.setting for one in CONDITIONS))
 
@@ -214,7 +216,8 @@ def measure(
     :param plan: Sizes of samples.
     :yields: All that was found so far, after each condition.
     """
-    asked = ask(questions, COMPRESSED, codec, cache, prune=readers["pruned"].problem is None)
+    settings = dict.fromkeys(one.setting for one in CONDITIONS if not readers[one.reader].problem)
+    asked = ask(questions, list(settings) or COMPRESSED, codec, cache, prune=readers["pruned"].problem is None)
     rows = zip(asked.sets, asked.in_any, strict=True)
     result = ReaderAnswers(
         questions=tuple(AskedQuestion(name, one.question, one.answers) for name, one in rows),

@@ -30,6 +30,12 @@ def test_an_unknown_method_is_refused() -> None:
         methods.create("magic")
 
 
+def test_the_options_of_a_method_are_listed() -> None:
+    assert methods.options_of("truncation") == ("keep", "ratio", "tokenizer")
+    for name in methods.names():
+        assert set(methods.options_of(name)) & {"codec", "backbone", "tokenizer"}
+
+
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(OptionError, match=r"no option 'side'\. Allowed: keep, ratio, tokenizer"):
         methods.create("truncation", side="left")

@@ -23,11 +23,6 @@ from zprompt.reader.reader import Reader
 if TYPE_CHECKING:
     from zprompt.train.reader.reading import Reading
 
-# What methods are made with; the others have nothing that a run decides.
-_OF_CODEC = frozenset({"ztokens", "shorthand", "ltsc-ztokens"})
-_OF_BACKBONE = frozenset({"pruning"})
-_OF_SEED = frozenset({"random"})
-
 
 class Workshop:
     """Holds what has been loaded."""
@@ -126,12 +121,12 @@ class Workshop:
         return sum(8 * header.body_bytes for header in headers) + tokens * math.log2(self.codec.backbone.vocab_size)
 
     def _create(self, name: str) -> Method:
-        """Make a method on this codec, or from this seed."""
-        if name in _OF_CODEC:
-            return methods.create(name, codec=self.codec)
-        if name in _OF_BACKBONE:
-            return methods.create(name, backbone=self.codec.backbone)
-        return methods.create(name, seed=self.seed) if name in _OF_SEED else methods.create(name)
+        """Make a method on this codec, and from this seed."""
+        if methods.unavailable(name):
+            return methods.create(name)  # says why
+        backbone = self.codec.backbone
+        ours = {"codec": self.codec, "backbone": backbone, "tokenizer": backbone.tokenizer, "seed": self.seed}
+        return methods.create(name, **{option: ours[option] for option in methods.options_of(name) if option in ours})
 
     def _tuned(self) -> Reader:
         from zprompt.reader.loading import load_reader

@@ -2,12 +2,14 @@
 
 names()                                   all of them, whether they can be used here or not
 unavailable("llmlingua")                  why not, or None
+options_of("truncation")                  what it can be made with
 create("truncation", keep="end")          the method
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -82,13 +84,28 @@ def create(name: str, **options: Any) -> Method:  # noqa: ANN401 - each method's
     """
     if reason := unavailable(name):
         raise MethodUnavailableError(reason)
-    entry = _entry(name)
-    maker = getattr(import_module(entry.module), entry.maker)
-    allowed = inspect.signature(maker).parameters
+    allowed = options_of(name)
     if unknown := sorted(set(options) - set(allowed)):
         raise OptionError(f"The method {name!r} has no option {unknown[0]!r}. Allowed: {', '.join(allowed) or 'none'}.")
-    method: Method = maker(**options)
+    method: Method = _maker(name)(**options)
     return method
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """List the options of a method.
+
+    :param name: One of `names()`.
+    :return: Names of the options, as `create` takes them.
+    :raises OptionError: If there is no such method.
+    """
+    return tuple(inspect.signature(_maker(name)).parameters)
+
+
+def _maker(name: str) -> Callable[..., Method]:
+    """Import the class of a method."""
+    entry = _entry(name)
+    maker: Callable[..., Method] = getattr(import_module(entry.module), entry.maker)
+    return maker
 
 
 def _entry(name: str) -> _Entry:

@@ -35,6 +35,7 @@ class Listener:
         self._backbone, self._context = backbone, context
         self._start = [backbone.start_id, *start]
         self._read: list[int] = []
+        self._waiting: list[int] = []  # what of it is not computed yet
         self._last = torch.empty(0)  # (1, D), which expects the token after what was computed
         self._restart()
 
