@@ -279,7 +279,7 @@ def test_a_run_leaves_json_and_tables_after_each_condition(
         written = json.loads((tmp_path / "reader.json").read_text("utf-8"))
         counts.append(len(written["results"]["answers"]["conditions"]))
 
-    assert counts[0] == 1 and counts[-1] == len(CONDITIONS) - 3
+    assert counts[0] == 1 and counts[-1] == len(CONDITIONS) - 4
     assert list(written["results"]) == ["answers", "prefill"]
     assert written["results"]["answers"]["readers"][1]["seed"] == 3
     assert (tmp_path / "reader.md").read_text("utf-8") == text
