@@ -26,6 +26,7 @@ INCLUDED = {
     "benchmarks/results/codec-rate-distortion.png": "figures/codec-rate-distortion.png",
     "zprompt/models/default/README.md": "figures/codec-card.md",
     "zprompt/models/default/reader/README.md": "figures/reader-card.md",
+    "zprompt/models/ltsc/reader/README.md": "figures/ltsc-reader-card.md",
     "integrations/langchain/README.md": "langchain.md",  # links only: the page says more than the package's README
     "integrations/llama_index/README.md": "llama-index.md",
 }
