@@ -89,7 +89,7 @@ def _measure(cell: Cell, key: str, task: Task, workshop: Workshop) -> CellResult
     """Measure a cell that works."""
     method = workshop.method(cell.method)
     if task.samples:
-        method.shorten(task.samples[0].texts[0][:200], 20, task.samples[0].query)  # loading is not shortening
+        workshop.warm_up(method, task.samples[0])  # loading is not shortening
     reset_peak()
     shortened, seconds = _shorten_all(method, task.samples, cell.ratio, workshop)
     restored, back_seconds = _restore_all(method, shortened) if task.restores else (None, 0.0)

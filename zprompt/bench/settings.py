@@ -11,7 +11,7 @@ from zprompt.errors import OptionError
 
 RATIOS = (2.0, 4.0, 8.0)
 LIMIT = 4
-CHARACTERS = 600
+CHARACTERS = 400
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from zprompt.methods.protocol import Method, Shortened
 from zprompt.reader.reader import Reader
 
 if TYPE_CHECKING:
+    from zprompt.bench.samples import Sample
     from zprompt.train.reader.reading import Reading
 
 
@@ -46,6 +47,7 @@ class Workshop:
         self.seed, self._chosen = seed, chosen or ChosenReaders()
         self._codec, self._readers, self._make = codec, dict(readers or {}), make or self._create
         self._methods: dict[str, Method] = {}
+        self._warm: set[str] = set()
         self.memory: dict[Any, Any] = {}  # what tasks keep for the next cell, such as summaries of the full texts
         self.api_tokens = ApiTokens()
 
@@ -76,6 +78,16 @@ class Workshop:
         if name not in self._methods:
             self._methods[name] = FullText(self.codec) if name == FULL else self._make(name)
         return self._methods[name]
+
+    def warm_up(self, method: Method, sample: Sample) -> None:
+        """Let a method load what it needs, and compute something small; once.
+
+        :param method: The method.
+        :param sample: Something that it can shorten.
+        """
+        if method.name not in self._warm:
+            method.shorten(sample.texts[0][:200], 20, sample.query)
+            self._warm.add(method.name)
 
     def reader(self, name: str) -> Reader:
         """Give a reader.

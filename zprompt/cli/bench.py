@@ -77,7 +77,7 @@ def _bench(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Samples of each task, at most.")] = 4,
-    characters: Annotated[int, typer.Option(min=1, help="Characters of each text, at most.")] = 600,
+    characters: Annotated[int, typer.Option(min=1, help="Characters of each text, at most.")] = 400,
     jobs: Annotated[int, typer.Option(min=1, help="Processes; more than one disturb each other's times.")] = 1,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("bench"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zprompt.bench.workshop import Workshop
 
 _MOST = 20  # new tokens of an answer
-_SENTENCES = 10  # of a context
+_SENTENCES = 8  # of a context
 _KEYS = 3  # of them: sentences that have a value
 _NAMES = ("Larkspur", "Juniper", "Marigold", "Hawthorn", "Bluebell", "Foxglove", "Rosemary", "Clover")
 _WHO = ("The night watch", "A driver", "The clerk", "An inspector", "The cook")
