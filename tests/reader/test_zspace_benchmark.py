@@ -52,3 +52,16 @@ def test_the_command_writes_json_and_markdown(
     found = json.loads((tmp_path / "out" / "zspace.json").read_text("utf-8"))
     assert (found["reader"], found["data"], len(found["result"]["spaces"])) == ("writing", [data.name], 2)
     assert capsys.readouterr().out.strip() in (tmp_path / "out" / "zspace.md").read_text("utf-8")
+
+
+def test_a_reader_without_a_writer_is_refused_before_anything_is_written(
+    tiny_reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"question": "who?", "answers": ["the dog"], "passages": [{"title": "", "text": SENTENCES[0], "gold": True}]}
+    (tmp_path / "own-dev.jsonl").write_text(json.dumps(row), "utf-8")
+    monkeypatch.setattr("zprompt.load_reader", lambda name: tiny_reader)
+    monkeypatch.setattr("sys.argv", ["zspace", "--data", str(tmp_path / "own-dev.jsonl"), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        zspace.main()
+    assert "zprompt train writer" in capsys.readouterr().err
+    assert not (tmp_path / "zspace.json").exists()

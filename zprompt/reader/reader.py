@@ -76,6 +76,14 @@ class Reader:
         """
         return f"Reader({self.name!r}, {self.max_positions} positions, {self.codec!r})"
 
+    @property
+    def has_writer(self) -> bool:
+        """Say whether the reader can write Z-tokens.
+
+        :return: True if `space="z"` works.
+        """
+        return self._z_engine is not None
+
     @overload
     def answer(self, question: str, passages: Any, **options: Unpack[Options]) -> Answer: ...  # noqa: ANN401
 
@@ -195,7 +203,7 @@ class Reader:
             raise OptionError(f"There are {len(prompts)} prompts, but options for {len(asked)}. Give one for each.")
         if batch_size < 1:
             raise OptionError(f"batch_size must be at least 1, got {batch_size}.")
-        if self._z_engine is None and any(own.space == "z" for own in asked):
+        if not self.has_writer and any(own.space == "z" for own in asked):
             raise OptionError(
                 f'space="z" needs a reader with a writer, which {self.name!r} does not have. Train one with '
                 "`zprompt train writer --reader FOLDER`, or leave space out."
