@@ -83,10 +83,13 @@ def test_a_report_has_every_cell_or_its_reason(results: BenchResults) -> None:
 def test_the_summary_says_what_only_the_reader_of_ltsc_could_read(results: BenchResults) -> None:
     task = replace(results.tasks[0], main="F1, reader")
     tuned = replace(measured("ltsc-tuned", None, 0.4), figures={"F1, LTSC's reader": figure(0.4)})
-    summary, *_ = sections(replace(results, tasks=(task,), cells=(tuned,)))
+    full = replace(measured(FULL, None, 0.5), figures={"F1, LTSC's reader": figure(0.5), "F1, reader": figure(0.6)})
+    summary, *_ = sections(replace(results, tasks=(task,), cells=(full, tuned)))
 
-    assert summary.rows[0][3] == "40.0*"
-    assert "*: by LTSC's reader" in summary.note
+    assert [row[3] for row in summary.rows] == ["60.0", "40.0*"]
+    assert "*: by LTSC's reader, which is another model: from the full text it has questions 50.0." in summary.note
+    summary, *_ = sections(replace(results, tasks=(task,), cells=(tuned,)))
+    assert "what it has from the full text was not measured." in summary.note
 
 
 def test_kinds_of_text_are_shown_alone_where_there_are_several(results: BenchResults) -> None:

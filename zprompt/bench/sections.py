@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zprompt.bench.cells import COMMON, RESTORING, SHORTENING, SPEED, CellResult
+from zprompt.bench.full_text import FULL
 from zprompt.bench.readers import LTSC_READER, READER, READERS
 from zprompt.bench.results import BenchResults, TaskInfo
 from zprompt.bench.settings import Cell
@@ -86,7 +87,7 @@ def _summary(results: BenchResults) -> Section:
         "cases are below. Reached ratio and speed of shortening are those of the first task that ran."
     )
     if any(figure.endswith(_STAR) for row in rows for figure in row):
-        note += f" {_STAR}: by {LTSC_READER}, which is another model: below is what it answers from the full text."
+        note += f" {_STAR}: by {LTSC_READER}, which is another model: {_from_full_text(results)}."
     return Section("Summary", note, ("method", "asked", "reached", *head, "tokens/s"), tuple(rows))
 
 
@@ -98,6 +99,18 @@ def _main(task: TaskInfo, one: CellResult | None) -> str:
         return write(task.main, one.figures[task.main], brief=True)
     name = task.main.replace(READER, LTSC_READER)
     return write(name, one.figures[name], brief=True) + _STAR if name in one.figures else NONE
+
+
+def _from_full_text(results: BenchResults) -> str:
+    """Say what LTSC's reader makes of full texts."""
+    found = []
+    for task in results.tasks:
+        name, full = task.main.replace(READER, LTSC_READER), results.find(Cell(FULL, task.name, None))
+        if name != task.main and full and name in full.figures:
+            found.append(f"{task.title.lower()} {write(name, full.figures[name], brief=True)}")
+    return (
+        f"from the full text it has {', '.join(found)}" if found else "what it has from the full text was not measured"
+    )
 
 
 def _quality(task: TaskInfo, own: Sequence[CellResult]) -> Section:
