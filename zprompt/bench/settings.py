@@ -10,7 +10,7 @@ from zprompt.bench.tasks.catalog import TASKS
 from zprompt.errors import OptionError
 
 RATIOS = (2.0, 4.0, 8.0)
-LIMIT = 4
+LIMIT = 3
 CHARACTERS = 400
 
 

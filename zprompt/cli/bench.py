@@ -76,7 +76,7 @@ def _bench(
             metavar="NAME|FOLDER …", help="In place of the shipped ones: a reader of Z-tokens, and one of --input ltsc."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Samples of each task, at most.")] = 4,
+    limit: Annotated[int, typer.Option(min=1, help="Samples of each task, at most.")] = 3,
     characters: Annotated[int, typer.Option(min=1, help="Characters of each text, at most.")] = 400,
     jobs: Annotated[int, typer.Option(min=1, help="Processes; more than one disturb each other's times.")] = 1,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
