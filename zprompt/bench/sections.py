@@ -108,9 +108,7 @@ def _from_full_text(results: BenchResults) -> str:
         name, full = task.main.replace(READER, LTSC_READER), results.find(Cell(FULL, task.name, None))
         if name != task.main and full and name in full.figures:
             found.append(f"{task.title.lower()} {write(name, full.figures[name], brief=True)}")
-    return (
-        f"from the full text it has {', '.join(found)}" if found else "what it has from the full text was not measured"
-    )
+    return f"from the full text it has {', '.join(found)}" if found else "the full text was not measured"
 
 
 def _quality(task: TaskInfo, own: Sequence[CellResult]) -> Section:
