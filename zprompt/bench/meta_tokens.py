@@ -67,7 +67,7 @@ def _asked(left: Left, workshop: Workshop) -> Asked:
 
     sample, codec = left.sample, workshop.codec
     passages = []
-    for title, text in zip(sample.titles or ("",) * len(sample.texts), sample.texts, strict=True):
+    for title, text in zip(sample.all_titles, sample.texts, strict=True):
         tile = make_tile(text, codec.compress(text, ratio=1.0).documents, codec)
         if tile is None:
             raise UnreadableError("A passage has characters that the tokenizer cannot carry.")

@@ -51,7 +51,7 @@ def run(
     tasks = {task.name: task for task in _tasks(settings)}
     digests = {name: digest(task) for name, task in tasks.items()}
     now, planned = commit(), list(cells(settings, OWN_LENGTH))
-    ChosenReaders.of(settings.readers)  # what cannot be used is said before anything runs
+    shop = workshop or _workshop(settings)  # readers that cannot be used are refused before anything runs
     weights = fingerprint(settings.readers)
     keys = {cell: _key(cell, digests[cell.task], settings.seed, now, weights) for cell in planned}
     done = _known(folder, keys)
@@ -63,7 +63,8 @@ def run(
         return BenchResults(record, settings, infos, tuple(done[cell] for cell in planned if cell in done))
 
     _tell(progress, planned, done)
-    for result in _measure_all([cell for cell in planned if cell not in done], keys, tasks, settings, workshop):
+    here = shop if workshop or settings.jobs == 1 else None
+    for result in _measure_all([cell for cell in planned if cell not in done], keys, tasks, settings, here):
         done[result.cell] = result
         results.save(collect(), folder)
         _tell(progress, planned, done)
@@ -74,6 +75,13 @@ def run(
 
 def _tasks(settings: BenchSettings) -> list[Task]:
     return make_tasks(settings.tasks, settings.data, settings.limit, settings.characters, settings.seed)
+
+
+def _workshop(settings: BenchSettings) -> Workshop:
+    """Make a workshop with the readers of a run, which loads nothing yet."""
+    from zprompt.bench.workshop import Workshop
+
+    return Workshop(settings.seed, chosen=ChosenReaders.of(settings.readers))
 
 
 def _key(cell: Cell, samples: str, seed: int, now: str, readers: str) -> str:
@@ -100,12 +108,9 @@ def _measure_all(
     settings: BenchSettings,
     workshop: Workshop | None,
 ) -> Iterator[CellResult]:
-    """Measure cells, here or in other processes."""
-    from zprompt.bench.workshop import Workshop
-
-    if settings.jobs == 1 or workshop:
-        shop = workshop or Workshop(settings.seed, chosen=ChosenReaders.of(settings.readers))
-        yield from (measure(cell, keys[cell], tasks[cell.task], shop) for cell in wanted)
+    """Measure cells here, in a workshop, or without one in other processes."""
+    if workshop:
+        yield from (measure(cell, keys[cell], tasks[cell.task], workshop) for cell in wanted)
         return
     context = get_context("spawn")  # a forked process would share torch's threads
     with ProcessPoolExecutor(settings.jobs, context, _start, (replace(settings, jobs=1), settings.jobs)) as pool:
@@ -120,11 +125,8 @@ def _start(settings: BenchSettings, jobs: int) -> None:
     """Prepare a worker process."""
     import torch
 
-    from zprompt.bench.workshop import Workshop
-
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
-    shop = Workshop(settings.seed, chosen=ChosenReaders.of(settings.readers))
-    _here.update(tasks={task.name: task for task in _tasks(settings)}, workshop=shop)
+    _here.update(tasks={task.name: task for task in _tasks(settings)}, workshop=_workshop(settings))
 
 
 def _measure_here(cell: Cell, key: str) -> CellResult:

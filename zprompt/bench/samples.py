@@ -27,6 +27,14 @@ class Sample:
     titles: tuple[str, ...] = ()  # of the texts; they are not shortened
     answers: tuple[str, ...] = ()  # all that count as right
 
+    @property
+    def all_titles(self) -> tuple[str, ...]:
+        """Give each text a title.
+
+        :return: One for each text; empty ones where there are none.
+        """
+        return self.titles or ("",) * len(self.texts)
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:

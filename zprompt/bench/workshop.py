@@ -134,8 +134,6 @@ class Workshop:
 
     def _create(self, name: str) -> Method:
         """Make a method on this codec, and from this seed."""
-        if methods.unavailable(name):
-            return methods.create(name)  # says why
         backbone = self.codec.backbone
         ours = {"codec": self.codec, "backbone": backbone, "tokenizer": backbone.tokenizer, "seed": self.seed}
         return methods.create(name, **{option: ours[option] for option in methods.options_of(name) if option in ours})

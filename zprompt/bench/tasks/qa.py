@@ -61,5 +61,5 @@ class QuestionAnswering:
 
 def _documents(left: Left) -> list[dict[str, str]]:
     """Put titles and shortened texts together."""
-    titles = left.sample.titles or ("",) * len(left.shortened)
-    return [{"title": title, "text": one.text} for title, one in zip(titles, left.shortened, strict=True)]
+    pairs = zip(left.sample.all_titles, left.shortened, strict=True)
+    return [{"title": title, "text": one.text} for title, one in pairs]
