@@ -29,9 +29,8 @@ from llama_index.postprocessor.zprompt import ZPromptPostprocessor
 
 from benchmarks.record import RESULTS, RunRecord, write_json
 from examples.rag_common import library
-from zprompt.api import shared_codec
-from zprompt.bench.tables import table
-from zprompt.codec.codec import Codec
+from zprompt.codec import Codec, shared_codec
+from zprompt.eval.tables import table
 
 BAR = 0.05
 QUERY = "Who lit the lamp?"

@@ -32,10 +32,10 @@ import numpy as np
 
 from benchmarks.documents import PROSE
 from benchmarks.record import RESULTS, RunRecord, write_json
-from zprompt import methods
-from zprompt.methods.pruning import Pruning
-from zprompt.methods.pruning.source import Source
-from zprompt.methods.words import split_words
+from zprompt import baselines as methods
+from zprompt.baselines.pruning import Pruning
+from zprompt.baselines.pruning.source import Source
+from zprompt.baselines.words import split_words
 
 FEWEST_WORDS = 250  # of a passage
 

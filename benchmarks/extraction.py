@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from zprompt import Codec
-from zprompt.codec.relevance import relevant_sentences
+from zprompt.relevance import relevant_sentences
 from zprompt.train.reader.examples import Asked
 from zprompt.train.reader.prompts import Titled
 from zprompt.train.reader.tiles import Tile

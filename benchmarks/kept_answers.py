@@ -24,11 +24,11 @@ from benchmarks.plan import READER_FULL
 from benchmarks.questions import default_files, draw_questions
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt import Codec
-from zprompt.bench.tables import number, percent, table
-from zprompt.bootstrap import RESAMPLES, Interval, bootstrap
-from zprompt.codec.options import Protect
+from zprompt.eval.questions import Question
+from zprompt.eval.statistics import RESAMPLES, Interval, bootstrap
+from zprompt.eval.tables import number, percent, table
+from zprompt.options import Protect
 from zprompt.results import CompressionStats
-from zprompt.train.reader.questions import Question
 from zprompt.train.reader.tiles import make_tile
 
 NAMES_AND_DIGITS = r"(?<![.!?] )(?<!^)\b[A-Z][\w’'-]*|\b\d[\d.,:/-]*"  # no capital where a sentence begins

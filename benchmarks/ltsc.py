@@ -21,12 +21,12 @@ import numpy as np
 
 from benchmarks.machine_texts import LONG, draw, files, read
 from benchmarks.record import RESULTS, RunRecord, write_json
-from zprompt.bench.tables import table
-from zprompt.bootstrap import RESAMPLES, bootstrap
-from zprompt.methods import ltsc
-from zprompt.methods.lengths import default_tokenizer
-from zprompt.methods.ltsc import ALL_MODES, Mode
-from zprompt.methods.ltsc.pieces import Tokenizer, count_tokens
+from zprompt.baselines import ltsc
+from zprompt.baselines.lengths import default_tokenizer
+from zprompt.baselines.ltsc import ALL_MODES, Mode
+from zprompt.baselines.ltsc.pieces import Tokenizer, count_tokens
+from zprompt.eval.statistics import RESAMPLES, bootstrap
+from zprompt.eval.tables import table
 
 PAPER = "27 % and 18 %"  # the paper's two tasks, of other data and with another tokenizer
 BIG = 100_000

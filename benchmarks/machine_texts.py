@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.documents import ROOT
-from zprompt.bench import drawing
-from zprompt.methods.ltsc.pieces import Tokenizer
+from zprompt.baselines.ltsc.pieces import Tokenizer
+from zprompt.eval import drawing
 
 LONG = 20_000  # tokens of a long input
 MOST = 200_000  # tokens of a kind, about

@@ -62,7 +62,7 @@ def measure(quantization: str) -> Measurement:
     import psutil
     import torch
 
-    from zprompt.backbone import load_backbone
+    from zprompt.llm import load_backbone
 
     text = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8")
     process = psutil.Process()

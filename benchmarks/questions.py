@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from benchmarks.documents import ROOT
 from benchmarks.plan import ReaderPlan
 from zprompt import Codec
-from zprompt.bench.drawing import draw
 from zprompt.errors import TrainingDataError
+from zprompt.eval.drawing import draw
+from zprompt.eval.questions import Question, read_questions
 from zprompt.train.reader.examples import Asked
 from zprompt.train.reader.prompts import Titled
-from zprompt.train.reader.questions import Question, read_questions
 from zprompt.train.reader.teacher import surprised
 from zprompt.train.reader.tiles import Tile, TileStore
 

@@ -24,12 +24,11 @@ import zprompt
 from benchmarks.documents import ROOT
 from benchmarks.record import RESULTS, RunRecord, write_json
 from examples.rag_common import LLM, Outcome, Question, Way, ask, in_process, questions
-from zprompt.backbone.adapter import llama_of
-from zprompt.bench.tables import percent, table
-from zprompt.bootstrap import RESAMPLES, Interval, bootstrap
-from zprompt.reader.embedding import ZEmbedding
-from zprompt.reader.reader import Reader
-from zprompt.train.reader.squad import exact_match
+from zprompt.eval.squad import exact_match
+from zprompt.eval.statistics import RESAMPLES, Interval, bootstrap
+from zprompt.eval.tables import percent, table
+from zprompt.llm import llama_of
+from zprompt.reader import Reader, ZEmbedding
 
 APPS = ("langchain", "llama_index")
 PAGE = ROOT / "docs" / "rag.md"

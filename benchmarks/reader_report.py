@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from benchmarks.record import RunRecord
 from benchmarks.tasks.answers import Comparison, ConditionResult, Paired, ReaderAnswers, Score
 from benchmarks.tasks.prefill import BAR, Prefill, PrefillSize, Way
-from zprompt.bench.tables import number, table
-from zprompt.bootstrap import Interval
+from zprompt.eval.statistics import Interval
+from zprompt.eval.tables import number, table
 
 Result = ReaderAnswers | Prefill
 

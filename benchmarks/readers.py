@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zprompt import Codec
-from zprompt.bench.readers import SHIPPED
 from zprompt.errors import CheckpointError
-from zprompt.reader.checkpoint import EMBEDDING_FILE, INPUTS, find_reader, read_reader_config
+from zprompt.eval.readers import SHIPPED
+from zprompt.reader import EMBEDDING_FILE, INPUTS, find_reader, read_reader_config
 from zprompt.train.reader import reading
 from zprompt.train.reader.reading import Reading
 

@@ -21,9 +21,9 @@ import zprompt
 from benchmarks.machine_texts import draw, files, read
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt import Codec
-from zprompt.bench.tables import number, table
-from zprompt.bootstrap import RESAMPLES, Interval, bootstrap
-from zprompt.methods.ltsc import restore_text, shorten_text
+from zprompt.baselines.ltsc import restore_text, shorten_text
+from zprompt.eval.statistics import RESAMPLES, Interval, bootstrap
+from zprompt.eval.tables import number, table
 
 WAYS = ("alone", "together")
 

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zprompt import Codec
-from zprompt.codec.codec import DECOMPRESS_BATCH, split_windows
-from zprompt.codec.decompressor import Decompressor, KnownWindow
-from zprompt.codec.escaping import carry, uncarry
-from zprompt.codec.residual import RankCode
-from zprompt.codec.zspan import ZSpan, parse_span
+from zprompt.codec import DECOMPRESS_BATCH, Decompressor, KnownWindow, split_windows
 from zprompt.errors import ZPromptError
+from zprompt.zspan import RankCode, ZSpan, escape, parse_span, unescape
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +26,10 @@ def source_ids(codec: Codec, text: str) -> list[int]:
 
     :param codec: The codec.
     :param text: The text.
-    :return: Token ids, of the escaped text where the tokenizer cannot carry the text itself.
+    :return: Token ids, of the escaped text where the tokenizer cannot escape the text itself.
     """
     backbone = codec.backbone
-    return backbone.encode(carry(text, lambda piece: backbone.decode(backbone.encode(piece)) == piece).text)
+    return backbone.encode(escape(text, lambda piece: backbone.decode(backbone.encode(piece)) == piece).text)
 
 
 def restore_ids(codec: Codec, documents: Sequence[str], batch_size: int = DECOMPRESS_BATCH) -> list[Restored]:
@@ -52,7 +49,7 @@ def restore_ids(codec: Codec, documents: Sequence[str], batch_size: int = DECOMP
         ids = [token for _ in document for token in next(rows)]
         text = codec.backbone.decode(ids)
         symbols = [symbol for window in document for symbol in window.symbols]
-        restored.append(Restored(uncarry(text) if span.escaped else text, ids, symbols))
+        restored.append(Restored(unescape(text) if span.escaped else text, ids, symbols))
     return restored
 
 

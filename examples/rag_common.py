@@ -23,11 +23,9 @@ from typing import Any, TypeAlias
 from rich.console import Console
 from rich.table import Table
 
+from zprompt.eval.squad import f1
 from zprompt.paths import cache_dir
-from zprompt.reader.chat import Message
-from zprompt.reader.prompt import question_messages
-from zprompt.reader.reader import Reader
-from zprompt.train.reader.squad import f1
+from zprompt.reader import Message, Reader, question_messages
 
 LIBRARY = Path(__file__).parent / "library"
 FILES = (*sorted(LIBRARY.glob("*.txt")), LIBRARY.parent / "texts" / "tides.txt")

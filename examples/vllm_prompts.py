@@ -19,7 +19,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 import zprompt
-from zprompt.reader.prompt import question_messages
+from zprompt.reader import question_messages
 
 PASSAGES = {
     "The lighthouse": (

@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from zprompt.backbone import Backbone, load_backbone
+from zprompt.llm import Backbone, load_backbone
 
 settings.register_profile("no deadline", deadline=None)  # the machine may be busy
 settings.load_profile("no deadline")

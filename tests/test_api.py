@@ -10,11 +10,11 @@ import pytest
 import zprompt
 from tests.codec.conftest import SETTINGS, make_heads
 from zprompt import api
-from zprompt.backbone import Backbone
 from zprompt.codec import checkpoint
 from zprompt.codec.checkpoint import CodecConfig, write_codec
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError, OptionError
+from zprompt.llm import Backbone
 
 TEXT = "Rivers carry sand and mud to the sea."
 

@@ -15,9 +15,8 @@ from zprompt.results import CompressionResult, CompressionStats, ExplainedToken,
 
 if TYPE_CHECKING:
     from zprompt.api import compress, decompress, load
-    from zprompt.codec.codec import Codec
-    from zprompt.reader.loading import load_reader
-    from zprompt.reader.reader import Reader
+    from zprompt.codec import Codec
+    from zprompt.reader import Reader, load_reader
 
 __version__ = "0.1.0"
 __all__ = [

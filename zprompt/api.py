@@ -1,56 +1,13 @@
 """The module-level functions: load a codec once, use it for everything."""
 
-import threading
 from typing import Any
 
-from zprompt.codec.codec import Codec
+from zprompt.codec import load_codec as load
+from zprompt.codec import shared_codec
 from zprompt.progress import Progress
 from zprompt.results import CompressionResult
 
-_lock = threading.Lock()
-_codecs: dict[tuple[str, str | None, str, str], Codec] = {}
-
-
-def load(
-    name: str = "default", *, backbone: str | None = None, device: str = "auto", quantization: str = "auto"
-) -> Codec:
-    """Load a codec: backbone and heads.
-
-    :param name: A shipped codec, or the folder of one that was trained with `zprompt train codec`.
-    :param backbone: The backbone, if it lies elsewhere than the codec says: a path or a Hugging Face name.
-    :param device: "auto" (a GPU if there is one), "cpu" or "cuda".
-    :param quantization: "auto" ("nf4" on a GPU, else "none"), "none", "nf4" or "int8".
-    :return: The codec.
-    """
-    from zprompt.backbone import load_backbone
-    from zprompt.codec.checkpoint import find_codec, load_heads, read_config
-
-    folder = find_codec(name)
-    config = read_config(folder)
-    llm = load_backbone(backbone or config.backbone, device=device, quantization=quantization)
-    return Codec(llm, load_heads(folder, config, llm), name)
-
-
-def shared_codec(
-    name: str = "default", *, backbone: str | None = None, device: str = "auto", quantization: str = "auto"
-) -> Codec:
-    """Load a codec, or give the one that was loaded with the same arguments before.
-
-    :param name: As in `load`.
-    :param backbone: As in `load`.
-    :param device: As in `load`.
-    :param quantization: As in `load`.
-    :return: The codec.
-    """
-    from zprompt.backbone.loading import choose_device
-    from zprompt.backbone.quantization import choose_quantization
-
-    place = choose_device(device)
-    key = (name, backbone, place.type, choose_quantization(quantization, place))  # "auto" is one of the others
-    with _lock:  # two threads must not load it twice
-        if key not in _codecs:
-            _codecs[key] = load(name, backbone=backbone, device=device, quantization=quantization)
-        return _codecs[key]
+__all__ = ["compress", "decompress", "load", "shared_codec"]
 
 
 def compress(docs: Any, **options: Any) -> CompressionResult:  # noqa: ANN401 - see Codec.compress

@@ -90,7 +90,7 @@ class TrainingDataError(ZPromptError, ValueError):
 
 
 class DamagedSequenceError(ZPromptError, ValueError):
-    """A sequence or text with references does not have the form that `zprompt.methods.ltsc` writes."""
+    """A sequence or text with references does not have the form that `zprompt.baselines.ltsc` writes."""
 
 
 class BenchResultsError(ZPromptError, ValueError):

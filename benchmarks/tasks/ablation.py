@@ -21,12 +21,8 @@ from benchmarks.documents import Document
 from benchmarks.plan import Plan
 from benchmarks.restoring import source_ids
 from zprompt import Codec
-from zprompt.codec.codec import COMPRESS_BATCH
-from zprompt.codec.compressor import Compressor
-from zprompt.codec.heads import CodecHeads
-from zprompt.codec.planning import USUAL_REACH, Job
-from zprompt.codec.segmentation import USUAL_RATE
-from zprompt.codec.vocabulary import Alphabet
+from zprompt.codec import COMPRESS_BATCH, USUAL_RATE, USUAL_REACH, CodecHeads, Compressor, Job
+from zprompt.zspan import Alphabet
 
 
 @dataclass(frozen=True, slots=True)

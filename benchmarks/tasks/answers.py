@@ -34,16 +34,15 @@ from benchmarks.plan import ReaderPlan
 from benchmarks.questions import AskedSets, Setting, ask
 from benchmarks.readers import FoundReader, load_reading
 from zprompt import Codec
-from zprompt.bench.drawing import draw
-from zprompt.bootstrap import Interval, bootstrap
-from zprompt.reader.content import ContentTokenizer
-from zprompt.reader.loading import load_reader
+from zprompt.eval.drawing import draw
+from zprompt.eval.questions import Question
+from zprompt.eval.squad import exact_match, f1
+from zprompt.eval.statistics import Interval, bootstrap
+from zprompt.reader import ContentTokenizer, load_reader
 from zprompt.train.reader.evaluation import ANSWER, answer_questions
 from zprompt.train.reader.examples import Asked
 from zprompt.train.reader.inputs import as_input
 from zprompt.train.reader.prompts import Prompts
-from zprompt.train.reader.questions import Question
-from zprompt.train.reader.squad import exact_match, f1
 
 Floats = NDArray[np.float64]
 

@@ -19,9 +19,9 @@ from benchmarks.documents import Document
 from benchmarks.plan import Plan
 from benchmarks.restoring import restore_in_another_process, restore_texts
 from zprompt import Codec
-from zprompt.bench.metrics import CorpusBleu
-from zprompt.codec.zspan import read_header
 from zprompt.errors import InvalidTextError
+from zprompt.eval.metrics import CorpusBleu
+from zprompt.zspan import read_header
 
 OTHER_BATCH_SIZE = 3
 

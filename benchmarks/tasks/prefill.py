@@ -19,12 +19,8 @@ import torch
 from benchmarks.plan import ReaderPlan
 from benchmarks.readers import FoundReader
 from zprompt import Codec
-from zprompt.backbone.adapter import llama_of
-from zprompt.reader.chat import Message
-from zprompt.reader.embedding import ZEmbedding
-from zprompt.reader.loading import load_reader
-from zprompt.reader.prompt import question_messages
-from zprompt.reader.reader import Reader
+from zprompt.llm import llama_of
+from zprompt.reader import Message, Reader, ZEmbedding, load_reader, question_messages
 
 QUESTION = "What are the passages about?"
 BAR = 0.7  # speed-up per positions ratio

@@ -21,8 +21,8 @@ from benchmarks.documents import Document
 from benchmarks.plan import Plan
 from benchmarks.restoring import Restored, restore_ids, source_ids
 from zprompt import Codec
-from zprompt.bench.metrics import CorpusBleu, Recall, correct_tokens, names, numbers, recall
-from zprompt.bootstrap import Interval, bootstrap
+from zprompt.eval.metrics import CorpusBleu, Recall, correct_tokens, names, numbers, recall
+from zprompt.eval.statistics import Interval, bootstrap
 
 
 @dataclass(frozen=True, slots=True)

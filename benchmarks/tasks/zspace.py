@@ -15,13 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from zprompt.bench.tables import table
-from zprompt.bootstrap import RESAMPLES, bootstrap
-from zprompt.reader.options import Space
-from zprompt.reader.reader import Reader
-from zprompt.reader.results import Answer, Generation
-from zprompt.train.reader.questions import Question
-from zprompt.train.reader.squad import exact_match, f1
+from zprompt.eval.questions import Question
+from zprompt.eval.squad import exact_match, f1
+from zprompt.eval.statistics import RESAMPLES, bootstrap
+from zprompt.eval.tables import table
+from zprompt.reader import Answer, Generation, Reader, Space
 
 SPACES: tuple[Space, ...] = ("text", "z")
 BATCH = 8

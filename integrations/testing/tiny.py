@@ -6,10 +6,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from zprompt.backbone import load_backbone
-from zprompt.codec.checkpoint import CodecConfig, write_codec
-from zprompt.codec.heads import CodecHeads
-from zprompt.codec.settings import CodecSettings
+from zprompt.codec import CodecConfig, CodecHeads, CodecSettings, write_codec
+from zprompt.llm import load_backbone
 
 SETTINGS = CodecSettings(subcodes=3, subcode_size=16, max_gap=6, width=32, span_width=16, window=32, margin=1e-4)
 SENTENCES = [

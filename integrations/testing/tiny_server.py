@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import zprompt
-from zprompt.backbone.adapter import llama_of
-from zprompt.reader.embedding import ZEmbedding
-from zprompt.reader.reader import Reader
-from zprompt.server.running import Server, bind, url_of
-from zprompt.server.settings import ServerSettings
+from zprompt.llm import llama_of
+from zprompt.reader import Reader, ZEmbedding
+from zprompt.serve.running import Server, bind, url_of
+from zprompt.serve.settings import ServerSettings
 
 KEY = "secret"
 PATIENCE = 60.0  # seconds until a test that hangs fails instead

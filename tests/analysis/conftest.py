@@ -9,10 +9,10 @@ from tests.codec.conftest import SETTINGS, make_heads
 from tests.conftest import SENTENCES
 from zprompt.analysis.report import Analysis, analyse
 from zprompt.analysis.sample import Document, Sample
-from zprompt.backbone import Backbone
 from zprompt.codec.codec import Codec
-from zprompt.codec.vocabulary import ZToken
+from zprompt.llm import Backbone
 from zprompt.train.reader.tiles import Tile
+from zprompt.zspan.alphabet import ZToken
 
 TEXTS = [" ".join(SENTENCES), " the" * 60 + " dog sleeps on in the sun.", SENTENCES[2] * 3]
 

@@ -8,8 +8,8 @@ pytest.importorskip("llama_index.postprocessor.zprompt")
 from benchmarks.adapters import measure, passages
 from tests.codec.conftest import make_heads
 from zprompt import api
-from zprompt.backbone import Backbone
 from zprompt.codec.codec import Codec
+from zprompt.llm import Backbone
 
 
 def test_there_are_as_many_passages_as_wanted_and_none_twice() -> None:

@@ -15,15 +15,14 @@ from benchmarks.restoring import restore_ids, source_ids
 from benchmarks.tasks.ablation import Ablation, without_code, without_span_head
 from benchmarks.tasks.exactness import Exactness
 from benchmarks.tasks.rate_distortion import RateDistortion
-from zprompt.backbone import Backbone
-from zprompt.bench.drawing import draw
-from zprompt.bootstrap import Interval
-from zprompt.codec.ahead import DroppedTokens, ahead
 from zprompt.codec.codec import Codec
-from zprompt.codec.heads import CodecHeads
-from zprompt.codec.segmentation import USUAL_RATE
+from zprompt.codec.heads import CodecHeads, DroppedTokens, ahead
 from zprompt.codec.settings import CodecSettings
-from zprompt.codec.vocabulary import ZToken
+from zprompt.codec.tiling import USUAL_RATE
+from zprompt.eval.drawing import draw
+from zprompt.eval.statistics import Interval
+from zprompt.llm import Backbone
+from zprompt.zspan.alphabet import ZToken
 
 TINY = CodecSettings(subcodes=2, subcode_size=8, max_gap=3, width=16, span_width=8, window=32)
 TEXTS = [

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import ltsc
 from benchmarks.ltsc import Lengths, Peer
-from zprompt.backbone import Backbone
+from zprompt.llm import Backbone
 
 
 def test_a_small_run_writes_json_and_markdown(

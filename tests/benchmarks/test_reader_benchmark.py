@@ -21,9 +21,9 @@ from benchmarks.tasks.prefill import Prefill
 from tests.codec.conftest import SETTINGS, make_heads
 from tests.conftest import SENTENCES, save_llama
 from tests.reader.conftest import random_adapter, random_embedding, train_chat_tokenizer
-from zprompt.backbone import load_backbone
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
+from zprompt.llm import load_backbone
 from zprompt.reader.checkpoint import INPUTS, ReaderConfig, write_reader
 from zprompt.reader.embedding import ZEmbedding
 

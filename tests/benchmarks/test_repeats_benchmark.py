@@ -8,8 +8,8 @@ import pytest
 import zprompt
 from benchmarks import repeats
 from tests.codec.conftest import SETTINGS, make_heads
-from zprompt.backbone import Backbone
 from zprompt.codec.codec import Codec
+from zprompt.llm import Backbone
 
 
 def test_a_small_run_takes_both_ways_back_and_writes_json(

@@ -11,9 +11,9 @@ import pytest
 from benchmarks.record import RunRecord
 from benchmarks.server import gather, main, report
 from benchmarks.tasks.server import Load, Target, Times, measure
-from tests.server.conftest import MODEL, running
-from tests.server.fake_reader import FakeReader
-from zprompt.server.settings import ServerSettings
+from tests.serve.conftest import MODEL, running
+from tests.serve.fake_reader import FakeReader
+from zprompt.serve.settings import ServerSettings
 
 KEY = "secret"
 

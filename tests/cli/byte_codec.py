@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from zprompt.codec.residual import LITERALS, RankCode
-from zprompt.codec.vocabulary import Alphabet, ZToken
-from zprompt.codec.zspan import (
-    ZSpan,
-    escape_literal,
-    find_spans,
-    format_span,
-    parse_span,
-    text_digest,
-    unescape_literal,
-)
 from zprompt.documents import read_documents
 from zprompt.errors import InvalidTextError
 from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
+from zprompt.zspan.alphabet import Alphabet, ZToken
+from zprompt.zspan.range_coder import LITERALS, RankCode
+from zprompt.zspan.span import ZSpan, escape_literal, find_spans, format_span, parse_span, text_digest, unescape_literal
 
 FINGERPRINT = "0123456789ab"
 ALPHABET = Alphabet(vocab_size=256, max_gap=3, subcodes=1, subcode_size=4)

@@ -8,10 +8,10 @@ from typer.testing import CliRunner, Result
 
 from tests.codec.conftest import make_heads
 from tests.conftest import SENTENCES
-from zprompt.backbone import Backbone
 from zprompt.cli import codec_loading
 from zprompt.cli.main import app
 from zprompt.codec.codec import Codec
+from zprompt.llm import Backbone
 
 
 @pytest.fixture

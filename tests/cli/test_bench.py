@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.bench.test_report import RUN
-from zprompt.bench.results import BenchResults, save
-from zprompt.bench.settings import BenchSettings
+from tests.eval.test_report import RUN
 from zprompt.cli.bench import spread
 from zprompt.cli.main import app
+from zprompt.eval.results import BenchResults, save
+from zprompt.eval.settings import BenchSettings
 from zprompt.progress import Progress
 
 
@@ -35,7 +35,7 @@ def test_options_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         asked.append((settings, folder))
         return BenchResults(RUN, settings, (), ())
 
-    monkeypatch.setattr("zprompt.bench.run.run", run)
+    monkeypatch.setattr("zprompt.eval.run.run", run)
     arguments = "bench --methods truncation random --tasks qa --ratios 2 4 --limit 2 --seed 3 --jobs 2 --out".split()
     done = CliRunner().invoke(app, [*arguments, str(tmp_path)])
 

@@ -9,9 +9,9 @@ import pytest
 from tests.cli.conftest import Run
 from tests.codec.conftest import make_heads
 from tests.reader.conftest import write_random_reader
-from zprompt.backbone import Backbone
 from zprompt.cli import codec_loading
 from zprompt.codec.codec import Codec
+from zprompt.llm import Backbone
 from zprompt.reader.loading import load_reader
 
 

@@ -102,7 +102,7 @@ def test_messages_do_not_obey_what_a_document_says(run: Run) -> None:
 
 
 def test_pull_prints_the_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zprompt.backbone.pull", lambda name, progress: f"/cache/{name}")
+    monkeypatch.setattr("zprompt.llm.pull", lambda name, progress: f"/cache/{name}")
 
     assert run("pull").stdout == "/cache/default\n"
 
@@ -111,7 +111,7 @@ def test_a_pull_that_fails_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -
     def fail(name: str, progress: object) -> None:
         raise DownloadError("No network. Plug it in.")
 
-    monkeypatch.setattr("zprompt.backbone.pull", fail)
+    monkeypatch.setattr("zprompt.llm.pull", fail)
 
     result = run("pull")
 

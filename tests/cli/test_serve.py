@@ -18,7 +18,7 @@ from tests.cli.conftest import Run
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from tests.server.fake_reader import FakeReader
+from tests.serve.fake_reader import FakeReader
 from zprompt.cli import codec_loading
 from zprompt.cli.main import app
 codec_loading.open_reader = lambda *_: FakeReader()
@@ -92,7 +92,7 @@ def test_a_server_that_everyone_reaches_without_a_key_is_warned_about(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zprompt.cli.codec_loading.open_reader", lambda *_: object())
-    monkeypatch.setattr("zprompt.server.running.serve", lambda *_: None)
+    monkeypatch.setattr("zprompt.serve.running.serve", lambda *_: None)
 
     assert "no --api-key" in run("serve", "--host", "0.0.0.0", "--port", 0).stderr
     assert "no --api-key" not in run("serve", "--port", 0).stderr

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.byte_codec import ALPHABET, FINGERPRINT, write_span
 from tests.cli.conftest import Run
-from zprompt.codec.zspan import read_header
+from zprompt.zspan.span import read_header
 
 
 def test_stats_need_no_codec(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from tests.codec.conftest import SETTINGS, make_heads
 from tests.conftest import SENTENCES
-from zprompt.backbone import Backbone
 from zprompt.cli.main import app
 from zprompt.codec.checkpoint import CodecConfig, write_codec
+from zprompt.llm import Backbone
 
 SMALL = (
     "--steps=2 --batch=3 --passages=3 --passage-tokens=160 --shortest-context=16 --continued=12 --rank=2 --ratio=4 "

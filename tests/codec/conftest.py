@@ -8,13 +8,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tests.conftest import SENTENCES, save_llama
-from zprompt.backbone import Backbone, load_backbone
 from zprompt.codec.checkpoint import CodecConfig, write_codec
 from zprompt.codec.codec import Codec
 from zprompt.codec.compressor import Compressor
 from zprompt.codec.decompressor import Decompressor
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
+from zprompt.llm import Backbone, load_backbone
 
 SETTINGS = CodecSettings(subcodes=3, subcode_size=16, max_gap=6, width=32, span_width=16, window=32, margin=1e-4)
 EXPECTED = " the"  # what every tiny head expects everywhere: texts of nothing else are predictable

@@ -7,14 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import SENTENCES
-from zprompt.backbone import Backbone
-from zprompt.codec.ahead import DroppedTokens, ahead
-from zprompt.codec.candidates import Window
 from zprompt.codec.compressor import Compressor
-from zprompt.codec.heads import CodecHeads
+from zprompt.codec.heads import CodecHeads, DroppedTokens, ahead
 from zprompt.codec.layout import layout
-from zprompt.codec.steady import steady_rows
-from zprompt.codec.vocabulary import ZToken
+from zprompt.codec.span_costs import Window
+from zprompt.llm import Backbone
+from zprompt.llm.batch_invariance import pad_rows
+from zprompt.zspan.alphabet import ZToken
 
 NO_CODE = (0, 0, 0)
 CODES = st.tuples(*[st.integers(0, 15)] * 3)
@@ -85,7 +84,7 @@ def test_the_compressor_computes_the_same_features_for_the_same_spans(
 ) -> None:
     checker, ids = tiny_compressor.checker, tiny_backbone.encode(SENTENCES[2])[:24]
     [hidden] = tiny_compressor.hidden([ids])
-    window = Window(steady_rows(torch.tensor(ids)), steady_rows(hidden), len(ids))
+    window = Window(pad_rows(torch.tensor(ids)), pad_rows(hidden), len(ids))
     parts, cut, head = checker.parts(window), checker.layout, tiny_compressor.heads.span_head
     for gap in range(1, 7):
         for t in range(len(ids) - gap - 1):

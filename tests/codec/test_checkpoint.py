@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from zprompt.backbone import Backbone
 from zprompt.codec import checkpoint
 from zprompt.codec.checkpoint import CodecConfig, find_codec, load_heads, read_config, write_codec
 from zprompt.codec.codec import Codec
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
+from zprompt.llm import Backbone
 
 
 @pytest.fixture

@@ -18,8 +18,6 @@ from hypothesis import strategies as st
 
 from tests.conftest import SENTENCES
 from zprompt.codec.codec import Codec
-from zprompt.codec.residual import LITERALS, RankCode
-from zprompt.codec.zspan import ZSpan, find_spans, format_span, parse_span
 from zprompt.errors import (
     DamagedSpanError,
     DocumentTypeError,
@@ -30,6 +28,8 @@ from zprompt.errors import (
     TruncatedSpanError,
     WrongCodecError,
 )
+from zprompt.zspan.range_coder import LITERALS, RankCode
+from zprompt.zspan.span import ZSpan, find_spans, format_span, parse_span
 
 PREDICTABLE = " the" * 100
 RANDOM = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz ", k=300))

@@ -8,15 +8,16 @@ import torch
 
 from tests.codec.conftest import HeadsFactory
 from tests.conftest import SENTENCES
-from zprompt.backbone import Backbone
-from zprompt.codec import candidates, compressor
-from zprompt.codec.ahead import DroppedTokens, ahead
+from zprompt.codec import compressor
+from zprompt.codec import span_costs as candidates
 from zprompt.codec.compressor import Analysis, Compressor, TiledWindow
 from zprompt.codec.decompressor import Decompressor, KnownWindow
-from zprompt.codec.residual import LITERALS
-from zprompt.codec.segmentation import Tiling, prices, shortest_path
+from zprompt.codec.heads import DroppedTokens, ahead
+from zprompt.codec.importance import TokenImportance
 from zprompt.codec.settings import CodecSettings
-from zprompt.codec.weights import Worth
+from zprompt.codec.tiling import Tiling, prices, shortest_path
+from zprompt.llm import Backbone
+from zprompt.zspan.range_coder import LITERALS
 
 FAR = float("inf")  # reach: every span is looked at
 RATE = 0.1  # Z-tokens a bit
@@ -33,7 +34,9 @@ def analysis(tiny_compressor: Compressor, ids: list[int]) -> Analysis:
     return analyse(tiny_compressor, ids)
 
 
-def analyse(maker: Compressor, ids: list[int], worth: list[Worth] | None = None, reach: float = FAR) -> Analysis:
+def analyse(
+    maker: Compressor, ids: list[int], worth: list[TokenImportance] | None = None, reach: float = FAR
+) -> Analysis:
     [hidden] = maker.hidden([ids])
     return maker.analyse(ids, hidden, reach, worth)
 
@@ -86,15 +89,15 @@ def test_a_wider_reach_looks_at_more_spans_and_changes_none(tiny_compressor: Com
 @pytest.mark.parametrize("weight", [2.0, 5.0])
 def test_the_bits_of_a_token_count_by_its_weight(tiny_compressor: Compressor, ids: list[int], weight: float) -> None:
     plain = analyse(tiny_compressor, ids).bits
-    heavy = analyse(tiny_compressor, ids, [Worth(weight)] * len(ids)).bits
+    heavy = analyse(tiny_compressor, ids, [TokenImportance(weight)] * len(ids)).bits
     possible = np.isfinite(plain)
     assert heavy[possible] == pytest.approx(weight * plain[possible])
     assert np.array_equal(np.isfinite(heavy), possible)
 
 
 def test_only_spans_over_a_heavier_token_cost_more(tiny_compressor: Compressor, ids: list[int]) -> None:
-    worth = [Worth()] * len(ids)
-    worth[7] = Worth(5.0)
+    worth = [TokenImportance()] * len(ids)
+    worth[7] = TokenImportance(5.0)
     plain, heavy = analyse(tiny_compressor, ids).bits, analyse(tiny_compressor, ids, worth).bits
     for t, gap in np.argwhere(np.isfinite(plain)):
         if t < 7 <= t + gap:
@@ -104,17 +107,17 @@ def test_only_spans_over_a_heavier_token_cost_more(tiny_compressor: Compressor, 
 
 
 def test_what_is_lost_with_a_token_is_added_to_spans_over_it(tiny_compressor: Compressor, ids: list[int]) -> None:
-    worth = [Worth(2.0)] * len(ids)
+    worth = [TokenImportance(2.0)] * len(ids)
     plain = analyse(tiny_compressor, ids, worth).bits
-    worth[7] = Worth(2.0, 30.0)
+    worth[7] = TokenImportance(2.0, 30.0)
     dear = analyse(tiny_compressor, ids, worth).bits
     for t, gap in np.argwhere(np.isfinite(plain)):
         assert dear[t, gap] - plain[t, gap] == pytest.approx(60.0 if t < 7 <= t + gap else 0.0, abs=1e-4)
 
 
 def test_spans_over_a_protected_token_cannot_be_dropped(tiny_compressor: Compressor, ids: list[int]) -> None:
-    worth = [Worth()] * len(ids)
-    worth[7] = Worth(float("inf"))
+    worth = [TokenImportance()] * len(ids)
+    worth[7] = TokenImportance(float("inf"))
     bits = analyse(tiny_compressor, ids, worth).bits
     for t, gap in np.argwhere(np.isfinite(bits)):
         assert not t < 7 <= t + gap

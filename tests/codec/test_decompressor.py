@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from tests.conftest import SENTENCES
-from zprompt.backbone import Backbone
 from zprompt.codec import decompressor
 from zprompt.codec.compressor import Compressor
 from zprompt.codec.decompressor import UNKNOWN, Decompressor, KnownWindow
-from zprompt.codec.residual import LITERALS
-from zprompt.codec.segmentation import prices, shortest_path
-from zprompt.codec.vocabulary import ZToken
+from zprompt.codec.tiling import prices, shortest_path
 from zprompt.errors import DamagedSpanError
+from zprompt.llm import Backbone
+from zprompt.zspan.alphabet import ZToken
+from zprompt.zspan.range_coder import LITERALS
 
 NO_CODE = (0, 0, 0)
 

@@ -11,7 +11,7 @@ import torch
 import zprompt
 from zprompt.codec.checkpoint import SHIPPED
 from zprompt.codec.codec import Codec
-from zprompt.codec.zspan import parse_span
+from zprompt.zspan.span import parse_span
 
 pytestmark = [
     pytest.mark.default_model,

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tests.codec.conftest import HeadsFactory
-from zprompt.backbone import Backbone
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.layout import layout
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
+from zprompt.llm import Backbone
 
 
 def test_embeddings_have_unit_scale(tiny_heads: CodecHeads) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zprompt.codec.probes import fill_between, probed_gaps
+from zprompt.codec.span_costs import fill_between, probed_gaps
 
 GAPS = st.integers(1, 40)
 few = settings(max_examples=30, deadline=None)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zprompt.codec.residual import DEFAULT_TABLE
 from zprompt.codec.settings import CodecSettings
-from zprompt.codec.vocabulary import Alphabet
 from zprompt.errors import CheckpointError, OptionError
+from zprompt.zspan.alphabet import Alphabet
+from zprompt.zspan.range_coder import DEFAULT_TABLE
 
 POSITIVE = ["subcodes", "subcode_size", "max_gap", "width", "span_width", "window"]
 

@@ -8,9 +8,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tests.codec.conftest import SETTINGS, make_heads
 from tests.conftest import SENTENCES, save_llama
-from zprompt.backbone import Backbone, load_backbone
-from zprompt.backbone.adapter import Adapter, new_adapter
 from zprompt.codec.codec import Codec
+from zprompt.llm import Backbone, load_backbone
+from zprompt.llm.lora import Lora, new_lora
 from zprompt.reader.checkpoint import ReaderConfig, write_reader
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.loading import load_reader
@@ -32,9 +32,9 @@ def train_chat_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def random_adapter(codec: Codec, seed: int = 0) -> Adapter:
+def random_adapter(codec: Codec, seed: int = 0) -> Lora:
     """Make a LoRA that changes much, so that the reader is another model than the backbone."""
-    adapter = new_adapter(codec.backbone.decoder, 4, 8.0, seed)  # type: ignore[arg-type]  # a Llama
+    adapter = new_lora(codec.backbone.decoder, 4, 8.0, seed)  # type: ignore[arg-type]  # a Llama
     random = torch.Generator().manual_seed(seed)
     for name, up in adapter.up.items():
         adapter.up[name] = torch.randn(up.shape, generator=random)

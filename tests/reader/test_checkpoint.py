@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from zprompt.backbone import Backbone
-from zprompt.backbone.adapter import llama_of, new_adapter
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
+from zprompt.llm import Backbone
+from zprompt.llm.lora import llama_of, new_lora
 from zprompt.reader import checkpoint
 from zprompt.reader.checkpoint import (
     ReaderConfig,
@@ -42,7 +42,7 @@ def embedding(tiny_backbone: Backbone) -> ZEmbedding:
 
 @pytest.fixture
 def folder(config: ReaderConfig, embedding: ZEmbedding, tiny_backbone: Backbone, tmp_path: Path) -> Path:
-    write_reader(tmp_path / "mine", config, embedding, new_adapter(llama_of(tiny_backbone), 4, 8.0))
+    write_reader(tmp_path / "mine", config, embedding, new_lora(llama_of(tiny_backbone), 4, 8.0))
     return tmp_path / "mine"
 
 

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from zprompt.backbone.llama import LlamaDecoder
-from zprompt.reader.engine import Advance, Engine, Request
+from zprompt.llm.llama import LlamaDecoder
+from zprompt.reader.generate import Advance, Engine, Request, Sampling
 from zprompt.reader.reader import Reader
-from zprompt.reader.sampling import Sampling
 
 GREEDY = Sampling()
 LENGTHS = (1, 2, 7, 64, 65, 130)

@@ -13,13 +13,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.codec.conftest import make_heads
 from tests.conftest import SENTENCES
 from tests.reader.conftest import random_embedding
-from zprompt.backbone import Backbone
-from zprompt.backbone.hub import quiet_transformers
 from zprompt.codec.codec import Codec
 from zprompt.errors import OptionError
-from zprompt.reader.chat import Message
+from zprompt.llm import Backbone
+from zprompt.llm.hub import quiet_transformers
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.export import export_reader
+from zprompt.reader.prompt import Message
 from zprompt.reader.reader import Reader
 
 

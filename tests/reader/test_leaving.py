@@ -1,7 +1,7 @@
 """A text that nobody wants any more leaves its batch, and the others go on as if it had never been there."""
 
 from tests.conftest import SENTENCES
-from zprompt.reader.options import GenerateOptions
+from zprompt.reader.generate import GenerateOptions
 from zprompt.reader.reader import Reader
 from zprompt.reader.results import Generation
 

@@ -9,11 +9,11 @@ import torch
 import zprompt
 from tests.codec.conftest import SETTINGS, make_heads
 from zprompt import api
-from zprompt.backbone import Backbone, load_backbone
 from zprompt.codec import checkpoint
 from zprompt.codec.checkpoint import CodecConfig, write_codec
 from zprompt.codec.codec import Codec
 from zprompt.errors import BackboneError, CheckpointError
+from zprompt.llm import Backbone, load_backbone
 from zprompt.reader import checkpoint as reader_checkpoint
 from zprompt.reader import loading
 from zprompt.reader.loading import load_reader

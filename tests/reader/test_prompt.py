@@ -8,15 +8,28 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from transformers import PreTrainedTokenizerFast
 
 from tests.conftest import SENTENCES
-from zprompt.backbone import Backbone
 from zprompt.codec.codec import Codec
-from zprompt.codec.vocabulary import ZToken
 from zprompt.errors import DamagedSpanError, OptionError
-from zprompt.reader.chat import SYSTEM, ChatML, Message, PlainChat, chat_template
-from zprompt.reader.content import ContentTokenizer
-from zprompt.reader.pieces import PromptSize, SpanPiece, TextPiece, join, size_of
-from zprompt.reader.prompt import INSTRUCTION, encode_messages, encode_text, question_messages
+from zprompt.llm import Backbone
+from zprompt.reader.prompt import (
+    INSTRUCTION,
+    SYSTEM,
+    ChatML,
+    ContentTokenizer,
+    Message,
+    PlainChat,
+    PromptSize,
+    SpanPiece,
+    TextPiece,
+    chat_template,
+    encode_messages,
+    encode_text,
+    join,
+    question_messages,
+    size_of,
+)
 from zprompt.reader.reader import Reader
+from zprompt.zspan.alphabet import ZToken
 
 # SmolLM2's own template, as its tokenizer_config.json has it.
 SMOLLM2_TEMPLATE = (
@@ -206,7 +219,7 @@ def test_the_default_backbone_knows_chatml(default_backbone: Backbone) -> None:
 
 
 def test_reading_a_prompt_needs_no_model(tmp_path: Path) -> None:
-    from zprompt.backbone.tokenizer import TextTokenizer
+    from zprompt.llm.tokenizer import TextTokenizer
 
     class TokenizerOnly:
         start_id = 0

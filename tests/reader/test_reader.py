@@ -10,10 +10,8 @@ from langchain_core.documents import Document
 from tests.conftest import SENTENCES
 from zprompt.codec.codec import Codec
 from zprompt.errors import ContextBudgetError, ForgedSpanError, OptionError, WrongCodecError
-from zprompt.reader.chat import Message
-from zprompt.reader.engine import Engine
-from zprompt.reader.options import GenerateOptions
-from zprompt.reader.prompt import question_messages
+from zprompt.reader.generate import Engine, GenerateOptions
+from zprompt.reader.prompt import Message, question_messages
 from zprompt.reader.reader import Reader
 from zprompt.reader.results import Answer, Generation
 

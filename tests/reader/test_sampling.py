@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from zprompt.errors import OptionError
-from zprompt.reader.sampling import Sampler, Sampling
+from zprompt.reader.generate import Sampler, Sampling
 
 LOGITS = torch.tensor([0.5, 0.25, 0.15, 0.1]).log()[torch.tensor([3, 0, 2, 1])]  # the likeliest is token 1
 

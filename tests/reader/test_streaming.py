@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 
-from zprompt.backbone import Backbone
-from zprompt.reader.streaming import Detokenizer, StopFinder
+from zprompt.llm import Backbone
+from zprompt.reader.generate import Detokenizer, StopFinder
 
 
 def pieces(backbone: Backbone, ids: list[int]) -> list[str]:

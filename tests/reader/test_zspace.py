@@ -14,17 +14,13 @@ import torch
 from tests.conftest import SENTENCES
 from zprompt.codec.codec import Codec
 from zprompt.codec.decompressor import Decompressor, KnownWindow
-from zprompt.codec.vocabulary import ZToken
 from zprompt.errors import CheckpointError, OptionError
-from zprompt.reader.engine import Advance, Request
-from zprompt.reader.expansion import Expander
+from zprompt.reader.checkpoint import WRITER_FILE, write_writer
+from zprompt.reader.generate import Advance, GenerateOptions, Request, Sampling
 from zprompt.reader.loading import load_reader
-from zprompt.reader.options import GenerateOptions
 from zprompt.reader.reader import Reader
-from zprompt.reader.sampling import Sampling
-from zprompt.reader.writer_file import WRITER_FILE, write_writer
-from zprompt.reader.writing import ZWriter
-from zprompt.reader.zengine import ZEngine
+from zprompt.reader.z_decoding import Expander, ZEngine, ZWriter
+from zprompt.zspan.alphabet import ZToken
 
 GREEDY = Sampling()
 PROMPTS = [*SENTENCES, "The fox", "?"]

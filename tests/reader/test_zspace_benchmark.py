@@ -11,8 +11,8 @@ from benchmarks.tasks.zspace import measure, section
 from tests.conftest import SENTENCES
 from tests.reader.test_zspace import random_writer
 from zprompt.codec.codec import Codec
+from zprompt.eval.questions import Passage, Question
 from zprompt.reader.reader import Reader
-from zprompt.train.reader.questions import Passage, Question
 
 
 def test_both_spaces_are_measured(tiny_reader: Reader, chat_codec: Codec) -> None:

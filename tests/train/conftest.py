@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from tests.conftest import SENTENCES
-from zprompt.backbone import Backbone
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
+from zprompt.llm import Backbone
 from zprompt.train.config import TrainConfig
 from zprompt.train.trainer import Trainer
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import SENTENCES
-from zprompt.backbone import Backbone
 from zprompt.errors import TrainingDataError
+from zprompt.llm import Backbone
 from zprompt.train.corpus import cut_windows, read_texts
 
 ROWS = [{"text": "one"}, {"content": "two"}, {"paragraphs": ["three", "four"]}, "five"]

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from tests.codec.conftest import make_heads
 from tests.train.conftest import SETTINGS
-from zprompt.backbone import Backbone
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.residual import BUCKETS, PRECISION, RankCode
+from zprompt.llm import Backbone
 from zprompt.train.evaluation import evaluate, fit_rank_table, frequencies
+from zprompt.zspan.range_coder import BUCKETS, PRECISION, RankCode
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from zprompt.backbone import Backbone
+from zprompt.llm import Backbone
 from zprompt.train.features import BATCH, FeatureStore
 
 

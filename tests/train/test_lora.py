@@ -13,10 +13,9 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from tests.train.conftest import MakeTrainer
-from zprompt.backbone import Backbone, load_backbone
-from zprompt.backbone.adapter import TARGETS
-from zprompt.codec.adapter import merge_adapter
 from zprompt.errors import CheckpointError, OptionError
+from zprompt.llm import Backbone, load_backbone
+from zprompt.llm.lora import TARGETS, merge_in_place
 from zprompt.train import lora
 from zprompt.train.evaluation import Evaluation, evaluate
 from zprompt.train.lora import train_lora
@@ -62,14 +61,14 @@ def test_a_merged_lora_gives_the_hidden_states_of_peft(
 ) -> None:
     folder, expected = adapted
     before = backbone.hidden(ids)
-    merge_adapter(backbone, folder)
+    merge_in_place(backbone, folder)
     torch.testing.assert_close(backbone.hidden(ids), expected, atol=1e-4, rtol=1e-4)
     assert float((backbone.hidden(ids) - before).abs().max()) > 0.01
 
 
 def test_a_lora_that_is_taken_out_leaves_no_trace(backbone: Backbone, adapted: tuple[Path, Tensor]) -> None:
     before, fingerprint = weights_of(backbone), backbone.fingerprint
-    take_out = merge_adapter(backbone, adapted[0])
+    take_out = merge_in_place(backbone, adapted[0])
     assert not equal(weights_of(backbone), before)
     assert backbone.fingerprint != fingerprint
     take_out()
@@ -79,7 +78,7 @@ def test_a_lora_that_is_taken_out_leaves_no_trace(backbone: Backbone, adapted: t
 
 def test_a_lora_for_another_model_is_refused(adapted: tuple[Path, Tensor], gpt2_backbone_dir: Path) -> None:
     with pytest.raises(CheckpointError, match="adapts"):
-        merge_adapter(load_backbone(str(gpt2_backbone_dir), device="cpu"), adapted[0])
+        merge_in_place(load_backbone(str(gpt2_backbone_dir), device="cpu"), adapted[0])
 
 
 def test_a_model_that_is_no_llama_gets_none(
@@ -94,7 +93,7 @@ def test_a_model_that_is_no_llama_gets_none(
 
 def test_a_missing_lora_is_refused(backbone: Backbone, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="No readable LoRA"):
-        merge_adapter(backbone, tmp_path / "nowhere")
+        merge_in_place(backbone, tmp_path / "nowhere")
 
 
 def figures(bits: float) -> Callable[..., Evaluation]:

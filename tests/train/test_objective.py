@@ -6,12 +6,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zprompt.backbone import Backbone
-from zprompt.codec.candidates import SpanChecker, Window
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.residual import RankCode
+from zprompt.codec.span_costs import SpanChecker, Window
+from zprompt.llm import Backbone
 from zprompt.train.masks import Spans
 from zprompt.train.objective import Objective, dropped_tokens
+from zprompt.zspan.range_coder import RankCode
 
 TEMPERATURE = 0.7
 

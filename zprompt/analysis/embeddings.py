@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zprompt.analysis.intervals import Ints
 from zprompt.analysis.sample import Sample
 from zprompt.analysis.segments import Occurrences
-from zprompt.backbone import Backbone
+from zprompt.llm import Backbone
 from zprompt.progress import Progress
 
 EMBEDDINGS = {

@@ -19,7 +19,7 @@ from zprompt.analysis.sample import Sample, take_sample
 from zprompt.analysis.segments import Occurrences, find_occurrences
 from zprompt.analysis.usage import Usage, reachable_values, usage_by_role, usage_by_subcode
 from zprompt.analysis.words import CLASSES, PARTS, parts_of_speech, tagger_name, word_classes
-from zprompt.codec.codec import Codec
+from zprompt.codec import Codec
 from zprompt.progress import Progress
 
 DIGITS = 4  # after the point, in JSON: the last bits of a float differ between machines

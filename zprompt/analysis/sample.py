@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.codec.codec import Codec
+from zprompt.codec import Codec
 from zprompt.errors import OptionError
 from zprompt.progress import Progress
 from zprompt.train.reader.tiles import Tile, make_tile

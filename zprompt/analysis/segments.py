@@ -13,8 +13,7 @@ import numpy as np
 
 from zprompt.analysis.intervals import Ints
 from zprompt.analysis.sample import Sample
-from zprompt.codec.layout import Layout, layout
-from zprompt.codec.settings import CodecSettings
+from zprompt.codec import CodecSettings, Layout, layout
 
 
 @dataclass(frozen=True, slots=True, eq=False)

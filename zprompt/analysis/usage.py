@@ -21,7 +21,7 @@ import torch
 
 from zprompt.analysis.intervals import Ints
 from zprompt.analysis.segments import Occurrences
-from zprompt.codec.heads import CodecHeads
+from zprompt.codec import CodecHeads
 
 _CHUNK = 4096  # tokens that are classified at a time
 

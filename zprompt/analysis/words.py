@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import TypeAlias
 
-from zprompt.codec.weights import SALIENT, token_weights
+from zprompt.codec import SALIENT, token_weights
 from zprompt.errors import MissingDependencyError
 
 Classify: TypeAlias = Callable[[str, Sequence[tuple[int, int]]], list[str]]  # text, offsets → class of each token

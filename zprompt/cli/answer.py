@@ -15,8 +15,8 @@ from zprompt.cli.tiling import visible
 from zprompt.progress import rich_progress
 
 if TYPE_CHECKING:
-    from zprompt.codec.codec import Codec
-    from zprompt.reader.results import Answer
+    from zprompt.codec import Codec
+    from zprompt.reader import Answer
 
 app = typer.Typer()
 
@@ -60,7 +60,7 @@ def _answer(
 
 def _compressed(codec: Codec, passages: list[str], ratio: float | None, quiet: bool) -> list[str]:
     """Replace what is plain text by Z-spans."""
-    from zprompt.codec.zspan import find_spans
+    from zprompt.zspan import find_spans
 
     plain = [place for place, passage in enumerate(passages) if next(find_spans(passage), None) is None]
     with rich_progress(is_terminal() and not quiet) as progress:

@@ -90,11 +90,11 @@ def _bench(
     if context.invoked_subcommand:
         return
     _require_extra()
-    from zprompt import methods as registry
-    from zprompt.bench.report import write_reports
-    from zprompt.bench.run import run
-    from zprompt.bench.settings import RATIOS, BenchSettings
-    from zprompt.bench.tasks.catalog import TASKS
+    from zprompt import baselines as registry
+    from zprompt.eval.report import write_reports
+    from zprompt.eval.run import run
+    from zprompt.eval.settings import RATIOS, BenchSettings
+    from zprompt.eval.tasks.catalog import TASKS
     from zprompt.progress import rich_progress
 
     settings = BenchSettings(
@@ -125,8 +125,8 @@ def _report(
 ) -> None:
     """Write a run as Markdown and as an HTML page that needs nothing else, and compare two runs."""
     _require_extra()
-    from zprompt.bench.report import write_reports
-    from zprompt.bench.results import load
+    from zprompt.eval.report import write_reports
+    from zprompt.eval.results import load
 
     folder = out or (run if run.is_dir() else run.parent)
     markdown, page = write_reports(load(run), folder, load(compare) if compare else None)

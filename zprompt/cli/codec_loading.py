@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zprompt.cli.options import Device, Quantization
-    from zprompt.codec.codec import Codec
-    from zprompt.reader.reader import Reader
+    from zprompt.codec import Codec
+    from zprompt.reader import Reader
 
 
 def open_codec(name: str, backbone: str | None, device: Device, quantization: Quantization) -> Codec:
@@ -19,7 +19,7 @@ def open_codec(name: str, backbone: str | None, device: Device, quantization: Qu
     :param quantization: How the backbone's weights are kept in memory.
     :return: The codec.
     """
-    from zprompt.api import load
+    from zprompt.codec import load_codec as load
 
     return load(name, backbone=backbone, device=device.value, quantization=quantization.value)
 
@@ -32,6 +32,6 @@ def open_reader(name: str, codec: str | None, device: Device) -> Reader:
     :param device: Where to compute.
     :return: The reader.
     """
-    from zprompt.reader.loading import load_reader
+    from zprompt.reader import load_reader
 
     return load_reader(name, codec, device.value)

@@ -25,7 +25,7 @@ def _reader(
     Prompts with Z-spans reach such an engine as input embeddings, from `Reader.embed`.
     """
     loaded = codec_loading.open_reader(reader, codec, device)
-    from zprompt.reader.export import export_reader
+    from zprompt.reader import export_reader
 
     export_reader(loaded, folder)
     note(f"{folder}: a Llama with its tokenizer, and the embedding of Z-tokens of codec {loaded.codec.fingerprint}.")

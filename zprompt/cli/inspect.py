@@ -12,7 +12,7 @@ from zprompt.cli.files import read_text, write_text
 from zprompt.cli.messages import note
 
 if TYPE_CHECKING:
-    from zprompt.codec.codec import Codec
+    from zprompt.codec import Codec
 
 app = typer.Typer()
 
@@ -58,8 +58,8 @@ def _inspect(
 
 def _holds_spans(text: str) -> bool:
     """Tell whether a text holds a Z-span, and not just what looks like the beginning of one."""
-    from zprompt.codec.zspan import find_spans, read_header
     from zprompt.errors import SpanError
+    from zprompt.zspan import find_spans, read_header
 
     for match in find_spans(text):
         try:

@@ -19,7 +19,7 @@ def _pull(
     ] = "default",
 ) -> None:
     """Fetch a backbone into the cache, so that everything else works offline; print the folder it lies in."""
-    from zprompt.backbone import pull
+    from zprompt.llm import pull
 
     with rich_progress(is_terminal()) as progress:
         folder = pull(name, progress)

@@ -45,8 +45,8 @@ def _serve(
 ) -> None:
     """Answer over HTTP, as OpenAI's API does: messages may hold Z-spans anywhere. Stop it with Ctrl-C."""
     _require_extra()
-    from zprompt.server.running import bind, is_local, serve, url_of
-    from zprompt.server.settings import ServerSettings
+    from zprompt.serve.running import bind, is_local, serve, url_of
+    from zprompt.serve.settings import ServerSettings
 
     settings = ServerSettings(
         model=model,

@@ -22,7 +22,7 @@ from zprompt.errors import SpanError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from zprompt.codec.zspan import SpanHeader
+    from zprompt.zspan import SpanHeader
 
 app = typer.Typer()
 
@@ -107,7 +107,7 @@ def _stats(
 
 def _spans(source: Source, field: str | None) -> Iterator[SpanHeader]:
     """Read the Z-spans of a file; what only looks like one is reported and left out."""
-    from zprompt.codec.zspan import find_spans, read_header
+    from zprompt.zspan import find_spans, read_header
 
     for text in read_content(source, field).texts:
         for match in find_spans(text):

@@ -46,7 +46,7 @@ def _codec(
 
     Stop it whenever you like: it goes on from its last checkpoint with --resume.
     """
-    from zprompt.codec.settings import CodecSettings
+    from zprompt.codec import CodecSettings
     from zprompt.train.codec import train_codec
     from zprompt.train.config import TrainConfig
 

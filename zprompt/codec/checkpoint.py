@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zprompt.backbone import Backbone
-from zprompt.codec.adapter import merge_adapter
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
+from zprompt.llm import Backbone, merge_in_place
 
 FORMAT = 2  # 1 had residuals of a fixed size
 HEADS_FILE = "heads.safetensors"
@@ -112,7 +111,7 @@ def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHe
             "Load that one, or train a codec on this one with `zprompt train codec`."
         )
     if config.adapter:
-        merge_adapter(backbone, folder / "lora")
+        merge_in_place(backbone, folder / "lora")
     heads = CodecHeads(config.settings, backbone.embeddings, backbone.hidden_size)
     heads.load(folder / HEADS_FILE)
     return heads.to(backbone.device).eval().requires_grad_(False)

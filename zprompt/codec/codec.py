@@ -1,6 +1,6 @@
 """Documents in, Z-spans out, and back: the object behind `zprompt.compress` and `zprompt.decompress`.
 
-A text is escaped where the tokenizer cannot carry it, cut into tokens and windows, and each window into Z-tokens; the
+A text is escaped where the tokenizer cannot escape it, cut into tokens and windows, and each window into Z-tokens; the
 Z-span that takes its place carries them, the residual, the codec's fingerprint and a hash of the text. Without a wanted
 length, windows are done batch after batch; with one, all windows of the call are analysed first, since they share one
 exchange rate (planning.py).
@@ -13,29 +13,32 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from zprompt.backbone import Backbone
 from zprompt.codec.compressor import Compressor, TiledWindow
 from zprompt.codec.decompressor import Decompressor, KnownWindow
-from zprompt.codec.escaping import OffsetMap, carry, require_no_surrogates, uncarry
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.options import CompressOptions, OnError, Protect, check_batch_size
-from zprompt.codec.planning import Job, tile_windows
-from zprompt.codec.vocabulary import ZToken
-from zprompt.codec.weights import Worth, token_worth
-from zprompt.codec.zspan import (
+from zprompt.codec.importance import TokenImportance, token_importance
+from zprompt.codec.rate_control import Job, tile_windows
+from zprompt.documents import read_documents
+from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError
+from zprompt.llm import Backbone
+from zprompt.options import CompressOptions, OnError, Protect, check_batch_size
+from zprompt.progress import Progress
+from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
+from zprompt.zspan import (
     FINGERPRINT_DIGITS,
+    OffsetMap,
     ZSpan,
+    ZToken,
+    escape,
     escape_literal,
     find_spans,
     format_span,
     parse_span,
+    require_no_surrogates,
     text_digest,
+    unescape,
     unescape_literal,
 )
-from zprompt.documents import read_documents
-from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError
-from zprompt.progress import Progress
-from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
 
 COMPRESS_BATCH = 8  # windows a pass
 DECOMPRESS_BATCH = 16  # windows a step
@@ -49,7 +52,7 @@ class SourceText:
     escaped: bool
     ids: list[int]
     offsets: list[tuple[int, int]]  # of each token, in characters of `text`
-    worth: list[Worth] | None  # of each token; None: all the same
+    worth: list[TokenImportance] | None  # of each token; None: all the same
 
 
 class Codec:
@@ -176,7 +179,7 @@ class Codec:
         """Cut a text into tokens; None if it is to pass through."""
         try:
             require_no_surrogates(text)
-            carried = carry(text, lambda piece: self.backbone.decode(self.backbone.encode(piece)) == piece)
+            carried = escape(text, lambda piece: self.backbone.decode(self.backbone.encode(piece)) == piece)
         except InvalidTextError:
             if options.on_error == "passthrough" and not must:
                 return None
@@ -190,7 +193,7 @@ class Codec:
         worth = None
         if options.has_length or options.has_weights:
             encode = self.backbone.encode
-            worth = token_worth(text, offsets, encode, query=options.query, protect=options.protection)
+            worth = token_importance(text, offsets, encode, query=options.query, protect=options.protection)
         return SourceText(text, carried.escaped, ids, offsets, worth)
 
     def _tile(
@@ -277,7 +280,7 @@ class Codec:
 
     def _finish(self, span: ZSpan, carried: str) -> str:
         """Undo the escaping of a restored text, and check it."""
-        text = uncarry(carried) if span.escaped else carried
+        text = unescape(carried) if span.escaped else carried
         if text_digest(text) != span.digest:
             raise IntegrityError(
                 "A Z-span came back as a text with another hash than the one that was compressed. It was forged, or "
@@ -297,7 +300,7 @@ class Codec:
                 run = []
         parts.append(self.backbone.decode(run))
         text = " …".join(parts)
-        return uncarry(text) if span.escaped else text
+        return unescape(text) if span.escaped else text
 
     def _explained(self, source: SourceText, windows: Sequence[TiledWindow]) -> Iterator[ExplainedToken]:
         """Lay Z-tokens over a text."""

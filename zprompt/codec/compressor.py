@@ -18,15 +18,12 @@ from math import inf
 import torch
 from torch import Tensor
 
-from zprompt.backbone import Backbone
-from zprompt.codec.ahead import DroppedTokens, ahead
-from zprompt.codec.candidates import SpanChecker, Window, rank_among
-from zprompt.codec.heads import CodecHeads
-from zprompt.codec.residual import LITERALS, RankCode
-from zprompt.codec.segmentation import Floats, Tiling
-from zprompt.codec.steady import group_by_length, padded_batch, steady_rows
-from zprompt.codec.vocabulary import ZToken
-from zprompt.codec.weights import Worth
+from zprompt.codec.heads import CodecHeads, DroppedTokens, ahead
+from zprompt.codec.importance import TokenImportance
+from zprompt.codec.span_costs import SpanChecker, Window, rank_among
+from zprompt.codec.tiling import Floats, Tiling
+from zprompt.llm import Backbone, group_by_length, pad_rows, padded_batch
+from zprompt.zspan import LITERALS, RankCode, ZToken
 
 SURCHARGE = 0.2  # bits a token: estimates are too low by this much on average, among those that look best
 RANKED_ROWS = 256  # full-vocabulary rows at a time
@@ -95,7 +92,7 @@ class Compressor:
         return states
 
     def analyse(
-        self, ids: Sequence[int], hidden: Tensor, reach: float, worth: Sequence[Worth] | None = None
+        self, ids: Sequence[int], hidden: Tensor, reach: float, worth: Sequence[TokenImportance] | None = None
     ) -> Analysis:
         """Estimate what dropping each span of a window costs.
 
@@ -105,22 +102,24 @@ class Compressor:
         :param worth: Of each token; an infinite weight: it is never dropped. None: a bit counts 1, and no more is lost.
         :return: The analysis.
         """
-        window = Window(steady_rows(torch.tensor(ids, device=hidden.device)), steady_rows(hidden), len(ids))
+        window = Window(pad_rows(torch.tensor(ids, device=hidden.device)), pad_rows(hidden), len(ids))
         parts = self.checker.parts(window)
         bits = self.checker.estimate(window, parts, reach)  # (n, G + 1, G)
         own = self._span_bits(bits, worth)
         plain = (
-            own if worth is None else self._span_bits(bits, [Worth(inf if one.weight == inf else 1.0) for one in worth])
+            own
+            if worth is None
+            else self._span_bits(bits, [TokenImportance(inf if one.weight == inf else 1.0) for one in worth])
         )
         return Analysis(window, parts.subcodes, own, plain)
 
-    def _span_bits(self, bits: Tensor, worth: Sequence[Worth] | None) -> Floats:
+    def _span_bits(self, bits: Tensor, worth: Sequence[TokenImportance] | None) -> Floats:
         """Sum the bits of the tokens of each span: (n, G + 1)."""
         n, gaps, places = bits.shape
         inside = (torch.arange(places) < torch.arange(gaps)[:, None]).to(bits.device)
         bits = bits + SURCHARGE
         if worth is not None:
-            padded = torch.tensor([*worth, *[Worth()] * places], dtype=bits.dtype, device=bits.device)
+            padded = torch.tensor([*worth, *[TokenImportance()] * places], dtype=bits.dtype, device=bits.device)
             weight, lost = padded[torch.arange(n)[:, None] + 1 + torch.arange(places)].unbind(-1)
             bits = (bits + lost[:, None]) * weight[:, None]
         total: Floats = bits.masked_fill_(~inside, 0.0).sum(-1, dtype=torch.double).cpu().numpy()
@@ -164,13 +163,13 @@ class Compressor:
         hidden = window.hidden[position]
         previous = self.heads.embeddings[window.ids[position - 1]]
         known = ahead(self.heads, dropped)
-        z = head.context(steady_rows(previous), steady_rows(hidden)) + steady_rows(known)
+        z = head.context(pad_rows(previous), pad_rows(hidden)) + pad_rows(known)
         correction: Tensor = head.out(head.features(z))
         return hidden + correction[: len(hidden)]
 
     def _rank_in_full(self, corrected: Tensor, true: Tensor) -> Tensor:
         """Give the symbols of one chunk of tokens: ranks in the full vocabulary where they are certain."""
-        logits = (steady_rows(corrected) @ self.backbone.output_embeddings.T)[: len(true)]
+        logits = (pad_rows(corrected) @ self.backbone.output_embeddings.T)[: len(true)]
         best = logits.topk(min(RANKED_TOP, logits.shape[1]), -1).values
         threshold = logits.gather(1, true[:, None])
         above = rank_among(logits, best, threshold + self.settings.margin)

@@ -20,12 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zprompt.backbone import Backbone, Cache
-from zprompt.codec.ahead import DroppedTokens, ahead
-from zprompt.codec.heads import CodecHeads
-from zprompt.codec.residual import LITERALS
-from zprompt.codec.vocabulary import ZToken
+from zprompt.codec.heads import CodecHeads, DroppedTokens, ahead
 from zprompt.errors import DamagedSpanError
+from zprompt.llm import Backbone, Cache
+from zprompt.zspan import LITERALS, ZToken
 
 WIDE_ROWS = 4  # up to this many rows a step is bound by memory, and more tokens in it cost nothing
 UNKNOWN = -1

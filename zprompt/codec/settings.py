@@ -7,9 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from zprompt.codec.residual import check_table
-from zprompt.codec.vocabulary import Alphabet
 from zprompt.errors import CheckpointError, OptionError
+from zprompt.zspan import Alphabet, check_table
 
 
 @dataclass(frozen=True, slots=True)

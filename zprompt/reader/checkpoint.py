@@ -2,23 +2,26 @@
 
 A reader belongs to the exact weights that it was trained on, and to the codec whose Z-tokens it learned: the folder
 names both.
+
+A reader's writer on disk: `writer.safetensors` in the reader's folder, in half precision; it may be missing.
+
+A writer was trained on the hidden states of one reader, whose LoRA and Z-embedding it names.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from zprompt.backbone import Backbone
-from zprompt.backbone.adapter import Adapter, merged, read_adapter, write_adapter
-from zprompt.backbone.llama import LlamaDecoder
-from zprompt.codec.checkpoint import SHIPPED
-from zprompt.codec.codec import Codec
-from zprompt.codec.settings import CodecSettings
+from zprompt.codec import SHIPPED, Codec, CodecSettings
 from zprompt.errors import CheckpointError
+from zprompt.llm import WEIGHTS_FILE, Backbone, LlamaDecoder, Lora, merge_copy, read_lora, write_lora
 from zprompt.reader.embedding import ZEmbedding
+from zprompt.reader.z_decoding import ZWriter
 
 FORMAT = 1
 EMBEDDING_FILE = "z_embedding.safetensors"
@@ -99,7 +102,7 @@ def require_codec_of(folder: Path, codec: Codec) -> None:
         )
 
 
-def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, adapter: Adapter) -> None:
+def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, adapter: Lora) -> None:
     """Write a reader, in half precision.
 
     :param folder: Where to; it is made if it is missing.
@@ -120,7 +123,7 @@ def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, ad
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
     state = {name: tensor.half().cpu().contiguous() for name, tensor in z_embedding.state_dict().items()}
     save_file(state, folder / EMBEDDING_FILE)
-    write_adapter(folder / ADAPTER_FOLDER, adapter, config.backbone)
+    write_lora(folder / ADAPTER_FOLDER, adapter, config.backbone)
 
 
 def load_z_embedding(folder: Path, config: ReaderConfig, hidden_size: int) -> ZEmbedding:
@@ -144,7 +147,7 @@ def load_z_embedding(folder: Path, config: ReaderConfig, hidden_size: int) -> ZE
 
 
 def merged_decoder(folder: Path, backbone: Backbone) -> LlamaDecoder:
-    """Give a reader's decoder: the backbone's with the LoRA merged in.
+    """Give a reader's decoder: the backbone's with the LoRA merge_copy in.
 
     :param folder: The reader's folder.
     :param backbone: The backbone, which stays as it is.
@@ -157,4 +160,67 @@ def merged_decoder(folder: Path, backbone: Backbone) -> LlamaDecoder:
             f"The reader in {folder} was trained on the backbone {config.backbone!r} ({config.backbone_fingerprint}), "
             f"but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. Load a codec over that one."
         )
-    return merged(read_adapter(folder / ADAPTER_FOLDER), backbone).eval().requires_grad_(False)
+    return merge_copy(read_lora(folder / ADAPTER_FOLDER), backbone).eval().requires_grad_(False)
+
+
+WRITER_FILE = "writer.safetensors"
+_READER = "reader"  # under which the file's metadata names the reader
+
+
+def reader_weights(folder: Path) -> list[Path]:
+    """List the files that hold a reader's weights, without its writer.
+
+    :param folder: The reader's folder.
+    :return: The files.
+    """
+    return [folder / EMBEDDING_FILE, folder / ADAPTER_FOLDER / WEIGHTS_FILE]
+
+
+def reader_fingerprint(folder: Path) -> str:
+    """Hash a reader's weights.
+
+    :param folder: The reader's folder.
+    :return: 16 hexadecimal digits.
+    """
+    return hashlib.sha256(b"".join(path.read_bytes() for path in reader_weights(folder))).hexdigest()[:16]
+
+
+def write_writer(folder: Path, writer: ZWriter) -> None:
+    """Write a writer in half precision.
+
+    :param folder: The reader's folder.
+    :param writer: The writer.
+    """
+    state = {name: tensor.detach().half().cpu().contiguous() for name, tensor in writer.state_dict().items()}
+    save_file(state, folder / WRITER_FILE, metadata={_READER: reader_fingerprint(folder)})
+
+
+def load_writer(folder: Path, config: ReaderConfig, hidden_size: int) -> ZWriter | None:
+    """Load a reader's writer.
+
+    :param folder: The reader's folder.
+    :param config: Its config.
+    :param hidden_size: Width of the backbone's embeddings.
+    :return: The writer in fp32, frozen; None if the reader has none.
+    :raises CheckpointError: If it does not fit, or was trained on another reader.
+    """
+    path = folder / WRITER_FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            reader = (file.metadata() or {}).get(_READER)
+        state = {name: tensor.float() for name, tensor in load_file(path).items()}
+        writer = ZWriter(config.settings, hidden_size, len(state["mid.bias"]))
+        writer.load_state_dict(state)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is not a writer for the reader that config.json describes: {error}. Fetch the reader again, "
+            "train a writer with `zprompt train writer`, or delete the file to read only."
+        ) from error
+    if reader != reader_fingerprint(folder):
+        raise CheckpointError(
+            f"{path} was trained on another reader than the one beside it. Train one for it with `zprompt train "
+            "writer`, or delete the file to read only."
+        )
+    return writer.eval().requires_grad_(False)

@@ -11,8 +11,7 @@ and an anchor reads like the token that it is. Training starts values at what th
 import torch
 from torch import Tensor, nn
 
-from zprompt.codec.layout import layout
-from zprompt.codec.settings import CodecSettings
+from zprompt.codec import CodecSettings, layout
 
 
 class ZEmbedding(nn.Module):

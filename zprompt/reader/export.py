@@ -17,9 +17,8 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from zprompt.backbone import pull
-from zprompt.backbone.hub import as_transformers, quiet_transformers
 from zprompt.errors import OptionError
+from zprompt.llm import as_transformers, pull, quiet_transformers
 from zprompt.reader.checkpoint import EMBEDDING_FILE
 from zprompt.reader.reader import Reader
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zprompt.api import shared_codec
-from zprompt.backbone.adapter import llama_of
-from zprompt.codec.checkpoint import SHIPPED
-from zprompt.codec.codec import Codec
+from zprompt.codec import SHIPPED, Codec, shared_codec
+from zprompt.llm import llama_of
 from zprompt.reader.checkpoint import (
     find_reader,
+    load_writer,
     load_z_embedding,
     merged_decoder,
     read_reader_config,
     require_codec_of,
 )
 from zprompt.reader.reader import Reader
-from zprompt.reader.writer_file import load_writer
 
 
 def load_reader(name: str = "default", codec: Codec | str | None = None, device: str = "auto") -> Reader:

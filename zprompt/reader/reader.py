@@ -17,21 +17,26 @@ from typing import Any, Literal, TypeAlias, Unpack, overload
 import torch
 from torch import Tensor
 
-from zprompt.backbone.llama import LlamaDecoder
-from zprompt.codec.codec import Codec
-from zprompt.codec.vocabulary import ZToken
-from zprompt.codec.zspan import parse_span
+from zprompt.codec import Codec
 from zprompt.errors import ContextBudgetError, OptionError
-from zprompt.reader.chat import Message, chat_template
-from zprompt.reader.content import ContentTokenizer
+from zprompt.llm import LlamaDecoder
 from zprompt.reader.embedding import ZEmbedding
-from zprompt.reader.engine import Advance, Engine, Request
-from zprompt.reader.options import GenerateOptions, Options
-from zprompt.reader.pieces import Piece, PromptSize, TextPiece, size_of
-from zprompt.reader.prompt import encode_messages, encode_text, question_messages
+from zprompt.reader.generate import Advance, Engine, GenerateOptions, Options, Request
+from zprompt.reader.prompt import (
+    ContentTokenizer,
+    Message,
+    Piece,
+    PromptSize,
+    TextPiece,
+    chat_template,
+    encode_messages,
+    encode_text,
+    question_messages,
+    size_of,
+)
 from zprompt.reader.results import Answer, Delta, Generation, TextStream, Usage
-from zprompt.reader.writing import ZWriter
-from zprompt.reader.zengine import ZEngine
+from zprompt.reader.z_decoding import ZEngine, ZWriter
+from zprompt.zspan import ZToken, parse_span
 
 Prompt: TypeAlias = str | Sequence[Message]
 """A bare text to go on with, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""

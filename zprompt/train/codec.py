@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zprompt.backbone import Backbone, load_backbone
-from zprompt.codec.checkpoint import HEADS_FILE, CodecConfig, find_codec, write_codec
-from zprompt.codec.heads import CodecHeads
+from zprompt.codec import HEADS_FILE, CodecConfig, CodecHeads, find_codec, write_codec
 from zprompt.errors import CheckpointError
+from zprompt.llm import Backbone, load_backbone
 from zprompt.train.config import TrainConfig
 from zprompt.train.corpus import cut_windows, read_texts
 from zprompt.train.evaluation import Evaluation, evaluate, fit_rank_table

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from zprompt.codec.settings import CodecSettings
+from zprompt.codec import CodecSettings
 from zprompt.errors import OptionError
 
 PRECISIONS = ("auto", "bf16", "fp32")

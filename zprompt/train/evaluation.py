@@ -10,12 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zprompt.backbone import Backbone
-from zprompt.codec.compressor import Compressor
-from zprompt.codec.heads import CodecHeads
-from zprompt.codec.planning import USUAL_REACH
-from zprompt.codec.residual import BUCKETS, LITERAL_BUCKET, PRECISION, RankCode
-from zprompt.codec.segmentation import USUAL_RATE, prices, shortest_path
+from zprompt.codec import USUAL_RATE, USUAL_REACH, CodecHeads, Compressor, prices, shortest_path
+from zprompt.llm import Backbone
+from zprompt.zspan import BUCKETS, LITERAL_BUCKET, PRECISION, RankCode
 
 ROUNDS = 2  # times that the table is fitted
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zprompt.backbone import Backbone
+from zprompt.llm import Backbone
 
 BATCH = 8  # windows at a time
 

@@ -14,10 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zprompt.backbone.adapter import TARGETS
-from zprompt.backbone.llama import LlamaDecoder
-from zprompt.codec.adapter import merge_adapter
 from zprompt.errors import MissingDependencyError, OptionError
+from zprompt.llm import TARGETS, LlamaDecoder, merge_in_place
 from zprompt.train.evaluation import Evaluation, evaluate, fit_rank_table
 from zprompt.train.trainer import RAMP, Trainer
 
@@ -65,7 +63,7 @@ def train_lora(
             report("lora", step + 1, config.lora_steps, figures)
     model.save_pretrained(str(folder))
     model.unload()  # the backbone is itself again
-    unmerge = merge_adapter(trainer.backbone, folder)
+    unmerge = merge_in_place(trainer.backbone, folder)
     fit_rank_table(trainer.backbone, heads, trainer.windows[-FITTED_WINDOWS:])
     after = evaluate(trainer.backbone, heads, dev)
     won = after.bits_per_source_token < before.bits_per_source_token

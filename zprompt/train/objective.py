@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zprompt.codec.heads import CodecHeads
-from zprompt.codec.layout import layout
+from zprompt.codec import CodecHeads, layout
 from zprompt.train.masks import Spans
 
 

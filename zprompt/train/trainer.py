@@ -20,14 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zprompt.backbone import Backbone
-from zprompt.codec.heads import CodecHeads
+from zprompt.codec import CodecHeads
 from zprompt.errors import CheckpointError
+from zprompt.llm import Backbone
 from zprompt.train.config import TrainConfig
 from zprompt.train.features import FeatureStore
 from zprompt.train.masks import RunningCosts, Spans, choose_spans
 from zprompt.train.objective import Loss, Objective
-from zprompt.train.run import rate_at, refuse_another_run, write_checkpoint
+from zprompt.train.loop import rate_at, refuse_another_run, write_checkpoint
 
 STAGES = ("warmup", "joint")
 FREE = ("checkpoint_every", "evaluate_every", "dev_windows", "lora_steps", "lora_batch", "lora_rank", "lora_rate")

@@ -13,9 +13,9 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from pydantic import Field, model_validator
 
 from langchain_zprompt.source import CodecFields
-from zprompt.adapting import CODEC_KEY, Adapted, adapt
-from zprompt.codec.options import CompressOptions, OnError
 from zprompt.documents import read_documents
+from zprompt.options import CompressOptions, OnError
+from zprompt.rag import CODEC_KEY, Adapted, adapt
 
 
 class ZPromptCompressor(CodecFields, BaseDocumentCompressor, BaseDocumentTransformer):

@@ -7,7 +7,7 @@ from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from langchain_zprompt.source import CodecFields
-from zprompt.adapting import CODEC_KEY
+from zprompt.rag import CODEC_KEY
 
 
 class ZPromptDecompressor(CodecFields, BaseDocumentTransformer):

@@ -17,8 +17,8 @@ from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResp
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 
 from langchain_zprompt.compressor import ZPromptCompressor
-from zprompt.adapting import adapt
 from zprompt.errors import OptionError
+from zprompt.rag import adapt
 
 Role = Literal["tool", "human", "system"]
 ROLES: tuple[Role, ...] = ("tool", "human", "system")

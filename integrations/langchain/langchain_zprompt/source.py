@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from zprompt import Codec
-from zprompt.adapting import CodecSource
+from zprompt.rag import CodecSource
 
 
 class CodecFields(BaseModel):

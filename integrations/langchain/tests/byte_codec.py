@@ -4,10 +4,15 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
-from zprompt.codec.residual import LITERALS, RankCode
-from zprompt.codec.vocabulary import Alphabet, ZToken
-from zprompt.codec.zspan import (
+from zprompt.documents import read_documents
+from zprompt.errors import InvalidTextError, OptionError
+from zprompt.results import CompressionResult, CompressionStats
+from zprompt.zspan import (
+    LITERALS,
+    Alphabet,
+    RankCode,
     ZSpan,
+    ZToken,
     escape_literal,
     find_spans,
     format_span,
@@ -15,9 +20,6 @@ from zprompt.codec.zspan import (
     text_digest,
     unescape_literal,
 )
-from zprompt.documents import read_documents
-from zprompt.errors import InvalidTextError, OptionError
-from zprompt.results import CompressionResult, CompressionStats
 
 ALPHABET = Alphabet(vocab_size=256, max_gap=3, subcodes=1, subcode_size=4)
 _RANK_CODE = RankCode(ALPHABET.vocab_size)

@@ -111,7 +111,7 @@ def test_bad_options_are_refused_at_once(options: dict[str, object]) -> None:
 
 def test_components_pickle_and_load_the_codec_lazily(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
-    monkeypatch.setattr("zprompt.api.shared_codec", lambda name, **_: loaded.append(name) or ByteCodec())
+    monkeypatch.setattr("zprompt.codec.shared_codec", lambda name, **_: loaded.append(name) or ByteCodec())
     compressor = pickle.loads(pickle.dumps(ZPromptCompressor(codec="mine", ratio=3)))
     assert (compressor, loaded) == (ZPromptCompressor(codec="mine", ratio=3), [])
     assert compressor.transform_documents([]) == []

@@ -8,7 +8,7 @@ from text_nodes import text_node
 from tiny import SENTENCES, save_backbone, save_codec
 
 from zprompt import Codec, load
-from zprompt.api import shared_codec
+from zprompt.codec import shared_codec
 
 
 @pytest.fixture(scope="session")

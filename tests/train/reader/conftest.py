@@ -11,12 +11,12 @@ import pytest
 
 from tests.codec.conftest import make_heads
 from tests.conftest import SENTENCES
-from zprompt.backbone import Backbone
-from zprompt.backbone.adapter import llama_of
 from zprompt.codec.checkpoint import CodecConfig, write_codec
 from zprompt.codec.codec import Codec
-from zprompt.reader.content import ContentTokenizer
+from zprompt.llm import Backbone
+from zprompt.llm.lora import llama_of
 from zprompt.reader.embedding import ZEmbedding
+from zprompt.reader.prompt import ContentTokenizer
 from zprompt.train.reader.config import ReaderTrainConfig
 from zprompt.train.reader.examples import Asked, Examples
 from zprompt.train.reader.prompts import Prompts, Titled

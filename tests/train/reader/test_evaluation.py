@@ -3,14 +3,14 @@
 import pytest
 
 from tests.train.reader.conftest import CONFIG, MakeExamples
-from zprompt.backbone import Backbone
 from zprompt.codec.codec import Codec
+from zprompt.eval.squad import exact_match, f1
+from zprompt.llm import Backbone
 from zprompt.train.reader.continuation import Continuation
 from zprompt.train.reader.evaluation import CONTEXT, BenefitMeter, measure_answers
 from zprompt.train.reader.examples import Asked
 from zprompt.train.reader.prompts import Prompts
 from zprompt.train.reader.reading import Reading
-from zprompt.train.reader.squad import exact_match, f1
 from zprompt.train.reader.tiles import Tile
 
 

@@ -9,14 +9,14 @@ import torch
 
 from tests.conftest import SENTENCES
 from tests.train.reader.conftest import PASSAGES, MakeExamples
-from zprompt.backbone import Backbone
+from zprompt.baselines.ltsc import READER_ALPHABET as ALPHABET
+from zprompt.baselines.ltsc import decompress
 from zprompt.codec.codec import Codec
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import OptionError, TrainingDataError
-from zprompt.methods.ltsc import READER_ALPHABET as ALPHABET
-from zprompt.methods.ltsc import decompress
-from zprompt.reader.content import ContentTokenizer
+from zprompt.llm import Backbone
 from zprompt.reader.embedding import ZEmbedding
+from zprompt.reader.prompt import ContentTokenizer
 from zprompt.train.reader.cloze import cloze_questions
 from zprompt.train.reader.inputs import as_input
 from zprompt.train.reader.meta_tokens import tell_apart

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from zprompt.backbone import Backbone
+from zprompt.llm import Backbone
 from zprompt.train.reader.teacher import Teacher
 from zprompt.train.reader.tiles import Tile
 

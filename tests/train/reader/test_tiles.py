@@ -7,9 +7,9 @@ import pytest
 
 from tests.codec.conftest import make_heads
 from tests.train.reader.conftest import PASSAGES
-from zprompt.backbone import Backbone
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
+from zprompt.llm import Backbone
 from zprompt.train.reader.tiles import TileStore, make_tile
 
 

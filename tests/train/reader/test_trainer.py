@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.train.reader.conftest import CONFIG, MakeExamples
-from zprompt.backbone import Backbone
-from zprompt.backbone.adapter import llama_of, merged, new_adapter
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
+from zprompt.llm import Backbone
+from zprompt.llm.lora import llama_of, merge_copy, new_lora
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.reader.lora import Lora
 from zprompt.train.reader.meaning import SHRINK, start_meaning
@@ -79,7 +79,7 @@ def test_micro_batches_do_not_change_the_gradients(
 
 
 def test_a_lora_has_the_gradients_of_the_usual_form(tiny_backbone: Backbone) -> None:
-    lora = Lora(tiny_backbone, new_adapter(llama_of(tiny_backbone), rank=2, alpha=6.0))
+    lora = Lora(tiny_backbone, new_lora(llama_of(tiny_backbone), rank=2, alpha=6.0))
     layer = lora.layers["layers.1.mlp.down_proj"]
     with torch.no_grad():
         layer.up.normal_(generator=torch.Generator().manual_seed(0))
@@ -91,7 +91,7 @@ def test_a_lora_has_the_gradients_of_the_usual_form(tiny_backbone: Backbone) -> 
     for one, other in zip(torch.autograd.grad(layer(x).square().sum(), inputs), expected, strict=True):
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-3)
     ids = torch.arange(12)[None]
-    assert torch.allclose(lora.decoder(ids), merged(lora.adapter(), tiny_backbone)(ids), atol=1e-5)
+    assert torch.allclose(lora.decoder(ids), merge_copy(lora.adapter(), tiny_backbone)(ids), atol=1e-5)
 
 
 def test_half_precision_gives_nearly_the_same_gradients(

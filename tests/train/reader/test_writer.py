@@ -15,9 +15,9 @@ from tests.reader.conftest import write_random_reader
 from zprompt.cli.main import app
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError, OptionError, TrainingDataError
+from zprompt.reader.checkpoint import WRITER_FILE
 from zprompt.reader.loading import load_reader
-from zprompt.reader.writer_file import WRITER_FILE
-from zprompt.reader.writing import ZWriter
+from zprompt.reader.z_decoding import ZWriter
 from zprompt.train.reader.materials import Materials, Sources
 from zprompt.train.reader.trainer import Figures
 from zprompt.train.writer import command

@@ -15,12 +15,11 @@ from typing import Any
 
 import torch
 
-from zprompt.api import load
-from zprompt.backbone.adapter import llama_of, projections
-from zprompt.codec.codec import Codec
+from zprompt.codec import Codec
+from zprompt.codec import load_codec as load
 from zprompt.errors import CheckpointError, OptionError
-from zprompt.reader.checkpoint import ReaderConfig, write_reader
-from zprompt.reader.embedding import ZEmbedding
+from zprompt.llm import llama_of, projections
+from zprompt.reader import ReaderConfig, ZEmbedding, write_reader
 from zprompt.train.reader.config import ReaderTrainConfig
 from zprompt.train.reader.evaluation import Answers, Benefit
 from zprompt.train.reader.materials import Development, Materials, Report, Sources
@@ -28,7 +27,7 @@ from zprompt.train.reader.plot import plot_reader_history
 from zprompt.train.reader.reading import load_reading
 from zprompt.train.reader.start import give_meaning, new_start, start_of
 from zprompt.train.reader.trainer import ReaderTrainer
-from zprompt.train.run import Figures, Progress
+from zprompt.train.loop import Figures, Progress
 
 MOST_BYTES = 40_000_000  # of adapter and Z-embedding on disk
 

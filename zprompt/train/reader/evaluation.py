@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zprompt.bootstrap import Statistic, bootstrap
+from zprompt.eval.squad import exact_match, f1
+from zprompt.eval.statistics import Statistic, bootstrap
 from zprompt.train.reader.continuation import Continuation
 from zprompt.train.reader.examples import Asked
 from zprompt.train.reader.prompts import Prompts
 from zprompt.train.reader.reading import Reading
 from zprompt.train.reader.rows import Branch, Row, lay_out
-from zprompt.train.reader.squad import exact_match, f1
 from zprompt.train.reader.tiles import Tile
 
 CONTEXT = 128  # source tokens of the shortest context that is measured

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zprompt.codec.vocabulary import ZToken
 from zprompt.errors import OptionError
 from zprompt.train.reader.meta_tokens import meta_tokens
 from zprompt.train.reader.positions import Ints
 from zprompt.train.reader.tiles import Tile
+from zprompt.zspan import ZToken
 
 
 @dataclass(frozen=True, slots=True, eq=False)

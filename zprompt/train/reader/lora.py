@@ -1,6 +1,6 @@
 """A LoRA that trains fast: one product forward, as if there were none.
 
-    forward     y  = x (W + s B A)^T           the merged weight is made once a step
+    forward     y  = x (W + s B A)^T           the merge_copy weight is made once a step
     backward    dx = dy (W + s B A)            dB = s dy^T (x A^T)           dA = s (dy B)^T x
 
 The usual form keeps the two paths apart and adds them, which costs a quarter more on a CPU. The gradients are the same.
@@ -13,15 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zprompt.backbone import Backbone
-from zprompt.backbone.adapter import Adapter, llama_of, merged, new_adapter, projections
-from zprompt.backbone.llama import LlamaDecoder
+from zprompt.llm import Backbone, LlamaDecoder, Lora, llama_of, merge_copy, new_lora, projections
 
 
 class LoraLinear(nn.Module):
     """A frozen projection with a trained change of low rank."""
 
-    merged: Tensor
+    merge_copy: Tensor
 
     def __init__(self, weight: Tensor, down: Tensor, up: Tensor, scale: float, dtype: torch.dtype) -> None:
         """Wrap a weight.
@@ -39,7 +37,7 @@ class LoraLinear(nn.Module):
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Make the merged weight anew, after a change of A or B."""
+        """Make the merge_copy weight anew, after a change of A or B."""
         self.merged = torch.addmm(self.weight, self.up, self.down, alpha=self.scale).to(self.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,7 +50,7 @@ class LoraLinear(nn.Module):
 
 
 class _Merged(torch.autograd.Function):
-    """The product with a merged weight, and the gradients of its parts."""
+    """The product with a merge_copy weight, and the gradients of its parts."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:  # noqa: ANN401
@@ -74,7 +72,7 @@ class _Merged(torch.autograd.Function):
 class Lora:
     """A backbone's decoder with a LoRA that can be trained."""
 
-    def __init__(self, backbone: Backbone, start: Adapter, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, backbone: Backbone, start: Lora, dtype: torch.dtype = torch.float32) -> None:
         """Start at an adapter.
 
         :param backbone: The backbone, which stays as it is.
@@ -82,8 +80,8 @@ class Lora:
         :param dtype: What the factors of products are rounded to.
         """
         self.rank, self.alpha = start.rank, start.alpha
-        nothing = new_adapter(llama_of(backbone), start.rank, start.alpha)
-        self.decoder: LlamaDecoder = merged(nothing, backbone)  # with projections of its own
+        nothing = new_lora(llama_of(backbone), start.rank, start.alpha)
+        self.decoder: LlamaDecoder = merge_copy(nothing, backbone)  # with projections of its own
         self.layers: dict[str, LoraLinear] = {}
         for name, module in list(projections(self.decoder)):
             device = module.weight.device
@@ -108,16 +106,16 @@ class Lora:
         return [layer.up for layer in self.layers.values()]
 
     def merge(self) -> None:
-        """Make all merged weights anew, after a step."""
+        """Make all merge_copy weights anew, after a step."""
         for layer in self.layers.values():
             layer.merge()
 
-    def adapter(self) -> Adapter:
+    def adapter(self) -> Lora:
         """Give what was learned.
 
         :return: The adapter.
         """
-        return Adapter(
+        return Lora(
             self.rank,
             self.alpha,
             {name: layer.down.detach() for name, layer in self.layers.items()},

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zprompt.backbone.adapter import llama_of
-from zprompt.codec.codec import Codec
-from zprompt.reader.content import ContentTokenizer
-from zprompt.reader.embedding import ZEmbedding
+from zprompt.codec import Codec
+from zprompt.eval.questions import Question, read_questions
+from zprompt.llm import llama_of
+from zprompt.reader import ContentTokenizer, ZEmbedding
 from zprompt.train.corpus import read_texts
 from zprompt.train.reader.config import ReaderTrainConfig
 from zprompt.train.reader.continuation import Continuation
@@ -15,7 +15,6 @@ from zprompt.train.reader.evaluation import Answers, Benefit, BenefitMeter, meas
 from zprompt.train.reader.examples import Asked, Examples
 from zprompt.train.reader.passages import cut_passages
 from zprompt.train.reader.prompts import Prompts, Titled
-from zprompt.train.reader.questions import Question, read_questions
 from zprompt.train.reader.reading import Reading
 from zprompt.train.reader.teacher import Teacher, surprised
 from zprompt.train.reader.tiles import Tile, TileStore, chance

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zprompt.codec.layout import segments
-from zprompt.codec.settings import CodecSettings
-from zprompt.reader.embedding import ZEmbedding
+from zprompt.codec import CodecSettings, segments
+from zprompt.reader import ZEmbedding
 from zprompt.train.reader.positions import Ints
 from zprompt.train.reader.tiles import Tile
 

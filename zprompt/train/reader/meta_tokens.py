@@ -14,14 +14,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from zprompt.codec.vocabulary import ZToken
+from zprompt.baselines.ltsc import READER_ALPHABET as ALPHABET
+from zprompt.baselines.ltsc import to_model_ids
+from zprompt.baselines.ltsc.form import read_dictionary
 from zprompt.errors import OptionError
-from zprompt.methods.ltsc import READER_ALPHABET as ALPHABET
-from zprompt.methods.ltsc import to_model_ids
-from zprompt.methods.ltsc.form import read_dictionary
-from zprompt.reader.embedding import ZEmbedding
+from zprompt.reader import ZEmbedding
 from zprompt.train.reader.positions import Ints
 from zprompt.train.reader.tiles import Tile
+from zprompt.zspan import ZToken
 
 ANCHOR = 32  # an ordinary token of every common tokenizer: a special one would be spelled out (reader/content.py)
 

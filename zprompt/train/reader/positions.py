@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.codec.vocabulary import ZToken
-from zprompt.reader.pieces import Piece, TextPiece
+from zprompt.reader import Piece, TextPiece
+from zprompt.zspan import ZToken
 
 Ints = NDArray[np.int64]
 

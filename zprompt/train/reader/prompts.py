@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from zprompt.codec.zspan import escape_literal
-from zprompt.reader.chat import chat_template
-from zprompt.reader.content import ContentTokenizer
-from zprompt.reader.prompt import encode_messages, question_messages
+from zprompt.reader import ContentTokenizer, chat_template, encode_messages, question_messages
 from zprompt.train.reader.inputs import as_input
 from zprompt.train.reader.positions import Ints, Positions, of_ids, of_pieces
 from zprompt.train.reader.tiles import Tile
+from zprompt.zspan import escape_literal
 
 
 class Titled(NamedTuple):

@@ -7,10 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from zprompt.backbone import Backbone
-from zprompt.backbone.llama import LlamaDecoder
-from zprompt.reader.checkpoint import load_z_embedding, merged_decoder, read_reader_config
-from zprompt.reader.embedding import ZEmbedding
+from zprompt.llm import Backbone, LlamaDecoder
+from zprompt.reader import ZEmbedding, load_z_embedding, merged_decoder, read_reader_config
 from zprompt.train.reader.rows import Batch
 
 

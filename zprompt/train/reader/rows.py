@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zprompt.backbone.cache import Step
+from zprompt.llm import Step
 from zprompt.train.reader.positions import Ints, Positions, concatenate
 
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from zprompt.backbone.adapter import Adapter, llama_of, new_adapter, projections, read_adapter
-from zprompt.codec.codec import Codec
+from zprompt.codec import Codec
 from zprompt.errors import CheckpointError
-from zprompt.reader.checkpoint import ADAPTER_FOLDER, find_reader, load_z_embedding, read_reader_config
-from zprompt.reader.embedding import ZEmbedding
+from zprompt.llm import Lora, llama_of, new_lora, projections, read_lora
+from zprompt.reader import ADAPTER_FOLDER, ZEmbedding, find_reader, load_z_embedding, read_reader_config
 from zprompt.train.reader.config import ReaderTrainConfig
 from zprompt.train.reader.meaning import start_meaning
 from zprompt.train.reader.meta_tokens import tell_apart
@@ -20,7 +19,7 @@ from zprompt.train.reader.tiles import Tile
 class Start:
     """What a run trains on."""
 
-    adapter: Adapter
+    adapter: Lora
     embedding: ZEmbedding
     is_new: bool = True  # the embedding, which says nothing yet
 
@@ -32,7 +31,7 @@ def new_start(codec: Codec, config: ReaderTrainConfig) -> Start:
     :param config: Has the rank and the input.
     :return: The start.
     """
-    adapter = new_adapter(llama_of(codec.backbone), config.rank, config.alpha, config.seed)
+    adapter = new_lora(llama_of(codec.backbone), config.rank, config.alpha, config.seed)
     return Start(adapter, ZEmbedding(codec.settings, codec.backbone.hidden_size, codes=config.input != "anchors"))
 
 
@@ -46,7 +45,7 @@ def start_of(name: str, codec: Codec, config: ReaderTrainConfig) -> Start:
     :raises CheckpointError: If that reader has another codec, backbone or rank.
     """
     folder = find_reader(name)
-    about, adapter = read_reader_config(folder), read_adapter(folder / ADAPTER_FOLDER)
+    about, adapter = read_reader_config(folder), read_lora(folder / ADAPTER_FOLDER)
     pairs = {
         "codec": (about.codec_fingerprint, codec.fingerprint),
         "backbone": (about.backbone_fingerprint, codec.backbone.weights_fingerprint),

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zprompt.backbone import Backbone
+from zprompt.llm import Backbone
 from zprompt.train.reader.positions import Ints
 from zprompt.train.reader.rows import Expectation
 from zprompt.train.reader.tiles import Tile

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.codec.codec import Codec
-from zprompt.codec.vocabulary import ZToken
-from zprompt.codec.zspan import find_spans, parse_span
+from zprompt.codec import Codec
 from zprompt.errors import CheckpointError
 from zprompt.train.reader.positions import Ints
+from zprompt.zspan import ZToken, find_spans, parse_span
 
 CHUNK = 16  # passages that are compressed at a time
 

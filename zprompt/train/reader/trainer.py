@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from zprompt.backbone import Backbone
+from zprompt.llm import Backbone
 from zprompt.train.reader.config import TASKS, ReaderTrainConfig
 from zprompt.train.reader.examples import Examples
 from zprompt.train.reader.lora import Lora
@@ -19,7 +19,7 @@ from zprompt.train.reader.objective import candidates, target_losses
 from zprompt.train.reader.reading import Reading
 from zprompt.train.reader.rows import Row, lay_out
 from zprompt.train.reader.start import Start
-from zprompt.train.run import Figures, Progress, rate_at, refuse_another_run, run_steps, write_checkpoint
+from zprompt.train.loop import Figures, Progress, rate_at, refuse_another_run, run_steps, write_checkpoint
 
 RAMP = 20  # steps until the learning rate is full
 PADDING = 0.25  # of a row, at most, unless it is alone

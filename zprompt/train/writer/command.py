@@ -14,17 +14,24 @@ from typing import Any
 
 import torch
 
-from zprompt.api import load
-from zprompt.codec.codec import Codec
+from zprompt.codec import Codec
+from zprompt.codec import load_codec as load
 from zprompt.errors import CheckpointError, OptionError
-from zprompt.reader.checkpoint import find_reader, read_reader_config
-from zprompt.reader.writer_file import WRITER_FILE, load_writer, reader_fingerprint, reader_weights, write_writer
-from zprompt.reader.writing import ZWriter
+from zprompt.eval.questions import read_questions
+from zprompt.reader import (
+    WRITER_FILE,
+    ZWriter,
+    find_reader,
+    load_writer,
+    read_reader_config,
+    reader_fingerprint,
+    reader_weights,
+    write_writer,
+)
 from zprompt.train.reader.command import MOST_BYTES
 from zprompt.train.reader.materials import Materials, Report, Sources
-from zprompt.train.reader.questions import read_questions
 from zprompt.train.reader.reading import Reading, load_reading
-from zprompt.train.run import Figures, Progress
+from zprompt.train.loop import Figures, Progress
 from zprompt.train.writer.config import WriterTrainConfig
 from zprompt.train.writer.examples import Written, WrittenExamples, written_answers, written_passage
 from zprompt.train.writer.fit import Fit, measure_fit

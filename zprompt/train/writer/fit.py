@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zprompt.reader.writing import ZWriter
+from zprompt.reader import ZWriter
 from zprompt.train.reader.reading import Reading
 from zprompt.train.writer.examples import Targets, Written, targets_of
 

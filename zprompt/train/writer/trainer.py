@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from zprompt.reader.writing import ZWriter
+from zprompt.reader import ZWriter
 from zprompt.train.reader.reading import Reading
 from zprompt.train.reader.trainer import RAMP
-from zprompt.train.run import Figures, Progress, rate_at, refuse_another_run, run_steps, write_checkpoint
+from zprompt.train.loop import Figures, Progress, rate_at, refuse_another_run, run_steps, write_checkpoint
 from zprompt.train.writer.config import WriterTrainConfig
 from zprompt.train.writer.examples import WrittenExamples, targets_of
 from zprompt.train.writer.fit import losses_of

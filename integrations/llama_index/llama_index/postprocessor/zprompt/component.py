@@ -29,9 +29,9 @@ from llama_index.postprocessor.zprompt.marking import (
     without_marks,
 )
 from llama_index.postprocessor.zprompt.selection import Choice, Selection, select
-from zprompt.adapting import CodecSource
-from zprompt.codec.options import CompressOptions
 from zprompt.errors import OptionError, WrongCodecError
+from zprompt.options import CompressOptions
+from zprompt.rag import CodecSource
 
 if TYPE_CHECKING:
     from zprompt import Codec

@@ -11,8 +11,8 @@ cut Z-span cannot be read. This tokenizer measures Z-spans right, so that they a
 from collections.abc import Callable
 from typing import Any
 
-from zprompt.codec.zspan import find_spans, read_header
 from zprompt.errors import SpanError
+from zprompt.zspan import find_spans, read_header
 
 Tokenizer = Callable[[str], list[Any]]
 Z_TOKEN = -1  # stands for a Z-token in the list: no tokenizer has this id

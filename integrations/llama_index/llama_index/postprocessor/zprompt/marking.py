@@ -19,8 +19,8 @@ from typing import Any
 from llama_index.core.schema import BaseNode, MetadataMode, Node, NodeWithScore
 
 from llama_index.postprocessor.zprompt.selection import Choice, is_escaped, span_header
-from zprompt.adapting import CODEC_KEY
-from zprompt.codec.zspan import SpanHeader
+from zprompt.rag import CODEC_KEY
+from zprompt.zspan import SpanHeader
 
 SOURCE_TOKENS_KEY = "zprompt_source_tokens"
 Z_TOKENS_KEY = "zprompt_z_tokens"

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zprompt.codec.zspan import SpanHeader, escape_literal, find_spans, read_header, text_digest
 from zprompt.errors import SpanError, ZPromptError
+from zprompt.zspan import SpanHeader, escape_literal, find_spans, read_header, text_digest
 
 if TYPE_CHECKING:
     from zprompt import Codec

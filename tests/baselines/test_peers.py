@@ -1,0 +1,85 @@
+"""Peers run as they are with our model, or say why they cannot."""
+
+import importlib.util
+
+import pytest
+
+from tests.baselines.test_truncation import TEXT
+from zprompt import baselines as methods
+from zprompt.baselines.peers.local_model import TupleCacheModel, ask_peer, transformers_tokenizer
+from zprompt.errors import MethodUnavailableError, PeerError
+from zprompt.llm import Backbone
+
+PARAGRAPHS = TEXT + "\n\n" + TEXT.replace("dog", "cat")
+PRUNING_PEERS = ["llmlingua", "selective-context"]
+
+pytestmark = pytest.mark.filterwarnings("default")  # the peers are older than what they run on
+
+
+def make(name: str, **options: object) -> methods.Method:
+    if reason := methods.unavailable(name):
+        pytest.skip(reason)
+    return methods.create(name, **options)
+
+
+@pytest.mark.parametrize("name", PRUNING_PEERS)
+def test_a_peer_prunes_with_our_model(tiny_backbone: Backbone, name: str) -> None:
+    short = make(name, backbone=tiny_backbone).shorten(PARAGRAPHS, 120)
+    assert 0 < short.tokens < short.source_tokens
+    assert short.tokens == len(tiny_backbone.encode(short.text))
+    assert short.method == name
+
+
+def test_llmlingua_takes_a_query(tiny_backbone: Backbone) -> None:
+    short = make("llmlingua", backbone=tiny_backbone).shorten(PARAGRAPHS, 120, "Who walked on the Moon?")
+    assert 0 < short.tokens < short.source_tokens
+
+
+@pytest.mark.parametrize("text", ["", TEXT, TEXT * 4])
+def test_delta_ltsc_comes_back(tiny_backbone: Backbone, text: str) -> None:
+    method = make("delta-ltsc", tokenizer=tiny_backbone.tokenizer)
+    assert isinstance(method, methods.LosslessMethod)
+    short = method.shorten(text)
+    assert method.restore(short.text) == text
+    assert short.tokens <= short.source_tokens
+
+
+@pytest.mark.default_model
+def test_delta_ltsc_shortens_what_repeats(default_backbone: Backbone) -> None:
+    short = make("delta-ltsc", tokenizer=default_backbone.tokenizer).shorten(TEXT * 4)
+    assert short.tokens < 0.8 * short.source_tokens
+
+
+@pytest.mark.parametrize("name", ["llmlingua", "delta-ltsc", "selective-context"])
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("zprompt.baselines.registry.find_spec", lambda module: None)
+    reason = methods.unavailable(name)
+    assert reason is not None
+    assert "not installed here" in reason
+    with pytest.raises(MethodUnavailableError, match="pip install"):
+        methods.create(name)
+
+
+def test_what_a_peer_raises_is_a_peer_error() -> None:
+    with pytest.raises(PeerError, match="other failed on this text with ZeroDivisionError"):
+        ask_peer("other", lambda: 1 / 0)
+
+
+def test_a_cache_of_pairs_gives_what_one_pass_gives(tiny_backbone: Backbone) -> None:
+    import torch
+
+    model = TupleCacheModel(tiny_backbone.model)
+    ids = torch.tensor([tiny_backbone.encode(TEXT)[:20]])
+    whole = model(ids).logits
+    first = model(ids[:, :12])
+    rest = model(ids[:, 12:], torch.ones_like(ids), first.past_key_values)
+    torch.testing.assert_close(rest.logits, whole[:, 12:], atol=1e-4, rtol=1e-4)
+
+
+def test_the_tokenizer_is_the_backbones(tiny_backbone: Backbone) -> None:
+    assert transformers_tokenizer(tiny_backbone)(TEXT)["input_ids"] == tiny_backbone.encode(TEXT)
+
+
+def test_importing_a_peer_loads_no_peer() -> None:
+    for module in ("llmlingua", "selective_context", "delta_ltsc", "local_model"):
+        assert importlib.util.find_spec(f"zprompt.baselines.peers.{module}")

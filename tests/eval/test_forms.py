@@ -1,0 +1,88 @@
+"""Rows of public datasets become questions; a dataset is read through the real `datasets`, from a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from zprompt.errors import TrainingDataError
+from zprompt.eval.forms import in_our_form
+from zprompt.eval.samples import read_rows
+from zprompt.eval.tasks.catalog import make_tasks
+
+ROWS: dict[str, dict[str, Any]] = {
+    "squad": {
+        "id": "7",
+        "title": "Tea",
+        "context": "Ada lit it.",
+        "question": "Who?",
+        "answers": {"text": ["Ada"], "answer_start": [0]},
+    },
+    "longbench": {"input": "Who?", "context": "Ada lit it.", "answers": ["Ada"], "length": 3, "_id": "7"},
+    "hotpotqa": {
+        "id": "7",
+        "question": "Who?",
+        "answer": "Ada",
+        "context": {"title": ["Sea", "Tea"], "sentences": [["It is wet."], ["Ada lit it.", " It shone."]]},
+        "supporting_facts": {"title": ["Tea"], "sent_id": [0]},
+    },
+    "musique": {
+        "id": "7",
+        "question": "Who?",
+        "answer": "Ada",
+        "answer_aliases": ["Ada L."],
+        "answerable": True,
+        "paragraphs": [
+            {"idx": 0, "title": "Sea", "paragraph_text": "It is wet.", "is_supporting": False},
+            {"idx": 1, "title": "Tea", "paragraph_text": "Ada lit it.", "is_supporting": True},
+        ],
+    },
+    "narrativeqa": {
+        "document": {"id": "d", "summary": {"title": "Tea", "text": "Ada lit it."}, "text": "Once upon a time."},
+        "question": {"text": "Who?", "tokens": ["Who", "?"]},
+        "answers": [{"text": "Ada", "tokens": ["Ada"]}, {"text": "She did", "tokens": ["She", "did"]}],
+    },
+    "quality": {"article": "Ada lit it.", "question": "Who?", "options": ["Bo", "Ada"], "answer": 1, "hard": True},
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_of_the_hub_becomes_a_question(name: str, tmp_path: Path) -> None:
+    dataset = datasets.Dataset.from_list([ROWS[name]] * 2)
+    dataset.to_parquet(tmp_path / "validation.parquet")
+    rows = read_rows(f"{tmp_path}:validation")
+    assert rows.source == f"Hugging Face dataset {tmp_path}:validation (2 rows)"
+
+    (task,) = make_tasks(("qa",), (f"{tmp_path}:validation",), limit=1, characters=10, seed=0)
+    (sample,) = task.samples
+    assert sample.texts[0].startswith("Ada lit it.") and len(sample.texts) == 1  # the gold passage
+    assert (sample.query or "").startswith("Who?") and sample.answers[0] == "Ada"
+    assert sample.titles == (("" if name in ("longbench", "quality") else "Tea"),)
+    if name == "quality":
+        assert sample.query == "Who? Options: Bo; Ada."
+
+
+def test_original_files_are_read_too() -> None:
+    article = {"article": "Ada lit it.", "article_id": "a", "title": "Tea"}
+    asked = [{"question": "Who?", "options": ["Ada", "Bo"], "gold_label": label} for label in (1, 2)]
+    rows = list(in_our_form({**article, "questions": asked}))
+    assert [(row["id"], row["answers"]) for row in rows] == [("a-0", ["Ada"]), ("a-1", ["Bo"])]
+
+    pairs = {"context": [["Tea", ["Ada lit it."]], ["Sea", ["Wet."]]], "supporting_facts": [["Tea", 0]], "_id": "7"}
+    (row,) = in_our_form({"question": "Who?", "answer": "Ada", **pairs})
+    assert row["id"] == "7" and [passage["gold"] for passage in row["passages"]] == [True, False]
+
+
+def test_what_has_no_answer_is_left_out_and_other_rows_stay() -> None:
+    assert not list(in_our_form({**ROWS["squad"], "answers": {"text": [], "answer_start": []}}))
+    assert not list(in_our_form({**ROWS["musique"], "answerable": False}))
+    other = {"text": "Ada lit it."}
+    assert list(in_our_form(other)) == [other]
+
+
+def test_a_row_of_another_form_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"question": "Who?", "document": {}, "answers": []}', "utf-8")
+    with pytest.raises(TrainingDataError, match="not its form: KeyError"):
+        read_rows(str(file))

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import sacrebleu
+
+from zprompt.eval.metrics import CorpusBleu, Recall, correct_tokens, names, numbers, recall
+from zprompt.eval.statistics import bootstrap
+
+SOURCES = [
+    "In 1969 two people walked on the Moon, and 600 million watched them walk.",
+    "Rivers carry sand and mud to the sea, where they become stone again.",
+]
+RESTORED = [
+    "In 1968 two people walked on the Moon, and 600 million saw them walk.",
+    "Rivers carry sand and mud to the sea, where they become stone again.",
+]
+
+
+def test_numbers_keep_their_points_commas_and_slashes() -> None:
+    assert numbers("On 3/4, 1,200.5 of 7 (9.)") == ["3/4", "1,200.5", "7", "9"]
+
+
+def test_names_are_runs_of_capitalised_words() -> None:
+    assert names("They moved to New York with Anne-Marie, O'Brien and the BBC.") == [
+        "New York",
+        "Anne-Marie",
+        "O'Brien",
+        "BBC",
+    ]
+
+
+def test_the_first_word_of_a_sentence_is_not_a_name() -> None:
+    assert names('Rain fell. "Where?" asked Ida.\n\nThen Bo left! Nobody saw.') == ["Ida", "Bo"]
+
+
+def test_what_begins_no_sentence_but_starts_with_punctuation_is_a_name() -> None:
+    assert names("the ship (Aurora) sank") == ["Aurora"]
+
+
+def test_recall_counts_each_occurrence_once() -> None:
+    assert recall(["7", "7", "9"], ["7", "9", "9", "9"]) == Recall(found=2, total=3)
+
+
+def test_recall_does_not_depend_on_the_order() -> None:
+    assert recall(["a", "b"], ["b", "a"]).share == 1.0
+
+
+def test_recall_of_nothing_is_no_number() -> None:
+    assert recall([], ["7"]).share is None
+
+
+def test_recalls_are_pooled_over_occurrences() -> None:
+    assert Recall.sum([Recall(1, 1), Recall(0, 3)]).share == 0.25
+
+
+def test_tokens_are_compared_by_position() -> None:
+    assert correct_tokens([1, 2, 3, 4], [1, 3, 3, 2]) == 2
+
+
+def test_texts_of_different_lengths_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="3 tokens came back of 2"):
+        correct_tokens([1, 2], [1, 2, 3])
+
+
+def test_bleu_is_that_of_sacrebleu() -> None:
+    assert CorpusBleu(SOURCES, RESTORED).score() == pytest.approx(sacrebleu.corpus_bleu(RESTORED, [SOURCES]).score)
+
+
+def test_bleu_of_a_hopeless_text_is_smoothed_as_in_sacrebleu() -> None:
+    back = ["A walk on sand and by the sea.", "People saw mud."]
+    assert CorpusBleu(SOURCES, back).score() == pytest.approx(sacrebleu.corpus_bleu(back, [SOURCES]).score)
+
+
+def test_bleu_of_drawn_documents_counts_repeated_ones_again() -> None:
+    expected = sacrebleu.corpus_bleu([RESTORED[0], RESTORED[0]], [[SOURCES[0], SOURCES[0]]]).score
+    assert CorpusBleu(SOURCES, RESTORED).score([0, 0]) == pytest.approx(expected)
+
+
+def test_bleu_of_texts_without_four_words_is_none() -> None:
+    assert CorpusBleu(["", "x"], ["", "x"]).score() is None
+
+
+def test_the_interval_of_a_constant_is_a_point() -> None:
+    interval = bootstrap(lambda rows: 3.0, count=5, resamples=10, seed=0)
+
+    assert (interval.low, interval.high) == (3.0, 3.0)
+
+
+def test_the_interval_holds_the_mean_and_is_the_same_for_the_same_seed() -> None:
+    values = np.arange(30.0)
+    first, second = (bootstrap(lambda rows: float(values[rows].mean()), 30, 500, seed=1) for _ in range(2))
+
+    assert first == second
+    assert 9 < first.low < values.mean() < first.high < 20

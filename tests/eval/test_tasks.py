@@ -1,0 +1,124 @@
+"""Samples and scores of the tasks, without a model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from zprompt.baselines.protocol import Shortened
+from zprompt.errors import OptionError, TrainingDataError
+from zprompt.eval.bm25 import Bm25
+from zprompt.eval.samples import Sample, first_paragraphs, text_of
+from zprompt.eval.tasks.catalog import TASKS, digest, make_tasks
+from zprompt.eval.tasks.copying import make_samples
+from zprompt.eval.tasks.protocol import Left
+from zprompt.eval.tasks.reconstruction import Reconstruction
+from zprompt.eval.tasks.structure import parse
+from zprompt.eval.workshop import Workshop
+
+
+def left_of(text: str, rest: str, group: str = "text") -> Left:
+    return Left(Sample("a", group, (text,)), (Shortened(rest, 10, 5, "some"),), None)
+
+
+def test_all_tasks_have_shipped_samples_and_say_so() -> None:
+    for task in make_tasks(TASKS, (), limit=5, characters=1000, seed=0):
+        assert len(task.samples) == 5 or task.name == "structure"
+        assert "shipped with zprompt" in task.source or task.source == "made from seed 0"
+        assert all(sample.texts and all(sample.texts) for sample in task.samples)
+        assert len({sample.id for sample in task.samples}) == len(task.samples)
+
+
+def test_shipped_texts_are_of_many_kinds_and_parse() -> None:
+    reconstruction, structure = make_tasks(("reconstruction", "structure"), (), limit=6, characters=1000, seed=0)
+
+    assert len({sample.group for sample in reconstruction.samples}) == 6
+    assert all(parse(sample.texts[0], sample.group) for sample in structure.samples)
+
+
+def test_the_same_seed_gives_the_same_samples() -> None:
+    first, again, other = (make_tasks(("copying", "qa"), (), 3, 100, seed) for seed in (0, 0, 1))
+
+    assert [digest(task) for task in first] == [digest(task) for task in again] != [digest(task) for task in other]
+
+
+def test_a_file_goes_to_the_tasks_that_it_fits(tmp_path: Path) -> None:
+    rows = {
+        "squad": {"question": "Who?", "context": "Ada did.", "title": "T", "answers": {"text": ["Ada"]}},
+        "ours": {"question": "Who?", "answers": ["Bo"], "passages": [{"title": "T", "text": "Bo did.", "gold": True}]},
+        "news": {"article": "It rained.", "highlights": "Rain."},
+        "wiki": {"title": "T", "paragraphs": ["One.", "Two."]},
+        "qulac": {"topic": "tea", "facet": "Find tea.", "turns": [["which", "green tea"]]},
+    }
+    for name, row in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row), "utf-8")
+    (tmp_path / "a.json").write_text('{"a": 1}', "utf-8")
+    files = [str(file) for file in sorted(tmp_path.iterdir())]
+    texts = {task.name: [one.texts[0] for one in task.samples] for task in make_tasks(TASKS, files, 9, 99, 0)}
+
+    assert sorted(texts["qa"]) == ["Ada did.", "Bo did."]
+    assert texts["summarisation"] == ["It rained."]
+    assert sorted(texts["reconstruction"]) == ["It rained.", "One.\n\nTwo.", '{"a": 1}']
+    assert texts["structure"] == ['{"a": 1}']
+    assert texts["queries"] == ["tea. which green tea"]
+
+
+def test_what_fits_no_task_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"question": "Who?", "passages": []}', "utf-8")
+    with pytest.raises(TrainingDataError, match="Row 1 is no question"):
+        make_tasks(("qa",), (str(file),), 1, 10, 0)
+    with pytest.raises(TrainingDataError, match="has no text"):
+        text_of({"a": 1})
+    with pytest.raises(OptionError, match="no task 'chess'"):
+        make_tasks(("chess",), (), 1, 10, 0)
+
+
+def test_texts_are_cut_after_paragraphs() -> None:
+    assert first_paragraphs("One two.\n\nThree four five.", 20) == "One two.\n\nThree four"
+    assert first_paragraphs("One two, three.\n\nFour.", 20) == "One two, three."
+    assert first_paragraphs("short", 20) == "short"
+
+
+def test_bm25_finds_the_document_that_has_the_rare_word() -> None:
+    index = Bm25(["the cat sat", "the dog sat", "the dog and the bird"])
+
+    assert index.rank("a dog with a BIRD", 2) == 1
+    assert index.rank("cat", 1) == 3  # nothing speaks for it
+    assert index.rank("", 0) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "good"),
+    [
+        ('{"b": 1, "a": [2]}', "json", True),
+        ('{"b": 1, "a"', "json", False),
+        ("def f():\n    return 1\n", "code", True),
+        ("def f(:", "code", False),
+        ("", "code", False),
+        ("[" * 100_000, "json", False),
+    ],
+)
+def test_structure_is_parsed(text: str, kind: str, good: bool) -> None:
+    assert (parse(text, kind) is not None) == good
+
+
+def test_the_order_of_keys_means_nothing() -> None:
+    assert parse('{"a": 1, "b": 2}', "json") == parse('{"b": 2,\n "a": 1}', "json")
+
+
+def test_reconstruction_counts_facts_and_words() -> None:
+    pairs = [
+        left_of("It was Ada Hale who came on 3 May 1834.", "It was Ada Hale who came on 3 May."),
+        left_of("There were 12 of them in all here.", ""),
+    ]
+    scores = Reconstruction("here", [one.sample for one in pairs]).score(pairs, Workshop(0))
+
+    assert [(share.top, share.bottom) for share in scores.shares["numbers kept"] if share] == [(1, 2), (0, 1)]
+    assert scores.whole["BLEU-4"].worst == 0 and 0 < scores.whole["BLEU-4"].value < 100
+
+
+def test_keys_and_values_stand_in_their_context() -> None:
+    for sample in make_samples(3, 0):
+        assert sample.answers[0] in sample.texts[0]
+        assert sample.query and sample.query.split()[-2] in sample.texts[0]

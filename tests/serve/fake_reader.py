@@ -1,0 +1,122 @@
+"""A reader without a model: it repeats the last words of its prompt, as slowly and as wrongly as a test wants."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+
+from tests.cli.byte_codec import FINGERPRINT, ByteCodec
+from zprompt.errors import ContextBudgetError
+from zprompt.progress import Progress
+from zprompt.reader.generate import GenerateOptions
+from zprompt.reader.prompt import PromptSize
+from zprompt.reader.results import Delta, Generation, Usage
+from zprompt.results import CompressionResult
+from zprompt.serve.protocol import Prompt
+from zprompt.zspan.span import find_spans, read_header, require_codec
+
+FAULT = "break now"  # a prompt at which the model fails
+PATIENCE = 20.0  # seconds until a test that hangs fails instead
+
+
+class FakeCodec(ByteCodec):
+    """A codec whose work can be watched and takes as many steps as it is told."""
+
+    fingerprint = FINGERPRINT
+    steps = 1
+    steps_done = 0
+
+    def compress(self, documents: object, *, progress: Progress, **options: object) -> CompressionResult:
+        for step in range(self.steps):
+            progress("compress", step, self.steps)
+            self.steps_done += 1
+            time.sleep(0.01 if self.steps > 1 else 0)
+        return super().compress(documents, **options)
+
+    def decompress(self, documents: object, *, progress: Progress, **options: object) -> object:
+        progress("decompress", 0, 1)
+        return super().decompress(documents, **options)
+
+
+@dataclass
+class FakeReader:
+    """Repeats, a word a token, what a prompt says last."""
+
+    max_positions: int = 1000
+    seconds: float = 0.0  # a token takes
+    codec: FakeCodec = field(default_factory=FakeCodec)
+    batches: list[int] = field(default_factory=list)  # texts of each batch that was written
+    options: list[GenerateOptions] = field(default_factory=list)  # of each text that was written
+    prompts: list[Prompt] = field(default_factory=list)
+    steps: int = 0  # tokens written
+    begun: threading.Event = field(default_factory=threading.Event)  # a batch was begun
+    gate: threading.Event = field(default_factory=threading.Event)  # nothing is written until it is open
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def count(self, prompt: Prompt) -> PromptSize:
+        words = z_tokens = source_tokens = 0
+        for text in texts_of(prompt):
+            end = 0
+            for match in find_spans(text):
+                header = read_header(match.text)
+                require_codec(header, FINGERPRINT)
+                z_tokens, source_tokens = z_tokens + header.count, source_tokens + header.source_tokens
+                words += len(text[end : match.start].split())
+                end = match.end
+            words += len(text[end:].split())
+        return PromptSize(words + z_tokens, z_tokens, source_tokens)
+
+    def run(
+        self,
+        prompts: Sequence[Prompt],
+        options: Sequence[GenerateOptions],
+        batch_size: int,
+        wanted: Callable[[int], bool],
+    ) -> Generator[Delta]:
+        sizes = [self.count(prompt) for prompt in prompts]
+        for size, asked in zip(sizes, options, strict=True):
+            if size.positions + asked.max_new_tokens > self.max_positions:
+                raise ContextBudgetError(f"{size.positions} positions and {asked.max_new_tokens} new tokens: too many.")
+        return self._write(prompts, options, sizes, wanted)
+
+    def _write(
+        self,
+        prompts: Sequence[Prompt],
+        options: Sequence[GenerateOptions],
+        sizes: Sequence[PromptSize],
+        wanted: Callable[[int], bool],
+    ) -> Generator[Delta]:
+        self.batches.append(len(prompts))
+        self.options += options
+        self.prompts += prompts
+        self.begun.set()
+        assert self.gate.wait(PATIENCE)
+        words = [texts_of(prompt)[-1].split() for prompt in prompts]
+        if any(FAULT in " ".join(said) for said in words):
+            raise RuntimeError("The secret of the machine is 42.")
+        going = list(range(len(prompts)))
+        step = 0
+        while going:
+            step += 1
+            for index in list(going):
+                if not wanted(index):
+                    going.remove(index)
+                    continue
+                time.sleep(self.seconds)
+                self.steps += 1
+                said, limit = words[index], options[index].max_new_tokens
+                text = said[step - 1] if step == 1 else f" {said[step - 1]}"
+                generation = None
+                if step == min(len(said), limit):
+                    usage = Usage(sizes[index].positions, sizes[index].z_tokens, sizes[index].source_tokens, step)
+                    generation = Generation(" ".join(said[:step]), "stop" if step < limit else "length", usage)
+                    going.remove(index)
+                yield Delta(index, text, generation)
+
+
+def texts_of(prompt: Prompt) -> list[str]:
+    return [prompt] if isinstance(prompt, str) else [message["content"] for message in prompt]

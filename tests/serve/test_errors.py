@@ -1,0 +1,314 @@
+"""Bad requests get the right status, in OpenAI's form, and change nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+
+from tests.cli.byte_codec import write_span
+from tests.serve.conftest import MODEL, Running
+from tests.serve.fake_reader import FAULT, FakeReader
+
+SPAN = write_span("twelve bytes")
+FORGED = SPAN[:-2] + ("0" if SPAN[-2] != "0" else "1") + "]"
+FOREIGN = SPAN  # read by a server with another codec
+JSON = {"Content-Type": "application/json"}
+CHAT: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "one"}]}
+
+
+def error_of(server: Running, path: str, body: object, status: int) -> dict[str, Any]:
+    """Post something bad, and give the error that came back."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = server.http().post(path, content=content, headers=JSON)
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error"}
+    error: dict[str, Any] = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    return error
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/compress", "/v1/decompress"])
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"", b"null", b"[]", b'"text"', b"\xff\xfe", b"{} {}", b"[" * 100_000, b'{"seed": ' + b"1" * 9999 + b"}"],
+    ids=["cut", "empty", "null", "list", "string", "no UTF-8", "two", "deep", "digits"],
+)
+def test_what_is_no_json_object_is_refused(server: Running, path: str, body: bytes) -> None:
+    assert error_of(server, path, body, 400)["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"messages": "one"}, "messages"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "king", "content": "one"}]}, "messages.0.role"),
+        ({"model": None}, "model"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": "5"}, "max_tokens"),
+        ({"temperature": -1}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"seed": 1 << 70}, "seed"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"invented": 1}, "invented"),
+    ],
+    ids=str,
+)
+def test_a_value_that_is_not_allowed_is_named(
+    server: Running, reader: FakeReader, change: dict[str, Any], param: str
+) -> None:
+    error = error_of(server, "/v1/chat/completions", CHAT | change, 400)
+
+    assert error["param"] is not None and error["param"].startswith(param)
+    assert reader.batches == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"messages": [{"role": "user", "content": "\ud83d"}]}, {"stop": "\ud83d"}, {"\ud83d": 1}, {"model": "\ud83d"}],
+    ids=ascii,
+)
+def test_half_a_surrogate_pair_is_an_error_and_not_a_fault(server: Running, change: dict[str, Any]) -> None:
+    error_of(server, "/v1/chat/completions", CHAT | change, 404 if "model" in change else 400)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n", 2),
+        ("logprobs", True),
+        ("top_logprobs", 3),
+        ("logit_bias", {"50256": -100}),
+        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("tool_choice", "required"),
+        ("functions", [{"name": "f"}]),
+        ("response_format", {"type": "json_object"}),
+        ("presence_penalty", 0.5),
+        ("frequency_penalty", -0.5),
+        ("store", True),
+        ("reasoning_effort", "high"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(
+    server: Running, reader: FakeReader, name: str, value: object
+) -> None:
+    error = error_of(server, "/v1/chat/completions", CHAT | {name: value}, 400)
+
+    assert (error["param"], error["code"]) == (name, "unsupported_parameter")
+    assert "not supported" in error["message"]
+    assert reader.batches == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"best_of": 2}, {"echo": True}, {"suffix": "end"}, {"logprobs": 0}, {"prompt": [1, 2, 3]}], ids=str
+)
+def test_what_completions_do_not_support_is_refused(server: Running, change: dict[str, Any]) -> None:
+    error = error_of(server, "/v1/completions", {"model": MODEL, "prompt": "one"} | change, 400)
+
+    assert error["param"].startswith(next(iter(change)))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
+        {"role": "user", "content": "one", "name": "Ann"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "content": "one", "tool_call_id": "1"},
+    ],
+    ids=["image", "name", "calls", "tool"],
+)
+def test_messages_that_are_more_than_text_are_refused(server: Running, message: dict[str, Any]) -> None:
+    error_of(server, "/v1/chat/completions", CHAT | {"messages": [message]}, 400)
+
+
+@pytest.mark.parametrize(
+    ("span", "code"),
+    [
+        (SPAN[:-3], "truncated_span"),
+        (FORGED, "forged_span"),
+        (SPAN.replace("[z1:", "[z9:"), "span_version"),
+        ("[z1:nonsense]", "damaged_span"),
+    ],
+    ids=["truncated", "forged", "version", "damaged"],
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_damaged_span_is_refused(server: Running, reader: FakeReader, span: str, code: str, stream: bool) -> None:
+    asked = CHAT | {"messages": [{"role": "user", "content": f"Read {span}"}], "stream": stream}
+
+    assert error_of(server, "/v1/chat/completions", asked, 400)["code"] == code
+    assert reader.batches == []
+
+
+def test_a_damaged_span_is_not_decompressed(server: Running) -> None:
+    assert error_of(server, "/v1/decompress", {"input": FORGED}, 400)["code"] == "forged_span"
+
+
+def test_a_span_of_another_codec_is_refused(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.serve.fake_reader.FINGERPRINT", "ba9876543210")
+    asked = CHAT | {"messages": [{"role": "user", "content": SPAN}]}
+
+    assert error_of(server, "/v1/chat/completions", asked, 400)["code"] == "wrong_codec"
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_anything_runs(server: Running, reader: FakeReader) -> None:
+    with pytest.raises(openai.BadRequestError) as raised:
+        server.openai().chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "word " * 990}], max_tokens=20
+        )
+
+    assert raised.value.code == "context_length_exceeded"
+    assert reader.batches == []
+
+
+def test_an_unknown_model_is_not_found(server: Running) -> None:
+    client = server.openai()
+    with pytest.raises(openai.NotFoundError) as raised:
+        client.chat.completions.create(model="gpt-9", messages=[{"role": "user", "content": "one"}])
+    assert raised.value.code == "model_not_found" and "zprompt" in str(raised.value)
+
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("org/gpt-9")
+    assert error_of(server, "/v1/compress", {"input": "a", "model": "gpt-9"}, 404)["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize("key", ["wrong", "", "the secre", "the secret ", "thé secret", "the secret2"])
+def test_a_wrong_key_is_refused(serve: Callable[..., Running], reader: FakeReader, key: str) -> None:
+    server = serve(api_key="the secret")
+    answer = server.http().post(
+        "/v1/completions", json={"model": MODEL, "prompt": "one"}, headers={b"Authorization": f"Bearer {key}|".encode()}
+    )
+
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert reader.batches == []
+
+
+def test_the_right_key_is_let_in(serve: Callable[..., Running]) -> None:
+    server = serve(api_key="the sécret")
+
+    with pytest.raises(openai.AuthenticationError):
+        server.openai("other").models.list()
+    answer = server.http().get("/v1/models", headers={b"Authorization": "bearer the sécret".encode()})
+    assert answer.status_code == 200
+    for path in ("/v1/models", "/v1/nowhere", "/v1"):
+        assert server.http().get(path).status_code == 401
+    for path in ("/healthz", "/metrics"):
+        assert server.http().get(path).status_code == 200
+
+
+def test_an_oversized_request_is_refused(serve: Callable[..., Running], reader: FakeReader) -> None:
+    server = serve(max_request_bytes=1000)
+    asked = CHAT | {"messages": [{"role": "user", "content": "x" * 1000}]}
+
+    assert error_of(server, "/v1/chat/completions", asked, 413)["code"] == "request_too_large"
+    assert reader.batches == []
+
+
+def test_an_oversized_request_that_does_not_say_so_is_refused(serve: Callable[..., Running]) -> None:
+    server = serve(max_request_bytes=1000)
+    sent = 0
+
+    def chunks() -> Any:  # noqa: ANN401 - bytes, endless
+        nonlocal sent
+        while sent < 200_000_000:
+            sent += 1000
+            yield b" " * 1000
+
+    try:
+        answer = server.http().post("/v1/completions", content=chunks(), headers=JSON)
+        assert answer.status_code == 413
+    except Exception as error:  # noqa: BLE001 - the server hangs up while we still send
+        assert "Write" in type(error).__name__ or "Protocol" in type(error).__name__
+    assert sent < 200_000_000
+
+
+def test_a_request_that_comes_too_slowly_is_given_up(serve: Callable[..., Running]) -> None:
+    import socket
+
+    server = serve(timeout=0.2)
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408")
+
+
+def test_an_answer_that_takes_too_long_is_given_up(serve: Callable[..., Running], reader: FakeReader) -> None:
+    reader.seconds = 0.02
+    server = serve(timeout=0.2)
+    with pytest.raises(openai.APIStatusError) as raised:
+        server.openai().chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "word " * 100}])
+
+    assert (raised.value.status_code, raised.value.code) == (504, "timeout")
+    assert server.metric('zprompt_cancelled_total{reason="timeout"}') == 1
+    assert reader.steps < 50
+
+
+def test_a_stream_that_takes_too_long_ends_with_an_error(serve: Callable[..., Running], reader: FakeReader) -> None:
+    reader.seconds = 0.02
+    stream = (
+        serve(timeout=0.2)
+        .openai()
+        .chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "word " * 100}], stream=True)
+    )
+    with pytest.raises(openai.APIError, match=r"within 0\.2 seconds"):
+        list(stream)
+
+    assert reader.steps < 50
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_fault_is_logged_and_tells_nothing(server: Running, caplog: pytest.LogCaptureFixture, stream: bool) -> None:
+    asked = CHAT | {"messages": [{"role": "user", "content": FAULT}], "stream": stream}
+    with caplog.at_level(logging.ERROR, "zprompt.serve"):
+        error = error_of(server, "/v1/chat/completions", asked, 500)
+
+    assert error["type"] == "server_error"
+    assert "secret" not in error["message"] and "secret" in caplog.text
+    done = server.openai().completions.create(model=MODEL, prompt="and on it goes")
+    assert done.choices[0].text == "and on it goes"
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/nowhere", 404), ("GET", "/v1/compress", 405)])
+def test_paths_and_methods_that_are_not_there(server: Running, method: str, path: str, status: int) -> None:
+    answer = server.http().request(method, path)
+
+    assert answer.status_code == status
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_body_that_is_not_called_json_is_told_how_to(server: Running) -> None:
+    answer = server.http().post("/v1/compress", content=b'{"input": "a"}', headers={"Content-Type": "text/plain"})
+
+    assert answer.status_code == 400
+    assert "application/json" in answer.json()["error"]["message"]
+
+
+def test_too_many_prompts_in_one_request_are_refused(serve: Callable[..., Running]) -> None:
+    body = {"model": MODEL, "prompt": ["one"] * 5}
+
+    assert error_of(serve(batch_size=4), "/v1/completions", body, 400)["code"] == "too_many_prompts"
+
+
+def test_bad_requests_change_nothing(server: Running) -> None:
+    before = server.openai().completions.create(model=MODEL, prompt="one two").choices[0].text
+    for body in (b"{", b"[]", json.dumps({"model": MODEL, "prompt": FORGED}).encode()):
+        error_of(server, "/v1/completions", body, 400)
+
+    assert server.openai().completions.create(model=MODEL, prompt="one two").choices[0].text == before
+    assert server.batcher.waiting == 0
+    with server.batcher.admit():  # no place was lost
+        pass

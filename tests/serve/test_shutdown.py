@@ -1,0 +1,76 @@
+"""A server that is told to stop finishes what runs, and refuses the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import openai
+import pytest
+
+from tests.serve.conftest import MODEL, Running, until
+from tests.serve.fake_reader import FakeReader
+from zprompt.serve.errors import ApiError
+
+
+def test_what_runs_is_finished_and_what_waits_is_refused(own_server: Running, reader: FakeReader) -> None:
+    reader.gate.clear()
+    client = own_server.openai()
+    with ThreadPoolExecutor(2) as pool:
+        running = pool.submit(lambda: client.completions.create(model=MODEL, prompt="it runs").choices[0].text)
+        until(reader.begun.is_set)
+        waiting = pool.submit(lambda: client.completions.create(model=MODEL, prompt="it waits"))
+        until(lambda: own_server.batcher.waiting == 1)
+
+        own_server.server.should_exit = True
+
+        with pytest.raises(openai.APIStatusError) as raised:
+            waiting.result()
+        assert (raised.value.status_code, raised.value.code) == (503, "shutting_down")
+        assert "Retry-After" in raised.value.response.headers
+        reader.gate.set()
+        assert running.result() == "it runs"
+    own_server.thread.join(5)
+    assert not own_server.thread.is_alive()
+
+
+def test_a_stream_is_finished_too(own_server: Running, reader: FakeReader) -> None:
+    reader.seconds = 0.02
+    stream = own_server.openai().completions.create(model=MODEL, prompt="word " * 30, stream=True)
+    pieces = iter(stream)
+    text = next(pieces).choices[0].text
+
+    own_server.server.should_exit = True
+    text += "".join(piece.choices[0].text for piece in pieces)
+
+    assert text == ("word " * 30).strip()
+
+
+def test_what_takes_too_long_is_given_up(serve: Callable[..., Running], reader: FakeReader) -> None:
+    reader.seconds = 0.05
+    server = serve(shutdown_timeout=1.0)
+    stream = server.openai().completions.create(model=MODEL, prompt="word " * 900, stream=True)
+    pieces = iter(stream)
+    next(pieces)
+
+    server.server.should_exit = True
+    with pytest.raises((openai.APIError, httpx.HTTPError)):
+        list(pieces)
+
+    server.thread.join(5)
+    assert not server.thread.is_alive()
+    assert reader.steps < 200
+
+
+def test_a_server_that_shuts_down_says_so_and_lets_nothing_in(own_server: Running) -> None:
+    own_server.batcher.drain()
+
+    answer = own_server.http().get("/healthz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "shutting down")
+    with pytest.raises(ApiError), own_server.batcher.admit():
+        pass
+    with pytest.raises(openai.InternalServerError) as raised:
+        own_server.openai().completions.create(model=MODEL, prompt="one")
+    assert raised.value.status_code == 503
+    assert own_server.http().post("/v1/compress", json={"input": "text"}).status_code == 503

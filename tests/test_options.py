@@ -1,0 +1,81 @@
+"""Options that cannot be met are refused before anything runs."""
+
+import math
+import re
+
+import pytest
+
+from zprompt.errors import OptionError
+from zprompt.options import CompressOptions, check_batch_size
+
+
+def test_a_ratio_and_a_number_of_tokens_exclude_each_other() -> None:
+    with pytest.raises(OptionError, match="exclude each other"):
+        CompressOptions(ratio=2, max_tokens=100)
+
+
+@pytest.mark.parametrize("ratio", [0.99, 0, -1, math.nan])
+def test_a_ratio_below_one_is_refused(ratio: float) -> None:
+    with pytest.raises(OptionError, match="ratio must be at least 1"):
+        CompressOptions(ratio=ratio)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "min_tokens"])
+def test_a_number_of_tokens_below_one_is_refused(name: str) -> None:
+    with pytest.raises(OptionError, match=f"{name} must be at least 1, got 0"):
+        CompressOptions(**{name: 0})
+
+
+def test_only_two_ways_to_deal_with_errors_are_known() -> None:
+    with pytest.raises(OptionError, match="'raise', 'passthrough', got 'ignore'"):
+        CompressOptions(on_error="ignore")  # type: ignore[arg-type]
+
+
+def test_a_query_is_a_string() -> None:
+    with pytest.raises(OptionError, match="query must be a str, got list"):
+        CompressOptions(query=["who"])  # type: ignore[arg-type]
+
+
+def test_a_bad_regex_is_refused_at_once() -> None:
+    with pytest.raises(OptionError, match="not a valid regular expression"):
+        CompressOptions(protect="(")
+
+
+@pytest.mark.parametrize(
+    ("options", "has_length"),
+    [
+        (CompressOptions(), False),
+        (CompressOptions(query="who?", protect="x", min_tokens=3), False),
+        (CompressOptions(ratio=1), True),
+        (CompressOptions(max_tokens=9), True),
+    ],
+)
+def test_a_ratio_or_a_number_of_tokens_is_a_wanted_length(options: CompressOptions, has_length: bool) -> None:
+    assert options.has_length is has_length
+
+
+@pytest.mark.parametrize(
+    ("options", "has_weights"),
+    [
+        (CompressOptions(), False),
+        (CompressOptions(ratio=2, min_tokens=3), False),
+        (CompressOptions(query="who?"), True),
+        (CompressOptions(protect=["x"]), True),
+    ],
+)
+def test_a_query_or_a_protection_makes_tokens_differ(options: CompressOptions, has_weights: bool) -> None:
+    assert options.has_weights is has_weights
+
+
+def test_what_is_protected_may_be_a_regex_or_literals() -> None:
+    assert CompressOptions(protect=r"\d+").protection.ranges("a 12") == [(2, 4)]
+    assert CompressOptions(protect=re.compile("a")).protection.ranges("a 12") == [(0, 1)]
+    assert CompressOptions(protect=["12", "."]).protection.ranges("a 12") == [(2, 4)]
+    assert CompressOptions().protection.ranges("a 12") == []
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_a_batch_holds_one_window_at_least(batch_size: int) -> None:
+    check_batch_size(1)
+    with pytest.raises(OptionError, match="batch_size must be at least 1"):
+        check_batch_size(batch_size)

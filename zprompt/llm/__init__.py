@@ -1,0 +1,56 @@
+"""The backbone: one frozen causal language model that compresses, decompresses and reads.
+
+Reading order: `loading` (from a name to a backbone), `catalog`, `download` and `store` (how the default one gets here),
+`gguf` (its 4-bit weights), `llama` and `cache` (the model), `hub` (all other models), `backbone` (what the codec sees).
+"""
+
+from zprompt.llm.backbone import Backbone
+from zprompt.llm.batch_invariance import group_by_length, pad_rows, padded_batch
+from zprompt.llm.cache import Cache, KeyValueCache, Step
+from zprompt.llm.fetching import pull
+from zprompt.llm.hub import as_transformers, quiet_transformers
+from zprompt.llm.llama import LlamaDecoder, LlamaShape
+from zprompt.llm.loading import choose_device, load_backbone
+from zprompt.llm.lora import (
+    TARGETS,
+    WEIGHTS_FILE,
+    Lora,
+    llama_of,
+    merge_copy,
+    merge_in_place,
+    new_lora,
+    projections,
+    read_lora,
+    write_lora,
+)
+from zprompt.llm.quantization import choose_quantization
+from zprompt.llm.tokenizer import TextTokenizer
+
+__all__ = [
+    "Backbone",
+    "Cache",
+    "KeyValueCache",
+    "LlamaDecoder",
+    "LlamaShape",
+    "Lora",
+    "Step",
+    "TARGETS",
+    "TextTokenizer",
+    "WEIGHTS_FILE",
+    "as_transformers",
+    "choose_device",
+    "choose_quantization",
+    "group_by_length",
+    "llama_of",
+    "load_backbone",
+    "merge_copy",
+    "merge_in_place",
+    "new_lora",
+    "pad_rows",
+    "padded_batch",
+    "projections",
+    "pull",
+    "quiet_transformers",
+    "read_lora",
+    "write_lora",
+]

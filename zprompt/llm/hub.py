@@ -1,0 +1,163 @@
+"""Use transformers' models as decoders, and give ours transformers' form.
+
+`TransformersDecoder` runs any causal LM for the codec; `as_transformers` makes a transformers causal LM of a
+`LlamaDecoder`, sharing its modules, for what needs one (PEFT, generation).
+"""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from zprompt.errors import BackboneError
+from zprompt.llm.llama import LlamaDecoder
+
+
+class TransformersCache:
+    """A transformers cache whose rows can be rolled back one by one: what is forgotten is masked."""
+
+    def __init__(self, past: Any, batch: int) -> None:  # noqa: ANN401 - DynamicCache is not to be imported here
+        """Start with nothing seen.
+
+        :param past: An empty DynamicCache.
+        :param batch: Rows.
+        """
+        self.past = past
+        self.lengths = torch.zeros(batch, dtype=torch.long)  # (B,) on the CPU
+        self._places = torch.zeros(batch, 0, dtype=torch.long)  # (B, S) position of each column's token
+        self._seen = torch.zeros(batch, 0, dtype=torch.bool)  # (B, S) False: forgotten
+
+    def rollback(self, lengths: Tensor) -> None:
+        """Forget the last tokens of each row.
+
+        :param lengths: (B,) tokens to keep, at most as many as there are.
+        """
+        self.lengths = torch.minimum(self.lengths, lengths.to("cpu", torch.long))
+        self._seen = self._seen & (self._places < self.lengths[:, None])
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Drop all rows but some.
+
+        :param rows: Indices of the rows to keep, in their new order.
+        """
+        self.past.batch_select_indices(rows)
+        rows = rows.cpu()
+        self.lengths, self._places, self._seen = self.lengths[rows], self._places[rows], self._seen[rows]
+
+    def advance(self, count: int) -> tuple[Tensor, Tensor]:
+        """Count new tokens in every row as seen.
+
+        :param count: New tokens.
+        :return: Their positions (B, T), and which columns count, with theirs (B, S + T).
+        """
+        places = self.lengths[:, None] + torch.arange(count)
+        self._places = torch.cat((self._places, places), dim=1)
+        self._seen = torch.cat((self._seen, torch.ones_like(places, dtype=torch.bool)), dim=1)
+        self.lengths = self.lengths + count
+        return places, self._seen
+
+
+class TransformersDecoder(nn.Module):
+    """Token ids to hidden states after the final norm, by a transformers model."""
+
+    def __init__(self, base: nn.Module) -> None:
+        """Wrap a model.
+
+        :param base: A causal LM's `base_model`: the model without its head.
+        """
+        super().__init__()
+        self.base: Any = base
+        taken = inspect.signature(base.forward).parameters
+        self._takes_positions = "position_ids" in taken
+        self._cache_name = "cache" if "cache" in taken else "past_key_values"  # its name before transformers 5.24
+
+    def forward(self, ids: Tensor, cache: TransformersCache | None = None) -> Tensor:
+        """Run the decoder over a batch of token ids, after those that a cache has seen.
+
+        :param ids: (B, T).
+        :param cache: What came before, extended by this call; None: nothing, and nothing is kept.
+        :return: (B, T, D).
+        """
+        if cache is None:
+            return cast(Tensor, self.base(input_ids=ids, use_cache=False).last_hidden_state)
+        places, seen = cache.advance(ids.shape[1])
+        named: dict[str, Any] = {self._cache_name: cache.past}
+        if self._takes_positions:
+            named["position_ids"] = places.to(ids.device)
+        output = self.base(input_ids=ids, attention_mask=seen.to(ids.device), use_cache=True, **named)
+        return cast(Tensor, output.last_hidden_state)
+
+    def new_cache(self, batch: int) -> TransformersCache:
+        """Start a cache.
+
+        :param batch: Rows.
+        :return: A cache that has seen nothing.
+        """
+        from transformers import DynamicCache
+
+        return TransformersCache(DynamicCache(config=self.base.config), batch)
+
+
+def load_transformers_model(folder: Path) -> Any:  # noqa: ANN401 - any of transformers' causal LMs
+    """Load a causal LM in fp32.
+
+    :param folder: A folder in the Hugging Face layout.
+    :return: The model with its head.
+    :raises BackboneError: If the folder holds something else.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with quiet_transformers():
+            return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        raise BackboneError(
+            f"{folder} cannot be loaded as a causal language model: {error} Give the folder of one, as "
+            f"save_pretrained writes it."
+        ) from error
+
+
+def as_transformers(decoder: LlamaDecoder, head: Tensor, folder: Path) -> Any:  # noqa: ANN401 - LlamaForCausalLM
+    """Give a decoder the form of a transformers causal LM that shares its modules.
+
+    :param decoder: The decoder.
+    :param head: (V, D) the LM head.
+    :param folder: Where its config.json is.
+    :return: A LlamaForCausalLM.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    config = LlamaConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    for name, module in decoder.named_modules():
+        if next(module.parameters(recurse=False), None) is not None:
+            model.model.set_submodule(name, module)
+    model.model.rotary_emb = LlamaRotaryEmbedding(config).to(head.device)
+    model.lm_head.weight = nn.Parameter(head, requires_grad=False)
+    model.eval()
+    return model
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' progress bars and messages, and restore them afterwards.
+
+    :yields: Nothing.
+    """
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(40)  # errors, as in the logging module
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

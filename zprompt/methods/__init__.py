@@ -1,6 +1,0 @@
-"""Give other ways of shortening a prompt, behind one protocol (`protocol.py`): what Z-tokens are compared with."""
-
-from zprompt.methods.protocol import LosslessMethod, Method, Shortened
-from zprompt.methods.registry import create, names, options_of, unavailable
-
-__all__ = ["LosslessMethod", "Method", "Shortened", "create", "names", "options_of", "unavailable"]

@@ -1,0 +1,146 @@
+"""What a caller of `compress` may ask for, checked before anything runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from zprompt.errors import OptionError
+
+OnError = Literal["raise", "passthrough"]
+Protect = str | re.Pattern[str] | Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What is kept as anchors, wherever it stands."""
+
+    pattern: re.Pattern[str] | None = None
+    literals: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, protect: str | re.Pattern[str] | Sequence[str] | None) -> Protection:
+        """Make a protection from what a caller may give.
+
+        :param protect: A regular expression, a compiled one, or a sequence of strings that are meant literally.
+        :return: The protection; None protects nothing.
+        :raises OptionError: If the regular expression is not valid, or a literal is no string or empty.
+        """
+        match protect:
+            case None:
+                return cls()
+            case str():
+                return cls(pattern=_compile(protect))
+            case re.Pattern(pattern=str()):
+                return cls(pattern=protect)
+            case Sequence() if not isinstance(protect, bytes) and all(
+                isinstance(item, str) and item for item in protect
+            ):
+                return cls(literals=tuple(protect))
+        raise OptionError(
+            f"protect={protect!r} is not allowed. Give a regular expression as a str, a compiled pattern of str, "
+            "or a list of strings, none of them empty."
+        )
+
+    def ranges(self, text: str) -> list[tuple[int, int]]:
+        """Find what is protected in a text.
+
+        :param text: The text.
+        :return: Character ranges (start, end), from left to right, without overlap and not empty.
+        """
+        found = [match.span() for match in self.pattern.finditer(text)] if self.pattern else []
+        for literal in self.literals:
+            found += _occurrences(literal, text)
+        return _merge(found)
+
+
+@dataclass(frozen=True, slots=True)
+class CompressOptions:
+    """The options of one call of `compress`."""
+
+    ratio: float | None = None  # source tokens per Z-token, over all documents; None: the usual exchange rate
+    max_tokens: int | None = None  # Z-tokens that all documents may take together
+    query: str | None = None  # what will be asked: sentences that share words with it rather stay word for word
+    protect: Protect | None = None  # a regex, or literal strings, whose tokens are all kept as anchors
+    min_tokens: int | None = None  # shorter texts pass through unchanged
+    on_error: OnError = "raise"  # or "passthrough": texts that cannot be compressed stay as they are
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be met."""
+        if self.ratio is not None and self.max_tokens is not None:
+            raise OptionError("ratio and max_tokens exclude each other: both say how short the result is to be.")
+        if self.ratio is not None and not self.ratio >= 1:
+            raise OptionError(f"ratio must be at least 1, got {self.ratio}. Leave it out for the usual one.")
+        for name in ("max_tokens", "min_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} must be at least 1, got {value}.")
+        if self.on_error not in ("raise", "passthrough"):
+            raise OptionError(f"on_error must be one of 'raise', 'passthrough', got {self.on_error!r}.")
+        if self.query is not None and not isinstance(self.query, str):
+            raise OptionError(f"query must be a str, got {type(self.query).__name__}.")
+        _ = self.protection  # a bad regex is an error now, not after the first document
+
+    @property
+    def has_length(self) -> bool:
+        """Say whether a length was asked for.
+
+        :return: True if it was.
+        """
+        return self.ratio is not None or self.max_tokens is not None
+
+    @property
+    def has_weights(self) -> bool:
+        """Say whether tokens differ in what they are worth.
+
+        :return: True if a query was given, or something is protected.
+        """
+        return self.query is not None or self.protect is not None
+
+    @property
+    def protection(self) -> Protection:
+        """Give what is protected.
+
+        :return: The protection.
+        """
+        return Protection.of(self.protect)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a batch size that no batch can have.
+
+    :param batch_size: Windows at a time.
+    :raises OptionError: If it is not positive.
+    """
+    if batch_size < 1:
+        raise OptionError(f"batch_size must be at least 1, got {batch_size}. Leave it out for the default.")
+
+
+def _compile(expression: str) -> re.Pattern[str]:
+    try:
+        return re.compile(expression)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise OptionError(
+            f"protect={expression!r} is not a valid regular expression: {error}. "
+            "To protect a string literally, put it into a list."
+        ) from error
+
+
+def _occurrences(literal: str, text: str) -> Iterator[tuple[int, int]]:
+    """Find a literal, also where it overlaps itself."""
+    start = text.find(literal)
+    while start >= 0:
+        yield start, start + len(literal)
+        start = text.find(literal, start + 1)
+
+
+def _merge(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        elif end > start:
+            merged.append((start, end))
+    return merged

@@ -1,0 +1,258 @@
+"""What may be asked: the fields of each request that are supported.
+
+A field of OpenAI's API that is not supported is refused, unless it has the value that asks for nothing (`n: 1`,
+`tools: []`). Nothing is ignored in silence; `user` and `safety_identifier` name who asks, and change no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from zprompt.reader import GenerateOptions
+from zprompt.serve.errors import ApiError, not_supported
+from zprompt.serve.protocol import Prompt
+from zprompt.zspan import require_no_surrogates
+
+
+def _whole_characters(text: str) -> str:
+    require_no_surrogates(text)
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole_characters)]
+"""A text that can be encoded: JSON can hold half a surrogate pair, and no tokenizer takes it."""
+
+MAX_STOPS = 4  # as OpenAI has it
+
+_Neutral = Mapping[str, tuple[tuple[object, ...], str]]  # by field: the values that ask for nothing; what to do instead
+
+_ONE_ANSWER = "Send the request several times for several answers."
+_NO_LOGPROBS = "Leave it out: probabilities are not given."
+_NO_TOOLS = "Leave it out: the model calls no tools."
+_NO_PENALTY = "Leave it out, or set it to 0."
+_TEXT_ONLY = "The model writes plain text: leave it out."
+_NOTHING_KEPT = "Nothing is stored: leave it out."
+
+_SAMPLING: _Neutral = {
+    "n": ((1,), _ONE_ANSWER),
+    "logit_bias": (({},), "Leave it out: tokens cannot be weighted."),
+    "presence_penalty": ((0,), _NO_PENALTY),
+    "frequency_penalty": ((0,), _NO_PENALTY),
+}
+_CHAT: _Neutral = {
+    **_SAMPLING,
+    "logprobs": ((False,), _NO_LOGPROBS),
+    "top_logprobs": ((), _NO_LOGPROBS),
+    "tools": (([],), _NO_TOOLS),
+    "tool_choice": (("none", "auto"), _NO_TOOLS),
+    "parallel_tool_calls": ((), _NO_TOOLS),
+    "functions": (([],), _NO_TOOLS),
+    "function_call": (("none", "auto"), _NO_TOOLS),
+    "response_format": (({"type": "text"},), _TEXT_ONLY),
+    "modalities": ((["text"],), _TEXT_ONLY),
+    "audio": ((), _TEXT_ONLY),
+    "prediction": ((), "Leave it out: there is no speculation on it."),
+    "reasoning_effort": (("none",), "Leave it out: the model does not reason."),
+    "verbosity": ((), "Leave it out, and say in a message how long the answer is to be."),
+    "web_search_options": ((), _NO_TOOLS),
+    "store": ((False,), _NOTHING_KEPT),
+    "metadata": (({},), _NOTHING_KEPT),
+    "service_tier": (("auto", "default"), "There is one tier: leave it out."),
+    "prompt_cache_key": ((), "Leave it out: prompts are not cached."),
+}
+_COMPLETION: _Neutral = {
+    **_SAMPLING,
+    "best_of": ((1,), _ONE_ANSWER),
+    "echo": ((False,), "Leave it out, and put the prompt before the text yourself."),
+    "suffix": (("",), "Leave it out: the model writes from left to right."),
+    "logprobs": ((), _NO_LOGPROBS),
+}
+_MESSAGE: _Neutral = {  # what OpenAI's own answers have and clients send back
+    "name": ((), "Say in the content who speaks."),
+    "refusal": ((), "Leave it out."),
+    "annotations": (([],), "Leave it out."),
+    "audio": ((), "Messages are text."),
+    "tool_calls": (([],), _NO_TOOLS),
+    "function_call": ((), _NO_TOOLS),
+    "tool_call_id": ((), _NO_TOOLS),
+}
+
+
+def _without_neutral(values: object, table: _Neutral) -> object:
+    """Take out the fields that are not supported and ask for nothing; refuse those that ask for something."""
+    if not isinstance(values, Mapping):
+        return values
+    for name, (neutral, hint) in table.items():
+        value = values.get(name)
+        if value is not None and value not in neutral:
+            raise not_supported(name, hint)
+    return {name: value for name, value in values.items() if name not in table and value is not None}
+
+
+class _Request(BaseModel):
+    """What all requests have: no field is converted from another type, none is unknown, and null is as good as none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    unsupported: ClassVar[_Neutral] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse(cls, values: object) -> object:
+        return _without_neutral(values, cls.unsupported)
+
+
+class TextPart(_Request):
+    """A part of a message."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class ChatMessage(_Request):
+    """One message of a conversation; its content may hold Z-spans anywhere."""
+
+    unsupported: ClassVar[_Neutral] = _MESSAGE
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Text | list[TextPart]
+
+    def plain(self) -> dict[str, str]:
+        """Give what the reader takes.
+
+        :return: Role and content.
+        """
+        role = "system" if self.role == "developer" else self.role  # the same by OpenAI's newer name
+        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return {"role": role, "content": content}
+
+
+class StreamOptions(_Request):
+    """What a stream has besides text."""
+
+    unsupported: ClassVar[_Neutral] = {"include_obfuscation": ((False,), "Leave it out: nothing is padded.")}
+
+    include_usage: bool = False
+
+
+class TextRequest(_Request):
+    """What both kinds of requests for text have."""
+
+    model: str
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0  # OpenAI's is 1: a small model is better at its surest
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0  # not OpenAI's; clients send it as an extra field
+    stop: Text | Annotated[list[Text], Field(max_length=MAX_STOPS)] = []
+    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+
+    @model_validator(mode="after")
+    def _only_for_streams(self) -> TextRequest:
+        if self.stream_options and not self.stream:
+            raise ApiError(
+                400,
+                "'stream_options' is for streams: set 'stream' to true.",
+                code="invalid_value",
+                param="stream_options",
+            )
+        return self
+
+    @property
+    def prompts(self) -> Sequence[Prompt]:
+        """Give what is to be written on, a text for each."""
+        raise NotImplementedError
+
+    @property
+    def new_tokens(self) -> int | None:
+        """Give the most tokens to write; None: it was not said."""
+        return self.max_tokens
+
+    @property
+    def wants_usage(self) -> bool:
+        """Say whether a stream is to end with what it took."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def options(self, max_new_tokens: int) -> GenerateOptions:
+        """Give what the reader takes.
+
+        :param max_new_tokens: The most tokens to write.
+        :return: The options.
+        """
+        return GenerateOptions.of(
+            max_new_tokens=max_new_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            stop=self.stop,
+            seed=self.seed,
+        )
+
+
+class ChatRequest(TextRequest):
+    """POST /v1/chat/completions."""
+
+    unsupported: ClassVar[_Neutral] = _CHAT
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None  # OpenAI's newer name of max_tokens
+
+    @property
+    def prompts(self) -> Sequence[Prompt]:
+        """Give the conversation."""
+        return [[message.plain() for message in self.messages]]
+
+    @property
+    def new_tokens(self) -> int | None:
+        """Give the most tokens to write; None: it was not said."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+
+class CompletionRequest(TextRequest):
+    """POST /v1/completions."""
+
+    unsupported: ClassVar[_Neutral] = _COMPLETION
+
+    prompt: Text | Annotated[list[Text], Field(min_length=1)]
+
+    @property
+    def prompts(self) -> Sequence[Prompt]:
+        """Give the texts."""
+        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+
+
+Documents = Text | dict[str, Any] | list[Text | dict[str, Any]]
+"""A text, a dict with the text under "text", or a list of these."""
+
+
+class CompressRequest(_Request):
+    """POST /v1/compress."""
+
+    input: Documents
+    model: str | None = None
+    ratio: Annotated[float, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    query: Text | None = None
+    # No regular expressions: one can be written that keeps a server busy for ever.
+    protect: list[Text] | None = None
+    min_tokens: Annotated[int, Field(ge=1)] | None = None
+    on_error: Literal["raise", "passthrough"] = "raise"
+
+    def options(self) -> dict[str, Any]:
+        """Give what the codec takes.
+
+        :return: The options that were given.
+        """
+        return self.model_dump(exclude={"input", "model"}, exclude_none=True)
+
+
+class DecompressRequest(_Request):
+    """POST /v1/decompress."""
+
+    input: Documents
+    model: str | None = None

@@ -1,0 +1,317 @@
+r"""Write a Z-span as a string that survives JSON, databases and prompts, find it again, and read it back.
+
+    [z1:<fingerprint>:<count>:<payload>:<checksum>]
+
+    z1           marker and version of this form
+    fingerprint  12 hexadecimal digits that name the codec
+    count        Z-tokens, decimal
+    payload      header, Z-tokens and residual (see `spanbytes`) in base85 (RFC 1924): none of `[ ] : , . / \ " '`
+    checksum     8 hexadecimal digits: SHA-256 of everything between `[` and the last `:`
+
+The checksum tells chance damage, not a forger: anyone can compute it. So a Z-span is read as untrusted input: each
+content has one form only, work and memory grow with the length of the string and not with what it claims, and each way
+to be wrong has its own error.
+
+Text that looks like a Z-span and is none is *escaped*: `[z1:` becomes `[z\1:`, `[z\1:` becomes `[z\\1:`, and so on.
+Escaped text holds no candidate, and unescaping gives the text back, whatever it was.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zprompt.errors import (
+    DamagedSpanError,
+    ForgedSpanError,
+    OptionError,
+    SpanVersionError,
+    TruncatedSpanError,
+    WrongCodecError,
+)
+from zprompt.zspan.alphabet import Alphabet, ZToken
+from zprompt.zspan.payload import (
+    DIGEST_BYTES,
+    Preamble,
+    pack_preamble,
+    pack_tokens,
+    split_body,
+    unpack_preamble,
+    unpack_tokens,
+)
+
+VERSION = "1"
+FINGERPRINT_DIGITS = 12
+_CHECKSUM_DIGITS = 8
+
+_BASE85 = r"0-9A-Za-z!#$%&()*+\-;<=>?@^_`{|}~"
+_CANDIDATE = re.compile(rf"\[z[0-9]++:[{_BASE85}:]*+\]?")
+_VERSION = re.compile(r"\[z([0-9]++):")
+_FORM = re.compile(
+    rf"\[(?P<sealed>z[0-9]+:(?P<fingerprint>[0-9a-f]{{{FINGERPRINT_DIGITS}}}):(?P<count>0|[1-9][0-9]{{0,17}}):"
+    rf"(?P<payload>[{_BASE85}]*+)):(?P<checksum>[0-9a-f]{{{_CHECKSUM_DIGITS}}})\]"
+)
+_FINGERPRINT = re.compile(rf"[0-9a-f]{{{FINGERPRINT_DIGITS}}}")
+_LITERAL = re.compile(r"\[z(?=\\*+[0-9]++:)")
+_ESCAPED_LITERAL = re.compile(r"\[z\\(?=\\*+[0-9]++:)")
+
+_ASK_AGAIN = "Ask for it again where it came from."
+_SHOWN = 40  # characters of a Z-span that a message quotes
+
+
+@dataclass(frozen=True, slots=True)
+class ZSpan:
+    """A compressed text: Z-tokens, and what it takes to restore it and to know that it was restored."""
+
+    fingerprint: str  # 12 lower-case hexadecimal digits: the codec that wrote it
+    tokens: tuple[ZToken, ...]
+    residual: bytes  # the stream of residual.py for all dropped tokens
+    source_tokens: int  # of the text, each Z-token standing for its anchor and its gap
+    window: int  # source tokens per window; 0 if the text was not cut
+    escaped: bool  # characters that the tokenizer cannot carry were escaped
+    digest: bytes  # `text_digest` of the source text
+
+
+@dataclass(frozen=True, slots=True)
+class SpanHeader:
+    """What a Z-span says about itself; reading it needs no codec."""
+
+    fingerprint: str
+    count: int  # Z-tokens
+    source_tokens: int
+    window: int
+    escaped: bool
+    digest: bytes
+    body_bytes: int  # of Z-tokens and residual
+
+
+@dataclass(frozen=True, slots=True)
+class SpanMatch:
+    """A place in a string where a Z-span begins; the span itself may turn out to be damaged."""
+
+    start: int
+    end: int
+    text: str
+
+
+def text_digest(text: str) -> bytes:
+    """Hash a source text, to recognise it when it comes back.
+
+    :param text: A text without lone surrogates.
+    :return: The first 8 bytes of the SHA-256 of its UTF-8 form.
+    """
+    return hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]
+
+
+def format_span(span: ZSpan, alphabet: Alphabet) -> str:
+    """Write a Z-span as a string.
+
+    :param span: The Z-span.
+    :param alphabet: The alphabet of its Z-tokens.
+    :return: The string.
+    :raises OptionError: If a field of the span or of a Z-token is out of range.
+    """
+    _check(span)
+    preamble = Preamble(span.source_tokens, span.window, span.escaped, span.digest)
+    data = pack_preamble(preamble) + pack_tokens(span.tokens, alphabet) + span.residual
+    payload = base64.b85encode(data).decode("ascii")
+    sealed = f"z{VERSION}:{span.fingerprint}:{len(span.tokens)}:{payload}"
+    return f"[{sealed}:{_checksum(sealed)}]"
+
+
+def parse_span(text: str, alphabet: Alphabet, fingerprint: str | None = None) -> ZSpan:
+    """Read a Z-span from a string; the inverse of `format_span`.
+
+    :param text: A Z-span and nothing else.
+    :param alphabet: The alphabet of its Z-tokens.
+    :param fingerprint: The codec that the alphabet belongs to; if given, spans of any other codec are refused.
+    :return: The Z-span.
+    :raises SpanVersionError: If this version of the text form is unknown.
+    :raises TruncatedSpanError: If the end is missing, or there are fewer Z-tokens than announced.
+    :raises DamagedSpanError: If it has another form than its version prescribes.
+    :raises ForgedSpanError: If the checksum does not fit.
+    :raises WrongCodecError: If it was written by another codec.
+    """
+    frame = _read_frame(text)
+    preamble, body = unpack_preamble(frame.payload)
+    # Another codec's Z-tokens have another size; but a fingerprint is only believed where the checksum confirms it.
+    if fingerprint is not None and frame.intact:
+        require_codec(_header(frame, preamble, len(body)), fingerprint)
+    packed, residual = split_body(body, frame.count, alphabet)
+    frame.require_intact()
+    tokens = tuple(unpack_tokens(packed, frame.count, alphabet))
+    covered = sum(token.gap + 1 for token in tokens)
+    if covered != preamble.source_tokens:
+        raise DamagedSpanError(
+            f"A Z-span announces {preamble.source_tokens} source tokens, but its Z-tokens stand for {covered}. "
+            f"{_ASK_AGAIN}"
+        )
+    return ZSpan(
+        frame.fingerprint,
+        tokens,
+        residual,
+        preamble.source_tokens,
+        preamble.window,
+        preamble.escaped,
+        preamble.digest,
+    )
+
+
+def read_header(text: str) -> SpanHeader:
+    """Read what a Z-span says about itself, without a codec.
+
+    :param text: A Z-span and nothing else.
+    :return: Its header.
+    :raises SpanVersionError: If this version of the text form is unknown.
+    :raises TruncatedSpanError: If the end is missing.
+    :raises DamagedSpanError: If it has another form than its version prescribes.
+    :raises ForgedSpanError: If the checksum does not fit.
+    """
+    frame = _read_frame(text)
+    frame.require_intact()
+    preamble, body = unpack_preamble(frame.payload)
+    return _header(frame, preamble, len(body))
+
+
+def require_codec(header: SpanHeader, fingerprint: str) -> None:
+    """Refuse a Z-span that another codec wrote.
+
+    :param header: The header of the Z-span.
+    :param fingerprint: The fingerprint of the codec that is to read it.
+    :raises WrongCodecError: If they differ.
+    """
+    if header.fingerprint != fingerprint:
+        raise WrongCodecError(
+            f"The Z-span was written by the codec {header.fingerprint}, but the codec {fingerprint} is loaded. "
+            "A codec is its backbone's weights, its heads and its settings: load the one that wrote the span with "
+            "zprompt.load(…), or compress the text again with this one."
+        )
+
+
+def find_spans(text: str) -> Iterator[SpanMatch]:
+    """Find all places in a string where a Z-span begins, from left to right, in linear time.
+
+    :param text: Any string.
+    :return: The candidates; one that is not a Z-span of a known form raises its error when it is parsed.
+    """
+    return (SpanMatch(match.start(), match.end(), match.group()) for match in _CANDIDATE.finditer(text))
+
+
+def escape_literal(text: str) -> str:
+    """Change whatever in a text looks like the beginning of a Z-span, so that it does not.
+
+    :param text: Any text.
+    :return: The text, in which `find_spans` finds nothing.
+    """
+    return _LITERAL.sub(r"[z\\", text)
+
+
+def unescape_literal(text: str) -> str:
+    """Give back the text that was escaped; the inverse of `escape_literal`.
+
+    :param text: What `escape_literal` returned.
+    :return: The text as it was.
+    """
+    return _ESCAPED_LITERAL.sub("[z", text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The parts of a Z-span's string, decoded as far as it goes without knowing what the payload means."""
+
+    fingerprint: str
+    count: int
+    payload: bytes
+    intact: bool  # the checksum fits
+
+    def require_intact(self) -> None:
+        """Refuse a Z-span whose checksum does not fit."""
+        if not self.intact:
+            raise ForgedSpanError(f"A Z-span's checksum does not fit: it was changed or cut. {_ASK_AGAIN}")
+
+
+def _read_frame(text: str) -> _Frame:
+    """Take a Z-span's string apart."""
+    _require_version(text)
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise _form_error(text)
+    intact = match["checksum"] == _checksum(match["sealed"])
+    return _Frame(match["fingerprint"], int(match["count"]), _decode(match["payload"]), intact)
+
+
+def _header(frame: _Frame, preamble: Preamble, body_bytes: int) -> SpanHeader:
+    return SpanHeader(
+        frame.fingerprint,
+        frame.count,
+        preamble.source_tokens,
+        preamble.window,
+        preamble.escaped,
+        preamble.digest,
+        body_bytes,
+    )
+
+
+def _checksum(sealed: str) -> str:
+    return hashlib.sha256(sealed.encode()).hexdigest()[:_CHECKSUM_DIGITS]
+
+
+def _decode(payload: str) -> bytes:
+    try:
+        data = base64.b85decode(payload)
+    except ValueError:
+        data = None
+    # Several strings decode to the same bytes when the last group is short: only the one that was written is good.
+    if data is None or base64.b85encode(data).decode("ascii") != payload:
+        raise DamagedSpanError(f"A Z-span's payload is not base85. {_ASK_AGAIN}")
+    return data
+
+
+def _require_version(text: str) -> None:
+    match = _VERSION.match(text)
+    if match is None:
+        raise DamagedSpanError(f"Not a Z-span: {_quote(text)}. A Z-span begins with '[z{VERSION}:'.")
+    if match[1] != VERSION:
+        raise SpanVersionError(
+            f"A Z-span has version {_quote(match[1])}, but this release reads version {VERSION} only. "
+            "Upgrade zprompt, or compress the text again."
+        )
+
+
+def _form_error(text: str) -> DamagedSpanError:
+    """Say why a string of a known version does not have that version's form."""
+    if "]" not in text:
+        return TruncatedSpanError(f"A Z-span is cut off: {_quote(text)} has no closing bracket. {_ASK_AGAIN}")
+    if _CANDIDATE.fullmatch(text) is None:
+        return DamagedSpanError(f"A Z-span holds other characters than its own: {_quote(text)}. {_ASK_AGAIN}")
+    return DamagedSpanError(
+        f"{_quote(text)} does not have the form [z{VERSION}:<fingerprint>:<count>:<payload>:<checksum>] "
+        f"with {FINGERPRINT_DIGITS} hexadecimal digits, a number, base85 and {_CHECKSUM_DIGITS} hexadecimal digits. "
+        f"{_ASK_AGAIN}"
+    )
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def _check(span: ZSpan) -> None:
+    """Refuse to write a Z-span that could not be read."""
+    if _FINGERPRINT.fullmatch(span.fingerprint) is None:
+        raise OptionError(
+            f"A fingerprint must be {FINGERPRINT_DIGITS} lower-case hexadecimal digits, but it is {span.fingerprint!r}."
+        )
+    if len(span.digest) != DIGEST_BYTES:
+        raise OptionError(
+            f"A digest must be {DIGEST_BYTES} bytes, but it has {len(span.digest)}; use text_digest(text)."
+        )
+    if not 0 <= span.window < 1 << 63:
+        raise OptionError(f"The window must be a number of source tokens below 2^63, or 0, but it is {span.window}.")
+    covered = sum(token.gap + 1 for token in span.tokens)
+    if covered != span.source_tokens:
+        raise OptionError(
+            f"source_tokens is {span.source_tokens}, but the Z-tokens stand for {covered}: an anchor and a gap each."
+        )
