@@ -20,6 +20,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy --strict zprompt
 	$(BIN)/pydoclint --quiet zprompt
+	$(BIN)/lint-imports
 	$(BIN)/mkdocs build --strict --quiet
 
 # The site, in site/; `.venv/bin/mkdocs serve` shows it while you write
