@@ -10,6 +10,7 @@ from torch import Tensor
 from zprompt.llm.cache import Cache
 from zprompt.llm.quantization import Quantization
 from zprompt.llm.tokenizer import TextTokenizer
+from zprompt.zspan import EscapedText
 
 
 class Decoder(Protocol):
@@ -139,6 +140,10 @@ class Backbone:
         :return: Their text, special tokens included.
         """
         return self.tokenizer.decode(ids)
+
+    def escape(self, text: str) -> EscapedText:
+        """Escape the characters of a text that the tokenizer would change or lose; see `TextTokenizer.escape`."""
+        return self.tokenizer.escape(text)
 
     # no_grad and not inference_mode: training saves hidden states for its own backward pass.
     @torch.no_grad()

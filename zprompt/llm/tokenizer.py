@@ -6,6 +6,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from zprompt.errors import BackboneError
+from zprompt.zspan import EscapedText, escape
 
 
 class TextTokenizer:
@@ -57,6 +58,19 @@ class TextTokenizer:
         """
         text: str = self.backend.decode(ids, skip_special_tokens=False)
         return text
+
+    def round_trips(self, text: str) -> bool:
+        """Return whether the tokens of a text decode to the text."""
+        return self.decode(self.encode(text)) == text
+
+    def escape(self, text: str) -> EscapedText:
+        """Escape the characters of a text that the tokenizer would change or lose.
+
+        :param text: Any text.
+        :return: A text that round-trips, and whether anything in it is escaped.
+        :raises InvalidTextError: If the text holds a lone surrogate, or does not round-trip in any form.
+        """
+        return escape(text, self.round_trips)
 
 
 def _convert_slow_tokenizer(folder: Path) -> Any:  # noqa: ANN401 - transformers has no type for it

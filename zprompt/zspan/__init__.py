@@ -1,17 +1,19 @@
-"""."""
+"""The format of Z-spans: integers, bytes and strings; no model."""
 
 from zprompt.zspan.alphabet import Alphabet, ZToken
-from zprompt.zspan.escaping import OffsetMap, escape, require_no_surrogates, unescape
+from zprompt.zspan.escaping import EscapedText, OffsetMap, escape, require_no_surrogates, unescape
 from zprompt.zspan.range_coder import BUCKETS, LITERAL_BUCKET, LITERALS, PRECISION, RankCode, check_table
 from zprompt.zspan.span import (
     FINGERPRINT_DIGITS,
     SpanHeader,
+    SpanMatch,
     ZSpan,
     escape_literal,
     find_spans,
     format_span,
     parse_span,
     read_header,
+    split_at_spans,
     text_digest,
     unescape_literal,
 )
@@ -19,6 +21,7 @@ from zprompt.zspan.span import (
 __all__ = [
     "Alphabet",
     "BUCKETS",
+    "EscapedText",
     "FINGERPRINT_DIGITS",
     "LITERALS",
     "LITERAL_BUCKET",
@@ -26,6 +29,7 @@ __all__ = [
     "PRECISION",
     "RankCode",
     "SpanHeader",
+    "SpanMatch",
     "ZSpan",
     "ZToken",
     "check_table",
@@ -36,6 +40,7 @@ __all__ = [
     "parse_span",
     "read_header",
     "require_no_surrogates",
+    "split_at_spans",
     "text_digest",
     "unescape",
     "unescape_literal",

@@ -200,6 +200,22 @@ def find_spans(text: str) -> Iterator[SpanMatch]:
     return (SpanMatch(match.start(), match.end(), match.group()) for match in _CANDIDATE.finditer(text))
 
 
+def split_at_spans(text: str) -> Iterator[str | SpanMatch]:
+    """Split a text at its Z-spans.
+
+    :param text: Any text; what only looks like a Z-span is escaped in it, as by `escape_literal`.
+    :return: From left to right, the candidate Z-spans and the unescaped, non-empty texts between them.
+    """
+    end = 0
+    for match in find_spans(text):
+        if match.start > end:
+            yield unescape_literal(text[end : match.start])
+        yield match
+        end = match.end
+    if end < len(text):
+        yield unescape_literal(text[end:])
+
+
 def escape_literal(text: str) -> str:
     """Change whatever in a text looks like the beginning of a Z-span, so that it does not.
 
