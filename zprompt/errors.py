@@ -77,12 +77,12 @@ class MissingDependencyError(ZPromptError, ImportError):
     """An optional dependency is needed and not installed."""
 
 
-class MethodUnavailableError(ZPromptError):
-    """A method of shortening cannot be used here: its package is not installed, or needs what is not there."""
+class BaselineUnavailableError(ZPromptError):
+    """A baseline cannot be used here: its package is not installed, or needs what is not there."""
 
 
 class PeerError(ZPromptError):
-    """Another package, used as a method of shortening, failed on a text."""
+    """Another package, used as a baseline, failed on a text."""
 
 
 class TrainingDataError(ZPromptError, ValueError):

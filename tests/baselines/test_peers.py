@@ -7,7 +7,7 @@ import pytest
 from tests.baselines.test_truncation import TEXT
 from zprompt import baselines as methods
 from zprompt.baselines.peers.local_model import TupleCacheModel, ask_peer, transformers_tokenizer
-from zprompt.errors import MethodUnavailableError, PeerError
+from zprompt.errors import BaselineUnavailableError, PeerError
 from zprompt.llm import Backbone
 
 PARAGRAPHS = TEXT + "\n\n" + TEXT.replace("dog", "cat")
@@ -16,7 +16,7 @@ PRUNING_PEERS = ["llmlingua", "selective-context"]
 pytestmark = pytest.mark.filterwarnings("default")  # the peers are older than what they run on
 
 
-def make(name: str, **options: object) -> methods.Method:
+def make(name: str, **options: object) -> methods.Baseline:
     if reason := methods.unavailable(name):
         pytest.skip(reason)
     return methods.create(name, **options)
@@ -27,7 +27,7 @@ def test_a_peer_prunes_with_our_model(tiny_backbone: Backbone, name: str) -> Non
     short = make(name, backbone=tiny_backbone).shorten(PARAGRAPHS, 120)
     assert 0 < short.tokens < short.source_tokens
     assert short.tokens == len(tiny_backbone.encode(short.text))
-    assert short.method == name
+    assert short.baseline == name
 
 
 def test_llmlingua_takes_a_query(tiny_backbone: Backbone) -> None:
@@ -38,7 +38,7 @@ def test_llmlingua_takes_a_query(tiny_backbone: Backbone) -> None:
 @pytest.mark.parametrize("text", ["", TEXT, TEXT * 4])
 def test_delta_ltsc_comes_back(tiny_backbone: Backbone, text: str) -> None:
     method = make("delta-ltsc", tokenizer=tiny_backbone.tokenizer)
-    assert isinstance(method, methods.LosslessMethod)
+    assert isinstance(method, methods.LosslessBaseline)
     short = method.shorten(text)
     assert method.restore(short.text) == text
     assert short.tokens <= short.source_tokens
@@ -56,7 +56,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) ->
     reason = methods.unavailable(name)
     assert reason is not None
     assert "not installed here" in reason
-    with pytest.raises(MethodUnavailableError, match="pip install"):
+    with pytest.raises(BaselineUnavailableError, match="pip install"):
         methods.create(name)
 
 

@@ -13,7 +13,7 @@ def test_methods_are_made_by_name() -> None:
     for name in methods.names():
         if methods.unavailable(name) is None:
             method = methods.create(name)
-            assert isinstance(method, methods.Method)
+            assert isinstance(method, methods.Baseline)
             assert method.name == name
 
 

@@ -36,7 +36,7 @@ def test_without_a_budget_the_ratio_counts(tiny_backbone: Backbone) -> None:
 def test_a_text_that_fits_stays_as_it_is(tiny_backbone: Backbone) -> None:
     method = Truncation(tokenizer=tiny_backbone.tokenizer)
     assert method.shorten(TEXT, 10_000).text == TEXT
-    assert method.shorten("").to_dict() == {"text": "", "source_tokens": 0, "tokens": 0, "method": "truncation"}
+    assert method.shorten("").to_dict() == {"text": "", "source_tokens": 0, "tokens": 0, "baseline": "truncation"}
 
 
 def test_nonsense_is_refused(tiny_backbone: Backbone) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.baselines.test_truncation import TEXT
-from zprompt.baselines import LosslessMethod
+from zprompt.baselines import LosslessBaseline
 from zprompt.baselines.ztokens import Shorthand, ZTokens
 from zprompt.codec.codec import Codec
 from zprompt.errors import OptionError
@@ -15,7 +15,7 @@ def test_a_text_comes_back(small_codec: Codec, text: str, budget: int | None) ->
     method = ZTokens(codec=small_codec)
     short = method.shorten(text, budget, query="Who walked on the Moon?")
     assert method.restore(short.text) == text
-    assert isinstance(method, LosslessMethod)
+    assert isinstance(method, LosslessBaseline)
 
 
 def test_the_budget_is_used_and_not_exceeded(small_codec: Codec) -> None:
@@ -34,7 +34,7 @@ def test_shorthand_is_readable_and_nears_its_budget(small_codec: Codec) -> None:
     # The tiny tokenizer spends three tokens on an ellipsis, so that fewer Z-tokens are of little help.
     long, short = (Shorthand(codec=small_codec).shorten(TEXT, budget) for budget in (None, 60))
     assert short.tokens == len(small_codec.backbone.encode(short.text)) < long.tokens
-    assert short.method == "shorthand"
+    assert short.baseline == "shorthand"
     assert "[z1:" not in short.text
 
 

@@ -11,7 +11,7 @@ from tests.codec.conftest import SETTINGS, make_heads
 from tests.conftest import save_llama
 from tests.reader.conftest import train_chat_tokenizer, write_random_reader
 from zprompt import baselines as methods
-from zprompt.baselines.protocol import Method
+from zprompt.baselines.protocol import Baseline
 from zprompt.codec.codec import Codec
 from zprompt.errors import OptionError
 from zprompt.eval.readers import READER, ChosenReaders
@@ -35,10 +35,10 @@ def reader(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 
 @pytest.fixture
-def make(codec: Codec) -> Callable[[str], Method]:
+def make(codec: Codec) -> Callable[[str], Baseline]:
     """Make methods with the tiny codec and its tokenizer; "broken" fails when it is used."""
 
-    def create(name: str) -> Method:
+    def create(name: str) -> Baseline:
         if name == "broken":
             return Broken()
         if name == "absent":
@@ -55,7 +55,7 @@ def ltsc_reader(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workshop(codec: Codec, reader: Reader, make: Callable[[str], Method], ltsc_reader: Path) -> Workshop:
+def workshop(codec: Codec, reader: Reader, make: Callable[[str], Baseline], ltsc_reader: Path) -> Workshop:
     return Workshop(0, codec, {READER: reader}, make, ChosenReaders(ltsc=str(ltsc_reader)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.reader.conftest import write_random_reader
-from zprompt.baselines.protocol import Method
+from zprompt.baselines.protocol import Baseline
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError, OptionError
 from zprompt.eval.full_text import FULL
@@ -72,7 +72,7 @@ def test_the_reader_of_ltsc_answers_from_meta_tokens_and_from_the_text(
 
 
 def test_what_has_no_reader_of_ltsc_says_so(
-    codec: Codec, reader: Reader, make: Callable[[str], Method], tmp_path: Path
+    codec: Codec, reader: Reader, make: Callable[[str], Baseline], tmp_path: Path
 ) -> None:
     other = Workshop(0, codec, {READER: reader}, make, ChosenReaders(ltsc=str(tmp_path)))
     [full, *_] = run(replace(SETTINGS, methods=("ltsc",)), tmp_path / "run", workshop=other).cells

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zprompt.baselines.protocol import Method
+from zprompt.baselines.protocol import Baseline
 from zprompt.errors import BenchResultsError, OptionError
 from zprompt.eval import results
 from zprompt.eval.cells import COMMON, CellResult
@@ -70,7 +70,7 @@ def test_every_cell_is_measured_or_has_a_reason(workshop: Workshop, tmp_path: Pa
 
 
 def test_a_run_goes_on_from_what_it_has(
-    workshop: Workshop, make: Callable[[str], Method], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workshop: Workshop, make: Callable[[str], Baseline], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = BenchSettings(("random", "broken"), ("queries", "structure"), (2.0, 4.0), limit=2)
     told: list[tuple[str, int, int]] = []

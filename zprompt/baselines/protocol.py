@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from zprompt.errors import OptionError
+
+Output: TypeAlias = Literal["text", "z", "ids"]
+"""What a baseline writes: readable text, Z-spans, or token ids in decimal."""
 
 TokenCounter: TypeAlias = Callable[[str], int]  # how many tokens the reader takes for a text
 
@@ -22,7 +25,7 @@ class Shortened:
     text: str
     source_tokens: int
     tokens: int  # of the shortened text, with all that it needs to be read
-    method: str
+    baseline: str  # its name
 
     @property
     def reduction(self) -> float:
@@ -41,8 +44,12 @@ class Shortened:
 
 
 @runtime_checkable
-class Method(Protocol):
+class Baseline(Protocol):
     """A way of shortening a text."""
+
+    own_length: ClassVar[bool]
+    """True if it ignores budget and ratio."""
+    output: ClassVar[Output]
 
     @property
     def name(self) -> str:
@@ -62,7 +69,7 @@ class Method(Protocol):
 
 
 @runtime_checkable
-class LosslessMethod(Method, Protocol):
+class LosslessBaseline(Baseline, Protocol):
     """A way of shortening a text that can be undone."""
 
     def restore(self, text: str) -> str:

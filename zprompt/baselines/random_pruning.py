@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
 from zprompt.baselines.fitting import keep_best
 from zprompt.baselines.lengths import DEFAULT_RATIO, check_ratio, check_text, default_tokenizer, wanted_tokens
-from zprompt.baselines.protocol import Shortened
+from zprompt.baselines.protocol import Output, Shortened
 from zprompt.baselines.words import join_words, split_words, words_of_tokens
 from zprompt.errors import OptionError
 
@@ -19,6 +19,8 @@ class RandomPruning:
     """Keeps words by lot; the same text and seed give the same words, whatever was shortened before."""
 
     name = "random"
+    own_length: ClassVar[bool] = False
+    output: ClassVar[Output] = "text"
 
     def __init__(self, seed: int = 0, ratio: float = DEFAULT_RATIO, tokenizer: TextTokenizer | None = None) -> None:
         """Choose the lot.

@@ -15,8 +15,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from zprompt.baselines.protocol import Method
-from zprompt.errors import MethodUnavailableError, OptionError
+from zprompt.baselines.protocol import Baseline
+from zprompt.errors import BaselineUnavailableError, OptionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +73,21 @@ def unavailable(name: str) -> str | None:
     return f"The method {name!r} needs what is not installed here: {remedies}."
 
 
-def create(name: str, **options: Any) -> Method:  # noqa: ANN401 - each method's own
+def create(name: str, **options: Any) -> Baseline:  # noqa: ANN401 - each method's own
     """Make a method.
 
     :param name: One of `names()`.
     :param options: As its class takes them; docs/methods.md lists them.
     :return: The method.
-    :raises MethodUnavailableError: If it cannot be used here; the message says why.
+    :raises BaselineUnavailableError: If it cannot be used here; the message says why.
     :raises OptionError: If there is no such method, or it has no such option.
     """
     if reason := unavailable(name):
-        raise MethodUnavailableError(reason)
+        raise BaselineUnavailableError(reason)
     allowed = options_of(name)
     if unknown := sorted(set(options) - set(allowed)):
         raise OptionError(f"The method {name!r} has no option {unknown[0]!r}. Allowed: {', '.join(allowed) or 'none'}.")
-    method: Method = _maker(name)(**options)
+    method: Baseline = _maker(name)(**options)
     return method
 
 
@@ -101,10 +101,10 @@ def options_of(name: str) -> tuple[str, ...]:
     return tuple(inspect.signature(_maker(name)).parameters)
 
 
-def _maker(name: str) -> Callable[..., Method]:
+def _maker(name: str) -> Callable[..., Baseline]:
     """Import the class of a method."""
     entry = _entry(name)
-    maker: Callable[..., Method] = getattr(import_module(entry.module), entry.maker)
+    maker: Callable[..., Baseline] = getattr(import_module(entry.module), entry.maker)
     return maker
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import ClassVar, Literal, TYPE_CHECKING
 
 from zprompt.baselines.lengths import DEFAULT_RATIO, check_ratio, check_text, default_tokenizer, wanted_tokens
-from zprompt.baselines.protocol import Shortened
+from zprompt.baselines.protocol import Output, Shortened
 from zprompt.errors import OptionError
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ class Truncation:
     """Keeps as many tokens of one end of a text as the budget allows."""
 
     name = "truncation"
+    own_length: ClassVar[bool] = False
+    output: ClassVar[Output] = "text"
 
     def __init__(
         self, keep: Keep = "start", ratio: float = DEFAULT_RATIO, tokenizer: TextTokenizer | None = None

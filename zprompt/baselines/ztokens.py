@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
 from zprompt.baselines.lengths import check_ratio, check_text
-from zprompt.baselines.protocol import Shortened, check_budget
+from zprompt.baselines.protocol import Output, Shortened, check_budget
 
 if TYPE_CHECKING:
     from zprompt.codec import Codec
@@ -26,6 +26,8 @@ class ZTokens:
     """Writes texts as Z-spans."""
 
     name = "ztokens"
+    own_length: ClassVar[bool] = False
+    output: ClassVar[Output] = "z"
 
     def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
         """Choose the codec.
@@ -91,6 +93,8 @@ class Shorthand:
     """Writes the anchors of a text's Z-tokens, with an ellipsis for each span that was dropped."""
 
     name = "shorthand"
+    own_length: ClassVar[bool] = False
+    output: ClassVar[Output] = "text"
 
     def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
         """Choose the codec.

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zprompt.baselines.protocol import LosslessMethod, Method, Shortened
+from zprompt.baselines.protocol import LosslessBaseline, Baseline, Shortened
 from zprompt.errors import ZPromptError
 from zprompt.eval.figures import Figure, Share, summarise
 from zprompt.eval.memory import peak_megabytes, reset_peak
@@ -116,7 +116,7 @@ def _measure(cell: Cell, key: str, task: Task, workshop: Workshop) -> CellResult
 
 
 def _shorten_all(
-    method: Method, samples: Sequence[Sample], ratio: float | None, workshop: Workshop
+    method: Baseline, samples: Sequence[Sample], ratio: float | None, workshop: Workshop
 ) -> tuple[list[tuple[Shortened, ...]], list[float]]:
     """Shorten all texts one by one; give the seconds of each sample, too."""
     shortened, seconds = [], []
@@ -130,10 +130,10 @@ def _shorten_all(
 
 
 def _restore_all(
-    method: Method, shortened: Sequence[tuple[Shortened, ...]]
+    method: Baseline, shortened: Sequence[tuple[Shortened, ...]]
 ) -> tuple[list[tuple[str, ...]] | None, float]:
     """Go the way back, if there is one; at once where the method can."""
-    if not isinstance(method, LosslessMethod):
+    if not isinstance(method, LosslessBaseline):
         return None, 0.0
     texts = [one.text for own in shortened for one in own]
     many = getattr(method, "restore_all", None)

@@ -32,7 +32,7 @@ def answers_from_meta_tokens(left: Sequence[Left], workshop: Workshop, scores: S
     :param scores: What costs and times are written to, and why there are no answers.
     :return: The answers; None if it does not read what the method leaves.
     """
-    kind = _KINDS.get(left[0].shortened[0].method)
+    kind = _KINDS.get(left[0].shortened[0].baseline)
     if kind is None:
         return None
     try:

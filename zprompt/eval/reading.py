@@ -89,9 +89,9 @@ def require_words(shortened: Shortened) -> None:
     :param shortened: What a method left.
     :raises UnreadableError: If it is no text.
     """
-    if shortened.method in IDS:
+    if shortened.baseline in IDS:
         raise UnreadableError(
-            f"{shortened.method} writes ids with meta-tokens, which only a model that was tuned on them reads: LTSC's "
+            f"{shortened.baseline} writes ids with meta-tokens, which only a model that was tuned on them reads: LTSC's "
             "reader answers from those of ltsc-tuned. What any model can read is ltsc-text."
         )
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from zprompt import baselines as methods
-from zprompt.baselines.protocol import Method, Shortened
+from zprompt.baselines.protocol import Baseline, Shortened
 from zprompt.codec import Codec
 from zprompt.eval.full_text import FULL, FullText
 from zprompt.eval.readers import READER, ChosenReaders
@@ -33,7 +33,7 @@ class Workshop:
         seed: int,
         codec: Codec | None = None,
         readers: dict[str, Reader] | None = None,
-        make: Callable[[str], Method] | None = None,
+        make: Callable[[str], Baseline] | None = None,
         chosen: ChosenReaders | None = None,
     ) -> None:
         """Load nothing yet.
@@ -46,7 +46,7 @@ class Workshop:
         """
         self.seed, self._chosen = seed, chosen or ChosenReaders()
         self._codec, self._readers, self._make = codec, dict(readers or {}), make or self._create
-        self._methods: dict[str, Method] = {}
+        self._methods: dict[str, Baseline] = {}
         self._warm: set[str] = set()
         self.memory: dict[Any, Any] = {}  # what tasks keep for the next cell, such as summaries of the full texts
         self.api_tokens = ApiTokens()
@@ -69,7 +69,7 @@ class Workshop:
         """
         return len(self.codec.backbone.encode(text))
 
-    def method(self, name: str) -> Method:
+    def method(self, name: str) -> Baseline:
         """Give a method.
 
         :param name: `FULL`, or one of `zprompt.baselines.names()`.
@@ -79,7 +79,7 @@ class Workshop:
             self._methods[name] = FullText(self.codec) if name == FULL else self._make(name)
         return self._methods[name]
 
-    def warm_up(self, method: Method, sample: Sample) -> None:
+    def warm_up(self, method: Baseline, sample: Sample) -> None:
         """Let a method load what it needs, and compute something small; once.
 
         :param method: The method.
@@ -132,7 +132,7 @@ class Workshop:
         tokens = shortened.tokens - sum(header.count for header in headers)
         return sum(8 * header.body_bytes for header in headers) + tokens * math.log2(self.codec.backbone.vocab_size)
 
-    def _create(self, name: str) -> Method:
+    def _create(self, name: str) -> Baseline:
         """Make a method on this codec, and from this seed."""
         backbone = self.codec.backbone
         ours = {"codec": self.codec, "backbone": backbone, "tokenizer": backbone.tokenizer, "seed": self.seed}

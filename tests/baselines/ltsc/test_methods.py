@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import zprompt
 from zprompt.baselines import ltsc
 from zprompt.baselines.ltsc import Ltsc, LtscZTokens, MetaAlphabet, Mode, ReadableLtsc, TunedLtsc
-from zprompt.baselines.protocol import LosslessMethod
+from zprompt.baselines.protocol import LosslessBaseline
 from zprompt.codec.codec import Codec
 from zprompt.errors import DamagedSequenceError, InvalidTextError, OptionError
 from zprompt.llm import Backbone
@@ -29,9 +29,9 @@ class TestMethods:
         names = ["ltsc", "ltsc-flat", "ltsc-hierarchical", "ltsc-lzw", "ltsc-tuned", "ltsc-text", "ltsc-ztokens"]
         assert [method.name for method in methods] == names
         for method in methods:
-            assert isinstance(method, LosslessMethod)
+            assert isinstance(method, LosslessBaseline)
             shortened = method.shorten(TEXT, budget=5, query="Who jumps?")
-            assert shortened.method == method.name
+            assert shortened.baseline == method.name
             assert shortened.source_tokens == len(tiny_backbone.encode(TEXT)) > shortened.tokens
             assert method.restore(shortened.text) == TEXT
 

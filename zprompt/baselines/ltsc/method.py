@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import ClassVar, TYPE_CHECKING
 
 from zprompt.baselines.lengths import default_tokenizer
 from zprompt.baselines.ltsc.alphabet import DEFAULT_ALPHABET, MetaAlphabet
@@ -21,7 +21,7 @@ from zprompt.baselines.ltsc.encoding import decode_text, encode_text
 from zprompt.baselines.ltsc.pieces import Tokenizer, count_tokens
 from zprompt.baselines.ltsc.texts import READABLE_MODES, restore_text, shorten_text
 from zprompt.baselines.ltsc.training import READER_ALPHABET
-from zprompt.baselines.protocol import Shortened, check_budget
+from zprompt.baselines.protocol import Output, Shortened, check_budget
 from zprompt.errors import DamagedSequenceError
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _NUMBERS = re.compile(r"(?:[0-9]{1,18}(?: [0-9]{1,18})*)?")
 class Ltsc:
     """Meta-tokens; the text of a result is its ids, in decimal and with a space between: a model takes the ids."""
 
+    own_length: ClassVar[bool] = True
+    output: ClassVar[Output] = "ids"
     def __init__(
         self,
         mode: Mode | None = None,
@@ -106,6 +108,8 @@ class ReadableLtsc:
     """A dictionary that any model can read in its context, and the text with references to it."""
 
     name = "ltsc-text"
+    own_length: ClassVar[bool] = True
+    output: ClassVar[Output] = "text"
 
     def __init__(self, tokenizer: Tokenizer | None = None, modes: Collection[Mode] = READABLE_MODES) -> None:
         """Choose what counts.
@@ -144,6 +148,8 @@ class LtscZTokens:
     """
 
     name = "ltsc-ztokens"
+    own_length: ClassVar[bool] = False
+    output: ClassVar[Output] = "z"
 
     def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
         """Choose the codec.

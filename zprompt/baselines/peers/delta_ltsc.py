@@ -7,11 +7,11 @@ name. The length is that of the sequence.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, TYPE_CHECKING
 
 from zprompt.baselines.lengths import check_text, default_tokenizer
 from zprompt.baselines.peers.local_model import ask_peer
-from zprompt.baselines.protocol import Shortened, check_budget
+from zprompt.baselines.protocol import Output, Shortened, check_budget
 from zprompt.errors import PeerError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class DeltaLtsc:
     """Replaces repeats with the package `delta-ltsc`."""
 
     name = "delta-ltsc"
+    own_length: ClassVar[bool] = True
+    output: ClassVar[Output] = "ids"
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, TYPE_CHECKING
 from unittest.mock import patch
 
 from zprompt.baselines.peers.local_model import PeerPruning, TupleCacheModel, transformers_tokenizer
@@ -32,6 +32,8 @@ class LLMLingua(PeerPruning):
     """Prunes texts with the package `llmlingua`."""
 
     name = "llmlingua"
+    own_length: ClassVar[bool] = False
+    output: ClassVar[Output] = "text"
 
     @cached_property
     def compressor(self) -> Any:  # noqa: ANN401 - an optional package's

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import redirect_stdout
 from functools import cached_property
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, TYPE_CHECKING
 
 from zprompt.baselines.lengths import DEFAULT_RATIO
 from zprompt.baselines.peers.local_model import PeerPruning, transformers_tokenizer
@@ -22,6 +22,8 @@ class SelectiveContext(PeerPruning):
     """Prunes texts with the package `selective-context`."""
 
     name = "selective-context"
+    own_length: ClassVar[bool] = False
+    output: ClassVar[Output] = "text"
 
     def __init__(self, ratio: float = DEFAULT_RATIO, level: str = "phrase", backbone: Backbone | None = None) -> None:
         """Choose the model.

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, TYPE_CHECKING
 
 from zprompt.baselines.lengths import DEFAULT_RATIO, check_text, wanted_tokens
-from zprompt.baselines.protocol import Shortened
+from zprompt.baselines.protocol import Output, Shortened
 from zprompt.baselines.pruning.budget import Budget, Rank
 from zprompt.baselines.pruning.options import PruningOptions
 from zprompt.baselines.pruning.source import Source
@@ -54,6 +54,8 @@ class Pruning:
     """Prunes texts; the same text gives the same result, whatever was pruned before."""
 
     name = "pruning"
+    own_length: ClassVar[bool] = False
+    output: ClassVar[Output] = "text"
 
     def __init__(
         self,
