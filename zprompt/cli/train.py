@@ -1,4 +1,17 @@
-"""`zprompt train`: make a codec from your own text, on your own backbone, or what reads and writes its Z-tokens."""
+"""`zprompt train`: make a codec from your own text, on your own backbone, or what reads and writes its Z-tokens.
+
+The options of the commands are generated from the config dataclasses in zprompt.train:
+
+    name       the field's, with hyphens; `ratios` and `dev_ratios` (tuples) become --ratio and --dev-ratio, repeated
+    type       the field's annotation: int, float, str or tuple[float, ...]
+    default    the field's
+    help       the comment on the field's line, as docs/_site/field_comments.py reads it: a whole phrase with its unit
+
+        steps: int = 500  # optimizer steps
+
+A comment must therefore stand on the line of its field and make sense alone: no "... and to here". Which fields are
+options is listed in this module; limits are checked by the dataclass's `__post_init__` alone.
+"""
 
 from __future__ import annotations
 
