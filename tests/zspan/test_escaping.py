@@ -1,4 +1,4 @@
-"""Characters that a tokenizer would lose are carried through it, and come back."""
+"""Characters that a tokenizer would lose are escaped, and come back."""
 
 import unicodedata
 from collections.abc import Callable
@@ -15,7 +15,7 @@ unicode_text = st.text(st.characters(exclude_categories=["Cs"]))
 texts = st.lists(st.one_of(unicode_text, st.sampled_from([*LOST, "\x1b", "\x1b4;", "\x1b", "4;", "a"]))).map("".join)
 
 
-def survives(text: str) -> bool:
+def round_trips(text: str) -> bool:
     """Be a tokenizer that drops some characters."""
     return not set(text) & set(LOST)
 
@@ -37,28 +37,28 @@ class Counting:
         return self.inner(text)
 
 
-class TestCarrying:
+class TestEscaping:
     @given(texts)
-    def test_every_text_survives_and_comes_back(self, text: str) -> None:
-        carried = escape(text, survives)
-        assert survives(carried.text)
-        assert (unescape(carried.text) if carried.escaped else carried.text) == text
+    def test_every_text_round_trips_and_comes_back(self, text: str) -> None:
+        escaped = escape(text, round_trips)
+        assert round_trips(escaped.text)
+        assert (unescape(escaped.text) if escaped.escaped else escaped.text) == text
 
     @given(texts)
-    def test_a_text_that_survives_is_left_alone(self, text: str) -> None:
-        carried = escape(text, lambda _: True)
-        assert carried == (text, False)
+    def test_a_text_that_round_trips_is_left_alone(self, text: str) -> None:
+        escaped = escape(text, lambda _: True)
+        assert escaped == (text, False)
 
     @given(texts)
     def test_accents_that_compose_come_back_apart(self, text: str) -> None:
         text += "e\u0301 \u212b"
-        carried = escape(text, is_composed)
-        assert carried.escaped
-        assert is_composed(carried.text)
-        assert unescape(carried.text) == text
+        escaped = escape(text, is_composed)
+        assert escaped.escaped
+        assert is_composed(escaped.text)
+        assert unescape(escaped.text) == text
 
     def test_escapes_are_short_and_literal_escapes_are_escaped(self) -> None:
-        assert escape("a\x04b\x1bc\U00012345", survives) == ("a\x1b4;b\x1b1b;c\x1b12345;", True)
+        assert escape("a\x04b\x1bc\U00012345", round_trips) == ("a\x1b4;b\x1b1b;c\x1b12345;", True)
 
     def test_a_tokenizer_that_loses_everything_is_named_as_the_reason(self) -> None:
         with pytest.raises(
@@ -67,13 +67,13 @@ class TestCarrying:
             escape("hello", lambda _: False)
 
     def test_a_long_text_of_few_characters_takes_few_questions(self) -> None:
-        tokenizer = Counting(survives)
+        tokenizer = Counting(round_trips)
         escape("the quick brown fox\x04" * 10_000, tokenizer)
         assert tokenizer.calls < 30
         assert tokenizer.characters < 1_000_000
 
     def test_a_text_of_many_characters_takes_few_questions_for_the_few_that_are_lost(self) -> None:
-        tokenizer = Counting(survives)
+        tokenizer = Counting(round_trips)
         escape("".join(map(chr, range(0x4E00, 0x9FFF))) + "\x04\x06", tokenizer)
         assert tokenizer.calls < 100
 
@@ -82,14 +82,14 @@ class TestSurrogates:
     @pytest.mark.parametrize(("text", "position"), [("\ud800", 0), ("ab\udfffc", 2), ("😀\udc80", 1)])
     def test_lone_ones_are_refused_with_their_position(self, text: str, position: int) -> None:
         with pytest.raises(InvalidTextError, match=rf"lone surrogate, U\+D[0-9A-F]{{3}}, at character {position}"):
-            escape(text, survives)
+            escape(text, round_trips)
 
     @given(unicode_text)
     def test_valid_text_is_accepted(self, text: str) -> None:
         require_no_surrogates(text)
 
 
-class TestUncarrying:
+class TestUnescaping:
     @given(st.text())
     def test_broken_escapes_break_nothing(self, text: str) -> None:
         unescape(text)
@@ -104,22 +104,22 @@ class TestUncarrying:
 class TestOffsets:
     @given(texts)
     def test_each_characters_position_maps_to_that_character(self, text: str) -> None:
-        carried = escape(text, survives)
-        offsets = OffsetMap.of(carried)
+        escaped = escape(text, round_trips)
+        offsets = OffsetMap.of(escaped)
         position = 0
         for index, character in enumerate(text):
-            form = f"\x1b{ord(character):x};" if carried.escaped and character in LOST + "\x1b" else character
+            form = f"\x1b{ord(character):x};" if escaped.escaped and character in LOST + "\x1b" else character
             assert {offsets.to_source(position + inside) for inside in range(len(form))} == {index}
             position += len(form)
-        assert position == len(carried.text)
+        assert position == len(escaped.text)
         assert offsets.to_source(position) == len(text)
 
     @given(texts, st.data())
-    def test_pieces_of_the_carried_text_are_pieces_of_the_source(self, text: str, data: st.DataObject) -> None:
-        carried = escape(text, survives)
-        offsets = OffsetMap.of(carried)
-        cuts = sorted(data.draw(st.lists(st.integers(0, len(carried.text)))))
-        places = [offsets.to_source(cut) for cut in (0, *cuts, len(carried.text))]
+    def test_pieces_of_the_escaped_text_are_pieces_of_the_source(self, text: str, data: st.DataObject) -> None:
+        escaped = escape(text, round_trips)
+        offsets = OffsetMap.of(escaped)
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(escaped.text)))))
+        places = [offsets.to_source(cut) for cut in (0, *cuts, len(escaped.text))]
         assert places == sorted(places)
         assert (places[0], places[-1]) == (0, len(text))
 

@@ -14,26 +14,22 @@ from zprompt.zspan import EscapedText
 
 
 class Decoder(Protocol):
-    """Token ids to hidden states."""
+    """Maps token ids to hidden states."""
 
     def __call__(self, ids: Tensor, cache: Any = None) -> Tensor:  # noqa: ANN401 - the cache that it made itself
-        """Run over a batch of token ids, after those that a cache has seen.
+        """Run over a batch of token ids, after those in a cache.
 
         :param ids: (B, T).
-        :param cache: What came before, extended by this call; None: nothing, and nothing is kept.
+        :param cache: The keys and values so far, extended by this call; None: there are none, and none are kept.
         :return: (B, T, D).
         """
 
     def new_cache(self, batch: int) -> Cache:
-        """Start a cache.
-
-        :param batch: Rows.
-        :return: A cache that has seen nothing.
-        """
+        """Return an empty cache of so many rows."""
 
 
 class Backbone:
-    """A causal language model that gives hidden states, and the tokenizer that belongs to it."""
+    """A causal language model that returns hidden states, and the tokenizer that belongs to it."""
 
     def __init__(
         self,
@@ -52,17 +48,17 @@ class Backbone:
     ) -> None:
         """Put the parts together.
 
-        :param name: What the user called it.
+        :param name: The name or path that it was loaded by.
         :param decoder: The model without its head, frozen, on its device.
         :param embeddings: (V, D) input embeddings.
         :param output_embeddings: (V, D) LM head: a hidden state's logits are its products with these.
-        :param make_model: Gives the transformers causal LM.
+        :param make_model: Makes the transformers causal LM.
         :param tokenizer: The tokenizer that belongs to the model.
         :param start_id: The token that starts every window.
         :param weights_fingerprint: 16 hex digits that name weights and tokenizer.
         :param fingerprint: 16 hex digits that name weights, tokenizer and quantization.
-        :param quantization: How the linear layers are kept.
-        :param end_ids: The tokens that end what the model says.
+        :param quantization: The format of the linear layers.
+        :param end_ids: The tokens that end a generated text.
         """
         self.name = name
         self.decoder = decoder
@@ -77,10 +73,6 @@ class Backbone:
         self._make_model = make_model
 
     def __repr__(self) -> str:
-        """Name the model and how it is kept.
-
-        :return: A short description.
-        """
         return f"Backbone({self.name!r}, {self.quantization}, {self.device}, fingerprint={self.fingerprint!r})"
 
     @cached_property
@@ -88,57 +80,34 @@ class Backbone:
         """Return the transformers causal LM, which shares the decoder's weights.
 
         For a Llama it is made on first use, since that imports transformers' models (3.5 s).
-
-        :return: The model.
         """
         return self._make_model()
 
     @property
     def vocab_size(self) -> int:
-        """Return the number of rows of the embeddings.
-
-        :return: V.
-        """
+        """Return V, the number of rows of the embeddings."""
         return self.embeddings.shape[0]
 
     @property
     def hidden_size(self) -> int:
-        """Return the width of a hidden state.
-
-        :return: D.
-        """
+        """Return D, the width of a hidden state."""
         return self.embeddings.shape[1]
 
     @property
     def device(self) -> torch.device:
-        """Return where the model runs.
-
-        :return: The device.
-        """
+        """Return the device that the model runs on."""
         return self.embeddings.device
 
     def encode(self, text: str) -> list[int]:
-        """Cut a text into tokens.
-
-        :param text: Any text without lone surrogates.
-        :return: Token ids, without special tokens added.
-        """
+        """Return the token ids of a text; see `TextTokenizer.encode`."""
         return self.tokenizer.encode(text)
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Cut a text into tokens and say where each lies.
-
-        :param text: Any text without lone surrogates.
-        :return: Token ids, and for each the first and one past the last of its characters.
-        """
+        """Return the token ids of a text, and the character range of each; see `TextTokenizer.encode_with_offsets`."""
         return self.tokenizer.encode_with_offsets(text)
 
     def decode(self, ids: list[int]) -> str:
-        """Put tokens together again.
-
-        :param ids: Token ids.
-        :return: Their text, special tokens included.
-        """
+        """Return the text of token ids; see `TextTokenizer.decode`."""
         return self.tokenizer.decode(ids)
 
     def escape(self, text: str) -> EscapedText:
@@ -151,15 +120,12 @@ class Backbone:
         """Run the model without its head.
 
         :param ids: (B, T) token ids.
-        :param cache: What came before, from `new_cache`, extended by this call; None: nothing, and nothing is kept.
+        :param cache: The keys and values so far, from `new_cache`, extended by this call; None: there are none, and none
+            are kept.
         :return: (B, T, D), after the final norm.
         """
         return self.decoder(ids.to(self.device), cache)
 
     def new_cache(self, batch: int) -> Cache:
-        """Start a cache of keys and values, for decoding step by step.
-
-        :param batch: Rows.
-        :return: A cache that has seen nothing; its rows can be rolled back one by one.
-        """
+        """Return an empty key-value cache of so many rows, which can be rolled back one by one."""
         return self.decoder.new_cache(batch)

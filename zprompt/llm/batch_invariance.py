@@ -1,4 +1,4 @@
-"""Shapes at which a matrix product gives the same bits whatever the batch and the number of threads.
+"""Shapes at which matrix products are batch-invariant: the same bits whatever the batch and the number of threads.
 
 A BLAS chooses its kernel by the shape, and below some number of rows also by the number of threads; different kernels
 differ in the last bits, and a codec that compares logits turns last bits into other Z-tokens. Measured on the default
@@ -11,37 +11,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LEAST_LENGTH = 64  # tokens of a padded window
-ROWS = 256  # of a product
+MIN_LENGTH = 64  # tokens of a padded window
+ROWS = 256  # of a matrix product, at least
 
 
 def padded_length(length: int) -> int:
-    """Say to how many tokens a window is padded.
-
-    :param length: Its tokens.
-    :return: A power of two, or a multiple of 512.
-    """
+    """Return the number of tokens that a window is padded to: a power of two, or a multiple of 512."""
     if length > 512:
         return -(-length // 512) * 512
-    return max(LEAST_LENGTH, 1 << (length - 1).bit_length())
+    return max(MIN_LENGTH, 1 << (length - 1).bit_length())
 
 
 def pad_rows(rows: Tensor) -> Tensor:
-    """Pad the rows of a product's left side with zeros.
-
-    :param rows: (R, ...).
-    :return: (R', ...), R' the next multiple of 256.
-    """
+    """Pad the first dimension with zeros to the next multiple of 256."""
     missing = -len(rows) % ROWS
     return functional.pad(rows, (0, 0) * (rows.dim() - 1) + (0, missing)) if missing else rows
 
 
 def group_by_length(lengths: list[int]) -> dict[int, list[int]]:
-    """Group windows that are padded to the same length.
-
-    :param lengths: Tokens of each window.
-    :return: For each padded length, the indices of the windows.
-    """
+    """Group the indices of windows by their padded length."""
     groups: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
         groups.setdefault(padded_length(length), []).append(index)
@@ -49,7 +37,7 @@ def group_by_length(lengths: list[int]) -> dict[int, list[int]]:
 
 
 def padded_batch(windows: list[list[int]], length: int, fill: int) -> Tensor:
-    """Write token ids as one batch of a steady shape, each row shifted by the start token.
+    """Write token ids as one batch of a batch-invariant shape, each row shifted by the start token.
 
     :param windows: Token ids of each window.
     :param length: Tokens to pad to.

@@ -1,8 +1,8 @@
 """Keys and values of the tokens that a decoder has seen, row by row.
 
-Each row of a batch has its own length, and may forget its last tokens, as speculative decoding needs it: give all rows
-the same number of new tokens, then roll back those that were padding or wrong. A query at position p sees the keys at
-positions 0..p of its own row, so what lies beyond a row's length never counts and is simply written over.
+Each row of a batch has its own length and can be rolled back, as speculative decoding needs it: append the same number
+of tokens to all rows, then roll back those that were padding or wrong. A query at position p sees the keys at positions
+0..p of its own row, so whatever lies beyond a row's length never counts and is simply overwritten.
 """
 
 from typing import Protocol
@@ -14,64 +14,37 @@ _GROWTH = 64  # positions added at a time
 
 
 class Cache(Protocol):
-    """What the codec may do with a decoder's cache."""
+    """The operations of a decoder's cache that the codec uses."""
 
     @property
     def lengths(self) -> Tensor:
-        """Return how many tokens each row has seen.
-
-        :return: (B,) on the CPU.
-        """
+        """Return how many tokens each row has seen, (B,) on the CPU."""
 
     def rollback(self, lengths: Tensor) -> None:
-        """Forget the last tokens of each row.
-
-        :param lengths: (B,) tokens to keep, at most as many as there are.
-        """
+        """Shorten each row to at most its entry of `lengths`, (B,)."""
 
     def keep_rows(self, rows: Tensor) -> None:
-        """Drop all rows but some.
-
-        :param rows: Indices of the rows to keep, in their new order.
-        """
+        """Keep only the rows of these indices, in this order."""
 
 
 class KeyValueCache:
     """The keys and values of a batch, in every layer."""
 
     def __init__(self, batch: int, layers: int, heads: int, head_size: int, device: torch.device) -> None:
-        """Start with nothing seen.
-
-        :param batch: Rows.
-        :param layers: Layers of the decoder.
-        :param heads: Heads of the keys.
-        :param head_size: Width of one head.
-        :param device: Where the decoder runs.
-        """
         self.lengths = torch.zeros(batch, dtype=torch.long)  # (B,) on the CPU
         self._stored = torch.empty(layers, 2, batch, heads, 0, head_size, device=device)
 
     def rollback(self, lengths: Tensor) -> None:
-        """Forget the last tokens of each row.
-
-        :param lengths: (B,) tokens to keep, at most as many as there are.
-        """
+        """Shorten each row to at most its entry of `lengths`, (B,)."""
         self.lengths = torch.minimum(self.lengths, lengths.to("cpu", torch.long))
 
     def keep_rows(self, rows: Tensor) -> None:
-        """Drop all rows but some.
-
-        :param rows: Indices of the rows to keep, in their new order.
-        """
+        """Keep only the rows of these indices, in this order."""
         self.lengths = self.lengths[rows.cpu()]
         self._stored = self._stored[:, :, rows.to(self._stored.device)]
 
     def advance(self, count: int) -> "Step":
-        """Make room for new tokens in every row, and count them as seen.
-
-        :param count: New tokens.
-        :return: Where they go, and what they may look at.
-        """
+        """Make room for `count` new tokens in every row, and count them as seen."""
         step = Step(self, self.lengths, count)
         self.lengths = self.lengths + count
         missing = int(self.lengths.max()) - self._stored.shape[4]
@@ -82,11 +55,7 @@ class KeyValueCache:
         return step
 
     def layer(self, index: int) -> Tensor:
-        """Give a layer's part.
-
-        :param index: The layer.
-        :return: (2, B, H, S, d): keys and values.
-        """
+        """Return the keys and values of a layer, (2, B, H, S, d)."""
         return self._stored[index]
 
 
@@ -94,7 +63,7 @@ class Step:
     """One call of a decoder on new tokens of every row."""
 
     def __init__(self, cache: KeyValueCache, before: Tensor, count: int) -> None:
-        """Plan the call.
+        """Compute positions and attention mask of the call.
 
         :param cache: The cache that the tokens extend.
         :param before: (B,) tokens already seen.
@@ -106,14 +75,14 @@ class Step:
         self.positions = before[:, None] + torch.arange(count)  # (B, T)
         self.positions = self.positions[:1] if self._start is not None else self.positions
         self.causal = self._start == 0 and count > 1
-        self.mask: Tensor | None = None  # (1 or B, 1, T, S): True where a query may look
+        self.mask: Tensor | None = None  # (1 or B, 1, T, S): True where a query may attend
         if not self.causal and not (self._start is not None and count == 1):
             self.mask = torch.arange(self._end) <= self.positions[:, None, :, None]
 
     def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the new tokens' keys and values, and return those of all tokens.
+        """Store the new tokens' keys and values, and return those of all tokens.
 
-        :param layer: The layer.
+        :param layer: The layer's index.
         :param keys: (B, H, T, d).
         :param values: (B, H, T, d).
         :return: Keys and values, (B, H, S, d) each.

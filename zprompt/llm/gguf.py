@@ -51,7 +51,7 @@ class PackedTensor:
 
 
 def index_tensors(path: Path) -> dict[str, PackedTensor]:
-    """List the tensors of a Llama GGUF file under the names that transformers gives them.
+    """List the tensors of a Llama GGUF file by their names in transformers.
 
     :param path: The GGUF file.
     :return: The tensors by name.
@@ -79,31 +79,18 @@ def index_tensors(path: Path) -> dict[str, PackedTensor]:
 
 
 def read_tensors(path: Path, index: Mapping[str, PackedTensor]) -> dict[str, torch.Tensor]:
-    """Unpack tensors to fp32.
-
-    :param path: The GGUF file.
-    :param index: Its tensors, as listed by `index_tensors`.
-    :return: The tensors by name.
-    """
+    """Unpack the tensors of an index to fp32."""
     raw = np.memmap(path, dtype=np.uint8, mode="r")
     return {name: _read_tensor(raw, entry) for name, entry in index.items()}
 
 
 def index_to_json(index: Mapping[str, PackedTensor]) -> dict[str, Any]:
-    """Return an index in a form that JSON can hold.
-
-    :param index: The tensors by name.
-    :return: The same as plain dictionaries.
-    """
+    """Return an index as plain dictionaries."""
     return {name: asdict(entry) for name, entry in index.items()}
 
 
 def index_from_json(data: Mapping[str, Any]) -> dict[str, PackedTensor]:
-    """Invert `index_to_json`.
-
-    :param data: What `index_to_json` returned.
-    :return: The tensors by name.
-    """
+    """Return the index that `index_to_json` turned into dictionaries."""
     return {name: PackedTensor(**{**entry, "shape": tuple(entry["shape"])}) for name, entry in data.items()}
 
 

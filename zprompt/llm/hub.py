@@ -1,7 +1,7 @@
-"""Use transformers' models as decoders, and give ours transformers' form.
+"""Run any of transformers' causal LMs as a decoder, and turn our Llama into transformers' own.
 
-`TransformersDecoder` runs any causal LM for the codec; `as_transformers` makes a transformers causal LM of a
-`LlamaDecoder`, sharing its modules, for what needs one (PEFT, generation).
+`TransformersDecoder` runs a transformers model for the codec; `as_transformers` makes a transformers causal LM of a
+`LlamaDecoder`, sharing its modules, for whatever needs one (PEFT, generation).
 """
 
 import inspect
@@ -18,32 +18,21 @@ from zprompt.llm.llama import LlamaDecoder
 
 
 class TransformersCache:
-    """A transformers cache whose rows can be rolled back one by one: what is forgotten is masked."""
+    """A transformers cache whose rows can be rolled back one by one: forgotten tokens are masked."""
 
     def __init__(self, past: Any, batch: int) -> None:  # noqa: ANN401 - DynamicCache is not to be imported here
-        """Start with nothing seen.
-
-        :param past: An empty DynamicCache.
-        :param batch: Rows.
-        """
         self.past = past
         self.lengths = torch.zeros(batch, dtype=torch.long)  # (B,) on the CPU
         self._places = torch.zeros(batch, 0, dtype=torch.long)  # (B, S) position of each column's token
         self._seen = torch.zeros(batch, 0, dtype=torch.bool)  # (B, S) False: forgotten
 
     def rollback(self, lengths: Tensor) -> None:
-        """Forget the last tokens of each row.
-
-        :param lengths: (B,) tokens to keep, at most as many as there are.
-        """
+        """Shorten each row to at most its entry of `lengths`, (B,)."""
         self.lengths = torch.minimum(self.lengths, lengths.to("cpu", torch.long))
         self._seen = self._seen & (self._places < self.lengths[:, None])
 
     def keep_rows(self, rows: Tensor) -> None:
-        """Drop all rows but some.
-
-        :param rows: Indices of the rows to keep, in their new order.
-        """
+        """Keep only the rows of these indices, in this order."""
         self.past.batch_select_indices(rows)
         rows = rows.cpu()
         self.lengths, self._places, self._seen = self.lengths[rows], self._places[rows], self._seen[rows]
@@ -52,7 +41,7 @@ class TransformersCache:
         """Count new tokens in every row as seen.
 
         :param count: New tokens.
-        :return: Their positions (B, T), and which columns count, with theirs (B, S + T).
+        :return: Their positions (B, T), and the mask of all columns (B, S + T).
         """
         places = self.lengths[:, None] + torch.arange(count)
         self._places = torch.cat((self._places, places), dim=1)
@@ -62,13 +51,10 @@ class TransformersCache:
 
 
 class TransformersDecoder(nn.Module):
-    """Token ids to hidden states after the final norm, by a transformers model."""
+    """Maps token ids to hidden states after the final norm by a transformers model."""
 
     def __init__(self, base: nn.Module) -> None:
-        """Wrap a model.
-
-        :param base: A causal LM's `base_model`: the model without its head.
-        """
+        """Wrap a causal LM's `base_model`: the model without its head."""
         super().__init__()
         self.base: Any = base
         taken = inspect.signature(base.forward).parameters
@@ -76,10 +62,10 @@ class TransformersDecoder(nn.Module):
         self._cache_name = "cache" if "cache" in taken else "past_key_values"  # its name before transformers 5.24
 
     def forward(self, ids: Tensor, cache: TransformersCache | None = None) -> Tensor:
-        """Run the decoder over a batch of token ids, after those that a cache has seen.
+        """Run the decoder over a batch of token ids, after those in a cache.
 
         :param ids: (B, T).
-        :param cache: What came before, extended by this call; None: nothing, and nothing is kept.
+        :param cache: The keys and values so far, extended by this call; None: there are none, and none are kept.
         :return: (B, T, D).
         """
         if cache is None:
@@ -92,23 +78,14 @@ class TransformersDecoder(nn.Module):
         return cast(Tensor, output.last_hidden_state)
 
     def new_cache(self, batch: int) -> TransformersCache:
-        """Start a cache.
-
-        :param batch: Rows.
-        :return: A cache that has seen nothing.
-        """
+        """Return an empty cache of so many rows."""
         from transformers import DynamicCache
 
         return TransformersCache(DynamicCache(config=self.base.config), batch)
 
 
 def load_transformers_model(folder: Path) -> Any:  # noqa: ANN401 - any of transformers' causal LMs
-    """Load a causal LM in fp32.
-
-    :param folder: A folder in the Hugging Face layout.
-    :return: The model with its head.
-    :raises BackboneError: If the folder holds something else.
-    """
+    """Load a causal LM with its head in fp32; raise BackboneError if the folder holds something else."""
     from transformers import AutoModelForCausalLM
 
     try:
@@ -122,12 +99,12 @@ def load_transformers_model(folder: Path) -> Any:  # noqa: ANN401 - any of trans
 
 
 def as_transformers(decoder: LlamaDecoder, head: Tensor, folder: Path) -> Any:  # noqa: ANN401 - LlamaForCausalLM
-    """Give a decoder the form of a transformers causal LM that shares its modules.
+    """Make a LlamaForCausalLM that shares a decoder's modules.
 
     :param decoder: The decoder.
     :param head: (V, D) the LM head.
-    :param folder: Where its config.json is.
-    :return: A LlamaForCausalLM.
+    :param folder: The folder of its config.json.
+    :return: The model.
     """
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
@@ -146,10 +123,7 @@ def as_transformers(decoder: LlamaDecoder, head: Tensor, folder: Path) -> Any:  
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bars and messages, and restore them afterwards.
-
-    :yields: Nothing.
-    """
+    """Silence transformers' progress bars and messages within a context."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

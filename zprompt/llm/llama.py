@@ -2,7 +2,7 @@
 
 `import torch` takes about 2 s here, `from transformers import LlamaForCausalLM` another 3.5 s, all of this module 0.
 The modules have transformers' names, so its checkpoints fit, and the operations are the same in the same order, so the
-hidden states are equal bit by bit (tests/backbone/test_llama.py). Any other architecture runs through transformers.
+hidden states are equal bit by bit (tests/llm/test_llama.py). Any other architecture runs through transformers.
 
     x = E[ids];  per layer: x += O attention(Q n(x), K n(x), V n(x));  x += down(silu(gate n(x)) * up n(x));  h = n(x)
 
@@ -37,11 +37,7 @@ class LlamaShape:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "LlamaShape | None":
-        """Read a transformers configuration.
-
-        :param config: The content of config.json.
-        :return: The sizes, or None if the model is no plain Llama.
-        """
+        """Read the sizes from the content of a config.json; None if the model is not a plain Llama."""
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         plain = (
             config.get("model_type") == "llama"
@@ -68,13 +64,9 @@ class LlamaShape:
 
 
 class LlamaDecoder(nn.Module):
-    """Token ids to hidden states after the final norm; state dict names are those of transformers' `LlamaModel`."""
+    """Maps token ids to hidden states after the final norm; state dict names are those of transformers' `LlamaModel`."""
 
     def __init__(self, shape: LlamaShape) -> None:
-        """Build the modules; their weights are to be loaded.
-
-        :param shape: The sizes.
-        """
         super().__init__()
         self.shape = shape
         # from_pretrained, since the usual constructor draws random numbers, and on "meta" that imports sympy (1.2 s).
@@ -83,19 +75,19 @@ class LlamaDecoder(nn.Module):
         self.norm = RMSNorm(shape)
 
     def forward(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Run the decoder over a batch of token ids, after those that a cache has seen.
+        """Run the decoder over a batch of token ids, after those in a cache.
 
         :param ids: (B, T).
-        :param cache: What came before, extended by this call; None: nothing, and nothing is kept.
+        :param cache: The keys and values so far, extended by this call; None: there are none, and none are kept.
         :return: (B, T, D).
         """
         return self.run(self.embed_tokens(ids), cache)
 
     def run(self, embedded: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Run the decoder over embeddings, of tokens or of anything else that stands for one position.
+        """Run the decoder over embeddings: of tokens, or of anything else that takes one position.
 
         :param embedded: (B, T, D).
-        :param cache: What came before, extended by this call; None: nothing, and nothing is kept.
+        :param cache: As in `forward`.
         :return: (B, T, D).
         """
         step = cache.advance(embedded.shape[1]) if cache else None
@@ -107,11 +99,7 @@ class LlamaDecoder(nn.Module):
         return cast(Tensor, self.norm(x))
 
     def new_cache(self, batch: int) -> KeyValueCache:
-        """Start a cache.
-
-        :param batch: Rows.
-        :return: A cache that has seen nothing.
-        """
+        """Return an empty cache of so many rows."""
         shape, device = self.shape, self.embed_tokens.weight.device
         return KeyValueCache(batch, shape.layers, shape.key_heads, shape.head_size, device)
 
@@ -125,14 +113,9 @@ class LlamaDecoder(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention, then a gated MLP, each added to what came in."""
+    """Attention, then a gated MLP, each added to its input."""
 
     def __init__(self, shape: LlamaShape, index: int) -> None:
-        """Build the modules.
-
-        :param shape: The sizes.
-        :param index: Which layer it is.
-        """
         super().__init__()
         self.input_layernorm = RMSNorm(shape)
         self.self_attn = Attention(shape, index)
@@ -140,13 +123,7 @@ class Layer(nn.Module):
         self.mlp = GatedMLP(shape)
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], step: Step | None) -> Tensor:
-        """Run the layer.
-
-        :param x: (B, T, D).
-        :param rotation: Cosines and sines of the positions.
-        :param step: Where keys and values are kept, if they are.
-        :return: (B, T, D).
-        """
+        """Run the layer, (B, T, D) to (B, T, D)."""
         x = x + self.self_attn(self.input_layernorm(x), rotation, step)
         return cast(Tensor, x + self.mlp(self.post_attention_layernorm(x)))
 
@@ -155,11 +132,6 @@ class Attention(nn.Module):
     """Causal attention whose key heads are shared by groups of query heads."""
 
     def __init__(self, shape: LlamaShape, index: int) -> None:
-        """Build the projections.
-
-        :param shape: The sizes.
-        :param index: Which layer it belongs to.
-        """
         super().__init__()
         self.index = index
         self.head_size = shape.head_size
@@ -169,13 +141,7 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(shape.heads * shape.head_size, shape.hidden_size, bias=False)
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], step: Step | None) -> Tensor:
-        """Let each position look at itself and those before it.
-
-        :param x: (B, T, D).
-        :param rotation: Cosines and sines of the positions.
-        :param step: Where keys and values are kept, if they are.
-        :return: (B, T, D).
-        """
+        """Let each position attend to itself and those before it, (B, T, D) to (B, T, D)."""
         queries = _rotate(self._heads(self.q_proj(x)), *rotation)  # (B, H, T, d)
         keys, values = _rotate(self._heads(self.k_proj(x)), *rotation), self._heads(self.v_proj(x))
         mask, causal = None, x.shape[1] > 1
@@ -201,42 +167,26 @@ class GatedMLP(nn.Module):
     """The gated MLP of a layer."""
 
     def __init__(self, shape: LlamaShape) -> None:
-        """Build the projections.
-
-        :param shape: The sizes.
-        """
         super().__init__()
         self.gate_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
         self.up_proj = nn.Linear(shape.hidden_size, shape.intermediate_size, bias=False)
         self.down_proj = nn.Linear(shape.intermediate_size, shape.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the MLP.
-
-        :param x: (B, T, D).
-        :return: (B, T, D).
-        """
+        """Run the MLP, (B, T, D) to (B, T, D)."""
         return cast(Tensor, self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x)))
 
 
 class RMSNorm(nn.Module):
-    """Scale to unit root mean square, then by a weight for each channel."""
+    """Scales to unit root mean square, then by a weight for each channel."""
 
     def __init__(self, shape: LlamaShape) -> None:
-        """Build the weight.
-
-        :param shape: The sizes.
-        """
         super().__init__()
         self.eps = shape.norm_eps
         self.weight = nn.Parameter(torch.ones(shape.hidden_size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last dimension.
-
-        :param x: (B, T, D).
-        :return: (B, T, D).
-        """
+        """Normalise the last dimension."""
         return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps))
 
 

@@ -1,13 +1,25 @@
-"""A LoRA: low-rank changes of the projections of a Llama decoder.
+"""LoRA: low-rank updates of the projections of a Llama decoder.
 
-    W <- W + alpha / r * B A          for every adapted projection
+    ┌─────────────────┐
+    │        y        │         y = (W + alpha / r · B A) x
+    └─────────────────┘
+         ▲        ▲             W   frozen weight of a projection     (outputs, inputs)
+         │     ┌──┴──┐          B   `up`, zero before training        (outputs, r)
+       ┌─┴─┐   │  B  │          A   `down`, random before training    (r, inputs)
+       │ W │   └──┬──┘
+       └─┬─┘   ┌──┴──┐          alpha / r scales the update, so that alpha need not be tuned again for another r.
+         │     │  A  │
+         ▲     └──┬──┘
+    ┌────┴────────┴───┐
+    │        x        │
+    └─────────────────┘
 
-On disk it is what PEFT's `save_pretrained` writes, and PEFT loads it; reading and writing it needs neither PEFT nor
-transformers. Module names are those of transformers' Llama, which `LlamaDecoder` has, too.
+For inference the update is merged, W <- W + alpha / r · B A, so the model costs one plain pass: in place for a codec,
+whose backbone becomes another model with another fingerprint, and into a copy for a reader, which shares the backbone
+with its codec. Merging changes fp32 weights only.
 
-A codec's own LoRA, merged into the backbone that it was trained on.
-
-Merging in place keeps compression at one plain LLM pass. It makes another backbone of it, with its own fingerprint.
+On disk a LoRA is what PEFT's `save_pretrained` writes, and PEFT loads it; reading and writing it needs neither PEFT nor
+transformers. Module names are those of transformers' Llama, which `LlamaDecoder` uses too.
 """
 
 import copy
@@ -33,21 +45,20 @@ _PREFIX = "base_model.model.model."  # PEFT's wrapper, the causal LM, its decode
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A LoRA: two matrices for each adapted projection."""
+    """Two matrices for each projection of a decoder, by the projection's name."""
 
     rank: int
     alpha: float
-    down: dict[str, Tensor]  # A of each projection by its name in the decoder, (r, inputs)
-    up: dict[str, Tensor]  # B of each, (outputs, r)
+    down: dict[str, Tensor]  # A, (r, inputs)
+    up: dict[str, Tensor]  # B, (outputs, r)
+
+    def delta(self, name: str) -> Tensor:
+        """Return alpha / r · B A, the update of a projection's weight, (outputs, inputs)."""
+        return self.alpha / self.rank * (self.up[name] @ self.down[name])
 
 
 def llama_of(backbone: Backbone) -> LlamaDecoder:
-    """Give a backbone's decoder, if a reader can be made of it.
-
-    :param backbone: The backbone.
-    :return: Its decoder.
-    :raises BackboneError: If it is no Llama.
-    """
+    """Return a backbone's decoder; raise BackboneError if it is not a Llama, which a reader needs."""
     if not isinstance(backbone.decoder, LlamaDecoder):
         raise BackboneError(
             f"A reader needs a Llama backbone, which {backbone.name!r} is not. Use a codec whose backbone is one, such "
@@ -57,26 +68,16 @@ def llama_of(backbone: Backbone) -> LlamaDecoder:
 
 
 def projections(decoder: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
-    """List the projections that an adapter changes.
-
-    :param decoder: A Llama decoder.
-    :return: Each with its name, in the order of the layers.
-    :yields: A name and a projection.
-    """
-    for name, module in decoder.named_modules():
-        if isinstance(module, nn.Linear) and name.rpartition(".")[2] in TARGETS:
-            yield name, module
+    """List the projections that a LoRA updates, by name, in the order of the layers."""
+    return (
+        (name, module)
+        for name, module in decoder.named_modules()
+        if isinstance(module, nn.Linear) and name.rpartition(".")[2] in TARGETS
+    )
 
 
 def new_lora(decoder: nn.Module, rank: int, alpha: float, seed: int = 0) -> Lora:
-    """Make an adapter that changes nothing yet: A is random, B is zero.
-
-    :param decoder: A Llama decoder.
-    :param rank: The rank, r.
-    :param alpha: The changes are scaled by alpha / r.
-    :param seed: Decides A.
-    :return: The adapter, in fp32.
-    """
+    """Make a LoRA in fp32 that changes nothing yet: A is random, B is zero."""
     random = torch.Generator().manual_seed(seed)
     down, up = {}, {}
     for name, module in projections(decoder):
@@ -86,18 +87,77 @@ def new_lora(decoder: nn.Module, rank: int, alpha: float, seed: int = 0) -> Lora
     return Lora(rank, alpha, down, up)
 
 
-def write_lora(folder: Path, adapter: Lora, backbone: str) -> None:
-    """Write an adapter in half precision, as PEFT does.
+def merge_copy(lora: Lora, backbone: Backbone) -> LlamaDecoder:
+    """Merge a LoRA into a copy of a backbone's decoder; the copy shares all weights that the LoRA leaves alone.
 
-    :param folder: Where to; it is made if it is missing.
-    :param adapter: The adapter.
+    :param lora: The LoRA.
+    :param backbone: The backbone, which stays as it is.
+    :return: The copy.
+    :raises CheckpointError: If the LoRA does not fit, or the backbone is quantized.
+    """
+    original = llama_of(backbone)
+    _require_mergeable(lora, backbone)
+    adapted = {id(module.weight) for _, module in projections(original)}
+    shared = {id(weight): weight for weight in original.parameters() if id(weight) not in adapted}
+    decoder = copy.deepcopy(original, shared)
+    _add_deltas(lora, decoder)
+    return decoder
+
+
+def merge_in_place(backbone: Backbone, folder: Path) -> Callable[[], None]:
+    """Merge a LoRA into a backbone's decoder, and make it part of the backbone's fingerprint.
+
+    :param backbone: The backbone; its weights are changed in place.
+    :param folder: A folder that PEFT's `save_pretrained` or `write_lora` wrote.
+    :return: A function that takes the LoRA out again.
+    :raises CheckpointError: If the LoRA does not fit, or the backbone is quantized.
+    """
+    lora = read_lora(folder)
+    _require_mergeable(lora, backbone)
+    decoder, plain = llama_of(backbone), backbone.fingerprint
+    weights = [module.weight.data for name, module in projections(decoder) if name in lora.down]
+    before = [weight.clone() for weight in weights]
+    _add_deltas(lora, decoder)
+    backbone.fingerprint = digest_of(plain, sha256_of(folder / WEIGHTS_FILE))[:16]
+
+    def undo() -> None:
+        for weight, original in zip(weights, before, strict=True):
+            weight.copy_(original)
+        backbone.fingerprint = plain
+
+    return undo
+
+
+def _require_mergeable(lora: Lora, backbone: Backbone) -> None:
+    if backbone.quantization != "none":
+        raise CheckpointError(
+            f"A LoRA merges into fp32 weights only, but {backbone.name!r} has quantization={backbone.quantization!r}. "
+            "Load it with quantization='none'."
+        )
+    modules = dict(projections(backbone.decoder)) if isinstance(backbone.decoder, LlamaDecoder) else {}
+    for name, down in lora.down.items():
+        if name not in modules or modules[name].weight.shape != (lora.up[name].shape[0], down.shape[1]):
+            raise CheckpointError(f"The LoRA adapts {name!r}, which {backbone.name!r} does not have in that shape.")
+
+
+@torch.no_grad()
+def _add_deltas(lora: Lora, decoder: LlamaDecoder) -> None:
+    for name, module in projections(decoder):
+        if name in lora.down:
+            module.weight += lora.delta(name).to(module.weight)
+
+
+def write_lora(folder: Path, lora: Lora, backbone: str) -> None:
+    """Write a LoRA in half precision, as PEFT does.
+
+    :param folder: The folder; it is made if it is missing.
+    :param lora: The LoRA.
     :param backbone: The name of the model that it is for.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parts = {"lora_A": adapter.down, "lora_B": adapter.up}
     tensors = {
         f"{_PREFIX}{name}.{part}.weight": matrix.detach().half().cpu().contiguous()
-        for part, matrices in parts.items()
+        for part, matrices in (("lora_A", lora.down), ("lora_B", lora.up))
         for name, matrix in matrices.items()
     }
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -105,8 +165,8 @@ def write_lora(folder: Path, adapter: Lora, backbone: str) -> None:
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": backbone,
-        "r": adapter.rank,
-        "lora_alpha": adapter.alpha,
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
         "lora_dropout": 0.0,
         "bias": "none",
         "target_modules": list(TARGETS),
@@ -116,12 +176,7 @@ def write_lora(folder: Path, adapter: Lora, backbone: str) -> None:
 
 
 def read_lora(folder: Path) -> Lora:
-    """Read an adapter that `write_lora` or PEFT wrote.
-
-    :param folder: Where it is.
-    :return: The adapter, in fp32.
-    :raises CheckpointError: If there is none.
-    """
+    """Read a LoRA that `write_lora` or PEFT wrote, in fp32; raise CheckpointError if the folder has none."""
     try:
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
         tensors = load_file(folder / WEIGHTS_FILE)
@@ -137,58 +192,3 @@ def read_lora(folder: Path) -> Lora:
     if parts["lora_A"].keys() != parts["lora_B"].keys():
         raise CheckpointError(f"{folder / WEIGHTS_FILE} lacks a half of some LoRA matrices. Fetch or train it again.")
     return Lora(rank, alpha, parts["lora_A"], parts["lora_B"])
-
-
-def merge_copy(adapter: Lora, backbone: Backbone) -> LlamaDecoder:
-    """Copy a backbone's decoder and merge an adapter into the copy.
-
-    :param adapter: The adapter.
-    :param backbone: The backbone, which stays as it is.
-    :return: The copy; it shares with the backbone what the adapter leaves alone.
-    :raises CheckpointError: If the adapter does not fit, or the backbone is quantized.
-    """
-    original = llama_of(backbone)
-    if backbone.quantization != "none":
-        raise CheckpointError("A reader's LoRA merges into fp32 weights only. Load the codec with quantization='none'.")
-    adapted = {id(module.weight) for _, module in projections(original)}
-    shared = {id(weight): weight for weight in original.parameters() if id(weight) not in adapted}
-    decoder = copy.deepcopy(original, shared)
-    modules = dict(projections(decoder))
-    for name, down in adapter.down.items():
-        module, up = modules.get(name), adapter.up[name]
-        if module is None or module.weight.shape != (up.shape[0], down.shape[1]):
-            raise CheckpointError(f"The LoRA adapts {name!r}, which {backbone.name!r} does not have in that shape.")
-        with torch.no_grad():
-            module.weight += (adapter.alpha / adapter.rank * (up @ down)).to(module.weight)
-    return decoder
-
-
-def merge_in_place(backbone: Backbone, folder: Path) -> Callable[[], None]:
-    """Merge a LoRA into a backbone's decoder, and make it part of its fingerprint.
-
-    :param backbone: The backbone; its weights are changed in place.
-    :param folder: A folder that PEFT's `save_pretrained` wrote.
-    :return: Call it to take the LoRA out again.
-    :raises CheckpointError: If the adapter does not fit, or the backbone is quantized.
-    """
-    if backbone.quantization != "none":
-        raise CheckpointError("This codec has a LoRA, which merges into fp32 weights only. Use quantization='none'.")
-    adapter = read_lora(folder)
-    modules = dict(projections(backbone.decoder)) if isinstance(backbone.decoder, nn.Module) else {}
-    undo: list[tuple[Tensor, Tensor]] = []
-    for name, down in adapter.down.items():
-        if name not in modules:
-            raise CheckpointError(f"The LoRA in {folder} adapts {name!r}, which {backbone.name!r} does not have.")
-        weight = modules[name].weight
-        undo.append((weight.data, weight.data.clone()))
-        with torch.no_grad():
-            weight += (adapter.alpha / adapter.rank * (adapter.up[name] @ down)).to(weight.device)
-    plain = backbone.fingerprint
-    backbone.fingerprint = digest_of(plain, sha256_of(folder / WEIGHTS_FILE))[:16]
-
-    def take_out() -> None:
-        for weight, before in undo:
-            weight.copy_(before)
-        backbone.fingerprint = plain
-
-    return take_out

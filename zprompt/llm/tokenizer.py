@@ -10,52 +10,31 @@ from zprompt.zspan import EscapedText, escape
 
 
 class TextTokenizer:
-    """A tokenizer that adds nothing and cleans nothing up: `decode(encode(text))` is `text` wherever it can be."""
+    """A tokenizer that adds nothing and cleans nothing up: `decode(encode(text))` is `text` wherever possible."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Wrap a tokenizer.
-
-        :param tokenizer: A tokenizer of the `tokenizers` package.
-        """
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self.backend = tokenizer
 
     @classmethod
     def from_folder(cls, folder: Path) -> "TextTokenizer":
-        """Read a model folder's tokenizer.
-
-        :param folder: A folder in the Hugging Face layout.
-        :return: The tokenizer.
-        :raises BackboneError: If there is none.
-        """
+        """Read the tokenizer of a model folder in the Hugging Face layout; raise BackboneError if there is none."""
         path = folder / "tokenizer.json"
         return cls(Tokenizer.from_file(str(path)) if path.is_file() else _convert_slow_tokenizer(folder))
 
     def encode(self, text: str) -> list[int]:
-        """Cut a text into tokens.
-
-        :param text: Any text without lone surrogates.
-        :return: Token ids, without special tokens added.
-        """
+        """Return the token ids of a text without lone surrogates, without adding special tokens."""
         ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
         return ids
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Cut a text into tokens and say where each lies.
-
-        :param text: Any text without lone surrogates.
-        :return: Token ids, and for each the first and one past the last of its characters.
-        """
+        """Return the token ids of a text, and the (start, end) character range of each."""
         encoding = self.backend.encode(text, add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
     def decode(self, ids: list[int]) -> str:
-        """Put tokens together again.
-
-        :param ids: Token ids.
-        :return: Their text, special tokens included.
-        """
+        """Return the text of token ids, special tokens included."""
         text: str = self.backend.decode(ids, skip_special_tokens=False)
         return text
 
@@ -74,7 +53,7 @@ class TextTokenizer:
 
 
 def _convert_slow_tokenizer(folder: Path) -> Any:  # noqa: ANN401 - transformers has no type for it
-    """Let transformers make a fast tokenizer of the files that an older model has."""
+    """Make a fast tokenizer of the files that an older model has."""
     from transformers import AutoTokenizer
 
     try:

@@ -19,14 +19,14 @@ from zprompt.zspan.span import (
 )
 
 __all__ = [
-    "Alphabet",
     "BUCKETS",
-    "EscapedText",
     "FINGERPRINT_DIGITS",
     "LITERALS",
     "LITERAL_BUCKET",
-    "OffsetMap",
     "PRECISION",
+    "Alphabet",
+    "EscapedText",
+    "OffsetMap",
     "RankCode",
     "SpanHeader",
     "SpanMatch",

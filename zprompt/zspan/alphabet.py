@@ -1,15 +1,14 @@
-"""Say what one Z-token is, and number the alphabet that Z-tokens come from.
+"""Number the Z-tokens of a codec, so that each is one integer of a fixed number of bits.
 
-A Z-token is `(anchor, gap, code)`. An alphabet numbers all of its Z-tokens in mixed radix, so that each is one integer
-of a fixed number of bits:
+A Z-token is `(anchor, gap, code)`. Its number is in mixed radix:
 
     number = ((anchor · (G + 1) + gap) · K + code[0]) · K + … + code[M-1]
     size   = V · (G + 1) · K^M
     bits   = ceil(log2(size))
 
-A gap of 0 drops nothing, so there is nothing for a code to say: its code is all zeros, and the numbers that would say
-otherwise stand for no Z-token. What a code leaves open about its span is in the residual of the text (residual.py):
-only the decompressor needs it, so it is no part of what a reader reads.
+A gap of 0 drops nothing, so its code is all zeros, and the numbers of other codes stand for no Z-token. What a code
+does not determine about its span is in the residual (range_coder.py): only the decompressor needs it, so it is not
+part of what a reader reads.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from zprompt.errors import DamagedSpanError, OptionError
 
 @dataclass(frozen=True, slots=True)
 class ZToken:
-    """One position in the reader's context: a source token, and what to know about the span dropped after it."""
+    """One position in a reader's context: a source token, and a description of the span that was dropped after it."""
 
     anchor: int  # id of the source token that is kept
     gap: int  # source tokens dropped after the anchor
-    code: tuple[int, ...]  # learned sub-codes: what the span says
+    code: tuple[int, ...]  # learned sub-codes that describe the span
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,6 @@ class Alphabet:
     subcode_size: int = 256  # K: values of a sub-code
 
     def __post_init__(self) -> None:
-        """Refuse an alphabet whose Z-tokens would take no bits or have a field without values.
-
-        :raises OptionError: If a field is below its minimum.
-        """
         # Two anchors at least: a Z-token of 0 bits would let a few bytes claim any number of Z-tokens.
         minima = {"vocab_size": 2, "max_gap": 0, "subcodes": 0, "subcode_size": 1}
         for name, least in minima.items():
@@ -51,22 +46,17 @@ class Alphabet:
 
     @property
     def size(self) -> int:
-        """Count the numbers that Z-tokens are drawn from."""
+        """Return how many numbers there are."""
         codes: int = self.subcode_size**self.subcodes
         return self.vocab_size * (self.max_gap + 1) * codes
 
     @property
     def bits_per_z_token(self) -> int:
-        """Say how many bits one Z-token takes: log2 of the size, rounded up."""
+        """Return log2 of the size, rounded up."""
         return (self.size - 1).bit_length()
 
     def pack(self, token: ZToken) -> int:
-        """Give the number of a Z-token.
-
-        :param token: A Z-token of this alphabet.
-        :return: An integer from 0 to `size` - 1.
-        :raises OptionError: If a field is out of range, or the token has no gap but a code.
-        """
+        """Return the number of a Z-token, from 0 to `size` - 1; raise OptionError if a field is out of range."""
         self._check(token)
         number = token.anchor * (self.max_gap + 1) + token.gap
         for subcode in token.code:
@@ -74,12 +64,7 @@ class Alphabet:
         return number
 
     def unpack(self, number: int) -> ZToken:
-        """Give the Z-token that has this number; the inverse of `pack`.
-
-        :param number: An integer that `pack` returned.
-        :return: The Z-token.
-        :raises DamagedSpanError: If no Z-token of this alphabet has this number.
-        """
+        """Return the Z-token of a number, the inverse of `pack`; raise DamagedSpanError if there is none."""
         rest, code = number, [0] * self.subcodes
         for m in reversed(range(self.subcodes)):
             rest, code[m] = divmod(rest, self.subcode_size)

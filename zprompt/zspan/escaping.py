@@ -1,4 +1,4 @@
-r"""Carry characters through a tokenizer that would lose them.
+r"""Escape the characters of a text that a tokenizer would lose.
 
 Some tokenizers drop or change characters: the default one has no token for some control bytes and some rare planes,
 others normalise accents. Exactness forbids that, so such a character is replaced by an escape that every tokenizer has
@@ -6,7 +6,8 @@ characters for:
 
     character  →  ESC, its code point in hexadecimal, ";"        U+0004  →  "\x1b4;"
 
-Where anything is replaced, so is each literal ESC: then the escapes that are read back are the ones that were written.
+If anything in a text is escaped, so is each literal ESC: then the escapes that are read back are those that were
+written.
 """
 
 from __future__ import annotations
@@ -25,23 +26,19 @@ _ESCAPED = re.compile(rf"{ESCAPE}([0-9a-f]{{1,6}});")
 _SEPARATOR = "."  # keeps the characters of a trial apart: no character composes with it
 _LAST_CODE_POINT = 0x10FFFF
 
-Survives = Callable[[str], bool]
-"""Whether a string comes back from the tokenizer as it was."""
+RoundTrips = Callable[[str], bool]
+"""Returns whether a string comes back from the tokenizer unchanged."""
 
 
 class EscapedText(NamedTuple):
-    """A text that the tokenizer gives back as it is."""
+    """A text that comes back from the tokenizer unchanged."""
 
     text: str
-    escaped: bool  # whether it is to be uncarried
+    escaped: bool  # False: it is the source text itself
 
 
 def require_no_surrogates(text: str) -> None:
-    """Refuse a text that is not valid Unicode.
-
-    :param text: Any string.
-    :raises InvalidTextError: If it holds a lone surrogate.
-    """
+    """Raise InvalidTextError if a string holds a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -52,59 +49,49 @@ def require_no_surrogates(text: str) -> None:
         ) from None
 
 
-def escape(text: str, survives: Survives) -> EscapedText:
-    """Give a text a form that survives the tokenizer.
+def escape(text: str, round_trips: RoundTrips) -> EscapedText:
+    """Escape the characters that a tokenizer would lose.
 
     The tokenizer is asked about the whole text, and only if that fails about its distinct characters, many at a time.
 
     :param text: A text.
-    :param survives: Whether a string comes back from the tokenizer as it was.
-    :return: The text itself, or the text with the fewest kinds of characters escaped that will do.
-    :raises InvalidTextError: If the text holds a lone surrogate, or does not survive in any form.
+    :param round_trips: Returns whether a string comes back from the tokenizer unchanged.
+    :return: The text itself, or the text with as few kinds of characters escaped as will do.
+    :raises InvalidTextError: If the text holds a lone surrogate, or does not round-trip in any form.
     """
     require_no_surrogates(text)
-    if survives(text):
+    if round_trips(text):
         return EscapedText(text, escaped=False)
     distinct = sorted(set(text) - {ESCAPE})
-    lost = _lost(distinct, survives)
-    # Where all characters survive alone but not together (accents that the tokenizer composes), escape all but ASCII.
-    for escaped in (lost, lost.union(character for character in distinct if not character.isascii())):
-        carried = _escape(text, escaped)
-        if survives(carried):
-            return EscapedText(carried, escaped=True)
+    lossy = _lossy(distinct, round_trips)
+    # If all characters round-trip alone but not together (the tokenizer composes accents), escape all but ASCII.
+    for characters in (lossy, lossy.union(character for character in distinct if not character.isascii())):
+        escaped = _escape(text, characters)
+        if round_trips(escaped):
+            return EscapedText(escaped, escaped=True)
     raise InvalidTextError(
         f"The backbone's tokenizer does not give this text of {len(text)} characters back as it was, even with all "
         "characters escaped but ASCII. Use another backbone, or pass the text through: on_error='passthrough'."
     )
 
 
-def unescape(carried: str) -> str:
-    """Give back the text that was carried; the inverse of `escape` where that escaped anything.
-
-    What is no escape stays as it is: a forged Z-span may hold a broken one.
-
-    :param carried: The text of a `EscapedText` that is escaped.
-    :return: The source text.
-    """
-    return _ESCAPED.sub(lambda match: _character(match) or match.group(), carried)
+def unescape(text: str) -> str:
+    """Return the source of an escaped text; broken escapes, which a forged Z-span may hold, stay as they are."""
+    return _ESCAPED.sub(lambda match: _character(match) or match.group(), text)
 
 
 @dataclass(frozen=True, slots=True)
 class OffsetMap:
-    """Where positions in a carried text lie in its source."""
+    """Maps positions in an escaped text to positions in its source."""
 
-    starts: tuple[int, ...]  # of the escapes, in the carried text
+    starts: tuple[int, ...]  # of the escapes, in the escaped text
     ends: tuple[int, ...]
-    excess: tuple[int, ...]  # characters that the carried text has more, after so many escapes
+    excess: tuple[int, ...]  # characters that the escaped text has more, after so many escapes
 
     @classmethod
-    def of(cls, carried: EscapedText) -> OffsetMap:
-        """Make the map of a carried text.
-
-        :param carried: The carried text.
-        :return: Its map; the identity if nothing was escaped.
-        """
-        matches = [m for m in _ESCAPED.finditer(carried.text) if _character(m)] if carried.escaped else []
+    def of(cls, escaped: EscapedText) -> OffsetMap:
+        """Return the map of an escaped text: the identity if nothing is escaped in it."""
+        matches = [m for m in _ESCAPED.finditer(escaped.text) if _character(m)] if escaped.escaped else []
         return cls(
             starts=tuple(m.start() for m in matches),
             ends=tuple(m.end() for m in matches),
@@ -114,9 +101,9 @@ class OffsetMap:
     def to_source(self, position: int) -> int:
         """Map a position; one inside an escape maps to the start of the escaped character.
 
-        Positions that cut the carried text into pieces thus cut the source into pieces, some of them empty.
+        Positions that cut the escaped text into pieces thus cut the source into pieces, some of them empty.
 
-        :param position: A position in the carried text, from 0 to its length.
+        :param position: From 0 to the length of the escaped text.
         :return: The position in the source text.
         """
         passed = bisect_right(self.ends, position)
@@ -125,19 +112,19 @@ class OffsetMap:
         return position - self.excess[passed]
 
 
-def _lost(characters: list[str], survives: Survives) -> set[str]:
-    """Find the characters that do not survive, by halving: n characters of which k are lost take O(k log n) trials."""
-    lost = set()
+def _lossy(characters: list[str], round_trips: RoundTrips) -> set[str]:
+    """Find the characters that do not round-trip by halving: k of n characters take O(k log n) trials."""
+    lossy = set()
     pending = [characters] if characters else []
     while pending:
         group = pending.pop()
-        if survives(_SEPARATOR.join(["", *group, ""])):
+        if round_trips(_SEPARATOR.join(["", *group, ""])):
             continue
         if len(group) == 1:
-            lost.update(group)
+            lossy.update(group)
         else:
             pending += [group[: len(group) // 2], group[len(group) // 2 :]]
-    return lost
+    return lossy
 
 
 def _escape(text: str, characters: Iterable[str]) -> str:
@@ -145,6 +132,6 @@ def _escape(text: str, characters: Iterable[str]) -> str:
 
 
 def _character(match: re.Match[str]) -> str | None:
-    """Give the character that an escape stands for, if there is one."""
+    """Return the character that an escape stands for, if there is one."""
     code_point = int(match[1], 16)
     return chr(code_point) if code_point <= _LAST_CODE_POINT and not 0xD800 <= code_point <= 0xDFFF else None

@@ -1,15 +1,15 @@
 """Pack the content of a Z-span into bytes, and back.
 
-    payload = header, Z-tokens, residual
-    header  = flags (1 byte), window (varint), source tokens (varint), digest (8 bytes)
-    flags   = bit 0: characters escaped; the others are 0
+    payload  = preamble, Z-tokens, residual
+    preamble = flags (1 byte), window (varint), source tokens (varint), digest (8 bytes)
+    flags    = bit 0: characters are escaped; the others are 0
 
-Each Z-token takes the same number of bits, most significant first; the last byte is filled with zero bits. Eight
+Each Z-token takes the same number of bits, most significant first; the last byte is filled up with zero bits. Eight
 Z-tokens of b bits fill b bytes exactly, so they are packed by eights: one integer of all of them would be quadratic.
 
-There is one payload for each content: a varint with idle bytes, an unknown flag or bits left over are damage, and so
-is a residual that residual.py would not have written for the tokens that were dropped.
-Bytes come from strangers, so nothing is allocated by what a header claims before the bytes are there.
+Each content has exactly one payload: a varint with idle bytes, an unknown flag or bits left over are damage, and so is
+a residual that range_coder.py would not have written for the dropped tokens. The input is untrusted, so nothing is
+allocated because of what a preamble claims before the bytes are there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GROUP = 8  # Z-tokens that are packed together
 
 @dataclass(frozen=True, slots=True)
 class Preamble:
-    """What a payload says before its Z-tokens."""
+    """What comes before the Z-tokens in a payload."""
 
     source_tokens: int
     window: int  # source tokens per window; 0 if the text was not cut
@@ -38,20 +38,16 @@ class Preamble:
 
 
 def pack_preamble(preamble: Preamble) -> bytes:
-    """Pack a preamble.
-
-    :param preamble: The preamble, its numbers below 2^63 and its digest of 8 bytes.
-    :return: Its bytes.
-    """
+    """Pack a preamble, its numbers below 2^63 and its digest of 8 bytes."""
     numbers = _varint(preamble.window) + _varint(preamble.source_tokens)
     return bytes([_ESCAPED * preamble.escaped]) + numbers + preamble.digest
 
 
 def unpack_preamble(payload: bytes) -> tuple[Preamble, bytes]:
-    """Split a payload into its preamble and the bytes of its Z-tokens.
+    """Split a payload into its preamble and its body: Z-tokens and residual.
 
     :param payload: All bytes of a Z-span.
-    :return: The preamble, and the bytes that follow it: Z-tokens and residual.
+    :return: The preamble, and the bytes after it.
     :raises TruncatedSpanError: If the payload ends inside the preamble.
     :raises DamagedSpanError: If a flag is unknown or a number is not in its shortest form.
     """
@@ -68,23 +64,12 @@ def unpack_preamble(payload: bytes) -> tuple[Preamble, bytes]:
 
 
 def packed_size(count: int, alphabet: Alphabet) -> int:
-    """Say how many bytes Z-tokens take.
-
-    :param count: The number of Z-tokens.
-    :param alphabet: Their alphabet.
-    :return: The number of bytes.
-    """
+    """Return how many bytes so many Z-tokens take."""
     return -(-count * alphabet.bits_per_z_token // 8)
 
 
 def pack_tokens(tokens: Iterable[ZToken], alphabet: Alphabet) -> bytes:
-    """Pack Z-tokens.
-
-    :param tokens: Z-tokens of the alphabet.
-    :param alphabet: The alphabet that numbers them.
-    :return: `packed_size` bytes.
-    :raises OptionError: If a token is not of this alphabet.
-    """
+    """Pack Z-tokens into `packed_size` bytes; raise OptionError if one is not of the alphabet."""
     bits = alphabet.bits_per_z_token
     numbers = map(alphabet.pack, tokens)
     groups = []
@@ -100,7 +85,7 @@ def pack_tokens(tokens: Iterable[ZToken], alphabet: Alphabet) -> bytes:
 def unpack_tokens(data: bytes, count: int, alphabet: Alphabet) -> list[ZToken]:
     """Unpack Z-tokens; the inverse of `pack_tokens`.
 
-    :param data: The bytes of the Z-tokens, `packed_size` of them.
+    :param data: The `packed_size` bytes of the Z-tokens.
     :param count: How many Z-tokens there are.
     :param alphabet: The alphabet that numbers them.
     :return: The Z-tokens.
@@ -122,10 +107,10 @@ def unpack_tokens(data: bytes, count: int, alphabet: Alphabet) -> list[ZToken]:
 
 
 def split_body(body: bytes, count: int, alphabet: Alphabet) -> tuple[bytes, bytes]:
-    """Split what follows a preamble.
+    """Split the body of a payload into the bytes of `count` Z-tokens and the residual.
 
-    :param body: Z-tokens and residual.
-    :param count: How many Z-tokens there should be.
+    :param body: What follows the preamble.
+    :param count: How many Z-tokens the span announces.
     :param alphabet: Their alphabet.
     :return: The bytes of the Z-tokens, and the residual.
     :raises TruncatedSpanError: If there are fewer bytes than the Z-tokens take.
@@ -140,7 +125,7 @@ def split_body(body: bytes, count: int, alphabet: Alphabet) -> tuple[bytes, byte
 
 
 def _varint(number: int) -> bytes:
-    """Write a number in groups of 7 bits, lowest first; the top bit of a byte says that more follow."""
+    """Encode a number in groups of 7 bits, lowest first; the top bit of a byte is set if more follow."""
     groups = bytearray()
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)
@@ -150,7 +135,7 @@ def _varint(number: int) -> bytes:
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """Read a number at a position; return it and the position after it."""
+    """Return the number at a position, and the position after it."""
     number = 0
     for index in range(_VARINT_BYTES):
         if position + index >= len(data):

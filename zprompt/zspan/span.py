@@ -5,15 +5,15 @@ r"""Write a Z-span as a string that survives JSON, databases and prompts, find i
     z1           marker and version of this form
     fingerprint  12 hexadecimal digits that name the codec
     count        Z-tokens, decimal
-    payload      header, Z-tokens and residual (see `spanbytes`) in base85 (RFC 1924): none of `[ ] : , . / \ " '`
+    payload      preamble, Z-tokens and residual (payload.py) in base85 (RFC 1924): none of `[ ] : , . / \ " '`
     checksum     8 hexadecimal digits: SHA-256 of everything between `[` and the last `:`
 
-The checksum tells chance damage, not a forger: anyone can compute it. So a Z-span is read as untrusted input: each
-content has one form only, work and memory grow with the length of the string and not with what it claims, and each way
-to be wrong has its own error.
+The checksum detects chance damage, not forgery: anyone can compute it. So a Z-span is read as untrusted input: each
+content has exactly one form, work and memory grow with the length of the string and not with what it claims, and each
+way to be wrong has its own error.
 
-Text that looks like a Z-span and is none is *escaped*: `[z1:` becomes `[z\1:`, `[z\1:` becomes `[z\\1:`, and so on.
-Escaped text holds no candidate, and unescaping gives the text back, whatever it was.
+Text that only looks like a Z-span is *escaped*: `[z1:` becomes `[z\1:`, `[z\1:` becomes `[z\\1:`, and so on. Escaped
+text holds no candidate, and unescaping restores any text.
 """
 
 from __future__ import annotations
@@ -64,20 +64,20 @@ _SHOWN = 40  # characters of a Z-span that a message quotes
 
 @dataclass(frozen=True, slots=True)
 class ZSpan:
-    """A compressed text: Z-tokens, and what it takes to restore it and to know that it was restored."""
+    """A compressed text: its Z-tokens, and what restores and verifies it."""
 
     fingerprint: str  # 12 lower-case hexadecimal digits: the codec that wrote it
     tokens: tuple[ZToken, ...]
-    residual: bytes  # the stream of residual.py for all dropped tokens
+    residual: bytes  # the dropped tokens, see range_coder.py
     source_tokens: int  # of the text, each Z-token standing for its anchor and its gap
     window: int  # source tokens per window; 0 if the text was not cut
-    escaped: bool  # characters that the tokenizer cannot carry were escaped
+    escaped: bool  # characters that the tokenizer would lose were escaped
     digest: bytes  # `text_digest` of the source text
 
 
 @dataclass(frozen=True, slots=True)
 class SpanHeader:
-    """What a Z-span says about itself; reading it needs no codec."""
+    """The fields of a Z-span that can be read without a codec."""
 
     fingerprint: str
     count: int  # Z-tokens
@@ -90,7 +90,7 @@ class SpanHeader:
 
 @dataclass(frozen=True, slots=True)
 class SpanMatch:
-    """A place in a string where a Z-span begins; the span itself may turn out to be damaged."""
+    """A candidate for a Z-span, found in a string; it may turn out to be damaged."""
 
     start: int
     end: int
@@ -98,22 +98,12 @@ class SpanMatch:
 
 
 def text_digest(text: str) -> bytes:
-    """Hash a source text, to recognise it when it comes back.
-
-    :param text: A text without lone surrogates.
-    :return: The first 8 bytes of the SHA-256 of its UTF-8 form.
-    """
+    """Return the first 8 bytes of the SHA-256 of a source text in UTF-8."""
     return hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]
 
 
 def format_span(span: ZSpan, alphabet: Alphabet) -> str:
-    """Write a Z-span as a string.
-
-    :param span: The Z-span.
-    :param alphabet: The alphabet of its Z-tokens.
-    :return: The string.
-    :raises OptionError: If a field of the span or of a Z-token is out of range.
-    """
+    """Write a Z-span as a string; raise OptionError if a field of it or of a Z-token is out of range."""
     _check(span)
     preamble = Preamble(span.source_tokens, span.window, span.escaped, span.digest)
     data = pack_preamble(preamble) + pack_tokens(span.tokens, alphabet) + span.residual
@@ -129,10 +119,10 @@ def parse_span(text: str, alphabet: Alphabet, fingerprint: str | None = None) ->
     :param alphabet: The alphabet of its Z-tokens.
     :param fingerprint: The codec that the alphabet belongs to; if given, spans of any other codec are refused.
     :return: The Z-span.
-    :raises SpanVersionError: If this version of the text form is unknown.
+    :raises SpanVersionError: If this version of the form is unknown.
     :raises TruncatedSpanError: If the end is missing, or there are fewer Z-tokens than announced.
-    :raises DamagedSpanError: If it has another form than its version prescribes.
-    :raises ForgedSpanError: If the checksum does not fit.
+    :raises DamagedSpanError: If it does not have the form that its version prescribes.
+    :raises ForgedSpanError: If the checksum does not match.
     :raises WrongCodecError: If it was written by another codec.
     """
     frame = _read_frame(text)
@@ -161,14 +151,14 @@ def parse_span(text: str, alphabet: Alphabet, fingerprint: str | None = None) ->
 
 
 def read_header(text: str) -> SpanHeader:
-    """Read what a Z-span says about itself, without a codec.
+    """Read the header of a Z-span, without a codec.
 
     :param text: A Z-span and nothing else.
     :return: Its header.
-    :raises SpanVersionError: If this version of the text form is unknown.
+    :raises SpanVersionError: If this version of the form is unknown.
     :raises TruncatedSpanError: If the end is missing.
-    :raises DamagedSpanError: If it has another form than its version prescribes.
-    :raises ForgedSpanError: If the checksum does not fit.
+    :raises DamagedSpanError: If it does not have the form that its version prescribes.
+    :raises ForgedSpanError: If the checksum does not match.
     """
     frame = _read_frame(text)
     frame.require_intact()
@@ -177,12 +167,7 @@ def read_header(text: str) -> SpanHeader:
 
 
 def require_codec(header: SpanHeader, fingerprint: str) -> None:
-    """Refuse a Z-span that another codec wrote.
-
-    :param header: The header of the Z-span.
-    :param fingerprint: The fingerprint of the codec that is to read it.
-    :raises WrongCodecError: If they differ.
-    """
+    """Raise WrongCodecError if a Z-span was written by another codec than the one with this fingerprint."""
     if header.fingerprint != fingerprint:
         raise WrongCodecError(
             f"The Z-span was written by the codec {header.fingerprint}, but the codec {fingerprint} is loaded. "
@@ -192,11 +177,7 @@ def require_codec(header: SpanHeader, fingerprint: str) -> None:
 
 
 def find_spans(text: str) -> Iterator[SpanMatch]:
-    """Find all places in a string where a Z-span begins, from left to right, in linear time.
-
-    :param text: Any string.
-    :return: The candidates; one that is not a Z-span of a known form raises its error when it is parsed.
-    """
+    """Find all candidates for Z-spans in a string, from left to right, in linear time; parsing one may still fail."""
     return (SpanMatch(match.start(), match.end(), match.group()) for match in _CANDIDATE.finditer(text))
 
 
@@ -217,40 +198,30 @@ def split_at_spans(text: str) -> Iterator[str | SpanMatch]:
 
 
 def escape_literal(text: str) -> str:
-    """Change whatever in a text looks like the beginning of a Z-span, so that it does not.
-
-    :param text: Any text.
-    :return: The text, in which `find_spans` finds nothing.
-    """
+    """Escape whatever looks like a Z-span in a text, so that `find_spans` finds nothing in it."""
     return _LITERAL.sub(r"[z\\", text)
 
 
 def unescape_literal(text: str) -> str:
-    """Give back the text that was escaped; the inverse of `escape_literal`.
-
-    :param text: What `escape_literal` returned.
-    :return: The text as it was.
-    """
+    """Restore a text that was escaped; the inverse of `escape_literal`."""
     return _ESCAPED_LITERAL.sub("[z", text)
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The parts of a Z-span's string, decoded as far as it goes without knowing what the payload means."""
+    """The parts of a Z-span's string, with the payload still packed."""
 
     fingerprint: str
     count: int
     payload: bytes
-    intact: bool  # the checksum fits
+    intact: bool  # the checksum matches
 
     def require_intact(self) -> None:
-        """Refuse a Z-span whose checksum does not fit."""
         if not self.intact:
             raise ForgedSpanError(f"A Z-span's checksum does not fit: it was changed or cut. {_ASK_AGAIN}")
 
 
 def _read_frame(text: str) -> _Frame:
-    """Take a Z-span's string apart."""
     _require_version(text)
     match = _FORM.fullmatch(text)
     if match is None:
@@ -298,7 +269,7 @@ def _require_version(text: str) -> None:
 
 
 def _form_error(text: str) -> DamagedSpanError:
-    """Say why a string of a known version does not have that version's form."""
+    """Explain why a string of a known version does not have that version's form."""
     if "]" not in text:
         return TruncatedSpanError(f"A Z-span is cut off: {_quote(text)} has no closing bracket. {_ASK_AGAIN}")
     if _CANDIDATE.fullmatch(text) is None:
@@ -315,7 +286,7 @@ def _quote(text: str) -> str:
 
 
 def _check(span: ZSpan) -> None:
-    """Refuse to write a Z-span that could not be read."""
+    """Raise OptionError if the Z-span could not be read back."""
     if _FINGERPRINT.fullmatch(span.fingerprint) is None:
         raise OptionError(
             f"A fingerprint must be {FINGERPRINT_DIGITS} lower-case hexadecimal digits, but it is {span.fingerprint!r}."
