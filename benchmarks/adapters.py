@@ -30,7 +30,7 @@ from llama_index.postprocessor.zprompt import ZPromptPostprocessor
 from benchmarks.record import RESULTS, RunRecord, write_json
 from examples.rag_common import library
 from zprompt.codec import Codec, shared_codec
-from zprompt.eval.tables import table
+from zprompt.eval import table
 
 BAR = 0.05
 QUERY = "Who lit the lamp?"

@@ -29,7 +29,7 @@ from benchmarks.record import RESULTS, RunRecord, write_json
 from benchmarks.report import Result, report
 from benchmarks.tasks import ablation, exactness, rate_distortion, speed
 from zprompt import Codec
-from zprompt.eval.drawing import draw
+from zprompt.eval import draw
 
 TASKS = ("exactness", "rate_distortion", "speed", "ablation")
 PROSE = "The first sentence of this note was compressed before the rest of it was written."

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.plan import Plan
-from zprompt.eval.drawing import draw
+from zprompt.eval import draw
 
 ROOT = Path(__file__).parents[1]
 WIKIPEDIA = ROOT.parent / "shared" / "data" / "wikipedia-dev.jsonl"

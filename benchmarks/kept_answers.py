@@ -24,9 +24,7 @@ from benchmarks.plan import READER_FULL
 from benchmarks.questions import default_files, draw_questions
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt import Codec
-from zprompt.eval.questions import Question
-from zprompt.eval.statistics import RESAMPLES, Interval, bootstrap
-from zprompt.eval.tables import number, percent, table
+from zprompt.eval import RESAMPLES, Interval, Question, bootstrap, number, percent, table
 from zprompt.options import Protect
 from zprompt.results import CompressionStats
 from zprompt.train.reader.tiles import make_tile

@@ -25,8 +25,7 @@ from zprompt.baselines import ltsc
 from zprompt.baselines.lengths import default_tokenizer
 from zprompt.baselines.ltsc import ALL_MODES, Mode
 from zprompt.baselines.ltsc.pieces import Tokenizer, count_tokens
-from zprompt.eval.statistics import RESAMPLES, bootstrap
-from zprompt.eval.tables import table
+from zprompt.eval import RESAMPLES, bootstrap, table
 
 PAPER = "27 % and 18 %"  # the paper's two tasks, of other data and with another tokenizer
 BIG = 100_000

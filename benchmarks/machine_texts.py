@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.documents import ROOT
 from zprompt.baselines.ltsc.pieces import Tokenizer
-from zprompt.eval import drawing
+from zprompt.eval import draw
 
 LONG = 20_000  # tokens of a long input
 MOST = 200_000  # tokens of a kind, about
@@ -54,4 +54,4 @@ def draw(ids: Sequence[int], tokens: int, limit: int, seed: int) -> list[list[in
     :return: The inputs, in their order.
     """
     starts = range(0, len(ids) - tokens + 1, tokens)
-    return [list(ids[start : start + tokens]) for start in drawing.draw(starts, limit, seed)]
+    return [list(ids[start : start + tokens]) for start in draw(starts, limit, seed)]

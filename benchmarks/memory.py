@@ -14,7 +14,7 @@ import zprompt
 from benchmarks.passes import cut, forward_with_head, generate, token_rows
 from benchmarks.plan import Plan
 from zprompt import Codec
-from zprompt.eval.memory import peak_megabytes
+from zprompt.eval import peak_megabytes
 
 JOBS = ("load only", "forward pass", "compress", "generate", "decompress")
 

@@ -18,8 +18,7 @@ from benchmarks.documents import ROOT
 from benchmarks.plan import ReaderPlan
 from zprompt import Codec
 from zprompt.errors import TrainingDataError
-from zprompt.eval.drawing import draw
-from zprompt.eval.questions import Question, read_questions
+from zprompt.eval import Question, draw, read_questions
 from zprompt.train.reader.examples import Asked
 from zprompt.train.reader.prompts import Titled
 from zprompt.train.reader.teacher import surprised

@@ -24,9 +24,7 @@ import zprompt
 from benchmarks.documents import ROOT
 from benchmarks.record import RESULTS, RunRecord, write_json
 from examples.rag_common import LLM, Outcome, Question, Way, ask, in_process, questions
-from zprompt.eval.squad import exact_match
-from zprompt.eval.statistics import RESAMPLES, Interval, bootstrap
-from zprompt.eval.tables import percent, table
+from zprompt.eval import RESAMPLES, Interval, bootstrap, exact_match, percent, table
 from zprompt.llm import llama_of
 from zprompt.reader import Reader, ZEmbedding
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from benchmarks.record import RunRecord
 from benchmarks.tasks.answers import Comparison, ConditionResult, Paired, ReaderAnswers, Score
 from benchmarks.tasks.prefill import BAR, Prefill, PrefillSize, Way
-from zprompt.eval.statistics import Interval
-from zprompt.eval.tables import number, table
+from zprompt.eval import Interval, number, table
 
 Result = ReaderAnswers | Prefill
 

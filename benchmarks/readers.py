@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zprompt import Codec
 from zprompt.errors import CheckpointError
-from zprompt.eval.readers import SHIPPED
+from zprompt.eval import SHIPPED
 from zprompt.reader import EMBEDDING_FILE, INPUTS, find_reader, read_reader_config
 from zprompt.train.reader import reading
 from zprompt.train.reader.reading import Reading

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zprompt.eval.record import RunRecord, write_json
+from zprompt.eval import RunRecord, write_json
 
 __all__ = ["RESULTS", "RunRecord", "write_json"]
 

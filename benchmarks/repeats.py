@@ -22,8 +22,7 @@ from benchmarks.machine_texts import draw, files, read
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt import Codec
 from zprompt.baselines.ltsc import restore_text, shorten_text
-from zprompt.eval.statistics import RESAMPLES, Interval, bootstrap
-from zprompt.eval.tables import number, table
+from zprompt.eval import RESAMPLES, Interval, bootstrap, number, table
 
 WAYS = ("alone", "together")
 

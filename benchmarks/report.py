@@ -7,7 +7,7 @@ from benchmarks.tasks.ablation import Ablation
 from benchmarks.tasks.exactness import Exactness
 from benchmarks.tasks.rate_distortion import RateDistortion
 from benchmarks.tasks.speed import Comparison, Speed
-from zprompt.eval.tables import number, percent, table
+from zprompt.eval import number, percent, table
 
 Result = Exactness | RateDistortion | Speed | Ablation
 

@@ -26,7 +26,7 @@ from benchmarks.documents import WIKIPEDIA, natural_documents
 from benchmarks.plan import Plan
 from benchmarks.record import RESULTS, RunRecord, write_json
 from benchmarks.tasks.server import Load, ServerLoad, Target, Times, measure
-from zprompt.eval.tables import number, percent, table
+from zprompt.eval import number, percent, table
 
 PROGRAM = [sys.executable, "-c", "from zprompt.cli.main import app; app()"]
 MAX_REQUEST_BYTES = 1 << 20

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from rich.console import Console
 from rich.table import Table
 
-from zprompt.eval.squad import f1
+from zprompt.eval import f1
 from zprompt.paths import cache_dir
 from zprompt.reader import Message, Reader, question_messages
 

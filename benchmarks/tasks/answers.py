@@ -34,10 +34,7 @@ from benchmarks.plan import ReaderPlan
 from benchmarks.questions import AskedSets, Setting, ask
 from benchmarks.readers import FoundReader, load_reading
 from zprompt import Codec
-from zprompt.eval.drawing import draw
-from zprompt.eval.questions import Question
-from zprompt.eval.squad import exact_match, f1
-from zprompt.eval.statistics import Interval, bootstrap
+from zprompt.eval import Interval, Question, bootstrap, draw, exact_match, f1
 from zprompt.reader import ContentTokenizer, load_reader
 from zprompt.train.reader.evaluation import ANSWER, answer_questions
 from zprompt.train.reader.examples import Asked

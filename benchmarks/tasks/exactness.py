@@ -20,7 +20,7 @@ from benchmarks.plan import Plan
 from benchmarks.restoring import restore_in_another_process, restore_texts
 from zprompt import Codec
 from zprompt.errors import InvalidTextError
-from zprompt.eval.metrics import CorpusBleu
+from zprompt.eval import CorpusBleu
 from zprompt.zspan import read_header
 
 OTHER_BATCH_SIZE = 3

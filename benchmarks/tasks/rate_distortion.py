@@ -21,8 +21,7 @@ from benchmarks.documents import Document
 from benchmarks.plan import Plan
 from benchmarks.restoring import Restored, restore_ids, source_ids
 from zprompt import Codec
-from zprompt.eval.metrics import CorpusBleu, Recall, correct_tokens, names, numbers, recall
-from zprompt.eval.statistics import Interval, bootstrap
+from zprompt.eval import CorpusBleu, Interval, Recall, bootstrap, correct_tokens, names, numbers, recall
 
 
 @dataclass(frozen=True, slots=True)

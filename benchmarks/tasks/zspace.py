@@ -15,10 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from zprompt.eval.questions import Question
-from zprompt.eval.squad import exact_match, f1
-from zprompt.eval.statistics import RESAMPLES, bootstrap
-from zprompt.eval.tables import table
+from zprompt.eval import RESAMPLES, Question, bootstrap, exact_match, f1, table
 from zprompt.reader import Answer, Generation, Reader, Space
 
 SPACES: tuple[Space, ...] = ("text", "z")

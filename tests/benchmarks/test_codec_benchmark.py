@@ -19,8 +19,7 @@ from zprompt.codec.codec import Codec
 from zprompt.codec.heads import CodecHeads, DroppedTokens, ahead
 from zprompt.codec.settings import CodecSettings
 from zprompt.codec.tiling import USUAL_RATE
-from zprompt.eval.drawing import draw
-from zprompt.eval.statistics import Interval
+from zprompt.eval import Interval, draw
 from zprompt.llm import Backbone
 from zprompt.zspan.alphabet import ZToken
 

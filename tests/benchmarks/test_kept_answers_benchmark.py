@@ -3,7 +3,7 @@ import pytest
 from benchmarks.kept_answers import NAMES_AND_DIGITS, Way, measure
 from tests.codec.conftest import SETTINGS, make_heads
 from zprompt.codec.codec import Codec
-from zprompt.eval.questions import Passage, Question
+from zprompt.eval import Passage, Question
 from zprompt.llm import Backbone
 
 TEXT = "the lamp was lit by Hale in the year 1834, and the bell was cast in Bristol by three old men of the town."

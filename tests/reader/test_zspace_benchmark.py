@@ -11,7 +11,7 @@ from benchmarks.tasks.zspace import measure, section
 from tests.conftest import SENTENCES
 from tests.reader.test_zspace import random_writer
 from zprompt.codec.codec import Codec
-from zprompt.eval.questions import Passage, Question
+from zprompt.eval import Passage, Question
 from zprompt.reader.reader import Reader
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.eval.statistics import PERCENTILES, RESAMPLES, Statistic, resample
+from zprompt.eval import PERCENTILES, RESAMPLES, Statistic, resample
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -1,10 +1,40 @@
-"""Measure what each way of shortening a prompt costs and keeps: what `zprompt bench` runs.
+"""Measure what each way of shortening a prompt costs and keeps: what `zprompt bench` runs."""
 
-It lies in the package, and not beside the developers' benchmarks of codec and reader in `benchmarks/`, since a user who
-has only the wheel runs it on data of their own; what both need lies here. The way of a run: `plan` (which cells there
-are) → `workshop` (models and methods) → `tasks/` (one file each: samples, and how what is left of them is scored) →
-`cells` (one method, one task, one ratio) → `run` (all cells, one after the other or in several processes) → `results`
-(the JSON file, from which a run goes on) → `report`, `plots` and `page` (Markdown and HTML), `comparison` (two runs).
+from zprompt.eval.drawing import draw
+from zprompt.eval.memory import peak_megabytes
+from zprompt.eval.metrics import CorpusBleu, Recall, correct_tokens, names, numbers, recall
+from zprompt.eval.questions import Passage, Question, question_of, read_questions
+from zprompt.eval.readers import SHIPPED
+from zprompt.eval.record import RunRecord, write_json
+from zprompt.eval.squad import exact_match, f1
+from zprompt.eval.statistics import PERCENTILES, RESAMPLES, Interval, Statistic, bootstrap, resample
+from zprompt.eval.tables import number, percent, table
 
-Every figure is a quotient of sums over samples (`figures`), so one rule gives all means, intervals and worst cases.
-"""
+__all__ = [
+    "PERCENTILES",
+    "RESAMPLES",
+    "SHIPPED",
+    "CorpusBleu",
+    "Interval",
+    "Passage",
+    "Question",
+    "Recall",
+    "RunRecord",
+    "Statistic",
+    "bootstrap",
+    "correct_tokens",
+    "draw",
+    "exact_match",
+    "f1",
+    "names",
+    "number",
+    "numbers",
+    "peak_megabytes",
+    "percent",
+    "question_of",
+    "read_questions",
+    "recall",
+    "resample",
+    "table",
+    "write_json",
+]

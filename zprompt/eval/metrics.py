@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sacrebleu.metrics.bleu import BLEU
 
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _WORD = re.compile(r"[^\W\d_][\w]*(?:[-'’][^\W_]+)*")
@@ -111,6 +110,8 @@ class CorpusBleu:
         :param sources: The sources.
         :param restored: What came back of each.
         """
+        from sacrebleu.metrics.bleu import BLEU
+
         metric = BLEU(effective_order=True)  # counts are the same with and without; it only warns without
         scores = [metric.sentence_score(back, [text]) for text, back in zip(sources, restored, strict=True)]
         self._counts = np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores], np.int64).reshape(
@@ -123,6 +124,8 @@ class CorpusBleu:
         :param rows: Their numbers, repeated ones count again; None: all.
         :return: 0 to 100; None if there is no sequence of four words to judge.
         """
+        from sacrebleu.metrics.bleu import BLEU
+
         counts = self._counts if rows is None else self._counts[np.asarray(rows, np.int64)]
         total = counts.sum(0).tolist()
         if not total[7]:

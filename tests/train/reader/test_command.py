@@ -8,7 +8,7 @@ import pytest
 
 from tests.train.reader.conftest import CONFIG
 from zprompt.errors import CheckpointError, OptionError, TrainingDataError
-from zprompt.eval.questions import read_questions
+from zprompt.eval import read_questions
 from zprompt.reader.checkpoint import INPUTS, find_reader, load_z_embedding, merged_decoder, read_reader_config
 from zprompt.train.reader import command
 from zprompt.train.reader.command import train_reader

@@ -4,7 +4,7 @@ import pytest
 
 from tests.train.reader.conftest import CONFIG, MakeExamples
 from zprompt.codec.codec import Codec
-from zprompt.eval.squad import exact_match, f1
+from zprompt.eval import exact_match, f1
 from zprompt.llm import Backbone
 from zprompt.train.reader.continuation import Continuation
 from zprompt.train.reader.evaluation import CONTEXT, BenefitMeter, measure_answers

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zprompt.eval.squad import exact_match, f1
-from zprompt.eval.statistics import Statistic, bootstrap
+from zprompt.eval import Statistic, bootstrap, exact_match, f1
 from zprompt.train.reader.continuation import Continuation
 from zprompt.train.reader.examples import Asked
 from zprompt.train.reader.prompts import Prompts

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zprompt.codec import Codec
-from zprompt.eval.questions import Question, read_questions
+from zprompt.eval import Question, read_questions
 from zprompt.llm import llama_of
 from zprompt.reader import ContentTokenizer, ZEmbedding
 from zprompt.train.corpus import read_texts

@@ -17,7 +17,7 @@ import torch
 from zprompt.codec import Codec
 from zprompt.codec import load_codec as load
 from zprompt.errors import CheckpointError, OptionError
-from zprompt.eval.questions import read_questions
+from zprompt.eval import read_questions
 from zprompt.reader import (
     WRITER_FILE,
     ZWriter,
