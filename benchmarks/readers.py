@@ -81,8 +81,9 @@ def _describe(kind: str, folder: Path, codec: Codec) -> FoundReader:
     training = dict(config.training)
     steps, seed = training.pop("steps", None), training.pop("seed", None)
     problem = None
-    if config.input != kind:
-        problem = f"the reader in {folder} was trained on {config.input!r}"
+    trained_on = config.training.get("input")
+    if trained_on != kind:
+        problem = f"the reader in {folder} was trained on {trained_on!r}"
     elif config.codec_fingerprint != codec.fingerprint:
         problem = (
             f"the reader in {folder} was trained for the codec {config.codec_fingerprint}, not {codec.fingerprint}"

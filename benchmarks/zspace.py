@@ -34,7 +34,7 @@ def main() -> None:
     drawn = draw_questions(given.data, replace(READER_FULL, questions=given.limit))
     questions = [question for own in drawn.values() for question in own]
     reader = zprompt.load_reader(given.reader)
-    if not reader.has_writer:
+    if reader.z_head is None:
         parser.error(f"The reader {given.reader!r} has no writer. Train one with `zprompt train writer`.")
     result = measure(reader, questions, given.ratio, given.max_tokens, READER_FULL.seed)
     record = RunRecord.take(READER_FULL.seed, began)

@@ -39,7 +39,7 @@ _LAZY = {
     "decompress": "zprompt.api",
     "load": "zprompt.api",
     "Codec": "zprompt.codec.codec",
-    "load_reader": "zprompt.reader.loading",
+    "load_reader": "zprompt.reader.reader",
     "Reader": "zprompt.reader.reader",
 }
 

@@ -12,7 +12,7 @@ from tests.reader.conftest import write_random_reader
 from zprompt.cli import codec_loading
 from zprompt.codec.codec import Codec
 from zprompt.llm import Backbone
-from zprompt.reader.loading import load_reader
+from zprompt.reader.reader import load_reader
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from zprompt.errors import OptionError
 from zprompt.eval.readers import READER, ChosenReaders
 from zprompt.eval.workshop import Workshop
 from zprompt.llm import load_backbone
-from zprompt.reader.loading import load_reader
+from zprompt.reader.reader import load_reader
 from zprompt.reader.reader import Reader
 
 

@@ -37,7 +37,7 @@ class ChosenReaders:
 
         chosen: dict[str, str] = {}
         for name in names:
-            kind = read_reader_config(find_reader(name)).input
+            kind = read_reader_config(find_reader(name)).training.get("input", "z")
             if kind not in SHIPPED:
                 raise OptionError(
                     f"The reader {name!r} was tuned on {kind!r}. A run takes one of each of {', '.join(SHIPPED)}."

@@ -1,46 +1,45 @@
 """The reader: an LLM that reads Z-tokens, each in one position, and answers from them.
 
-The way of one question: `loading` (from a name to a reader) → `reader` (prompt in, text out) → `prompt` (messages, of
-`chat` template and `content`, to `pieces`) → `embedding` (Z-tokens to input embeddings) → `engine` (many texts at a
-time, with a cache) → `sampling` (logits to tokens) → `streaming` (tokens to text) → `results`. Where a text is written
-in Z-tokens: `writing` (gap and code of an anchor) → `expansion` (Z-tokens to text, one by one) → `zengine`. On disk:
-`checkpoint`, `writer_file` and `export` (for other engines). The LoRA is backbone/adapter.py's.
+The way of one question: `reader` (the class `Reader`: questions in, answers out) → `prompt` (messages to pieces of text
+and Z-tokens) → `embedding` (pieces to input embeddings) → `generate` (the generation loop) → `results`. `z_decoding` is
+what differs where a text is generated in Z-tokens. On disk: `checkpoint`, and `export` for other engines.
 """
 
 from zprompt.reader.checkpoint import (
     ADAPTER_FOLDER,
     EMBEDDING_FILE,
     INPUTS,
-    WRITER_FILE,
+    Z_HEAD_FILE,
     ReaderConfig,
     find_reader,
-    load_writer,
     load_z_embedding,
+    load_z_head,
     merged_decoder,
     read_reader_config,
     reader_fingerprint,
     reader_weights,
     require_codec_of,
     write_reader,
-    write_writer,
+    write_z_head,
 )
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.export import export_reader
-from zprompt.reader.generate import GenerateOptions, Space
-from zprompt.reader.loading import load_reader
+from zprompt.reader.generate import Engine, GenerateOptions, Request, Sampling, Space
 from zprompt.reader.prompt import (
     ContentTokenizer,
     Message,
     Piece,
+    PreparedPrompt,
     PromptSize,
+    SpanPiece,
     TextPiece,
     chat_template,
     encode_messages,
     question_messages,
 )
-from zprompt.reader.reader import Reader
+from zprompt.reader.reader import Prompt, Reader, load_reader
 from zprompt.reader.results import Answer, Delta, Generation, Usage
-from zprompt.reader.z_decoding import ZWriter
+from zprompt.reader.z_decoding import ZTokenHead
 
 __all__ = [
     "ADAPTER_FOLDER",
@@ -48,27 +47,33 @@ __all__ = [
     "ContentTokenizer",
     "Delta",
     "EMBEDDING_FILE",
+    "Engine",
     "GenerateOptions",
     "Generation",
     "INPUTS",
     "Message",
     "Piece",
+    "PreparedPrompt",
+    "Prompt",
     "PromptSize",
     "Reader",
     "ReaderConfig",
+    "Request",
+    "Sampling",
     "Space",
+    "SpanPiece",
     "TextPiece",
     "Usage",
-    "WRITER_FILE",
     "ZEmbedding",
-    "ZWriter",
+    "ZTokenHead",
+    "Z_HEAD_FILE",
     "chat_template",
     "encode_messages",
     "export_reader",
     "find_reader",
     "load_reader",
-    "load_writer",
     "load_z_embedding",
+    "load_z_head",
     "merged_decoder",
     "question_messages",
     "read_reader_config",
@@ -76,5 +81,5 @@ __all__ = [
     "reader_weights",
     "require_codec_of",
     "write_reader",
-    "write_writer",
+    "write_z_head",
 ]

@@ -3,9 +3,9 @@
     x = E[anchor] + scale * sum_m slot[m] * value[role_m, code_m] + gap[g]          g > 0
     x = E[anchor]                                                                    g = 0
 
-A sub-code's value means the same words in every span (see codec/layout.py), so it has one vector for each role; where
-in the span its segment lies is what `slot` says, by channel. A new Z-embedding says nothing: values and gaps are zero,
-and an anchor reads like the token that it is. Training starts values at what they stand for (train/reader/meaning.py).
+A sub-code's value stands for the same words in every span (see codec/layout.py), so it has one vector for each role;
+where in the span its segment lies is what `slot` adds, by channel. In a new Z-embedding values and gaps are zero: an
+anchor reads like the token that it is. Training starts the values at the words that they stand for.
 """
 
 import torch
@@ -20,11 +20,11 @@ class ZEmbedding(nn.Module):
     roles: Tensor
 
     def __init__(self, settings: CodecSettings, hidden_size: int, codes: bool = True) -> None:
-        """Make an embedding that says nothing yet.
+        """Build an embedding in which gaps and codes add nothing yet.
 
         :param settings: The codec's settings.
         :param hidden_size: Width of the LLM's embeddings, D.
-        :param codes: False leaves the codes out: what anchors and gaps alone are worth.
+        :param codes: False ignores the codes: only anchors and gaps are read.
         """
         super().__init__()
         places = layout(settings.subcodes, settings.max_gap)
@@ -43,8 +43,8 @@ class ZEmbedding(nn.Module):
         :param codes: (N, M), their sub-codes.
         :return: (N, D).
         """
-        said = self.gap[gaps]
+        added = self.gap[gaps]
         if self.codes:
             values = self.value[self.roles[gaps], codes]  # (N, M, D)
-            said = said + self.scale * (self.slot * values).sum(dim=1)
-        return anchors + torch.where(gaps[:, None] > 0, said, 0.0)
+            added = added + self.scale * (self.slot * values).sum(dim=1)
+        return anchors + torch.where(gaps[:, None] > 0, added, 0.0)

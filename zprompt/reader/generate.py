@@ -1,27 +1,20 @@
-"""Choose the next token from the model's logits.
+"""Generate text: many prompts at a time, with a cache of keys and values.
 
-    temperature 0    the most likely one
-    else             one drawn from softmax(logits / temperature), of the top_k most likely tokens, of the fewest
-                     whose probabilities sum to top_p
+    prefill   all prompts in one pass, padded on the right; the padding is rolled back, so that each row of the cache
+              has its own length and no position is spent on padding
+    step      hidden states ─► the next token of every row, or the next Z-token (z_decoding.py) ─► input embeddings;
+              rows that are finished leave the batch
+    text      tokens ─► Detokenizer (whole characters) ─► StopFinder (nothing of a stop string) ─► text to show
 
-A row draws its own random numbers, one a token, so what it says depends on its seed and on no other row.
+Rows do not see each other. Their logits differ from those of a row alone by rounding (about 1e-5), so greedy texts are
+the same unless two tokens are that close. Every row draws its own random numbers, one per token: a text depends on its
+seed, not on what is generated beside it.
 
-What to ask of a text that is to be written.
+This is the only generation loop. `Reader` runs it on prompts in text and Z-tokens; whatever else runs a decoder embeds
+its own prompts:
 
-Turn tokens into text as they come, without taking anything back.
-
-Two things hold a piece of text back: a character whose bytes have not all come, and the beginning of a stop string.
-
-    tokens ─► Detokenizer (whole characters) ─► StopFinder (nothing of a stop string) ─► text to show
-
-Write texts: many prompts at a time, token by token, with a cache of keys and values.
-
-    prefill   all prompts in one pass, the shorter ones padded on their right; the padding is rolled back, so each row
-              of the cache has its own length, and no position is spent on it
-    step      one token of every row; rows that are finished leave the batch
-
-Rows see nothing of each other. Their logits differ from those of a row alone by rounding (about 1e-5), so greedy texts
-are the same unless two tokens are as near to each other as that.
+    engine = Engine(decoder, head, decode, end_ids)
+    for advance in engine.run([Request(embedded, GenerateOptions.of(max_new_tokens=16))]): ...
 """
 
 from __future__ import annotations
@@ -29,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypedDict, Unpack, get_args
+from typing import Literal, Protocol, TypeAlias, TypedDict, Unpack, get_args
 
 import torch
 from torch import Tensor
@@ -39,12 +32,21 @@ from zprompt.errors import OptionError
 from zprompt.llm import KeyValueCache, LlamaDecoder
 from zprompt.reader.results import FinishReason
 
+MAX_NEW_TOKENS = 256
 _SEEDS = range(-(1 << 63), 1 << 63)
+_INCOMPLETE = "\ufffd"  # what decoding gives for bytes that are no character, or not yet
+
+Space: TypeAlias = Literal["text", "z"]
+"""What a text is written in: tokens, or Z-tokens that the codec's decompressor expands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are chosen."""
+    """How the next token is chosen from the logits.
+
+    Temperature 0 takes the most likely token. Otherwise one is drawn from softmax(logits / temperature), among the
+    top_k most likely tokens, and among the fewest of these whose probabilities sum to top_p.
+    """
 
     temperature: float = 0.0  # 0: always the most likely token
     top_p: float = 1.0  # probability that the tokens to choose from have together; 1: all
@@ -52,7 +54,6 @@ class Sampling:
     seed: int | None = None  # the same seed gives the same text; None: another one each time
 
     def __post_init__(self) -> None:
-        """Refuse what nothing can be drawn with."""
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise OptionError(f"temperature must be 0 (the most likely token) or more, got {self.temperature}.")
         if not 0 < self.top_p <= 1:
@@ -63,49 +64,7 @@ class Sampling:
             raise OptionError(f"seed must be a whole number of 64 bits or None, got {self.seed}.")
 
 
-class Sampler:
-    """Draws the tokens of one row."""
-
-    def __init__(self, sampling: Sampling) -> None:
-        """Start a row's random numbers.
-
-        :param sampling: How tokens are chosen.
-        """
-        self.sampling = sampling
-        self._random = torch.Generator()
-        if sampling.seed is None:
-            self._random.seed()
-        else:
-            self._random.manual_seed(sampling.seed)
-
-    @property
-    def greedy(self) -> bool:
-        """Say whether it is always the most likely token: then `draw` is not needed."""
-        return self.sampling.temperature == 0
-
-    def draw(self, logits: Tensor) -> int:
-        """Choose a token.
-
-        :param logits: (V,).
-        :return: Its id.
-        """
-        scaled = logits.to("cpu", torch.double) / self.sampling.temperature
-        best = scaled.topk(min(self.sampling.top_k or len(scaled), len(scaled)))
-        odds = best.values.softmax(0)
-        before = odds.cumsum(0) - odds  # of the tokens that are more likely
-        odds = odds.where(before < self.sampling.top_p, 0.0)
-        drawn = torch.rand((), generator=self._random, dtype=torch.double) * odds.sum()
-        place = int(torch.searchsorted(odds.cumsum(0), drawn, right=True))
-        return int(best.indices[min(place, int((odds > 0).sum()) - 1)])
-
-
-MAX_NEW_TOKENS = 256
-
-Space: TypeAlias = Literal["text", "z"]
-"""What a text is written in: tokens, or Z-tokens that the codec's decompressor expands."""
-
-
-class Options(TypedDict, total=False):
+class GenerateKeywords(TypedDict, total=False):
     """The options of `Reader.generate`, `complete` and `answer`, as keywords."""
 
     max_new_tokens: int  # 256, or 64 for an answer
@@ -114,12 +73,12 @@ class Options(TypedDict, total=False):
     top_k: int  # 0: all tokens
     stop: str | Sequence[str]  # the text ends before the first of these
     seed: int | None  # the same seed gives the same text
-    space: Space  # "text"; "z" writes Z-tokens, for which the reader needs a writer
+    space: Space  # "text"; "z" writes Z-tokens, for which the reader needs a Z-token head
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateOptions:
-    """The same, checked."""
+    """The same options, checked."""
 
     max_new_tokens: int = MAX_NEW_TOKENS
     sampling: Sampling = field(default_factory=Sampling)
@@ -127,7 +86,6 @@ class GenerateOptions:
     space: Space = "text"
 
     def __post_init__(self) -> None:
-        """Refuse what no text can meet."""
         if self.max_new_tokens < 1:
             raise OptionError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}.")
         if "" in self.stops:
@@ -136,41 +94,62 @@ class GenerateOptions:
             raise OptionError(f"space must be one of {get_args(Space)}, got {self.space!r}.")
 
     @classmethod
-    def of(cls, **options: Unpack[Options]) -> GenerateOptions:
-        """Read keywords.
-
-        :param options: The options.
-        :return: The same, checked.
-        :raises TypeError: If there is no such option.
-        """
-        unknown = options.keys() - Options.__annotations__.keys()
+    def of(cls, **options: Unpack[GenerateKeywords]) -> GenerateOptions:
+        """Check keyword options, and raise TypeError if one of them is unknown."""
+        unknown = options.keys() - GenerateKeywords.__annotations__.keys()
         if unknown:
-            raise TypeError(f"Unknown options {sorted(unknown)}. Known are {list(Options.__annotations__)}.")
+            raise TypeError(f"Unknown options {sorted(unknown)}. Known are {list(GenerateKeywords.__annotations__)}.")
+        sampling = Sampling(
+            options.get("temperature", 0.0),
+            options.get("top_p", 1.0),
+            options.get("top_k", 0),
+            options.get("seed"),
+        )
         stop = options.get("stop", ())
         return cls(
             options.get("max_new_tokens", MAX_NEW_TOKENS),
-            Sampling(
-                options.get("temperature", 0.0),
-                options.get("top_p", 1.0),
-                options.get("top_k", 0),
-                options.get("seed"),
-            ),
+            sampling,
             (stop,) if isinstance(stop, str) else tuple(stop),
             options.get("space", "text"),
         )
 
 
-_INCOMPLETE = "\ufffd"  # what decoding gives for bytes that are no character, or not yet
+class Sampler:
+    """Chooses the tokens of one row, with random numbers of its own."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self.sampling = sampling
+        self._random = torch.Generator()
+        if sampling.seed is None:
+            self._random.seed()
+        else:
+            self._random.manual_seed(sampling.seed)
+
+    def draw(self, logits: Tensor) -> int:
+        """Draw a token from the logits, (V,), at a temperature above 0."""
+        scaled = logits.to("cpu", torch.double) / self.sampling.temperature
+        best = scaled.topk(min(self.sampling.top_k or len(scaled), len(scaled)))
+        odds = best.values.softmax(0)
+        before = odds.cumsum(0) - odds  # probability of the more likely tokens
+        odds = odds.where(before < self.sampling.top_p, 0.0)
+        drawn = torch.rand((), generator=self._random, dtype=torch.double) * odds.sum()
+        place = int(torch.searchsorted(odds.cumsum(0), drawn, right=True))
+        return int(best.indices[min(place, int((odds > 0).sum()) - 1)])
+
+
+def sample(samplers: Sequence[Sampler], logits: Tensor) -> list[int]:
+    """Choose the next token of each row from the logits, (B, V)."""
+    tokens: list[int] = logits.argmax(-1).tolist()
+    for row, sampler in enumerate(samplers):
+        if sampler.sampling.temperature > 0:
+            tokens[row] = sampler.draw(logits[row])
+    return tokens
 
 
 class Detokenizer:
-    """Gives the text of a row's tokens, character by character."""
+    """Turns the tokens of one row into text, in whole characters."""
 
     def __init__(self, decode: Callable[[list[int]], str]) -> None:
-        """Start with nothing said.
-
-        :param decode: Gives the text of token ids.
-        """
         self._decode = decode
         # Tokens that the next ones are decoded with: some decoders treat the first token of a text in another way.
         self._context: list[int] = []
@@ -178,20 +157,13 @@ class Detokenizer:
         self._pending: list[int] = []
 
     def feed(self, token_id: int) -> str:
-        """Take the next token.
-
-        :param token_id: The token.
-        :return: The text that is certain now, perhaps none.
-        """
+        """Add a token, and return the text that is certain now; it may be empty."""
         self._pending.append(token_id)
         text = self._decode(self._context + self._pending)
         return "" if text.endswith(_INCOMPLETE) else self._show(text)
 
     def finish(self) -> str:
-        """Take no more tokens.
-
-        :return: The text that was held back; bytes that never became a character are replacement characters.
-        """
+        """Return the text held back; bytes that never became a character are replacement characters."""
         return self._show(self._decode(self._context + self._pending)) if self._pending else ""
 
     def _show(self, text: str) -> str:
@@ -206,20 +178,12 @@ class StopFinder:
     """Cuts a text off before the first stop string that it completes."""
 
     def __init__(self, stops: Sequence[str]) -> None:
-        """Start with no text.
-
-        :param stops: The stop strings, none of them empty.
-        """
         self._stops = tuple(stops)
         self._held = ""
         self.found = False
 
     def feed(self, text: str) -> str:
-        """Take the next piece of text.
-
-        :param text: The piece.
-        :return: What is certain to come before any stop string.
-        """
+        """Add text, and return what certainly comes before any stop string."""
         self._held += text
         # The one that is complete first, so that the cut does not depend on how the text came in pieces.
         ends = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
@@ -230,10 +194,7 @@ class StopFinder:
         return self._release(len(self._held) - self._open())
 
     def finish(self) -> str:
-        """Take no more text.
-
-        :return: What was held back.
-        """
+        """Return the text held back."""
         return self._release(len(self._held))
 
     def _open(self) -> int:
@@ -249,132 +210,162 @@ class StopFinder:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A text to write."""
+    """A text to generate."""
 
-    embedded: Tensor  # (T, D): the prompt, at least one position
-    max_new_tokens: int
-    sampling: Sampling
-    stops: tuple[str, ...]
+    embedded: Tensor  # (T, D): input embeddings of the prompt, at least one position
+    options: GenerateOptions = field(default_factory=GenerateOptions)
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What one token, or one Z-token, added to a text."""
+    """What one step added to a text."""
 
-    row: int  # which request
+    row: int  # index of the request
     text: str
     finish_reason: FinishReason | None  # None: it goes on
     generated_tokens: int  # so far
     passes: int  # of the model, so far
-    z_tokens: int = 0  # that it was written in, so far (zengine.py)
-    expansion_passes: int = 0  # of the decompressor, so far
+    z_tokens: int = 0  # that it was written in, so far
+    expansion_passes: int = 0  # of the codec's LLM, so far
 
 
-class Engine:
-    """Runs a decoder; holds nothing between calls, so several threads may use it at a time."""
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What one pass of the model produced in one row."""
 
-    def __init__(
-        self, decoder: LlamaDecoder, head: Tensor, decode: Callable[[list[int]], str], end_ids: frozenset[int]
-    ) -> None:
-        """Put the parts together.
+    ids: list[int]  # the tokens that are known now: one; with Z-tokens, the last span and the anchor after it
+    z_tokens: int = 0
+    expansion_passes: int = 0
 
-        :param decoder: The model without its head.
-        :param head: (V, D) the LM head.
-        :param decode: Gives the text of token ids.
-        :param end_ids: Tokens that end a text, and are no part of it.
+
+class Stepper(Protocol):
+    """Produces what comes next in each row of a batch, and reads it back."""
+
+    def next(self, samplers: Sequence[Sampler], hidden: Tensor) -> tuple[list[StepOutput], Tensor]:
+        """Choose what comes next.
+
+        :param samplers: How to choose, for each row.
+        :param hidden: (B, D), the hidden state after each row.
+        :return: What was chosen in each row, and its input embeddings, (B, D).
         """
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these."""
+
+
+class TokenStepper:
+    """Produces tokens."""
+
+    def __init__(self, decoder: LlamaDecoder, head: Tensor) -> None:
         self._decoder, self._head = decoder, head
-        self._decode, self._end_ids = decode, end_ids
-
-    def run(
-        self, requests: Sequence[Request], goes_on: Sequence[Callable[[], bool]] | None = None
-    ) -> Iterator[Advance]:
-        """Write texts together.
-
-        :param requests: The texts to write, in one batch.
-        :param goes_on: For each, what says after a token whether it is still wanted; None: all are.
-        :return: What each token adds, as soon as it is known.
-        :yields: What one token of one text adds.
-        """
-        rows = [Row(index, request, self._decode, self._end_ids) for index, request in enumerate(requests)]
-        cache = self._decoder.new_cache(len(rows))
-        logits = prefill(self._decoder, [request.embedded for request in requests], cache) @ self._head.T
-        while True:
-            tokens = choose([row.sampler for row in rows], logits)
-            advances = [row.take(token) for row, token in zip(rows, tokens, strict=True)]
-            yield from advances
-            going = places_going(advances, goes_on)
-            if not going:
-                break
-            if len(going) < len(rows):
-                cache.keep_rows(torch.tensor(going))
-                rows, tokens = [rows[place] for place in going], [tokens[place] for place in going]
-            logits = self._step(tokens, cache)
 
     @torch.no_grad()
-    def _step(self, tokens: Sequence[int], cache: KeyValueCache) -> Tensor:
-        """Run one token of each row; give the logits after it, (B, V)."""
-        ids = torch.tensor(tokens, device=self._head.device)[:, None]
-        return self._decoder(ids, cache)[:, -1] @ self._head.T  # type: ignore[no-any-return]
+    def next(self, samplers: Sequence[Sampler], hidden: Tensor) -> tuple[list[StepOutput], Tensor]:
+        """Choose the next token of each row."""
+        tokens = sample(samplers, hidden @ self._head.T)
+        embedded: Tensor = self._decoder.embed_tokens(torch.tensor(tokens, device=hidden.device))
+        return [StepOutput([token]) for token in tokens], embedded
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Do nothing: tokens depend on the hidden states alone."""
 
 
-class Row:
-    """One text that is being written."""
+class _Row:
+    """One text that is being generated."""
 
     def __init__(
-        self, index: int, request: Request, decode: Callable[[list[int]], str], end_ids: frozenset[int]
+        self, index: int, options: GenerateOptions, decode: Callable[[list[int]], str], end_ids: frozenset[int]
     ) -> None:
-        """Start with no text.
+        self.sampler = Sampler(options.sampling)
+        self._index, self._limit, self._end_ids = index, options.max_new_tokens, end_ids
+        self._detokenizer, self._stop = Detokenizer(decode), StopFinder(options.stops)
+        self._generated = self._passes = self._z_tokens = self._expansion_passes = 0
 
-        :param index: Which request it is.
-        :param request: What is asked for.
-        :param decode: Gives the text of token ids.
-        :param end_ids: Tokens that end a text.
-        """
-        self.sampler = Sampler(request.sampling)
-        self._index, self._limit, self._end_ids = index, request.max_new_tokens, end_ids
-        self._detokenizer, self._stop = Detokenizer(decode), StopFinder(request.stops)
-        self._generated = 0
+    def take(self, output: StepOutput) -> Advance:
+        """Add what a step produced."""
+        self._passes += 1
+        self._z_tokens += output.z_tokens
+        self._expansion_passes += output.expansion_passes
+        text = ""
+        reason: FinishReason | None = None
+        for token in output.ids:
+            text += self._add(token)
+            reason = self._finish_reason(token)
+            if reason:  # the rest of a span was not asked for
+                break
+        return Advance(
+            self._index, text, reason, self._generated, self._passes, self._z_tokens, self._expansion_passes
+        )
 
-    def take(self, token: int) -> Advance:
-        """Add a token to the text.
-
-        :param token: The token.
-        :return: What it added.
-        """
+    def _add(self, token: int) -> str:
         self._generated += 1
         ended = token in self._end_ids
         text = "" if ended else self._stop.feed(self._detokenizer.feed(token))
         if (ended or self._generated == self._limit) and not self._stop.found:
             text += self._stop.feed(self._detokenizer.finish())
             text += "" if self._stop.found else self._stop.finish()
-        return Advance(self._index, text, self._reason(ended), self._generated, self._generated)
+        return text
 
-    def _reason(self, ended: bool) -> FinishReason | None:
-        if ended or self._stop.found:
+    def _finish_reason(self, token: int) -> FinishReason | None:
+        if token in self._end_ids or self._stop.found:
             return "stop"
         return "length" if self._generated == self._limit else None
 
 
-def places_going(advances: Sequence[Advance], goes_on: Sequence[Callable[[], bool]] | None) -> list[int]:
-    """Say which rows of a batch go on after an advance of each.
+class Engine:
+    """Runs a decoder; keeps nothing between calls, so several threads may use it at a time."""
 
-    :param advances: What each row came to.
-    :param goes_on: For each text, what says whether it is still wanted; None: all are.
-    :return: Their places in the batch.
-    """
-    return [
-        place
-        for place, advance in enumerate(advances)
-        if advance.finish_reason is None and (goes_on is None or goes_on[advance.row]())
-    ]
+    def __init__(
+        self, decoder: LlamaDecoder, head: Tensor, decode: Callable[[list[int]], str], end_ids: frozenset[int]
+    ) -> None:
+        """Put the parts together.
+
+        :param decoder: The model without its LM head.
+        :param head: (V, D), the LM head.
+        :param decode: Returns the text of token ids.
+        :param end_ids: Tokens that end a text, and are no part of it.
+        """
+        self._decoder, self._head = decoder, head
+        self._decode, self._end_ids = decode, end_ids
+
+    def run(
+        self,
+        requests: Sequence[Request],
+        wanted: Callable[[int], bool] = lambda _: True,
+        stepper: Stepper | None = None,
+    ) -> Iterator[Advance]:
+        """Generate texts in one batch.
+
+        :param requests: The texts to generate.
+        :param wanted: Returns, after each step, whether the text of this index is to go on.
+        :param stepper: What the texts are written in; None: tokens.
+        :return: What each step adds to each text, as soon as it is known.
+        :yields: What one step adds to one text.
+        """
+        stepper = stepper or TokenStepper(self._decoder, self._head)
+        rows = [_Row(index, request.options, self._decode, self._end_ids) for index, request in enumerate(requests)]
+        cache = self._decoder.new_cache(len(rows))
+        hidden = prefill(self._decoder, [request.embedded for request in requests], cache)
+        while True:
+            outputs, embedded = stepper.next([row.sampler for row in rows], hidden)
+            advances = [row.take(output) for row, output in zip(rows, outputs, strict=True)]
+            yield from advances
+            going = [n for n, advance in enumerate(advances) if not advance.finish_reason and wanted(advance.row)]
+            if not going:
+                break
+            if len(going) < len(rows):
+                cache.keep_rows(torch.tensor(going))
+                stepper.keep_rows(going)
+                rows, embedded = [rows[n] for n in going], embedded[going]
+            with torch.no_grad():
+                hidden = self._decoder.run(embedded[:, None], cache)[:, -1]
 
 
 @torch.no_grad()
 def prefill(decoder: LlamaDecoder, prompts: Sequence[Tensor], cache: KeyValueCache) -> Tensor:
     """Run prompts of any lengths in one pass.
 
-    :param decoder: The model without its head.
+    :param decoder: The model without its LM head.
     :param prompts: (T, D) each.
     :param cache: An empty cache with a row for each.
     :return: (B, D), the hidden state after each.
@@ -383,17 +374,3 @@ def prefill(decoder: LlamaDecoder, prompts: Sequence[Tensor], cache: KeyValueCac
     hidden = decoder.run(pad_sequence(list(prompts), batch_first=True), cache)
     cache.rollback(lengths)
     return hidden[torch.arange(len(prompts)), lengths - 1]
-
-
-def choose(samplers: Sequence[Sampler], logits: Tensor) -> list[int]:
-    """Choose the next token of each text.
-
-    :param samplers: How, for each.
-    :param logits: (B, V).
-    :return: The tokens.
-    """
-    tokens: list[int] = logits.argmax(-1).tolist()
-    for place, sampler in enumerate(samplers):
-        if not sampler.greedy:
-            tokens[place] = sampler.draw(logits[place])
-    return tokens

@@ -1,27 +1,15 @@
-"""What a prompt is made of once it is read: runs of token ids, and runs of Z-tokens; each takes one position.
+"""Read a prompt: from messages, or a bare text, to the positions that the model sees.
 
-Read what people and documents say, none of which may speak for the chat template.
+    messages ─► chat template ─► text │ Z-span │ text … ─► token ids │ Z-tokens │ token ids …
+
+Text is tokenized only after what belongs together has been put together, so a prompt without Z-spans becomes the ids
+of the model's own template and tokenizer. No model is needed for any of this.
 
 A chat is kept apart by special tokens, such as <|im_end|>. A tokenizer makes them of their names wherever they stand,
 and a Z-token can have one as its anchor: then a document could end its message and begin another one, as the system or
 the assistant. So in content a special token's name is text like any other, and an anchor that is one is spelled out:
 
     (<|im_end|>, gap, code)   →   < | im _ end |   (>, gap, code)
-
-Write a conversation as one text, with marks that only the template can set.
-
-    ChatML    <|im_start|>role⏎content<|im_end|>⏎ … <|im_start|>assistant⏎          (SmolLM2, Qwen and many others)
-    plain     role: content⏎⏎ … assistant:                                          (models without these tokens)
-
-In ChatML the marks are tokens that content cannot have (content.py). The plain template has no such marks: a document
-can write "assistant:" as well as we can.
-
-Read a prompt: from messages, or a bare text, to the positions that the model sees.
-
-    messages ─► template ─► segments ─► text │ Z-span │ text … ─► token ids │ Z-tokens │ token ids …
-
-Text is tokenized only after what belongs together has been put together, so a prompt without Z-spans becomes the ids
-that the model's own template and tokenizer give (tests/reader/test_prompt.py). No model is needed for any of this.
 """
 
 from __future__ import annotations
@@ -36,7 +24,20 @@ from tokenizers import Tokenizer
 from zprompt.documents import read_documents
 from zprompt.errors import BackboneError, OptionError
 from zprompt.llm import Backbone
-from zprompt.zspan import ZToken, escape_literal, find_spans, require_no_surrogates, unescape_literal
+from zprompt.zspan import ZToken, escape_literal, require_no_surrogates, split_at_spans
+
+ROLES = ("system", "user", "assistant", "tool")
+SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # what SmolLM2's own template says
+INSTRUCTION = "Answer the question from the passages. Give the answer only, in a few words."
+
+Message: TypeAlias = Mapping[str, Any]
+"""A dict with "role" and "content", as OpenAI's API has them."""
+
+ParseSpan: TypeAlias = Callable[[str], Sequence[ZToken]]
+"""Returns the Z-tokens of a Z-span; raises a SpanError for one that is damaged or of another codec."""
+
+
+# What a prompt is made of: runs of token ids, and runs of Z-tokens; each takes one position.
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,18 @@ class TextPiece:
 
     ids: tuple[int, ...]
 
+    def __len__(self) -> int:
+        return len(self.ids)
+
 
 @dataclass(frozen=True, slots=True)
 class SpanPiece:
     """A run of Z-tokens."""
 
     tokens: tuple[ZToken, ...]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
 
 
 Piece: TypeAlias = TextPiece | SpanPiece
@@ -65,35 +72,37 @@ class PromptSize:
     source_tokens: int  # tokens that the Z-tokens stand for
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn the size into a dict for JSON.
-
-        :return: A number under each field's name.
-        """
+        """Return the fields as a dict for JSON."""
         return asdict(self)
 
 
-def size_of(pieces: Iterable[Piece]) -> PromptSize:
-    """Count the positions of a prompt.
+@dataclass(frozen=True, slots=True)
+class PreparedPrompt:
+    """A prompt that has been read; a reader takes it wherever it takes a prompt, and reads nothing twice."""
 
-    :param pieces: The prompt.
-    :return: Its size.
-    """
-    text, z_tokens, source_tokens = 0, 0, 0
+    pieces: tuple[Piece, ...]
+    size: PromptSize
+
+    @classmethod
+    def of(cls, pieces: Iterable[Piece]) -> PreparedPrompt:
+        """Make a prompt of pieces, which may be anything that the model has embeddings for."""
+        joined = tuple(join(pieces))
+        return cls(joined, size_of(joined))
+
+
+def size_of(pieces: Iterable[Piece]) -> PromptSize:
+    """Count the positions of a prompt."""
+    positions, z_tokens, source_tokens = 0, 0, 0
     for piece in pieces:
-        if isinstance(piece, TextPiece):
-            text += len(piece.ids)
-        else:
-            z_tokens += len(piece.tokens)
+        positions += len(piece)
+        if isinstance(piece, SpanPiece):
+            z_tokens += len(piece)
             source_tokens += sum(token.gap + 1 for token in piece.tokens)
-    return PromptSize(text + z_tokens, z_tokens, source_tokens)
+    return PromptSize(positions, z_tokens, source_tokens)
 
 
 def join(pieces: Iterable[Piece]) -> list[Piece]:
-    """Put neighbours of a kind together, and leave out what is empty.
-
-    :param pieces: The pieces, in order.
-    :return: As few pieces as say the same.
-    """
+    """Join neighbours of the same kind, and leave out empty pieces."""
     joined: list[Piece] = []
     for piece in pieces:
         last = joined[-1] if joined else None
@@ -101,51 +110,35 @@ def join(pieces: Iterable[Piece]) -> list[Piece]:
             joined[-1] = TextPiece(last.ids + piece.ids)
         elif isinstance(piece, SpanPiece) and isinstance(last, SpanPiece):
             joined[-1] = SpanPiece(last.tokens + piece.tokens)
-        elif _content(piece):
+        elif len(piece):
             joined.append(piece)
     return joined
 
 
-def _content(piece: Piece) -> Sequence[object]:
-    return piece.ids if isinstance(piece, TextPiece) else piece.tokens
-
-
-Parse = Callable[[str], Sequence[ZToken]]
-"""Reads a Z-span and gives its Z-tokens; raises a SpanError for one that is damaged or of another codec."""
+# Content is never special.
 
 
 class ContentTokenizer:
     """A backbone's tokenizer, to which special tokens are text."""
 
     def __init__(self, backbone: Backbone) -> None:
-        """Copy the tokenizer; the codec keeps its own.
-
-        :param backbone: The backbone.
-        """
+        """Copy the backbone's tokenizer; the codec keeps its own."""
         self.start_id = backbone.start_id
         form = json.loads(backbone.tokenizer.backend.to_str())
         # All that can be seen, since not every model folder marks its markers as special.
-        self._marks = {token["content"]: int(token["id"]) for token in form["added_tokens"] if token["content"].strip()}
+        self._special = {token["content"]: int(token["id"]) for token in form["added_tokens"] if token["content"].strip()}
         for token in form["added_tokens"]:
-            token["special"] = token["content"] in self._marks
+            token["special"] = token["content"] in self._special
         self._backend = Tokenizer.from_str(json.dumps(form))
         self._backend.encode_special_tokens = True
-        self._spelled = {token_id: self._spell(name) for name, token_id in self._marks.items()}
+        self._spelled = {token_id: self._spell(name) for name, token_id in self._special.items()}
 
     def special_id(self, name: str) -> int | None:
-        """Look a special token up.
-
-        :param name: Its name.
-        :return: Its id, or None if the model has none of this name.
-        """
-        return self._marks.get(name)
+        """Return the id of a special token, or None if the model has none of this name."""
+        return self._special.get(name)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Cut a text into tokens, none of which is special.
-
-        :param text: Any text without lone surrogates.
-        :return: Token ids.
-        """
+        """Return the token ids of a text, none of which is special; raise InvalidTextError for lone surrogates."""
         require_no_surrogates(text)
         ids = self._ids(text)
         if self._spelled.keys().isdisjoint(ids):
@@ -155,7 +148,7 @@ class ContentTokenizer:
     def defuse(self, tokens: Sequence[ZToken]) -> Iterator[Piece]:
         """Spell out the anchors that are special tokens.
 
-        :param tokens: Z-tokens, of a Z-span that may come from anywhere.
+        :param tokens: The Z-tokens of a Z-span that may come from anywhere.
         :return: The same Z-tokens where no anchor is special.
         :yields: Runs of Z-tokens, and between them what is spelled out.
         """
@@ -171,7 +164,7 @@ class ContentTokenizer:
 
     def _spell(self, name: str) -> tuple[int, ...]:
         """Write a special token's name in tokens that are not special."""
-        special = set(self._marks.values())
+        special = set(self._special.values())
         whole = self._ids(name)
         # Some tokenizers find whole words in their vocabulary, special or not; none has a special token of one letter.
         ids = whole if special.isdisjoint(whole) else [i for letter in name for i in self._ids(letter)]
@@ -187,27 +180,7 @@ class ContentTokenizer:
         return ids
 
 
-def read_content(content: str, parse: Parse) -> Iterator[str | Sequence[ZToken]]:
-    """Split content into text and Z-spans.
-
-    :param content: Any text; what only looks like a Z-span has been escaped, as `compress` does it.
-    :param parse: Reads a Z-span.
-    :return: The parts, in order.
-    :yields: A text, or the Z-tokens of a Z-span.
-    """
-    end = 0
-    for match in find_spans(content):
-        yield unescape_literal(content[end : match.start])
-        yield parse(match.text)
-        end = match.end
-    yield unescape_literal(content[end:])
-
-
-Message: TypeAlias = Mapping[str, Any]
-"""A dict with "role" and "content", as OpenAI's API has them."""
-
-ROLES = ("system", "user", "assistant", "tool")
-SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # what SmolLM2's own template says
+# Chat templates: a conversation as one text, with marks that only the template can set.
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +192,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message says."""
+    """The content of a message."""
 
     text: str
 
@@ -233,36 +206,34 @@ class ChatTemplate(Protocol):
 
     @property
     def end_ids(self) -> frozenset[int]:
-        """Say which tokens end a message, for the model as for the template."""
+        """Return the tokens that end a message, for the model as for the template."""
 
     @property
     def jinja(self) -> str:
-        """Give the template in the form that transformers and vLLM read."""
+        """Return the template in the form that transformers and vLLM read."""
 
     def render(self, messages: Sequence[Message], reply: bool) -> Iterator[Segment]:
-        """Write a conversation.
-
-        :param messages: The messages.
-        :param reply: Begin the message of the assistant that comes next.
-        :return: The segments, in order.
-        """
+        """Write a conversation as segments; with `reply`, begin the assistant's next message."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatML:
-    """The template of models that have <|im_start|> and <|im_end|>."""
+    """<|im_start|>role⏎content<|im_end|>⏎ … <|im_start|>assistant⏎: SmolLM2, Qwen and many others.
+
+    The marks are tokens that content cannot have. A conversation without a system message gets the model's own.
+    """
 
     start_id: int
     end_id: int
 
     @property
     def end_ids(self) -> frozenset[int]:
-        """Say which tokens end a message."""
+        """Return the token of <|im_end|>."""
         return frozenset({self.end_id})
 
     @property
     def jinja(self) -> str:
-        """Give the template in the form that transformers and vLLM read."""
+        """Return the template in the form that transformers and vLLM read."""
         return (
             "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
             "{{ '<|im_start|>system\\n" + SYSTEM + "<|im_end|>\\n' }}{% endif %}"
@@ -271,13 +242,7 @@ class ChatML:
         )
 
     def render(self, messages: Sequence[Message], reply: bool) -> Iterator[Segment]:
-        """Write a conversation; one without a system message gets the model's own.
-
-        :param messages: The messages.
-        :param reply: Begin the message of the assistant that comes next.
-        :return: The segments, in order.
-        :yields: A segment.
-        """
+        """Write a conversation as segments; with `reply`, begin the assistant's next message."""
         system = [] if messages[0]["role"] == "system" else [{"role": "system", "content": SYSTEM}]
         for message in (*system, *messages):
             yield from (Mark(self.start_id), f"{message['role']}\n", Content(message["content"]))
@@ -288,31 +253,28 @@ class ChatML:
 
 @dataclass(frozen=True, slots=True)
 class PlainChat:
-    """The template of models that were never taught one."""
+    """role: content⏎⏎ … assistant: — for models that were never taught a template.
+
+    It has no marks of its own: a document can write "assistant:" as well as we can.
+    """
 
     start_id: int  # starts every text
 
     @property
     def end_ids(self) -> frozenset[int]:
-        """Say which tokens end a message: the model has none for that alone."""
+        """Return nothing: the model has no token for the end of a message alone."""
         return frozenset()
 
     @property
     def jinja(self) -> str:
-        """Give the template in the form that transformers and vLLM read."""
+        """Return the template in the form that transformers and vLLM read."""
         return (
             "{{ bos_token }}{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n\\n' }}"
             "{% endfor %}{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
         )
 
     def render(self, messages: Sequence[Message], reply: bool) -> Iterator[Segment]:
-        """Write a conversation.
-
-        :param messages: The messages.
-        :param reply: Begin the message of the assistant that comes next.
-        :return: The segments, in order.
-        :yields: A segment.
-        """
+        """Write a conversation as segments; with `reply`, begin the assistant's next message."""
         yield Mark(self.start_id)
         for message in messages:
             yield from (f"{message['role']}: ", Content(message["content"]), "\n\n")
@@ -321,39 +283,20 @@ class PlainChat:
 
 
 def chat_template(tokenizer: ContentTokenizer) -> ChatTemplate:
-    """Choose the template that a model can read.
-
-    :param tokenizer: Its tokenizer.
-    :return: ChatML if the model has the tokens for it.
-    """
+    """Choose the template that a model can read: ChatML if its tokenizer has the marks."""
     start, end = tokenizer.special_id("<|im_start|>"), tokenizer.special_id("<|im_end|>")
     return PlainChat(tokenizer.start_id) if start is None or end is None else ChatML(start, end)
 
 
-def check_messages(messages: Sequence[Message]) -> None:
-    """Refuse what is no conversation.
-
-    :param messages: The messages.
-    :raises OptionError: If there is none, or one has an unknown role or no text.
-    """
-    if isinstance(messages, str | Mapping) or not messages:
-        raise OptionError('Messages must be a list of dicts such as {"role": "user", "content": "…"}, one at least.')
-    for index, message in enumerate(messages):
-        if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
-            raise OptionError(f'Message {index} must be a dict with a str under "content".')
-        if message.get("role") not in ROLES:
-            raise OptionError(f"Message {index} has the role {message.get('role')!r}. Must be one of {ROLES}.")
+# Prompts: conversations, questions about passages, and bare texts.
 
 
-INSTRUCTION = "Answer the question from the passages. Give the answer only, in a few words."
-
-
-def question_messages(question: str, passages: Any) -> list[Message]:  # noqa: ANN401 - see `documents`
+def question_messages(question: str, passages: Any) -> list[Message]:  # noqa: ANN401 - any document
     """Ask a question about passages, in the words that the reader was trained on.
 
     :param question: The question.
-    :param passages: A document or a sequence of them, as `zprompt.compress` takes and gives them: texts, Z-spans or
-        both. What a document has as its title is written before it.
+    :param passages: A document or a sequence of them, as `zprompt.compress` takes and returns them: texts, Z-spans or
+        both. The title of a document is written before it.
     :return: The messages of a conversation.
     """
     batch = read_documents(passages)
@@ -366,40 +309,35 @@ def question_messages(question: str, passages: Any) -> list[Message]:  # noqa: A
 
 
 def encode_messages(
-    tokenizer: ContentTokenizer, messages: Sequence[Message], parse: Parse, *, reply: bool = True
+    tokenizer: ContentTokenizer, messages: Sequence[Message], parse: ParseSpan, *, reply: bool = True
 ) -> list[Piece]:
     """Read a conversation.
 
     :param tokenizer: The tokenizer.
     :param messages: The messages; their content may hold Z-spans anywhere.
     :param parse: Reads a Z-span.
-    :param reply: Begin the message of the assistant that comes next.
+    :param reply: Begin the assistant's next message.
     :return: The pieces of the prompt, in order.
     """
-    check_messages(messages)
+    _check_messages(messages)
     return _encode(tokenizer, chat_template(tokenizer).render(messages, reply), parse)
 
 
-def encode_text(tokenizer: ContentTokenizer, text: str, parse: Parse) -> list[Piece]:
-    """Read a bare text, which the model is to go on with.
-
-    :param tokenizer: The tokenizer.
-    :param text: The text; it may hold Z-spans anywhere.
-    :param parse: Reads a Z-span.
-    :return: The pieces of the prompt, in order; the first has the token that starts every text.
-    """
+def encode_text(tokenizer: ContentTokenizer, text: str, parse: ParseSpan) -> list[Piece]:
+    """Read a bare text to go on with; it may hold Z-spans anywhere, and begins with the start token."""
     return _encode(tokenizer, [Mark(tokenizer.start_id), Content(text)], parse)
 
 
-def _encode(tokenizer: ContentTokenizer, segments: Iterable[Segment], parse: Parse) -> list[Piece]:
+def _encode(tokenizer: ContentTokenizer, segments: Iterable[Segment], parse: ParseSpan) -> list[Piece]:
     return join(_pieces(tokenizer, _parts(segments, parse)))
 
 
-def _parts(segments: Iterable[Segment], parse: Parse) -> Iterator[Mark | str | Sequence[ZToken]]:
-    """Split content into text and Z-tokens."""
+def _parts(segments: Iterable[Segment], parse: ParseSpan) -> Iterator[Mark | str | Sequence[ZToken]]:
+    """Split content at its Z-spans."""
     for segment in segments:
         if isinstance(segment, Content):
-            yield from read_content(segment.text, parse)
+            for part in split_at_spans(segment.text):
+                yield part if isinstance(part, str) else parse(part.text)
         else:
             yield segment
 
@@ -420,13 +358,24 @@ def _pieces(tokenizer: ContentTokenizer, parts: Iterable[Mark | str | Sequence[Z
     yield TextPiece(tokenizer.encode(text))
 
 
+def _check_messages(messages: Sequence[Message]) -> None:
+    """Raise OptionError if there is no message, or one has an unknown role or no text."""
+    if isinstance(messages, str | Mapping) or not messages:
+        raise OptionError('Messages must be a list of dicts such as {"role": "user", "content": "…"}, one at least.')
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
+            raise OptionError(f'Message {index} must be a dict with a str under "content".')
+        if message.get("role") not in ROLES:
+            raise OptionError(f"Message {index} has the role {message.get('role')!r}. Must be one of {ROLES}.")
+
+
 def _titled(document: object) -> str:
-    """Write a document's title as it stands before the text, if there is one; a title is never a Z-span."""
+    """Return a document's title as it stands before the text, if there is one; a title is never a Z-span."""
     title = _title(document)
     return f" ({escape_literal(title)})" if isinstance(title, str) and title.strip() else ""
 
 
-def _title(document: Any) -> object:  # noqa: ANN401 - see `documents`
+def _title(document: Any) -> object:  # noqa: ANN401 - any document
     if isinstance(document, dict):
         metadata = document.get("metadata")
         return document.get("title") or (metadata.get("title") if isinstance(metadata, dict) else None)

@@ -1,47 +1,59 @@
-"""Questions and conversations in, text out: the object behind `zprompt.load_reader`.
+"""Questions and conversations in, text out: the class behind `zprompt.load_reader`.
 
-A prompt becomes pieces (prompt.py), is measured against the context, and becomes input embeddings:
+A prompt is read once into pieces (prompt.py), measured against the context, and embedded:
 
     token id                 E[id]
-    Z-token (a, g, code)     E[a] + what gap and code say (embedding.py)
+    Z-token (a, g, code)     E[a] + what gap and code add (embedding.py)
 
-with which the engine writes. Everything that can be wrong with a prompt is found before the model runs.
+with which the engine generates (generate.py). Everything that can be wrong with a prompt is found before the model
+runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, Unpack, overload
 
 import torch
 from torch import Tensor
 
-from zprompt.codec import Codec
+from zprompt.codec import SHIPPED, Codec, shared_codec
 from zprompt.errors import ContextBudgetError, OptionError
-from zprompt.llm import LlamaDecoder
+from zprompt.llm import LlamaDecoder, Lora, llama_of, merge_copy
+from zprompt.reader.checkpoint import (
+    ReaderConfig,
+    find_reader,
+    load_lora,
+    load_z_embedding,
+    load_z_head,
+    read_reader_config,
+    require_codec_of,
+    write_reader,
+    write_z_head,
+)
 from zprompt.reader.embedding import ZEmbedding
-from zprompt.reader.generate import Advance, Engine, GenerateOptions, Options, Request
+from zprompt.reader.generate import Advance, Engine, GenerateKeywords, GenerateOptions, Request, Space, Stepper
 from zprompt.reader.prompt import (
     ContentTokenizer,
     Message,
     Piece,
+    PreparedPrompt,
     PromptSize,
     TextPiece,
     chat_template,
     encode_messages,
     encode_text,
     question_messages,
-    size_of,
 )
 from zprompt.reader.results import Answer, Delta, Generation, TextStream, Usage
-from zprompt.reader.z_decoding import ZEngine, ZWriter
+from zprompt.reader.z_decoding import ZTokenHead, ZTokenStepper
 from zprompt.zspan import ZToken, parse_span
 
-Prompt: TypeAlias = str | Sequence[Message]
+Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
 """A bare text to go on with, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""
 
-BATCH = 16  # texts that are written together
+BATCH = 16  # texts that are generated together
 ANSWER_TOKENS = 64
 
 
@@ -54,57 +66,108 @@ class Reader:
         decoder: LlamaDecoder,
         z_embedding: ZEmbedding,
         name: str = "custom",
-        writer: ZWriter | None = None,
+        z_head: ZTokenHead | None = None,
+        *,
+        lora: Lora | None = None,
+        training: Mapping[str, Any] | None = None,
     ) -> None:
-        """Put a reader together; `zprompt.load_reader` does it for most uses.
+        """Put a reader together; `Reader.from_pretrained` does it for most uses.
 
         :param codec: The codec whose Z-spans it reads.
-        :param decoder: The codec's backbone with the reader's LoRA merged in.
-        :param z_embedding: What gaps and codes say to it.
+        :param decoder: The codec's backbone with the reader's LoRA in it.
+        :param z_embedding: What gaps and codes add to their anchors.
         :param name: What the reader is called.
-        :param writer: What it writes Z-tokens with, if it does.
+        :param z_head: What it writes Z-tokens with, if it does.
+        :param lora: The LoRA, which `save_pretrained` needs.
+        :param training: How the reader was made, for people.
         """
         self.name, self.codec, self.backbone = name, codec, codec.backbone
-        self.decoder, self.z_embedding = decoder, z_embedding
+        self.decoder, self.z_embedding, self.z_head = decoder, z_embedding, z_head
+        self.lora, self.training = lora, dict(training or {})
         self.max_positions = decoder.shape.max_positions
         self.tokenizer = ContentTokenizer(self.backbone)
         self.template = chat_template(self.tokenizer)
         # The token that starts a text says, where the model writes it, that another text would begin.
         self.end_ids = self.backbone.end_ids | self.template.end_ids | {self.backbone.start_id}
         self._engine = Engine(decoder, self.backbone.output_embeddings, self._decode, self.end_ids)
-        self._z_engine = writer and ZEngine(codec, decoder, z_embedding, writer, self._decode, self.end_ids)
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str = "default", *, codec: Codec | str | None = None, device: str = "auto"
+    ) -> Reader:
+        """Load a reader.
+
+        :param name_or_path: A shipped codec, whose reader is meant, or the folder of a reader.
+        :param codec: The codec, or what `zprompt.load` takes as its name; None: the one that the reader is shipped
+            with, else the default one. A codec that was loaded before is used again.
+        :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a codec that is given stays where it is.
+        :return: The reader.
+        :raises CheckpointError: If there is no such reader, or it was trained for another codec.
+        """
+        folder = find_reader(name_or_path)
+        config = read_reader_config(folder)
+        if not isinstance(codec, Codec):
+            # Not quantized: a LoRA merges into plain weights, and other weights would be another codec.
+            codec = shared_codec(codec or _codec_of(folder), device=device, quantization="none")
+        backbone = codec.backbone
+        llama_of(backbone)  # of all that may be wrong, say this first
+        require_codec_of(folder, codec)
+        z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
+        z_head = load_z_head(folder, config, backbone.hidden_size)
+        lora = load_lora(folder, config, backbone)
+        decoder = merge_copy(lora, backbone).eval().requires_grad_(False)
+        return cls(
+            codec,
+            decoder,
+            z_embedding,
+            name_or_path,
+            z_head.to(backbone.device) if z_head else None,
+            lora=lora,
+            training=config.training,
+        )
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the reader to a folder that `from_pretrained` loads, together with the same codec.
+
+        :param folder: The folder, which is made if it is missing.
+        :raises OptionError: If the reader was put together without its LoRA.
+        """
+        if self.lora is None:
+            raise OptionError("This reader was put together without its LoRA. To save it, make it with lora=….")
+        folder, backbone, codec = Path(folder), self.backbone, self.codec
+        config = ReaderConfig(
+            backbone.name,
+            backbone.weights_fingerprint,
+            codec.fingerprint,
+            codec.settings,
+            self.z_embedding.codes,
+            self.training,
+        )
+        write_reader(folder, config, self.z_embedding, self.lora)
+        if self.z_head:
+            write_z_head(folder, self.z_head)
 
     def __repr__(self) -> str:
-        """Name the reader.
-
-        :return: A short description.
-        """
         return f"Reader({self.name!r}, {self.max_positions} positions, {self.codec!r})"
 
-    @property
-    def has_writer(self) -> bool:
-        """Say whether the reader can write Z-tokens.
-
-        :return: True if `space="z"` works.
-        """
-        return self._z_engine is not None
+    @overload
+    def answer(self, question: str, passages: Any, **options: Unpack[GenerateKeywords]) -> Answer: ...  # noqa: ANN401
 
     @overload
-    def answer(self, question: str, passages: Any, **options: Unpack[Options]) -> Answer: ...  # noqa: ANN401
-
-    @overload
-    def answer(self, question: Sequence[str], passages: Sequence[Any], **options: Unpack[Options]) -> list[Answer]: ...
+    def answer(
+        self, question: Sequence[str], passages: Sequence[Any], **options: Unpack[GenerateKeywords]
+    ) -> list[Answer]: ...
 
     def answer(
         self,
         question: str | Sequence[str],
         passages: Any,
-        **options: Unpack[Options],
+        **options: Unpack[GenerateKeywords],
     ) -> Answer | list[Answer]:
         """Answer a question from passages.
 
         :param question: The question, or a list of questions.
-        :param passages: A document or a sequence of them, as `zprompt.compress` takes and gives them: texts, Z-spans
+        :param passages: A document or a sequence of them, as `zprompt.compress` takes and returns them: texts, Z-spans
             or both; for a list of questions, such passages for each.
         :param options: max_new_tokens (64), temperature, top_p, top_k, stop, seed and space, as in `generate`.
         :return: The answer, or one for each question.
@@ -116,25 +179,29 @@ class Reader:
             raise OptionError(f"There are {len(question)} questions, but passages for {len(passages)}. Give one each.")
         prompts = [question_messages(one, own) for one, own in zip(question, passages, strict=True)]
         options.setdefault("max_new_tokens", ANSWER_TOKENS)
-        wanted = GenerateOptions.of(**options)
+        generations = self._generate_all(prompts, GenerateOptions.of(**options))
         return [
-            Answer(one, said.text.strip(), said.finish_reason, said.usage)
-            for one, said in zip(question, self._write(prompts, wanted), strict=True)
+            Answer(one, generation.text.strip(), generation.finish_reason, generation.usage)
+            for one, generation in zip(question, generations, strict=True)
         ]
 
     @overload
     def generate(
-        self, messages: Sequence[Message], *, stream: Literal[False] = False, **options: Unpack[Options]
+        self, messages: Sequence[Message], *, stream: Literal[False] = False, **options: Unpack[GenerateKeywords]
     ) -> Generation: ...
 
     @overload
     def generate(
-        self, messages: Sequence[Sequence[Message]], *, stream: Literal[False] = False, **options: Unpack[Options]
+        self,
+        messages: Sequence[Sequence[Message]],
+        *,
+        stream: Literal[False] = False,
+        **options: Unpack[GenerateKeywords],
     ) -> list[Generation]: ...
 
     @overload
     def generate(
-        self, messages: Sequence[Message], *, stream: Literal[True], **options: Unpack[Options]
+        self, messages: Sequence[Message], *, stream: Literal[True], **options: Unpack[GenerateKeywords]
     ) -> TextStream: ...
 
     def generate(
@@ -142,48 +209,86 @@ class Reader:
         messages: Sequence[Message] | Sequence[Sequence[Message]],
         *,
         stream: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[GenerateKeywords],
     ) -> Generation | list[Generation] | TextStream:
         """Reply to a conversation.
 
         :param messages: Dicts with "role" and "content", which may hold Z-spans anywhere; or a list of conversations.
-        :param stream: Give the text while it is written.
+        :param stream: Return the pieces of the reply while it is generated.
         :param options: max_new_tokens (256), temperature (0, which is greedy), top_p, top_k, stop, a string or several,
-            seed, which makes a text repeatable whatever else is written beside it, and space ("text"): "z" writes
-            Z-tokens, which the codec's decompressor expands (zengine.py says what the other options mean there).
-        :return: The reply, one for each conversation, or the pieces of the reply while it is written.
+            seed, which makes a text repeatable whatever else is generated beside it, and space ("text"): "z" writes
+            Z-tokens, which the codec's decompressor expands (z_decoding.py says what the other options mean there).
+        :return: The reply, one for each conversation, or its pieces.
         :raises OptionError: If a text is given.
         """
         if isinstance(messages, str):
             raise OptionError('generate takes messages such as [{"role": "user", "content": "…"}]; complete a text.')
         single = not messages or isinstance(messages[0], Mapping)
-        return self._give([messages] if single else messages, single, stream, GenerateOptions.of(**options))
+        return self._generate_as_asked([messages] if single else messages, single, stream, options)
 
     @overload
     def complete(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
-        self, prompt: str, *, stream: Literal[False] = False, **options: Unpack[Options]
+        self, prompt: str | PreparedPrompt, *, stream: Literal[False] = False, **options: Unpack[GenerateKeywords]
     ) -> Generation: ...
 
     @overload
     def complete(
-        self, prompt: Sequence[str], *, stream: Literal[False] = False, **options: Unpack[Options]
+        self,
+        prompt: Sequence[str | PreparedPrompt],
+        *,
+        stream: Literal[False] = False,
+        **options: Unpack[GenerateKeywords],
     ) -> list[Generation]: ...
 
     @overload
-    def complete(self, prompt: str, *, stream: Literal[True], **options: Unpack[Options]) -> TextStream: ...
+    def complete(
+        self, prompt: str | PreparedPrompt, *, stream: Literal[True], **options: Unpack[GenerateKeywords]
+    ) -> TextStream: ...
 
     def complete(
-        self, prompt: str | Sequence[str], *, stream: bool = False, **options: Unpack[Options]
+        self,
+        prompt: str | PreparedPrompt | Sequence[str | PreparedPrompt],
+        *,
+        stream: bool = False,
+        **options: Unpack[GenerateKeywords],
     ) -> Generation | list[Generation] | TextStream:
         """Go on with a text.
 
-        :param prompt: The text, which may hold Z-spans anywhere, or a list of texts.
-        :param stream: Give what comes while it is written.
+        :param prompt: The text, which may hold Z-spans anywhere, or what `prepare` returned; or a list of these.
+        :param stream: Return the pieces of what comes while it is generated.
         :param options: As in `generate`.
-        :return: What comes after the text, after each, or its pieces while it is written.
+        :return: What comes after the text, after each, or its pieces.
         """
-        single = isinstance(prompt, str)
-        return self._give([prompt] if single else prompt, single, stream, GenerateOptions.of(**options))
+        single = isinstance(prompt, str | PreparedPrompt)
+        return self._generate_as_asked([prompt] if single else prompt, single, stream, options)
+
+    def prepare(self, prompt: Prompt, options: GenerateOptions | None = None) -> PreparedPrompt:
+        """Read a prompt, and find all that is wrong with it, before the model runs.
+
+        The result stands for the prompt wherever one is taken, here too, and is not read again: a server prepares a
+        prompt, chooses max_new_tokens by its size, checks it with these options by another `prepare`, and runs it.
+
+        :param prompt: A text to go on with, a conversation to reply to, or a prompt that was prepared.
+        :param options: What will be asked for; None checks the prompt alone.
+        :return: The prompt, read.
+        :raises SpanError: If a Z-span is damaged, or of another codec.
+        :raises ContextBudgetError: If it does not fit into the context with as many new tokens as the options allow.
+        :raises OptionError: If it is no conversation, or Z-tokens are to be written and the reader has no Z-token head.
+        """
+        if options and options.space == "z" and self.z_head is None:
+            raise OptionError(
+                f'space="z" needs a reader with a Z-token head, which {self.name!r} does not have. Train one with '
+                "`zprompt train writer --reader FOLDER`, or leave space out."
+            )
+        if isinstance(prompt, PreparedPrompt):
+            prepared = prompt
+        elif isinstance(prompt, str):
+            prepared = PreparedPrompt.of(encode_text(self.tokenizer, prompt, self._parse))
+        else:
+            prepared = PreparedPrompt.of(encode_messages(self.tokenizer, prompt, self._parse))
+        if options:
+            self._check_budget(prepared.size, options.max_new_tokens)
+        return prepared
 
     def run(
         self,
@@ -192,63 +297,42 @@ class Reader:
         batch_size: int = BATCH,
         wanted: Callable[[int], bool] = lambda _: True,
     ) -> Generator[Delta]:
-        """Write many texts together, each with its own options, and give all pieces as they come.
+        """Generate many texts together, each with its own options, and yield all pieces as they come.
 
-        :param prompts: Texts to go on with, and conversations to reply to.
+        :param prompts: Texts to go on with, conversations to reply to, and what `prepare` returned for such.
         :param options: What is asked for, of all or of each.
-        :param batch_size: Texts that are written at a time; more of them are written longest prompt first.
-        :param wanted: Says, after each token, whether the text at this index is to go on. One that is not leaves the
+        :param batch_size: Texts that are generated at a time; of more, those with the longest prompts come first.
+        :param wanted: Returns, after each step, whether the text at this index is to go on. One that is not leaves the
             batch without a last piece, and the others go on without it.
         :return: Pieces of all texts, in any order; the last one of each has the whole.
-        :raises OptionError: If there are not as many options as prompts, the batch size is below 1, or Z-tokens are to
-            be written and the reader has no writer.
+        :raises OptionError: If there are not as many options as prompts, or the batch size is below 1.
         """
-        asked = [options] * len(prompts) if isinstance(options, GenerateOptions) else list(options)
-        if len(asked) != len(prompts):
-            raise OptionError(f"There are {len(prompts)} prompts, but options for {len(asked)}. Give one for each.")
+        each = [options] * len(prompts) if isinstance(options, GenerateOptions) else list(options)
+        if len(each) != len(prompts):
+            raise OptionError(f"There are {len(prompts)} prompts, but options for {len(each)}. Give one for each.")
         if batch_size < 1:
             raise OptionError(f"batch_size must be at least 1, got {batch_size}.")
-        if not self.has_writer and any(own.space == "z" for own in asked):
-            raise OptionError(
-                f'space="z" needs a reader with a writer, which {self.name!r} does not have. Train one with '
-                "`zprompt train writer --reader FOLDER`, or leave space out."
-            )
-        pieces = [self._read(prompt) for prompt in prompts]
-        for prompt, own in zip(pieces, asked, strict=True):
-            self._check_budget(size_of(prompt), own.max_new_tokens)
-        return self._deltas(pieces, asked, batch_size, wanted)
+        prepared = [self.prepare(prompt, own) for prompt, own in zip(prompts, each, strict=True)]
+        return self._deltas(prepared, each, batch_size, wanted)
 
     def count(self, prompt: Prompt) -> PromptSize:
-        """Count the positions that a prompt takes.
+        """Count the positions that a prompt takes."""
+        return self.prepare(prompt).size
 
-        :param prompt: A text to go on with, or a conversation to reply to.
-        :return: Its size.
-        """
-        return size_of(self._read(prompt))
-
+    @torch.no_grad()
     def embed(self, prompt: Prompt) -> Tensor:
-        """Give a prompt's input embeddings, for other engines that run the exported model.
-
-        :param prompt: A text to go on with, or a conversation to reply to.
-        :return: (T, D).
-        """
-        return self._embed(self._read(prompt))
-
-    def _read(self, prompt: Prompt) -> list[Piece]:
-        if isinstance(prompt, str):
-            return encode_text(self.tokenizer, prompt, self._parse)
-        return encode_messages(self.tokenizer, prompt, self._parse)
+        """Return the input embeddings of a prompt, (T, D), for other engines that run the exported model."""
+        return torch.cat([self._embed_piece(piece) for piece in self.prepare(prompt).pieces])
 
     def _parse(self, span: str) -> Sequence[ZToken]:
         return parse_span(span, self.codec.alphabet, self.codec.fingerprint).tokens
 
     def _decode(self, ids: list[int]) -> str:
-        """Give the text of tokens; special ones have none."""
+        """Return the text of tokens; special ones have none."""
         text: str = self.backbone.tokenizer.backend.decode(ids, skip_special_tokens=True)
         return text
 
     def _check_budget(self, size: PromptSize, max_new_tokens: int) -> None:
-        """Refuse what does not fit into the context, before anything runs."""
         excess = size.positions + max_new_tokens - self.max_positions
         if excess > 0:
             raise ContextBudgetError(
@@ -258,11 +342,6 @@ class Reader:
                 "Compress the passages, or at a higher ratio, leave some out, or lower max_new_tokens."
             )
 
-    @torch.no_grad()
-    def _embed(self, pieces: Sequence[Piece]) -> Tensor:
-        """Give input embeddings, (T, D)."""
-        return torch.cat([self._embed_piece(piece) for piece in pieces])
-
     def _embed_piece(self, piece: Piece) -> Tensor:
         device = self.backbone.device
         if isinstance(piece, TextPiece):
@@ -271,66 +350,82 @@ class Reader:
         anchors = self.decoder.embed_tokens(torch.tensor([token.anchor for token in piece.tokens], device=device))
         gaps = torch.tensor([token.gap for token in piece.tokens], device=device)
         codes = torch.tensor([token.code for token in piece.tokens], device=device)
-        read: Tensor = self.z_embedding(anchors, gaps, codes)
-        return read
+        embedded = self.z_embedding(anchors, gaps, codes)
+        return embedded
 
-    def _give(
-        self, prompts: Sequence[Any], single: bool, stream: bool, options: GenerateOptions
+    def _generate_as_asked(
+        self, prompts: Sequence[Any], single: bool, stream: bool, keywords: GenerateKeywords
     ) -> Generation | list[Generation] | TextStream:
-        """Write texts and give them in the form that was asked for."""
+        """Generate one text or several, whole or in pieces."""
+        options = GenerateOptions.of(**keywords)
         if stream and not single:
             raise OptionError("stream=True takes one prompt. For several, take their pieces from Reader.run.")
         if stream:
             return TextStream(self.run(prompts, options))
-        written = self._write(prompts, options)
-        return written[0] if single else written
+        generations = self._generate_all(prompts, options)
+        return generations[0] if single else generations
 
-    def _write(self, prompts: Sequence[Prompt], options: GenerateOptions) -> list[Generation]:
-        """Write texts to their ends."""
+    def _generate_all(self, prompts: Sequence[Prompt], options: GenerateOptions) -> list[Generation]:
+        """Generate texts to their ends."""
         done = {delta.index: delta.generation for delta in self.run(prompts, options) if delta.generation}
         return [done[index] for index in range(len(prompts))]
 
     def _deltas(
         self,
-        prompts: Sequence[Sequence[Piece]],
+        prompts: Sequence[PreparedPrompt],
         options: Sequence[GenerateOptions],
         batch_size: int,
         wanted: Callable[[int], bool],
     ) -> Generator[Delta]:
-        """Write texts, batch after batch of one space and similar lengths."""
-        sizes = [size_of(prompt) for prompt in prompts]
-        for engine, order in self._orders(sizes, options):
-            for first in range(0, len(order), batch_size):
-                batch = [index for index in order[first : first + batch_size] if wanted(index)]
-                if not batch:
-                    continue
-                texts = dict.fromkeys(batch, "")
-                requests = [self._request(prompts[index], options[index]) for index in batch]
-                goes_on = [partial(wanted, index) for index in batch]
-                for advance in engine.run(requests, goes_on):
-                    index = batch[advance.row]
-                    texts[index] += advance.text
-                    if advance.finish_reason:
-                        whole = Generation(texts[index], advance.finish_reason, _usage(sizes[index], advance))
-                        yield Delta(index, advance.text, whole)
-                    elif advance.text:
-                        yield Delta(index, advance.text)
+        """Generate texts, batch after batch of one space and similar lengths, longest prompts first."""
+        order = sorted(range(len(prompts)), key=lambda index: -prompts[index].size.positions)
+        for space in ("text", "z"):
+            indices = [index for index in order if options[index].space == space]
+            for first in range(0, len(indices), batch_size):
+                batch = [index for index in indices[first : first + batch_size] if wanted(index)]
+                if batch:
+                    yield from self._batch_deltas(batch, prompts, options, wanted)
 
-    def _orders(
-        self, sizes: Sequence[PromptSize], options: Sequence[GenerateOptions]
-    ) -> Iterator[tuple[Engine | ZEngine, list[int]]]:
-        """Say which engine writes which texts, longest prompt first."""
-        order = sorted(range(len(sizes)), key=lambda index: -sizes[index].positions)
-        yield self._engine, [index for index in order if options[index].space == "text"]
-        if self._z_engine:
-            yield self._z_engine, [index for index in order if options[index].space == "z"]
+    def _batch_deltas(
+        self,
+        batch: Sequence[int],
+        prompts: Sequence[PreparedPrompt],
+        options: Sequence[GenerateOptions],
+        wanted: Callable[[int], bool],
+    ) -> Generator[Delta]:
+        """Generate the texts of one batch, which have the same space."""
+        texts = [""] * len(batch)
+        requests = [Request(self.embed(prompts[index]), options[index]) for index in batch]
+        stepper = self._stepper(options[batch[0]].space, len(batch))
+        for advance in self._engine.run(requests, lambda row: wanted(batch[row]), stepper):
+            index = batch[advance.row]
+            texts[advance.row] += advance.text
+            if advance.finish_reason:
+                usage = _usage(prompts[index].size, advance)
+                yield Delta(index, advance.text, Generation(texts[advance.row], advance.finish_reason, usage))
+            elif advance.text:
+                yield Delta(index, advance.text)
 
-    def _request(self, prompt: Sequence[Piece], options: GenerateOptions) -> Request:
-        return Request(self._embed(prompt), options.max_new_tokens, options.sampling, options.stops)
+    def _stepper(self, space: Space, rows: int) -> Stepper | None:
+        """Return what writes Z-tokens, or None for text."""
+        if space == "text" or self.z_head is None:
+            return None
+        return ZTokenStepper(self.codec, self.decoder, self.z_embedding, self.z_head, self.end_ids, rows)
+
+
+def load_reader(name: str = "default", codec: Codec | str | None = None, device: str = "auto") -> Reader:
+    """Load a reader; the short form of `Reader.from_pretrained`, with the same arguments."""
+    return Reader.from_pretrained(name, codec=codec, device=device)
+
+
+def _codec_of(folder: Path) -> str:
+    """Return the name of the codec that a reader is shipped with, or the default for a reader that is alone."""
+    codec = folder.parent
+    return codec.name if codec.parent == SHIPPED and (codec / "config.json").is_file() else "default"
 
 
 def _usage(size: PromptSize, advance: Advance) -> Usage:
-    """Say what a text took, from the last advance."""
+    """Return what a text took, from its last step."""
     return Usage(
         size.positions,
         size.z_tokens,

@@ -1,4 +1,4 @@
-"""Hold what a reader said, as plain values."""
+"""What a reader returns: answers, generated texts, and their pieces while they are generated."""
 
 from __future__ import annotations
 
@@ -25,86 +25,66 @@ class Usage:
     expansion_passes: int = 0  # of the codec's LLM, to make text of these Z-tokens: one for each dropped token
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn the figures into a dict for JSON.
-
-        :return: A number under each field's name.
-        """
+        """Return the fields as a dict for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Generation:
-    """A text that the reader wrote."""
+    """A text that the reader generated; `str()` of it is the text."""
 
     text: str
     finish_reason: FinishReason
     usage: Usage
 
-    def __repr__(self) -> str:
-        """Say the gist; the text may be long.
+    def __str__(self) -> str:
+        return self.text
 
-        :return: The line.
-        """
+    def __repr__(self) -> str:
         return f"Generation({_quote(self.text)}, {self.finish_reason}, {self.usage!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn the text and what it took into a dict for JSON.
-
-        :return: A value under each field's name.
-        """
+        """Return the fields as a dict for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
-    """An answer to a question about passages."""
+    """An answer to a question about passages; `str()` of it is the answer's text."""
 
     question: str
     text: str  # without white space around it
     finish_reason: FinishReason
     usage: Usage
 
-    def __repr__(self) -> str:
-        """Say the gist; the texts may be long.
+    def __str__(self) -> str:
+        return self.text
 
-        :return: The line.
-        """
+    def __repr__(self) -> str:
         return f"Answer({_quote(self.question)} → {_quote(self.text)}, {self.usage!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn the answer into a dict for JSON.
-
-        :return: A value under each field's name.
-        """
+        """Return the fields as a dict for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of one of several texts that are written together."""
+    """The next piece of one of several texts that are generated together."""
 
-    index: int  # which of them
+    index: int  # of the text
     text: str  # whole characters; may be empty in the last piece
-    generation: Generation | None = None  # the whole, with its last piece
+    generation: Generation | None = None  # the whole text, with its last piece
 
 
 class TextStream(Iterator[str]):
-    """The pieces of a text while it is written; each is whole characters, and none is taken back."""
+    """The pieces of a text while it is generated: whole characters, none of which is taken back."""
 
     def __init__(self, deltas: Generator[Delta]) -> None:
-        """Wrap what comes.
-
-        :param deltas: The pieces of one text.
-        """
         self._deltas = deltas
-        self.generation: Generation | None = None  # the whole, once the last piece was given
+        self.generation: Generation | None = None  # the whole text, after the last piece
 
     def __next__(self) -> str:
-        """Wait for the next piece.
-
-        :return: The piece, not empty.
-        :raises StopIteration: If the text has ended.
-        """
         for delta in self._deltas:
             self.generation = delta.generation
             if delta.text:
@@ -112,7 +92,7 @@ class TextStream(Iterator[str]):
         raise StopIteration
 
     def close(self) -> None:
-        """Stop writing."""
+        """Stop generating."""
         self._deltas.close()
 
 

@@ -38,7 +38,7 @@ def test_the_folder_is_a_reader(
     folder = find_reader(str(tmp_path / "reader"))
     config = read_reader_config(folder)
     backbone = command.load(str(codec_folder), quantization="none").backbone
-    assert config.input == kind and config.backbone_fingerprint == backbone.weights_fingerprint
+    assert config.training["input"] == kind and config.backbone_fingerprint == backbone.weights_fingerprint
     assert load_z_embedding(folder, config, backbone.hidden_size).codes == (kind != "anchors")
     merged_decoder(folder, backbone)
     record = json.loads((folder / "training.json").read_text())

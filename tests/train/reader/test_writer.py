@@ -15,9 +15,9 @@ from tests.reader.conftest import write_random_reader
 from zprompt.cli.main import app
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError, OptionError, TrainingDataError
-from zprompt.reader.checkpoint import WRITER_FILE
-from zprompt.reader.loading import load_reader
-from zprompt.reader.z_decoding import ZWriter
+from zprompt.reader.checkpoint import Z_HEAD_FILE
+from zprompt.reader.reader import load_reader
+from zprompt.reader.z_decoding import ZTokenHead
 from zprompt.train.reader.materials import Materials, Sources
 from zprompt.train.reader.trainer import Figures
 from zprompt.train.writer import command
@@ -78,7 +78,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(
         train_writer(Sources([str(text_file)]), str(folder), config, codec_name=str(codec_folder), resume=resume)
 
     run(resume=False)
-    whole = (folder / WRITER_FILE).read_bytes()
+    whole = (folder / Z_HEAD_FILE).read_bytes()
     with pytest.raises(CheckpointError, match="--resume"):
         run(resume=False)
     with pytest.raises(CheckpointError, match="another batch"):
@@ -96,7 +96,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(
         patch.setattr(WriterTrainer, "step", stop_in_the_third)
         run(resume=False)
     run(resume=True)
-    assert (folder / WRITER_FILE).read_bytes() == whole
+    assert (folder / Z_HEAD_FILE).read_bytes() == whole
 
 
 def test_heads_learn_and_the_reader_stays(
@@ -110,7 +110,7 @@ def test_heads_learn_and_the_reader_stays(
     materials = Materials(reader_codec, CONFIG.materials(kind), tmp_path / "cache", None)
     training, _ = read_texts_of(materials, Sources([str(text_file)], dev_text=[str(text_file)]))
     torch.manual_seed(0)
-    writer = ZWriter(reader_codec.settings, reader_codec.backbone.hidden_size, 64)
+    writer = ZTokenHead(reader_codec.settings, reader_codec.backbone.hidden_size, 64)
     config = replace(CONFIG, steps=60, rate=0.01)
     trainer = WriterTrainer(config, reading, writer, WrittenExamples(training["passages"], [], 0.5), tmp_path, "r")
     first = measure_fit(writer, reading, training["passages"])
@@ -178,4 +178,4 @@ def test_the_command_trains_a_writer(folder: Path, text_file: Path, codec_folder
 
     assert result.exit_code == 0, result.stderr
     assert "train 2/2: gap" in result.stderr and "passages: gaps" in result.stderr
-    assert (folder / WRITER_FILE).is_file()
+    assert (folder / Z_HEAD_FILE).is_file()

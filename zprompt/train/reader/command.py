@@ -129,6 +129,7 @@ def _finish(
     """Write the reader, measure what was written, and write the record of its training."""
     codec, progress, config = materials.codec, trainer.progress, trainer.config
     summary: dict[str, Any] = {
+        "input": config.input,
         "data": [Path(source).name for source in (*sources.text, *sources.questions)],
         "started_from": start_from,
         "steps": progress.step,
@@ -144,7 +145,7 @@ def _finish(
         codec.backbone.weights_fingerprint,
         codec.fingerprint,
         codec.settings,
-        config.input,
+        config.input != "anchors",
         summary,
     )
     write_reader(folder, about, trainer.embedding, trainer.lora.adapter())

@@ -59,7 +59,7 @@ def start_of(name: str, codec: Codec, config: ReaderTrainConfig) -> Start:
                 f"The reader in {folder} can't be trained on: its {what} is {its}, this run's is {ours}. Give this run "
                 "the same, or leave out --start-from."
             )
-    if about.input != config.input:
+    if about.training.get("input") != config.input:
         return Start(adapter, new_start(codec, config).embedding)
     embedding = load_z_embedding(folder, about, codec.backbone.hidden_size)
     return Start(adapter, embedding.train().requires_grad_(), is_new=False)

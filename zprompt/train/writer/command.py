@@ -19,14 +19,14 @@ from zprompt.codec import load_codec as load
 from zprompt.errors import CheckpointError, OptionError
 from zprompt.eval import read_questions
 from zprompt.reader import (
-    WRITER_FILE,
-    ZWriter,
+    Z_HEAD_FILE,
+    ZTokenHead,
     find_reader,
-    load_writer,
+    load_z_head,
     read_reader_config,
     reader_fingerprint,
     reader_weights,
-    write_writer,
+    write_z_head,
 )
 from zprompt.train.reader.command import MOST_BYTES
 from zprompt.train.reader.materials import Materials, Report, Sources
@@ -82,7 +82,7 @@ def train_writer(
     codec = load(codec_name, backbone=backbone_name, quantization="none")
     reading, kind = open_reading(folder, codec)
     torch.manual_seed(config.seed)
-    writer = ZWriter(codec.settings, codec.backbone.hidden_size, config.width).to(codec.backbone.device)
+    writer = ZTokenHead(codec.settings, codec.backbone.hidden_size, config.width).to(codec.backbone.device)
     require_small(folder, writer)
     training, dev = read_texts_of(Materials(codec, config.materials(kind), cache or folder / "work", report), sources)
     examples = WrittenExamples(training["passages"], training["answers"], config.answers)
@@ -100,16 +100,16 @@ def open_reading(folder: Path, codec: Codec) -> tuple[Reading, str]:
     :raises CheckpointError: If it reads no Z-tokens, or those of another codec.
     """
     config = read_reader_config(folder)
-    if config.input not in ("z", "anchors") or config.codec_fingerprint != codec.fingerprint:
+    if config.training.get("input", "z") not in ("z", "anchors") or config.codec_fingerprint != codec.fingerprint:
         raise CheckpointError(
-            f"The reader in {folder} was trained on {config.input!r} for the codec {config.codec_fingerprint}. A "
+            f"The reader in {folder} was trained on {config.training.get('input')!r} for the codec {config.codec_fingerprint}. A "
             f"writer needs one that reads Z-tokens of the codec that is loaded, {codec.fingerprint}: give the reader's "
             "--codec, or another reader."
         )
-    return load_reading(folder, codec.backbone), config.input
+    return load_reading(folder, codec.backbone), config.training.get("input", "z")
 
 
-def require_small(folder: Path, writer: ZWriter) -> None:
+def require_small(folder: Path, writer: ZTokenHead) -> None:
     """Refuse a writer with which the reader would be too large, before it is trained.
 
     :param folder: The reader's folder.
@@ -150,7 +150,7 @@ def read_texts_of(materials: Materials, sources: Sources) -> tuple[Texts, Texts]
     return written[0], written[1]
 
 
-def _measure(trainer: WriterTrainer, writer: ZWriter, dev: Mapping[str, Sequence[Written]]) -> dict[str, Fit]:
+def _measure(trainer: WriterTrainer, writer: ZTokenHead, dev: Mapping[str, Sequence[Written]]) -> dict[str, Fit]:
     return {kind: measure_fit(writer, trainer.reading, texts) for kind, texts in dev.items() if texts}
 
 
@@ -176,9 +176,9 @@ def _reporter(trainer: WriterTrainer, dev: Texts, report: Report | None) -> Call
 def _finish(folder: Path, trainer: WriterTrainer, dev: Texts, codec: Codec, sources: Sources) -> TrainedWriter:
     """Write the writer, measure what was written, and write the record of its training."""
     progress, config = trainer.progress, trainer.config
-    write_writer(folder, trainer.writer)
+    write_z_head(folder, trainer.writer)
     # As it was written, in half precision.
-    written = load_writer(folder, read_reader_config(folder), codec.backbone.hidden_size) or trainer.writer
+    written = load_z_head(folder, read_reader_config(folder), codec.backbone.hidden_size) or trainer.writer
     fits = _measure(trainer, written.to(codec.backbone.device), dev)
     record: dict[str, Any] = {
         "data": [Path(source).name for source in (*sources.text, *sources.questions)],
@@ -198,4 +198,4 @@ def _finish(folder: Path, trainer: WriterTrainer, dev: Texts, codec: Codec, sour
         "history": progress.history,
     }
     (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    return TrainedWriter(folder / WRITER_FILE, fits, progress.seconds)
+    return TrainedWriter(folder / Z_HEAD_FILE, fits, progress.seconds)

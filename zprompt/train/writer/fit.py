@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zprompt.reader import ZWriter
+from zprompt.reader import ZTokenHead
 from zprompt.train.reader.reading import Reading
 from zprompt.train.writer.examples import Targets, Written, targets_of
 
@@ -62,7 +62,7 @@ class Losses:
         return self.gap.mean() + self.code.mean() if len(self.code) else self.gap.mean()
 
 
-def losses_of(writer: ZWriter, targets: Targets) -> Losses:
+def losses_of(writer: ZTokenHead, targets: Targets) -> Losses:
     """Weigh Z-tokens.
 
     :param writer: The writer.
@@ -81,7 +81,7 @@ def losses_of(writer: ZWriter, targets: Targets) -> Losses:
 
 
 @torch.no_grad()
-def measure_fit(writer: ZWriter, reading: Reading, texts: Sequence[Written]) -> Fit:
+def measure_fit(writer: ZTokenHead, reading: Reading, texts: Sequence[Written]) -> Fit:
     """Measure a writer on texts.
 
     :param writer: The writer.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from zprompt.reader import ZWriter
+from zprompt.reader import ZTokenHead
 from zprompt.train.reader.reading import Reading
 from zprompt.train.reader.trainer import RAMP
 from zprompt.train.loop import Figures, Progress, rate_at, refuse_another_run, run_steps, write_checkpoint
@@ -29,7 +29,7 @@ class WriterTrainer:
         self,
         config: WriterTrainConfig,
         reading: Reading,
-        writer: ZWriter,
+        writer: ZTokenHead,
         examples: WrittenExamples,
         folder: Path,
         reader: str,
