@@ -37,8 +37,8 @@ def write_tiny_reader(folder: Path, codec: Codec, kind: str, **changes: object) 
         backbone.weights_fingerprint,
         codec.fingerprint,
         codec.settings,
-        kind,
-        {"steps": 7, "seed": 3, "data": ["tiny"]},
+        kind != "anchors",
+        {"input": kind, "steps": 7, "seed": 3, "data": ["tiny"]},
     )
     embedding = random_embedding(codec)
     if kind == "anchors":

@@ -165,7 +165,7 @@ def test_what_cannot_be_is_refused(
     with pytest.raises(OptionError, match="lower --width"):
         train_writer(Sources([str(text_file)]), str(folder), CONFIG, codec_name=str(codec_folder))
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "input": "text"}))
+    (folder / "config.json").write_text(json.dumps({**config, "training": {"input": "text"}}))
     with pytest.raises(CheckpointError, match="reads Z-tokens"):
         train_writer(Sources([str(text_file)]), str(folder), CONFIG, codec_name=str(codec_folder))
 
