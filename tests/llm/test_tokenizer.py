@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zprompt.errors import InvalidTextError
 from zprompt.llm import Backbone
 
 
@@ -37,3 +38,13 @@ def test_offsets_lie_side_by_side(tiny_backbone: Backbone) -> None:
 def test_a_narrow_alphabet_loses_characters(narrow_backbone: Backbone) -> None:
     assert narrow_backbone.decode(narrow_backbone.encode("the café")) != "the café"
     assert narrow_backbone.decode(narrow_backbone.encode("the dog")) == "the dog"
+
+
+def test_a_text_that_comes_back_needs_no_escapes(tiny_backbone: Backbone, narrow_backbone: Backbone) -> None:
+    assert tiny_backbone.escape("the café") == ("the café", False)
+    assert narrow_backbone.escape("the dog") == ("the dog", False)
+
+
+def test_a_text_that_never_comes_back_is_refused(narrow_backbone: Backbone) -> None:
+    with pytest.raises(InvalidTextError, match="does not give this text"):
+        narrow_backbone.escape("the café")  # not even escapes survive: the tokenizer has no digits

@@ -21,6 +21,7 @@ from zprompt.errors import (
 from zprompt.zspan.alphabet import Alphabet, ZToken
 from zprompt.zspan.span import (
     SpanHeader,
+    SpanMatch,
     ZSpan,
     escape_literal,
     find_spans,
@@ -28,6 +29,7 @@ from zprompt.zspan.span import (
     parse_span,
     read_header,
     require_codec,
+    split_at_spans,
     text_digest,
     unescape_literal,
 )
@@ -297,6 +299,17 @@ class TestFinding:
                 parse_span(match.text, ALPHABET)
         assert unescape_literal(escape_literal(hostile)) == hostile
         assert time.process_time() - start < 10
+
+    @given(near_literals, near_literals)
+    def test_a_text_is_split_at_its_spans_and_unescaped(self, before: str, after: str) -> None:
+        pieces = list(split_at_spans(f"{escape_literal(before)} {WRITTEN}{WRITTEN} {escape_literal(after)}"))
+        texts = [piece for piece in pieces if isinstance(piece, str)]
+        assert texts == [f"{before} ", f" {after}"]
+        assert [piece.text for piece in pieces if isinstance(piece, SpanMatch)] == [WRITTEN, WRITTEN]
+
+    def test_a_span_alone_has_no_text_around_it(self) -> None:
+        assert list(split_at_spans("")) == []
+        assert [piece.text for piece in split_at_spans(WRITTEN) if isinstance(piece, SpanMatch)] == [WRITTEN]
 
 
 class TestLiterals:

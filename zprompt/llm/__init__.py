@@ -10,7 +10,7 @@ from zprompt.llm.cache import Cache, KeyValueCache, Step
 from zprompt.llm.fetching import pull
 from zprompt.llm.hub import as_transformers, quiet_transformers
 from zprompt.llm.llama import LlamaDecoder, LlamaShape
-from zprompt.llm.loading import choose_device, load_backbone
+from zprompt.llm.loading import choose_device, choose_quantization, load_backbone
 from zprompt.llm.lora import (
     TARGETS,
     WEIGHTS_FILE,
@@ -23,10 +23,11 @@ from zprompt.llm.lora import (
     read_lora,
     write_lora,
 )
-from zprompt.llm.quantization import choose_quantization
 from zprompt.llm.tokenizer import TextTokenizer
 
 __all__ = [
+    "TARGETS",
+    "WEIGHTS_FILE",
     "Backbone",
     "Cache",
     "KeyValueCache",
@@ -34,9 +35,7 @@ __all__ = [
     "LlamaShape",
     "Lora",
     "Step",
-    "TARGETS",
     "TextTokenizer",
-    "WEIGHTS_FILE",
     "as_transformers",
     "choose_device",
     "choose_quantization",

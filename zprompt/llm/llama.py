@@ -64,7 +64,7 @@ class LlamaShape:
 
 
 class LlamaDecoder(nn.Module):
-    """Maps token ids to hidden states after the final norm; state dict names are those of transformers' `LlamaModel`."""
+    """Maps token ids to hidden states after the final norm; its state dict has the names of `LlamaModel`."""
 
     def __init__(self, shape: LlamaShape) -> None:
         super().__init__()

@@ -1,15 +1,24 @@
-"""Load a backbone by name: find its folder, read its weights, quantize its linear layers, place it on a device."""
+"""Load a backbone by name: find its folder, read its weights, quantize its linear layers, place it on a device.
+
+The linear layers may be replaced by bitsandbytes' 4-bit or 8-bit ones:
+
+    nf4    4 bits in blocks of 64 with one scale each     int8   8 bits, one scale per row
+
+The embeddings and the LM head stay as they are: the codec reads both as plain matrices. On a CPU without AVX-512 this
+saves memory and costs time (docs/quantization.md has the figures), so "auto" does not choose it there.
+"""
+
+from typing import get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from zprompt.errors import BackboneError, OptionError
-from zprompt.llm.backbone import Backbone, Decoder
+from zprompt.errors import BackboneError, MissingDependencyError, OptionError
+from zprompt.llm.backbone import Backbone, Decoder, Quantization
 from zprompt.llm.fetching import ModelFolder, describe, digest_of, pull
 from zprompt.llm.gguf import read_tensors
 from zprompt.llm.hub import TransformersDecoder, as_transformers, load_transformers_model
 from zprompt.llm.llama import LlamaDecoder, LlamaShape
-from zprompt.llm.quantization import choose_quantization, quantize
 from zprompt.llm.tokenizer import TextTokenizer
 
 
@@ -54,12 +63,7 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
 
 
 def choose_device(wanted: str) -> torch.device:
-    """Turn the `device` option into a device.
-
-    :param wanted: "auto" (a GPU if there is one), "cpu" or "cuda".
-    :return: The device.
-    :raises OptionError: If `wanted` is something else, or there is no GPU.
-    """
+    """Return the device for a `device` option; raise OptionError if it is unknown or not there."""
     if wanted not in {"auto", "cpu", "cuda"}:
         raise OptionError(f"device is {wanted!r}. Must be one of 'auto', 'cpu', 'cuda'.")
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -67,8 +71,57 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def choose_quantization(wanted: str, device: torch.device) -> Quantization:
+    """Return the format for a `quantization` option on a device; raise OptionError if it is unknown."""
+    if wanted == "auto":
+        return "nf4" if device.type == "cuda" else "none"
+    for allowed in get_args(Quantization):
+        if wanted == allowed:
+            return allowed  # type: ignore[no-any-return]
+    raise OptionError(f"quantization is {wanted!r}. Must be one of 'auto', 'none', 'nf4', 'int8'.")
+
+
+def quantize(model: nn.Module, quantization: Quantization, device: torch.device) -> None:
+    """Replace the linear layers in place; they are packed when they arrive on the device.
+
+    :param model: The model without its LM head, in fp32.
+    :param quantization: The format of the layers.
+    :param device: Where the model will run.
+    :raises MissingDependencyError: If bitsandbytes is needed and not installed.
+    """
+    if quantization == "none":
+        return
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"quantization={quantization!r} needs bitsandbytes. Install it with `pip install 'zprompt[quantization]'`, "
+            f"or choose quantization='none'."
+        ) from error
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Linear:
+                setattr(parent, name, _packed(child, quantization).to(device))
+
+
+def _packed(linear: nn.Linear, quantization: Quantization) -> nn.Module:
+    from bitsandbytes.nn.modules import Int8Params, Linear4bit, Linear8bitLt, Params4bit
+
+    shape, bias = (linear.in_features, linear.out_features), linear.bias is not None
+    packed: nn.Module
+    if quantization == "nf4":
+        packed = Linear4bit(*shape, bias=bias, compute_dtype=torch.float32, quant_type="nf4")
+        packed.weight = Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4")
+    else:
+        packed = Linear8bitLt(*shape, bias=bias, has_fp16_weights=False)
+        packed.weight = Int8Params(linear.weight.data, requires_grad=False, has_fp16_weights=False)
+    if bias:
+        packed.bias = nn.Parameter(linear.bias.data, requires_grad=False)
+    return packed
+
+
 def _read_llama(folder: ModelFolder, shape: LlamaShape) -> tuple[LlamaDecoder, Tensor]:
-    """Build a Llama decoder and fill it; return it with its head."""
+    """Read a Llama decoder and its LM head."""
     tensors = read_tensors(folder.path / "model.gguf", folder.packed) if folder.packed else _read_safetensors(folder)
     head = tensors.pop("lm_head.weight", None)
     with torch.device("meta"):
@@ -83,7 +136,6 @@ def _read_llama(folder: ModelFolder, shape: LlamaShape) -> tuple[LlamaDecoder, T
 
 
 def _read_safetensors(folder: ModelFolder) -> dict[str, Tensor]:
-    """Read all weights of a folder in fp32."""
     from safetensors.torch import load_file
 
     files = sorted(folder.path.glob("*.safetensors"))
