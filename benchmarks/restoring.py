@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from zprompt import Codec
 from zprompt.codec import DECOMPRESS_BATCH, Decompressor, KnownWindow, split_windows
 from zprompt.errors import ZPromptError
-from zprompt.zspan import RankCode, ZSpan, escape, parse_span, unescape
+from zprompt.zspan import RankCode, ZSpan, parse_span, unescape
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,7 @@ def source_ids(codec: Codec, text: str) -> list[int]:
     :param text: The text.
     :return: Token ids, of the escaped text where the tokenizer cannot escape the text itself.
     """
-    backbone = codec.backbone
-    return backbone.encode(escape(text, lambda piece: backbone.decode(backbone.encode(piece)) == piece).text)
+    return codec.backbone.encode(codec.backbone.escape(text).text)
 
 
 def restore_ids(codec: Codec, documents: Sequence[str], batch_size: int = DECOMPRESS_BATCH) -> list[Restored]:
