@@ -1,4 +1,4 @@
-"""How to train a codec, in numbers."""
+"""How to train a codec, a reader and a Z-token head, in numbers."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -53,3 +53,136 @@ class TrainConfig:
         :return: One entry for each field; the settings as a dict of theirs.
         """
         return {**asdict(self), "settings": self.settings.to_dict()}
+
+
+INPUTS = ("text", "z", "anchors", "pruned", "truncated", "ltsc")  # what a reader may be trained on (reader_data.py)
+TASKS = ("continuation", "questions", "cloze", "repetition")
+READER_PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderTrainConfig:
+    """One training run of a reader; the same config, data and machine give the same reader."""
+
+    input: str = "z"  # what passages are given as: z, or for baselines text, anchors, pruned, truncated, ltsc
+    steps: int = 500  # optimizer steps
+    batch: int = 8  # packed sequences a step
+    micro_batch: int = 1024  # positions that are computed at once, padding included
+    passages: int = 1500  # passages of training text
+    passage_tokens: int = 320  # tokens of a passage, at most
+    ratios: tuple[float, ...] = (2.0, 4.0, 7.0, 8.0)  # source tokens per Z-token; each passage gets one of these
+    continuation: float = 0.35  # share of continuations in a batch, and in the loss
+    questions: float = 0.30  # share of questions
+    cloze: float = 0.20  # share of cloze tests
+    repetition: float = 0.15  # share of repetitions
+    shortest_context: int = 64  # source tokens before a continuation, at least
+    continued: int = 48  # tokens of a continuation
+    repeated: int = 64  # source tokens of a repetition
+    cloze_questions: int = 4  # cloze tests on one passage, at most
+    distractors: int = 2  # passages that do not answer the question, at most
+    query_aware: float = 0.5  # share of the questions whose passages are compressed with the question
+    rank: int = 32  # rank of the LoRA
+    alpha: float = 32.0  # the LoRA's update is scaled by alpha / rank
+    rate: float = 5e-4  # highest learning rate of the LoRA's A
+    up_rate: float = 2e-3  # highest learning rate of the LoRA's B, which starts at zero (LoRA+)
+    embedding_rate: float = 2e-3  # highest learning rate of the Z-embedding
+    scale: float = 0.3  # of the codes' embeddings at the start; 1: the sum of the embeddings that they stand for
+    top: int = 32  # most likely tokens that are kept of the teacher's distributions
+    gold_weight: float = 0.2  # of the cross-entropy on targets with a teacher; other targets have nothing else
+    random_candidates: int = 2048  # random tokens in the softmax
+    common_candidates: int = 2048  # lowest ids in the softmax: in a BPE vocabulary, the most frequent tokens
+    precision: str = "fp32"  # of products with the LLM's weights: fp32, or bf16, twice as fast on CPUs that have it
+    seed: int = 0  # of everything random
+    checkpoint_every: int = 50  # steps between checkpoints
+    evaluate_every: int = 100  # steps between evaluations; 0: only at the end
+    dev_passages: int = 48  # development passages; a third of them during training
+    dev_questions: int = 100  # development questions, at most
+    dev_ratios: tuple[float, ...] = (4.0, 7.0)  # ratios to measure at; during training, the first
+
+    def __post_init__(self) -> None:
+        """Raise OptionError if no run can follow this config."""
+        if self.input not in INPUTS:
+            raise OptionError(f"input must be one of {INPUTS}, got {self.input!r}.")
+        _require_positive(self, "steps", "batch", "passages", "rank", "continued", "repeated", "top", "micro_batch")
+        if self.precision not in READER_PRECISIONS:
+            raise OptionError(f"precision must be one of {READER_PRECISIONS}, got {self.precision!r}.")
+        if not 0 <= self.query_aware <= 1:
+            raise OptionError(f"query_aware is a share, from 0 to 1, got {self.query_aware}.")
+        if self.passage_tokens < self.shortest_context + self.continued:
+            raise OptionError(
+                f"passage_tokens must hold a context and its continuation, {self.shortest_context} + {self.continued} "
+                f"tokens, got {self.passage_tokens}."
+            )
+        _require_ratios(self.ratios)
+        if min(self.shares.values()) < 0 or not any(self.shares.values()):
+            raise OptionError(f"The shares of the tasks must not be negative, nor all zero, got {self.shares}.")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return the share of each of TASKS, as it was given."""
+        return {task: getattr(self, task) for task in TASKS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict for JSON."""
+        return {**asdict(self), "ratios": list(self.ratios), "dev_ratios": list(self.dev_ratios)}
+
+
+@dataclass(frozen=True, slots=True)
+class ZHeadTrainConfig:
+    """One training run of a Z-token head; the same config, data and machine give the same head."""
+
+    steps: int = 300  # optimizer steps
+    batch: int = 8  # texts a step
+    passages: int = 1500  # passages of training text
+    passage_tokens: int = 320  # tokens of a passage, at most
+    # Low, since what is written has no residual: a span whose first guess is wrong had better not be written.
+    ratios: tuple[float, ...] = (2.0,)  # source tokens per Z-token; each passage gets one of these
+    answers: float = 0.4  # share of the texts that are answers, if there are questions
+    rate: float = 2e-3  # highest learning rate
+    decay: float = 0.05  # weight decay of AdamW
+    width: int = 384  # hidden units
+    seed: int = 0  # of everything random
+    checkpoint_every: int = 50  # steps between checkpoints
+    evaluate_every: int = 100  # steps between evaluations; 0: only at the end
+    dev_passages: int = 24  # development passages
+    dev_questions: int = 60  # development questions, at most
+
+    def __post_init__(self) -> None:
+        """Raise OptionError if no run can follow this config."""
+        _require_positive(self, "steps", "batch", "passages", "width", "checkpoint_every")
+        _require_ratios(self.ratios)
+        if not 0 <= self.answers <= 1:
+            raise OptionError(f"answers must be a share, from 0 to 1, got {self.answers}.")
+
+    def reader_config(self, input_: str) -> ReaderTrainConfig:
+        """Return the config of a reader with the same passages and questions, so that both share a cache.
+
+        :param input_: What the reader's passages are given as.
+        :return: The config.
+        """
+        return ReaderTrainConfig(
+            input=input_,
+            passages=self.passages,
+            passage_tokens=self.passage_tokens,
+            shortest_context=min(ReaderTrainConfig().shortest_context, self.passage_tokens // 4),
+            continued=min(ReaderTrainConfig().continued, self.passage_tokens // 4),
+            ratios=self.ratios,
+            seed=self.seed,
+            dev_passages=self.dev_passages,
+            dev_questions=self.dev_questions,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict for JSON."""
+        return {**asdict(self), "ratios": list(self.ratios)}
+
+
+def _require_positive(config: ReaderTrainConfig | ZHeadTrainConfig, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < 1:
+            raise OptionError(f"{name} must be at least 1, got {getattr(config, name)}.")
+
+
+def _require_ratios(ratios: tuple[float, ...]) -> None:
+    if not ratios or min(ratios) < 1:
+        raise OptionError(f"ratios must be 1 or more each, and one of them at least, got {ratios}.")
