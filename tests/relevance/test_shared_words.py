@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zprompt.relevance.shared_words import HALF, lost_bits, relevant_sentences, sentences
+from zprompt.relevance.shared_words import HALF, relevant_sentences, word_penalties
 
 IDS = {"lamp": [5000], "lit": [600], "storm": [9000], "keeper": [9000, 9000, 9000, 9000]}
 
@@ -17,26 +17,6 @@ def encode(word: str) -> list[int]:
 
 def relevances(text: str, query: str) -> list[float]:
     return [one.relevance for one in relevant_sentences(text, query, encode)]
-
-
-def test_sentences_end_at_stops_and_lines() -> None:
-    text = 'It was late. "Who is it?" she said!  Nobody… 他来了。\nA list:\n- 3.14 is a number'
-    assert [text[start:end] for start, end in sentences(text)] == [
-        "It was late. ",
-        '"Who is it?" ',
-        "she said!  ",
-        "Nobody… ",
-        "他来了。",
-        "\n",
-        "A list:\n",
-        "- 3.14 is a number",
-    ]
-
-
-@given(st.text('aB .?!\n…。"', max_size=40))
-def test_sentences_leave_nothing_out(text: str) -> None:
-    assert "".join(text[start:end] for start, end in sentences(text)) == text
-    assert all(start < end for start, end in sentences(text))
 
 
 def test_what_shares_more_is_worth_more() -> None:
@@ -74,7 +54,7 @@ def test_a_query_without_content_asks_for_nothing(query: str) -> None:
 
 def test_words_are_worth_less_the_farther_they_are_from_those_of_the_question() -> None:
     text = "Far from it " + "so " * HALF + "a lamp, lit. Rain"
-    found = {text[start:end].strip(): bits for start, end, bits in lost_bits(text, "lamp lit", encode)}
+    found = {text[start:end].strip(): bits for start, end, bits in word_penalties(text, "lamp lit", encode)}
     assert found["Far"] < found["from"] < found["it"] < found["a"] < found["lamp,"] == found["lit."]
     assert found["Rain"] == 0
     assert (found["it"] + 1) / (found["lamp,"] + 1) == pytest.approx(2 ** -((HALF + 2) / HALF))
@@ -82,6 +62,6 @@ def test_words_are_worth_less_the_farther_they_are_from_those_of_the_question() 
 
 @given(st.text(), st.text())
 def test_ranges_cover_the_text_and_bits_are_finite(text: str, query: str) -> None:
-    found = list(lost_bits(text, query, encode))
+    found = list(word_penalties(text, query, encode))
     assert "".join(text[start:end] for start, end, _ in found) == text
     assert all(0 <= bits < math.inf for _, _, bits in found)

@@ -1,8 +1,10 @@
-"""Forms of a word are one word, and other words are others."""
+"""Texts split into sentences and words, and the forms of a word have one stem."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from zprompt.relevance.units import WORD, stem
+from zprompt.relevance.units import WORD, sentences, stem
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,23 @@ def test_numbers_are_words_with_the_points_inside_them() -> None:
         "on",
         "2024-05-17",
     ]
+
+
+def test_sentences_end_at_stops_and_lines() -> None:
+    text = 'It was late. "Who is it?" she said!  Nobody… 他来了。\nA list:\n- 3.14 is a number'
+    assert [text[start:end] for start, end in sentences(text)] == [
+        "It was late. ",
+        '"Who is it?" ',
+        "she said!  ",
+        "Nobody… ",
+        "他来了。",
+        "\n",
+        "A list:\n",
+        "- 3.14 is a number",
+    ]
+
+
+@given(st.text('aB .?!\n…。"', max_size=40))
+def test_sentences_leave_nothing_out(text: str) -> None:
+    assert "".join(text[start:end] for start, end in sentences(text)) == text
+    assert all(start < end for start, end in sentences(text))

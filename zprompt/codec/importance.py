@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from zprompt.options import Protection
-from zprompt.relevance import STOP_WORDS, WORD, TokenIds, lost_bits
+from zprompt.relevance import STOP_WORDS, WORD, TokenIds, word_penalties
 
 PLAIN = 1.0
 SALIENT = 3.0
@@ -51,7 +51,7 @@ def token_importance(
     :return: The worth of each token.
     """
     weights = token_weights(text, offsets, protect)
-    lost = _by_token(lost_bits(text, query, encode), offsets) if query else [0.0] * len(weights)
+    lost = _by_token(word_penalties(text, query, encode), offsets) if query else [0.0] * len(weights)
     return [TokenImportance(*pair) for pair in zip(weights, lost, strict=True)]
 
 

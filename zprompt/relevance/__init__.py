@@ -1,6 +1,6 @@
-"""."""
+"""How much a question needs each sentence and word of a text."""
 
-from zprompt.relevance.shared_words import TokenIds, lost_bits, relevant_sentences
+from zprompt.relevance.shared_words import TokenIds, relevant_sentences, word_penalties
 from zprompt.relevance.units import STOP_WORDS, WORD
 
-__all__ = ["STOP_WORDS", "TokenIds", "WORD", "lost_bits", "relevant_sentences"]
+__all__ = ["STOP_WORDS", "WORD", "TokenIds", "relevant_sentences", "word_penalties"]

@@ -1,41 +1,39 @@
-"""Say how much a reader loses with each word of a text, when it is to answer a question.
+"""Score the sentences of a text by the words that they share with a question, and penalise the loss of each word.
 
     relevance(s) = sum over words w of the question that are in sentence s of  rarity(w) · (1 - spread(w) / 2)
                    / sum over all words of the question of rarity(w)
 
 rarity is how many bits the word's tokens take by their rank in the vocabulary (a BPE vocabulary is sorted by frequency,
 and frequency is about 1 / rank), so it depends on no other text; spread is the share of the text's sentences that have
-the word. Between sentences that share the same, the earlier one is a little better: LEAD. With a word are lost
+the word. Between sentences that share the same words, the earlier one scores a little more: LEAD. If a word is not kept
+as an anchor, its penalty is
 
-    lost = 2^(STEEPNESS · (relevance(s) + LEAD · share of the text after the start of s) - distance / HALF) - 1
+    penalty = 2^(STEEPNESS · (relevance(s) + LEAD · share of the text after the start of s) - distance / HALF) - 1
 
-bits beside those that restore it, none where s has no word of the question; distance is in words, to the nearest one
-that it has. So at a wanted ratio what is around the question's words stays word for word, in the sentences that have
-most of them, rather than a few words of each; the others pay for it (weights.py, segmentation.py).
+bits on top of those that restore it, and 0 if s has no word of the question; distance is in words, to the nearest one
+that it has. So at a given ratio the text around the question's words is kept word for word in the sentences that have
+most of them, rather than a few words of each; the other sentences pay for it (codec/importance.py).
 """
 
 import math
-import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from zprompt.relevance.units import STOP_WORDS, WORD, stem
+from zprompt.relevance.units import STOP_WORDS, WORD, sentences, stem
 
-STEEPNESS = 20.0  # doublings of what is lost, from a sentence with no word of the question to one with all
+STEEPNESS = 20.0  # doublings of the penalty, from a sentence with no word of the question to one with all
 LEAD = 0.1
 HALF = 12  # words
 RAREST = 30.0  # bits; a word of many tokens is no better evidence than one of two
-
-_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+|\n+")
 
 TokenIds = Callable[[str], list[int]]
 
 
 class Sentence(NamedTuple):
-    """A sentence beside a question."""
+    """A sentence, compared with a question."""
 
     start: int  # character
     end: int
@@ -43,14 +41,14 @@ class Sentence(NamedTuple):
     hits: tuple[int, ...]  # which of its words are the question's
 
 
-def lost_bits(text: str, query: str, encode: TokenIds) -> Iterator[tuple[int, int, float]]:
-    """Say what is lost with each word of a text.
+def word_penalties(text: str, query: str, encode: TokenIds) -> Iterator[tuple[int, int, float]]:
+    """Yield the penalty of each word of a text.
 
     :param text: The text.
     :param query: The question.
-    :param encode: Gives a word's token ids.
+    :param encode: Returns a word's token ids.
     :yields: From left to right, of each word with what follows it, or a sentence without a word of the question: its
-        first character, one past its last, and the bits that are lost with each of its tokens. Nothing is left out.
+        first character, one past its last, and the penalty in bits of each of its tokens. The ranges cover the text.
     """
     for start, end, relevance, hits in relevant_sentences(text, query, encode):
         if not hits:
@@ -68,8 +66,8 @@ def relevant_sentences(text: str, query: str, encode: TokenIds) -> Iterator[Sent
 
     :param text: The text.
     :param query: The question.
-    :param encode: Gives a word's token ids.
-    :yields: The sentences, from left to right; nothing is left out.
+    :param encode: Returns a word's token ids.
+    :yields: The sentences, from left to right; they cover the text.
     """
     found = list(sentences(text))
     asked = {stem(word): rarity(word, encode) for word in _content_words(query)}
@@ -83,32 +81,13 @@ def relevant_sentences(text: str, query: str, encode: TokenIds) -> Iterator[Sent
         yield Sentence(start, end, shared / total + lead if hits else 0.0, hits)
 
 
-def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Cut a text where sentences and lines end.
-
-    :param text: The text.
-    :yields: The character ranges (start, end) of its sentences, which follow on each other and leave nothing out.
-    """
-    start = 0
-    for match in _END.finditer(text):
-        yield start, match.end()
-        start = match.end()
-    if start < len(text):
-        yield start, len(text)
-
-
 def rarity(word: str, encode: TokenIds) -> float:
-    """Estimate how rare a word is.
-
-    :param word: The word.
-    :param encode: Gives its token ids.
-    :return: Bits.
-    """
+    """Estimate how rare a word is, in bits."""
     return min(RAREST, sum(math.log2(token + 2) for token in encode(f" {word.casefold()}")))
 
 
 def _nearest(hits: tuple[int, ...], place: int) -> tuple[int, ...]:
-    """Take the last hit before a place, and the first at or after it."""
+    """Return the last hit before a place, and the first at or after it."""
     index = bisect_left(hits, place)
     return hits[max(0, index - 1) : index + 1]
 
