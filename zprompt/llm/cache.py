@@ -27,6 +27,24 @@ class Cache(Protocol):
         """Keep only the rows of these indices, in this order."""
 
 
+class DecoderStep(Protocol):
+    """One call of a decoder: where the new tokens are, and what they attend to."""
+
+    positions: Tensor  # (1 or B, T)
+    mask: Tensor | None  # (1 or B, 1, T, S): True where a query may attend; None: everywhere, or as `causal` says
+    causal: bool
+
+    def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the keys and values that a layer's new tokens may attend to, (B, H, S, d) each."""
+
+
+class StepPlanner(Protocol):
+    """What a decoder runs with: a cache, or a batch of packed sequences, which keeps nothing."""
+
+    def advance(self, count: int) -> DecoderStep:
+        """Plan a call on `count` new tokens of every row."""
+
+
 class KeyValueCache:
     """The keys and values of a batch, in every layer."""
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zprompt.llm.cache import KeyValueCache, Step
+from zprompt.llm.cache import DecoderStep, KeyValueCache, StepPlanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class LlamaDecoder(nn.Module):
         self.layers = nn.ModuleList(Layer(shape, index) for index in range(shape.layers))
         self.norm = RMSNorm(shape)
 
-    def forward(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def forward(self, ids: Tensor, cache: StepPlanner | None = None) -> Tensor:
         """Run the decoder over a batch of token ids, after those in a cache.
 
         :param ids: (B, T).
@@ -83,7 +83,7 @@ class LlamaDecoder(nn.Module):
         """
         return self.run(self.embed_tokens(ids), cache)
 
-    def run(self, embedded: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def run(self, embedded: Tensor, cache: StepPlanner | None = None) -> Tensor:
         """Run the decoder over embeddings: of tokens, or of anything else that takes one position.
 
         :param embedded: (B, T, D).
@@ -122,7 +122,7 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape)
         self.mlp = GatedMLP(shape)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], step: Step | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], step: DecoderStep | None) -> Tensor:
         """Run the layer, (B, T, D) to (B, T, D)."""
         x = x + self.self_attn(self.input_layernorm(x), rotation, step)
         return cast(Tensor, x + self.mlp(self.post_attention_layernorm(x)))
@@ -140,7 +140,7 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(shape.hidden_size, shape.key_heads * shape.head_size, bias=False)
         self.o_proj = nn.Linear(shape.heads * shape.head_size, shape.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], step: Step | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], step: DecoderStep | None) -> Tensor:
         """Let each position attend to itself and those before it, (B, T, D) to (B, T, D)."""
         queries = _rotate(self._heads(self.q_proj(x)), *rotation)  # (B, H, T, d)
         keys, values = _rotate(self._heads(self.k_proj(x)), *rotation), self._heads(self.v_proj(x))
