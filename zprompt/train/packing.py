@@ -1,0 +1,253 @@
+"""Packed sequences: many targets that share what comes before them.
+
+    trunk     ▮▮▮▮▮▮▮▮▮▮▮▮▮▮▮▮▮        a passage in Z-tokens, say
+    branch 1        └▯▯▯▯              what follows a part of it
+    branch 2                 └▯▯▯▯▯    a question about all of it, and the answer
+
+A branch attends to the trunk up to its fork, and to itself. Each target is predicted from what a prompt of its own
+would hold, at the same positions, but the trunk is computed once. Sequences are padded on the right; padding attends to
+padding only.
+
+A position is a token, or a Z-token: an anchor with a gap and a code. Ids above the vocabulary are LTSC's meta-tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zprompt.reader import Piece, TextPiece
+from zprompt.zspan import ZToken
+
+PADDING = 0.25  # of a sequence in a micro-batch, at most
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Positions:
+    """A run of positions."""
+
+    ids: Ints  # (T,) tokens, or anchors
+    gaps: Ints  # (T,) tokens of the span; 0 for a token
+    codes: Ints  # (T, M); zeros for a token
+
+    @classmethod
+    def of_ids(cls, ids: Sequence[int] | Ints, subcodes: int) -> Positions:
+        """Make positions of tokens; `subcodes` is M."""
+        array = np.asarray(ids, np.int64)
+        return cls(array, np.zeros_like(array), np.zeros((len(array), subcodes), np.int64))
+
+    @classmethod
+    def of_z_tokens(cls, tokens: Sequence[ZToken], subcodes: int) -> Positions:
+        """Make positions of Z-tokens with M sub-codes each."""
+        return cls(
+            np.array([token.anchor for token in tokens], np.int64),
+            np.array([token.gap for token in tokens], np.int64),
+            np.array([token.code for token in tokens], np.int64).reshape(len(tokens), subcodes),
+        )
+
+    @classmethod
+    def of_pieces(cls, pieces: Iterable[Piece], subcodes: int) -> Positions:
+        """Make positions of a prompt."""
+        return cls.concatenate(
+            cls.of_ids(piece.ids, subcodes)
+            if isinstance(piece, TextPiece)
+            else cls.of_z_tokens(piece.tokens, subcodes)
+            for piece in pieces
+        )
+
+    @classmethod
+    def concatenate(cls, runs: Iterable[Positions]) -> Positions:
+        """Join runs, of which there is one at least."""
+        parts = list(runs)
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.gaps for part in parts]),
+            np.concatenate([part.codes for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> Positions:
+        return Positions(self.ids[part], self.gaps[part], self.codes[part])
+
+    def common_prefix(self, other: Positions) -> int:
+        """Count the positions that two runs begin with alike."""
+        size = min(len(self), len(other))
+        one, two = self[:size], other[:size]
+        same = (one.ids == two.ids) & (one.gaps == two.gaps) & (one.codes == two.codes).all(axis=1)
+        return size if same.all() else int(same.argmin())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopTokens:
+    """The teacher's distributions at the targets of a branch."""
+
+    ids: Ints  # (n, k) the most likely tokens
+    log_probabilities: NDArray[np.float32]  # (n, k)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """A run of tokens that goes on from somewhere in the trunk."""
+
+    fork: int  # positions of the trunk that it attends to, at least 1
+    ids: Ints
+    first: int  # index of the first target in ids; what is before it is given
+    teacher: TopTokens | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedSequence:
+    """A trunk and its branches, all of one task."""
+
+    task: str
+    trunk: Positions
+    branches: tuple[Branch, ...]
+
+    def __len__(self) -> int:
+        return len(self.trunk) + sum(len(branch.ids) for branch in self.branches)
+
+    @property
+    def targets(self) -> int:
+        """Count the targets of all branches."""
+        return sum(len(branch.ids) - branch.first for branch in self.branches)
+
+    def without_teacher(self) -> PackedSequence:
+        """Return the same sequence without the teacher's distributions."""
+        branches = tuple(Branch(branch.fork, branch.ids, branch.first) for branch in self.branches)
+        return PackedSequence(self.task, self.trunk, branches)
+
+
+class PackedAttention:
+    """What the positions of a batch attend to; a decoder runs with it as with a cache, but nothing is kept."""
+
+    causal = False
+
+    def __init__(self, positions: Tensor, mask: Tensor) -> None:
+        """Hold positions, (B, T), and mask, (B, 1, T, T), True where a position attends to another."""
+        self.positions = positions
+        self.mask: Tensor | None = mask
+
+    def advance(self, count: int) -> PackedAttention:
+        """Plan the only call of the decoder; raise ValueError if it does not have the length of the batch."""
+        if count != self.positions.shape[1]:
+            raise ValueError(f"The batch has {self.positions.shape[1]} positions, not {count}.")
+        return self
+
+    def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values as they are."""
+        return keys, values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Packed sequences as tensors on the CPU."""
+
+    ids: Tensor  # (B, T)
+    gaps: Tensor  # (B, T)
+    codes: Tensor  # (B, T, M)
+    attention: PackedAttention
+    tasks: tuple[str, ...]  # of each sequence
+    targets: Targets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """The targets of all sequences of a batch, one after the other."""
+
+    ids: Tensor  # (N,)
+    rows: Tensor  # (N,) the sequence of each ...
+    columns: Tensor  # (N,) ... and the position that predicts it
+    taught: Tensor  # (N,) True where there is a teacher
+    teacher_ids: Tensor  # (N, k)
+    teacher_log: Tensor  # (N, k) log-probabilities; -inf where there is no teacher
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def make_batch(sequences: Sequence[PackedSequence], top: int = 1) -> Batch:
+    """Make tensors of packed sequences.
+
+    :param sequences: The sequences, one at least.
+    :param top: Tokens of each of the teacher's distributions, k.
+    :return: The batch.
+    """
+    length, subcodes = max(map(len, sequences)), sequences[0].trunk.codes.shape[1]
+    shape = (len(sequences), length)
+    ids, gaps, positions, owners = (np.zeros(shape, np.int64) for _ in range(4))
+    codes, forks = np.zeros((*shape, subcodes), np.int64), np.full(shape, length)
+    owners[:] = -1  # padding: 0 is the trunk, and branches count from 1
+    for row, sequence in enumerate(sequences):
+        edge = len(sequence.trunk)
+        ids[row, :edge], gaps[row, :edge] = sequence.trunk.ids, sequence.trunk.gaps
+        codes[row, :edge] = sequence.trunk.codes
+        positions[row, :edge], owners[row, :edge] = np.arange(edge), 0
+        for number, branch in enumerate(sequence.branches, 1):
+            part = slice(edge, edge + len(branch.ids))
+            ids[row, part], positions[row, part] = branch.ids, branch.fork + np.arange(len(branch.ids))
+            owners[row, part], forks[row, part] = number, branch.fork
+            edge = part.stop
+    attention = PackedAttention(torch.from_numpy(positions), torch.from_numpy(_mask(owners, forks))[:, None])
+    tensors = [torch.from_numpy(array) for array in (ids, gaps, codes)]
+    tasks = tuple(sequence.task for sequence in sequences)
+    return Batch(tensors[0], tensors[1], tensors[2], attention, tasks, _targets(sequences, top))
+
+
+def _mask(owners: Ints, forks: Ints) -> NDArray[np.bool_]:
+    """Compute which position attends to which, (B, T, T)."""
+    places = np.arange(owners.shape[1])
+    before = places[None, :] <= places[:, None]
+    own = owners[:, :, None] == owners[:, None, :]
+    trunk = (owners[:, None, :] == 0) & (places < forks[:, :, None]) & (owners[:, :, None] >= 0)
+    mask: NDArray[np.bool_] = before & (own | trunk)
+    return mask
+
+
+def _targets(sequences: Sequence[PackedSequence], top: int) -> Targets:
+    # Empty arrays first, since sequences may have no targets at all.
+    ids, rows, columns = ([np.zeros(0, np.int64)] for _ in range(3))
+    taught, top_ids, top_log = [np.zeros(0, np.bool_)], [np.zeros((0, top), np.int64)], [np.zeros((0, top), np.float32)]
+    for row, sequence in enumerate(sequences):
+        edge = len(sequence.trunk)
+        for branch in sequence.branches:
+            count = len(branch.ids) - branch.first
+            sources = edge + branch.first - 1 + np.arange(count)
+            if branch.first == 0:
+                sources[0] = branch.fork - 1  # the trunk's own position predicts what comes first
+            ids.append(branch.ids[branch.first :])
+            rows.append(np.full(count, row))
+            columns.append(sources)
+            taught.append(np.full(count, branch.teacher is not None))
+            known = branch.teacher
+            top_ids.append(known.ids if known else np.zeros((count, top), np.int64))
+            top_log.append(known.log_probabilities if known else np.full((count, top), -np.inf, np.float32))
+            edge += len(branch.ids)
+    return Targets(*(torch.from_numpy(np.concatenate(part)) for part in (ids, rows, columns, taught, top_ids, top_log)))
+
+
+def micro_batches(sequences: Sequence[PackedSequence], most: int) -> Iterator[list[PackedSequence]]:
+    """Group sequences of similar length.
+
+    :param sequences: The sequences.
+    :param most: Positions of a group, padding included; a longer sequence is alone.
+    :return: The groups.
+    :yields: A group.
+    """
+    group: list[PackedSequence] = []
+    for sequence in sorted(sequences, key=len, reverse=True):
+        full = group and (len(group) + 1) * len(group[0]) > most
+        if full or (group and len(sequence) < (1 - PADDING) * len(group[0])):
+            yield group
+            group = []
+        group.append(sequence)
+    if group:
+        yield group
