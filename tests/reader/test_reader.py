@@ -11,7 +11,7 @@ from tests.conftest import SENTENCES
 from zprompt.codec.codec import Codec
 from zprompt.errors import ContextBudgetError, ForgedSpanError, OptionError, WrongCodecError
 from zprompt.reader.generate import Engine, GenerateOptions
-from zprompt.reader.prompt import Message, question_messages
+from zprompt.reader.prompt import Message, PreparedPrompt, SpanPiece, TextPiece, question_messages
 from zprompt.reader.reader import Reader
 from zprompt.reader.results import Answer, Generation
 
@@ -228,6 +228,28 @@ def test_a_text_that_nobody_wants_any_more_leaves_the_batch(tiny_reader: Reader)
     assert ends == {2}
 
 
+def test_a_text_that_is_not_wanted_any_more_is_not_finished(tiny_reader: Reader) -> None:
+    options = GenerateOptions.of(max_new_tokens=12, temperature=1.0, seed=5)
+    alone = tiny_reader.complete(SENTENCES[1], max_new_tokens=12, temperature=1.0, seed=5)
+    asked: dict[int, int] = {0: 0, 1: 0}
+
+    def wanted(index: int) -> bool:
+        asked[index] += 1
+        return index == 1 or asked[index] < 5
+
+    done: dict[int, Generation] = {}
+    for delta in tiny_reader.run(SENTENCES[:2], options, wanted=wanted):
+        if delta.generation:
+            done[delta.index] = delta.generation
+
+    assert done == {1: alone}
+    assert asked[0] == 5
+
+
+def test_texts_that_nobody_wants_are_not_begun(tiny_reader: Reader) -> None:
+    assert not list(tiny_reader.run(SENTENCES, GenerateOptions(), wanted=lambda _: False))
+
+
 def test_no_texts_are_none(tiny_reader: Reader) -> None:
     assert tiny_reader.complete([]) == []
     assert tiny_reader.answer([], []) == []
@@ -251,3 +273,31 @@ def test_results_say_the_gist_and_turn_into_json(tiny_reader: Reader, spans: lis
     assert repr(said).startswith("Generation(") and "length" in repr(said)
     assert repr(answer).startswith("Answer('Who?' → ")
     assert repr(tiny_reader).startswith("Reader(") and "1024 positions" in repr(tiny_reader)
+    assert (str(said), f"{answer}") == (said.text, answer.text)
+
+
+def test_a_prompt_is_read_once(tiny_reader: Reader, spans: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    options = GenerateOptions.of(max_new_tokens=5)
+    expected = [tiny_reader.generate(user(spans[0]), max_new_tokens=5), tiny_reader.complete(spans[1], max_new_tokens=5)]
+    prepared = [tiny_reader.prepare(user(spans[0])), tiny_reader.prepare(spans[1], options)]
+    sizes = [tiny_reader.count(user(spans[0])), tiny_reader.count(spans[1])]
+    monkeypatch.setattr(Reader, "_parse", lambda *_: pytest.fail("it was read again"))
+
+    done = {delta.index: delta.generation for delta in tiny_reader.run(prepared, options) if delta.generation}
+
+    assert [done[0], done[1]] == expected == tiny_reader.complete(prepared, max_new_tokens=5)
+    assert [prompt.size for prompt in prepared] == sizes == [tiny_reader.count(prompt) for prompt in prepared]
+    assert tiny_reader.prepare(prepared[0], options) is prepared[0]
+    with pytest.raises(ContextBudgetError):
+        tiny_reader.prepare(prepared[0], GenerateOptions.of(max_new_tokens=1024))
+    with pytest.raises(OptionError, match="Z-token head"):
+        tiny_reader.prepare(prepared[0], GenerateOptions.of(space="z"))
+
+
+def test_a_prompt_may_be_made_of_pieces(tiny_reader: Reader, spans: list[str]) -> None:
+    tokens, ids = tuple(tiny_reader._parse(spans[0])), tiny_reader.tokenizer.encode(" fox")
+    prompt = PreparedPrompt.of([TextPiece((tiny_reader.backbone.start_id,)), SpanPiece(tokens), TextPiece(ids)])
+
+    assert tiny_reader.complete(prompt, max_new_tokens=9) == (
+        tiny_reader.complete(spans[0] + " fox", max_new_tokens=9)
+    )

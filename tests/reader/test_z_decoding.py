@@ -2,67 +2,47 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from tests.conftest import SENTENCES
+from tests.reader.conftest import random_z_head
 from zprompt.codec.codec import Codec
 from zprompt.codec.decompressor import Decompressor, KnownWindow
-from zprompt.errors import CheckpointError, OptionError
-from zprompt.reader.checkpoint import WRITER_FILE, write_writer
-from zprompt.reader.generate import Advance, GenerateOptions, Request, Sampling
-from zprompt.reader.loading import load_reader
+from zprompt.errors import OptionError
+from zprompt.reader.generate import Advance, Engine, GenerateOptions, Request
 from zprompt.reader.reader import Reader
-from zprompt.reader.z_decoding import Expander, ZEngine, ZWriter
+from zprompt.reader.z_decoding import IncrementalDecompressor, ZTokenHead, ZTokenStepper
 from zprompt.zspan.alphabet import ZToken
 
-GREEDY = Sampling()
 PROMPTS = [*SENTENCES, "The fox", "?"]
-
-
-def random_writer(codec: Codec, seed: int = 0) -> ZWriter:
-    """Make a writer whose gaps and codes differ from place to place."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        writer = ZWriter(codec.settings, codec.backbone.hidden_size, 24)
-        torch.nn.init.normal_(writer.gap.weight)
-        torch.nn.init.normal_(writer.slot)
-    return writer.eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="module")
-def writing_reader(tiny_reader: Reader, chat_codec: Codec) -> Reader:
-    """Give the tiny reader with a writer."""
-    return Reader(chat_codec, tiny_reader.decoder, tiny_reader.z_embedding, "writing", random_writer(chat_codec))
+Generate = Callable[..., list[Advance]]
 
 
 @pytest.fixture
-def make_engine(tiny_reader: Reader, chat_codec: Codec) -> Callable[..., ZEngine]:
-    """Give a maker of engines that write Z-tokens."""
+def generate(tiny_reader: Reader, chat_codec: Codec) -> Generate:
+    """Give a function that writes one text in Z-tokens."""
 
-    def make(end_ids: frozenset[int] = frozenset(), writer: ZWriter | None = None) -> ZEngine:
-        decoder, embedding = tiny_reader.decoder, tiny_reader.z_embedding
-        own = writer or random_writer(chat_codec)
-        return ZEngine(chat_codec, decoder, embedding, own, chat_codec.backbone.decode, end_ids)
+    def run(limit: int, stops: tuple[str, ...] = (), end_ids: frozenset[int] = frozenset()) -> list[Advance]:
+        reader, backbone = tiny_reader, chat_codec.backbone
+        engine = Engine(reader.decoder, backbone.output_embeddings, backbone.decode, end_ids)
+        request = Request(reader.embed("The quick fox"), GenerateOptions(limit, stops=stops))
+        z_head = random_z_head(chat_codec)
+        stepper = ZTokenStepper(chat_codec, reader.decoder, reader.z_embedding, z_head, end_ids, 1)
+        return list(engine.run([request], stepper=stepper))
 
-    return make
-
-
-def request(reader: Reader, limit: int, stops: tuple[str, ...] = ()) -> Request:
-    return Request(reader.embed("The quick fox"), limit, GREEDY, stops)
+    return run
 
 
 def text_of(advances: list[Advance]) -> str:
     return "".join(advance.text for advance in advances)
 
 
-def slow_writing(reader: Reader, writer: ZWriter, count: int) -> list[ZToken]:
+def slow_writing(reader: Reader, z_head: ZTokenHead, count: int) -> list[ZToken]:
     """Write Z-tokens without a cache."""
     embedded = reader.embed("The quick fox")
     tokens: list[ZToken] = []
@@ -70,7 +50,7 @@ def slow_writing(reader: Reader, writer: ZWriter, count: int) -> list[ZToken]:
         hidden = reader.decoder.run(embedded[None])[:, -1]
         anchor = (hidden @ reader.backbone.output_embeddings.T).argmax(dim=1)
         vector = reader.decoder.embed_tokens(anchor)
-        gaps, codes = writer.choose(hidden, vector)
+        gaps, codes = z_head.choose(hidden, vector)
         tokens.append(ZToken(int(anchor), int(gaps), tuple(codes[0].tolist())))
         embedded = torch.cat((embedded, reader.z_embedding(vector, gaps, codes)))
     return tokens
@@ -96,41 +76,40 @@ def random_tokens(codec: Codec, count: int, seed: int) -> list[ZToken]:
 @pytest.mark.parametrize("rows", [1, 3, 7])  # more than 4 are fed in narrow steps
 def test_expanding_z_token_by_z_token_is_restoring_them_at_once(chat_codec: Codec, rows: int) -> None:
     texts = [random_tokens(chat_codec, 12 + row, row) for row in range(rows)]
-    expander = Expander(chat_codec.backbone, chat_codec.heads, rows)
+    decompressor = IncrementalDecompressor(chat_codec.backbone, chat_codec.heads, rows)
     found: list[list[int]] = [[] for _ in texts]
 
     for place in range(max(map(len, texts))):
         given = [tokens[place] if place < len(tokens) else None for tokens in texts]
-        for row, ids in enumerate(expander.take(given)):
+        for row, ids in enumerate(decompressor.extend(given)):
             found[row] += ids
             assert not ids or ids[-1] == given[row].anchor  # type: ignore[union-attr]
 
     assert found == [restored(chat_codec, tokens) for tokens in texts]
-    assert expander.passes == [sum(token.gap for token in tokens[:-1]) for tokens in texts]
 
 
-def test_rows_leave_an_expander(chat_codec: Codec) -> None:
+def test_rows_leave_an_incremental_decompressor(chat_codec: Codec) -> None:
     texts = [random_tokens(chat_codec, 10, seed) for seed in range(3)]
-    expander = Expander(chat_codec.backbone, chat_codec.heads, 3)
+    decompressor = IncrementalDecompressor(chat_codec.backbone, chat_codec.heads, 3)
     found: list[list[int]] = [[], [], []]
 
     for place in range(10):
         rows = [0, 1, 2] if place < 4 else [2, 0]
         if place == 4:
-            expander.keep_rows(rows)
-        for row, ids in zip(rows, expander.take([texts[row][place] for row in rows]), strict=True):
+            decompressor.keep_rows(rows)
+        for row, ids in zip(rows, decompressor.extend([texts[row][place] for row in rows]), strict=True):
             found[row] += ids
 
     assert found[0] == restored(chat_codec, texts[0]) and found[2] == restored(chat_codec, texts[2])
 
 
 def test_what_is_written_is_what_the_decompressor_makes_of_the_z_tokens(
-    make_engine: Callable[..., ZEngine], tiny_reader: Reader, chat_codec: Codec
+    generate: Generate, tiny_reader: Reader, chat_codec: Codec
 ) -> None:
-    tokens = slow_writing(tiny_reader, random_writer(chat_codec), 12)
+    tokens = slow_writing(tiny_reader, random_z_head(chat_codec), 12)
     ids = restored(chat_codec, tokens)
 
-    advances = list(make_engine().run([request(tiny_reader, len(ids))]))
+    advances = generate(len(ids))
 
     assert len({token.gap for token in tokens}) > 2
     assert text_of(advances) == chat_codec.backbone.decode(ids)
@@ -141,24 +120,24 @@ def test_what_is_written_is_what_the_decompressor_makes_of_the_z_tokens(
 
 
 def test_a_shorter_text_is_the_beginning_of_a_longer_one(
-    make_engine: Callable[..., ZEngine], tiny_reader: Reader
+    generate: Generate, tiny_reader: Reader
 ) -> None:
-    whole = text_of(list(make_engine().run([request(tiny_reader, 40)])))
+    whole = text_of(generate(40))
 
     for limit in range(1, 40):
-        advances = list(make_engine().run([request(tiny_reader, limit)]))
+        advances = generate(limit)
         assert whole.startswith(text_of(advances).rstrip("\ufffd"))
         assert (advances[-1].generated_tokens, advances[-1].finish_reason) == (limit, "length")
 
 
 def test_the_span_before_the_end_is_not_said(
-    make_engine: Callable[..., ZEngine], tiny_reader: Reader, chat_codec: Codec
+    generate: Generate, tiny_reader: Reader, chat_codec: Codec
 ) -> None:
-    tokens = slow_writing(tiny_reader, random_writer(chat_codec), 30)
+    tokens = slow_writing(tiny_reader, random_z_head(chat_codec), 30)
     anchors = [token.anchor for token in tokens]
     place = next(n for n in range(2, 30) if anchors[n] not in anchors[:n] and tokens[n - 1].gap)
 
-    advances = list(make_engine(frozenset({anchors[place]})).run([request(tiny_reader, 200)]))
+    advances = generate(200, end_ids=frozenset({anchors[place]}))
 
     ids = restored(chat_codec, tokens[:place])
     assert text_of(advances) == chat_codec.backbone.decode(ids)
@@ -167,12 +146,12 @@ def test_the_span_before_the_end_is_not_said(
     assert (last.passes, last.z_tokens) == (place + 1, place)
 
 
-def test_a_stop_string_ends_a_text_within_a_span(make_engine: Callable[..., ZEngine], tiny_reader: Reader) -> None:
-    whole = text_of(list(make_engine().run([request(tiny_reader, 40)])))
+def test_a_stop_string_ends_a_text_within_a_span(generate: Generate, tiny_reader: Reader) -> None:
+    whole = text_of(generate(40))
 
     for at in range(3, len(whole) - 4, 5):
         stop = whole[at : at + 3]
-        advances = list(make_engine().run([request(tiny_reader, 40, (stop,))]))
+        advances = generate(40, (stop,))
         assert text_of(advances) == whole[: whole.index(stop)]
         assert advances[-1].finish_reason == "stop"
 
@@ -226,49 +205,18 @@ def test_answers_can_be_written_in_z_tokens(writing_reader: Reader) -> None:
     assert answer.usage.written_z_tokens > 0
 
 
-def test_a_reader_without_a_writer_says_how_to_get_one(tiny_reader: Reader) -> None:
+def test_a_reader_without_a_z_token_head_says_how_to_get_one(tiny_reader: Reader) -> None:
     with pytest.raises(OptionError, match="zprompt train writer"):
         tiny_reader.generate([{"role": "user", "content": "Hi"}], space="z")
     with pytest.raises(OptionError, match="space must be one of"):
         tiny_reader.complete("Hi", space="latent")  # type: ignore[call-overload]
 
 
-def test_a_writer_is_loaded_with_its_reader(
-    reader_folder: Path, chat_codec: Codec, writing_reader: Reader, tmp_path: Path
-) -> None:
-    folder = Path(shutil.copytree(reader_folder, tmp_path / "reader"))
-    write_writer(folder, random_writer(chat_codec))
-
-    loaded = load_reader(str(folder), codec=chat_codec)
-
-    written = loaded.complete("The fox", max_new_tokens=30, space="z")
-    assert written.usage.written_z_tokens < 30
-    assert load_reader(str(reader_folder), codec=chat_codec).complete("The fox", max_new_tokens=3)  # has none
-
-
-def test_a_writer_of_another_reader_is_refused(reader_folder: Path, chat_codec: Codec, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(reader_folder, tmp_path / "reader"))
-    write_writer(folder, random_writer(chat_codec))
-    weights = folder / "z_embedding.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-2] + b"\0\0")
-
-    with pytest.raises(CheckpointError, match="trained on another reader"):
-        load_reader(str(folder), codec=chat_codec)
-
-
-def test_a_damaged_writer_is_refused(reader_folder: Path, chat_codec: Codec, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(reader_folder, tmp_path / "reader"))
-    (folder / WRITER_FILE).write_bytes(b"no tensors")
-
-    with pytest.raises(CheckpointError, match="is not a writer"):
-        load_reader(str(folder), codec=chat_codec)
-
-
 def test_a_z_token_without_a_gap_has_no_code(chat_codec: Codec) -> None:
-    writer = random_writer(chat_codec)
+    z_head = random_z_head(chat_codec)
     hidden = torch.randn(200, chat_codec.backbone.hidden_size, generator=torch.Generator().manual_seed(0))
 
-    gaps, codes = writer.choose(hidden, hidden.flip(0))
+    gaps, codes = z_head.choose(hidden, hidden.flip(0))
 
     assert (gaps == 0).any() and (gaps > 0).any()
     assert not codes[gaps == 0].any() and codes[gaps > 0].any()

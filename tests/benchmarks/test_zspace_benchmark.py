@@ -9,14 +9,14 @@ import pytest
 from benchmarks import zspace
 from benchmarks.tasks.zspace import measure, section
 from tests.conftest import SENTENCES
-from tests.reader.test_zspace import random_writer
+from tests.reader.conftest import random_z_head
 from zprompt.codec.codec import Codec
 from zprompt.eval import Passage, Question
 from zprompt.reader.reader import Reader
 
 
 def test_both_spaces_are_measured(tiny_reader: Reader, chat_codec: Codec) -> None:
-    writing = Reader(chat_codec, tiny_reader.decoder, tiny_reader.z_embedding, "writing", random_writer(chat_codec))
+    writing = Reader(chat_codec, tiny_reader.decoder, tiny_reader.z_embedding, "writing", random_z_head(chat_codec))
     questions = [Question(f"who {n}?", ("the | dog",), (Passage("", text),)) for n, text in enumerate(SENTENCES)]
 
     result = measure(writing, questions, max_new_tokens=12)
@@ -43,7 +43,7 @@ def test_the_command_writes_json_and_markdown(
     ]
     data = tmp_path / "own-dev.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    writing = Reader(chat_codec, tiny_reader.decoder, tiny_reader.z_embedding, "writing", random_writer(chat_codec))
+    writing = Reader(chat_codec, tiny_reader.decoder, tiny_reader.z_embedding, "writing", random_z_head(chat_codec))
     monkeypatch.setattr("zprompt.load_reader", lambda name: writing)
     monkeypatch.setattr(
         "sys.argv", ["zspace", "--data", str(data), "--max-tokens", "4", "--out", str(tmp_path / "out")]
