@@ -1,95 +1,98 @@
-"""What all trainings share: how the learning rate goes, the loop over steps, and checkpoints.
+"""The training loop that codec, reader and Z-token head share, and what it keeps in a run's folder.
+
+Learning rate, with a linear warm-up of `ramp` steps and a cosine down to LOWEST of the highest rate:
 
     rate(step) = highest * min(1, (step + 1) / ramp) * (LOWEST + (1 - LOWEST) * (1 + cos(pi * step / steps)) / 2)
 
-A checkpoint is written beside the last one and takes its place in the end, so that an interrupted write loses nothing;
-a run with other settings is not gone on with.
+A trainer draws all randomness of a step from (seed, step), so a resumed run gives the weights of an uninterrupted one.
+A checkpoint replaces the last one only when it is complete, and a run is resumed only with the config that it was
+started with.
 """
 
 import json
 import math
 import os
+import platform
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from zprompt.errors import CheckpointError
+from zprompt.errors import CheckpointError, MissingDependencyError
 
-LOWEST = 0.03  # of the learning rate, at the end
+LOWEST = 0.03  # final learning rate, as a share of the highest
 
 Figures = dict[str, float]
+Report = Callable[[str, int, int, Figures], None]  # stage, step, steps, figures
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far a run of one stage has come."""
+class TrainingProgress:
+    """The state of a run beside its weights."""
 
-    step: int = 0
+    step: int = 0  # steps done
     seconds: float = 0.0  # of training, over all sessions
-    positions: int = 0  # that were read, without padding
-    targets: int = 0
-    history: list[Figures] = field(default_factory=list)
+    positions: int = 0  # model inputs, without padding
+    targets: int = 0  # tokens in the loss
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict that `TrainingProgress(**…)` and `torch.load` take."""
+        return asdict(self)
 
 
-class Stepped(Protocol):
-    """A training that goes step by step."""
+class Trainer(Protocol):
+    """A model in training."""
 
-    progress: Progress
+    progress: TrainingProgress
 
     def step(self, step: int) -> Figures:
-        """Train on one batch.
-
-        :param step: Number of the step.
-        :return: What is reported of it.
-        """
+        """Train on one batch and return the figures to report."""
 
     def save(self) -> None:
         """Write a checkpoint."""
 
 
 def run_steps(
-    training: Stepped, steps: int, checkpoint_every: int, report: Callable[[Progress, Figures], None]
+    trainer: Trainer, steps: int, checkpoint_every: int, report: Callable[[TrainingProgress, Figures], None]
 ) -> None:
-    """Train to the end.
+    """Train until `steps` steps are done.
 
-    :param training: The training, wherever it has come to.
-    :param steps: How many steps it has in all.
-    :param checkpoint_every: Steps between checkpoints; there is one at the end, too.
+    :param trainer: The trainer, new or resumed.
+    :param steps: Steps of the whole run.
+    :param checkpoint_every: Steps between checkpoints; there is also one after the last step.
     :param report: Called after every step.
     """
-    progress = training.progress
+    progress = trainer.progress
     while progress.step < steps:
         began = time.monotonic()
-        figures = training.step(progress.step)
+        figures = trainer.step(progress.step)
         progress.step += 1
         progress.seconds += time.monotonic() - began
         report(progress, figures)
         if progress.step % checkpoint_every == 0 or progress.step == steps:
-            training.save()
+            trainer.save()
 
 
 def rate_at(highest: float, step: int, steps: int, ramp: int) -> float:
-    """Warm up, then cool along a cosine.
-
-    :param highest: The highest learning rate.
-    :param step: Number of the step.
-    :param steps: How many there are.
-    :param ramp: Steps until the rate is full.
-    :return: The learning rate.
-    """
+    """Return the learning rate of a step; see the formula above."""
     cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
     return highest * min(1.0, (step + 1) / ramp) * (LOWEST + (1 - LOWEST) * cosine)
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint; an interrupted write leaves the last one.
+def is_due(step: int, steps: int, every: int) -> bool:
+    """Return whether to evaluate after a step; the evaluation after the last one is the run's own."""
+    return bool(every) and step % every == 0 and step < steps
 
-    :param path: Where to.
-    :param state: What `torch.load` with weights_only=True reads.
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint, and keep the last one if writing is interrupted.
+
+    :param path: The file.
+    :param state: Values that `torch.load` reads with weights_only=True.
     """
     partial = path.with_suffix(".partial")
     torch.save(dict(state), partial)
@@ -103,14 +106,14 @@ def refuse_another_run(
     free: Collection[str],
     otherwise: str = "start anew in another folder",
 ) -> None:
-    """Refuse to go on with a run that other results would have come from.
+    """Raise an error if the run in a folder was started with a config that gives other results.
 
-    :param folder: Where the run is.
-    :param stopped: The settings that it was started with, as JSON has them.
-    :param wanted: The settings now.
-    :param free: Settings that may change.
-    :param otherwise: What to do instead of going on.
-    :raises CheckpointError: If any other setting has changed.
+    :param folder: The run's folder.
+    :param stopped: The config that it was started with, as JSON has it.
+    :param wanted: The config now.
+    :param free: Fields that may change.
+    :param otherwise: What to do instead of resuming, for the message.
+    :raises CheckpointError: If any other field has changed.
     """
     now = json.loads(json.dumps(wanted))
     changed = sorted(name for name in now if name not in free and stopped.get(name) != now[name])
@@ -120,3 +123,37 @@ def refuse_another_run(
             f"{[stopped.get(name) for name in changed]}, now {[now[name] for name in changed]}. "
             f"Go on with what it was started with, or {otherwise}."
         )
+
+
+def write_record(
+    path: Path, summary: Mapping[str, Any], config: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write how a model was trained, as JSON: summary, config, versions, machine, time and history."""
+    record = {
+        **summary,
+        "config": config,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "machine": platform.processor() or platform.machine(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "history": history,
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+def new_figure() -> Any:  # noqa: ANN401 - matplotlib's Figure; importing it here would need the extra
+    """Return an empty matplotlib figure that needs no screen.
+
+    :return: The figure.
+    :raises MissingDependencyError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError("Plots need matplotlib: pip install 'zprompt[train]'.") from error
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+Progress = TrainingProgress
