@@ -14,11 +14,11 @@ from tests.conftest import SENTENCES
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 from zprompt.llm import Backbone
-from zprompt.train.config import TrainConfig
+from zprompt.train.config import CodecTrainConfig
 from zprompt.train.trainer import Trainer
 
 SETTINGS = CodecSettings(subcodes=2, subcode_size=8, max_gap=5, width=24, span_width=8, window=32, margin=1e-4)
-CONFIG = TrainConfig(
+CONFIG = CodecTrainConfig(
     settings=SETTINGS,
     windows=20,
     first_windows=4,
@@ -48,7 +48,7 @@ def new_heads(backbone: Backbone, seed: int = 0) -> CodecHeads:
 
 
 @pytest.fixture
-def config() -> TrainConfig:
+def config() -> CodecTrainConfig:
     """Give the config of a short run."""
     return CONFIG
 
@@ -69,7 +69,7 @@ def heads(tiny_backbone: Backbone) -> CodecHeads:
 
 
 @pytest.fixture
-def trainer_of(tiny_backbone: Backbone, windows: NDArray[np.int32], config: TrainConfig) -> MakeTrainer:
+def trainer_of(tiny_backbone: Backbone, windows: NDArray[np.int32], config: CodecTrainConfig) -> MakeTrainer:
     """Give a maker of trainers, whose heads are new ones."""
 
     def make(

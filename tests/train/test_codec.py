@@ -16,7 +16,7 @@ from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
 from zprompt.train import lora
 from zprompt.train.codec import TrainedCodec, forget_work, train_codec
-from zprompt.train.config import TrainConfig
+from zprompt.train.config import CodecTrainConfig
 from zprompt.train.evaluation import evaluate
 
 TEXT = "There is the dog, there is the sea, and mud becomes stone. " * 3 + "é 🌍 \x04"
@@ -177,7 +177,7 @@ class TestStartingFromACodec:
 
 
 @pytest.fixture
-def with_lora() -> TrainConfig:
+def with_lora() -> CodecTrainConfig:
     return replace(CONFIG, warmup_steps=1, joint_steps=2, lora_steps=2)
 
 
@@ -189,7 +189,7 @@ def test_a_codec_with_a_lora_restores_texts(
     tiny_backbone_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    with_lora: TrainConfig,
+    with_lora: CodecTrainConfig,
     kept: bool,
 ) -> None:
     monkeypatch.setattr(

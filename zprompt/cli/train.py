@@ -61,10 +61,10 @@ def _codec(
     """
     from zprompt.codec import CodecSettings
     from zprompt.train.codec import train_codec
-    from zprompt.train.config import TrainConfig
+    from zprompt.train.config import CodecTrainConfig
 
     settings = CodecSettings(subcodes=subcodes, max_gap=max_gap, window=window)
-    config = TrainConfig(
+    config = CodecTrainConfig(
         settings=settings,
         windows=windows,
         warmup_steps=warmup_steps,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from zprompt.codec import HEADS_FILE, CodecConfig, CodecHeads, find_codec, write_codec
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone, load_backbone
-from zprompt.train.config import TrainConfig
+from zprompt.train.config import CodecTrainConfig
 from zprompt.train.corpus import cut_windows, read_texts
 from zprompt.train.evaluation import Evaluation, evaluate, fit_rank_table
 from zprompt.train.lora import train_lora
@@ -47,7 +47,7 @@ class TrainedCodec:
 def train_codec(
     sources: Sequence[str],
     folder: Path,
-    config: TrainConfig,
+    config: CodecTrainConfig,
     *,
     dev_sources: Sequence[str] = (),
     backbone_name: str = "default",
@@ -86,7 +86,7 @@ def train_codec(
     return TrainedCodec(folder, evaluation, lora, trainer.progress.seconds)
 
 
-def _first_heads(backbone: Backbone, config: TrainConfig, start_from: str | None) -> CodecHeads:
+def _first_heads(backbone: Backbone, config: CodecTrainConfig, start_from: str | None) -> CodecHeads:
     """Make random heads, or read those of another codec."""
     torch.manual_seed(config.seed)
     heads = CodecHeads(config.settings, backbone.embeddings, backbone.hidden_size)
@@ -104,7 +104,7 @@ def forget_work(folder: Path) -> None:
 
 
 def _windows(
-    backbone: Backbone, sources: Sequence[str], dev_sources: Sequence[str], config: TrainConfig
+    backbone: Backbone, sources: Sequence[str], dev_sources: Sequence[str], config: CodecTrainConfig
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Cut training and development windows."""
     size = config.settings.window

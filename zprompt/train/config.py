@@ -10,48 +10,44 @@ PRECISIONS = ("auto", "bf16", "fp32")
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """One training run; the same config, data and machine give the same heads."""
+class CodecTrainConfig:
+    """One training run of codec heads; the same config, data and machine give the same heads."""
 
-    settings: CodecSettings = field(default_factory=CodecSettings)
-    windows: int = 2400  # windows of training text, of settings.window tokens each
-    first_windows: int = 200  # windows whose hidden states are computed before the joint stage starts ...
-    growth: int = 2  # ... and how many are added at each of its steps, until all are there
-    warmup_steps: int = 150  # without the LLM
-    joint_steps: int = 1200  # with the frozen LLM
+    settings: CodecSettings = field(default_factory=CodecSettings)  # shape of the heads, and of the windows
+    windows: int = 2400  # windows of training text
+    first_windows: int = 200  # windows whose hidden states are computed before the joint stage starts
+    growth: int = 2  # windows that are added to these at each joint step, until all are in use
+    warmup_steps: int = 150  # steps without the LLM
+    joint_steps: int = 1200  # steps with the frozen LLM
     batch: int = 16  # windows a step
-    warmup_rate: float = 2e-3  # AdamW's learning rate at its highest
-    joint_rate: float = 1.5e-3
-    shortest_budget: float = 1.5  # bits that a training span may cost to restore: drawn log-uniformly from here ...
-    longest_budget: float = 40.0  # ... to here, once for each window
-    random_candidates: int = 2500  # of the vocabulary, beside the common tokens and the batch's own, in the softmax
-    common_candidates: int = 1500  # the lowest ids: in a BPE vocabulary, the most frequent tokens
-    usage_weight: float = 0.02  # of the entropy that keeps all values of a sub-code in use
-    hottest: float = 1.2  # Gumbel temperature at the start of warm-up
-    coldest: float = 0.4  # and at the end of each stage
-    lora_steps: int = 0  # of the optional third stage
-    lora_batch: int = 4  # windows a step of it
-    lora_rank: int = 16
-    lora_rate: float = 3e-4
-    seed: int = 0
-    precision: str = "auto"  # of the matrix products; "auto": bf16 where the processor has instructions for it
-    checkpoint_every: int = 100  # steps
-    evaluate_every: int = 200  # steps; 0: only at the end
+    warmup_rate: float = 2e-3  # highest learning rate of the warm-up
+    joint_rate: float = 1.5e-3  # highest learning rate of the joint stage
+    shortest_budget: float = 1.5  # bits that a training span may cost, at least; drawn log-uniformly for each window
+    longest_budget: float = 40.0  # bits that a training span may cost, at most
+    random_candidates: int = 2500  # random tokens in the softmax
+    common_candidates: int = 1500  # lowest ids in the softmax: in a BPE vocabulary, the most frequent tokens
+    usage_weight: float = 0.02  # weight of the entropy that keeps all values of a sub-code in use
+    hottest: float = 1.2  # Gumbel temperature at the start of the warm-up
+    coldest: float = 0.4  # Gumbel temperature at the end of each stage
+    lora_steps: int = 0  # steps of the optional codec LoRA
+    lora_batch: int = 4  # windows a step of the LoRA stage
+    lora_rank: int = 16  # rank of the LoRA
+    lora_rate: float = 3e-4  # highest learning rate of the LoRA stage
+    seed: int = 0  # seed of everything random
+    precision: str = "auto"  # precision of products: fp32, bf16, or auto (bf16 on GPUs and on processors with AMX)
+    checkpoint_every: int = 100  # steps between checkpoints
+    evaluate_every: int = 200  # steps between ratios on development text; 0: only at the end
     dev_windows: int = 8  # windows of the development text that are tiled for the ratio
 
     def __post_init__(self) -> None:
-        """Refuse a config that no run can follow."""
-        for name in ("windows", "first_windows", "batch", "joint_steps"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        """Raise OptionError if no run can follow this config."""
+        _require_at_least(self, 1, "windows", "first_windows", "batch", "joint_steps", "checkpoint_every")
+        _require_at_least(self, 0, "warmup_steps", "lora_steps", "evaluate_every", "joint_rate", "usage_weight")
         if self.precision not in PRECISIONS:
             raise OptionError(f"precision must be one of {PRECISIONS}, got {self.precision!r}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the config as JSON-able values.
-
-        :return: One entry for each field; the settings as a dict of theirs.
-        """
+        """Return the fields as a dict for JSON."""
         return {**asdict(self), "settings": self.settings.to_dict()}
 
 
@@ -86,13 +82,13 @@ class ReaderTrainConfig:
     rate: float = 5e-4  # highest learning rate of the LoRA's A
     up_rate: float = 2e-3  # highest learning rate of the LoRA's B, which starts at zero (LoRA+)
     embedding_rate: float = 2e-3  # highest learning rate of the Z-embedding
-    scale: float = 0.3  # of the codes' embeddings at the start; 1: the sum of the embeddings that they stand for
+    scale: float = 0.3  # factor of the codes' embeddings at the start; 1: the sum of the embeddings they stand for
     top: int = 32  # most likely tokens that are kept of the teacher's distributions
-    gold_weight: float = 0.2  # of the cross-entropy on targets with a teacher; other targets have nothing else
+    gold_weight: float = 0.2  # weight of the cross-entropy on targets with a teacher; other targets have nothing else
     random_candidates: int = 2048  # random tokens in the softmax
     common_candidates: int = 2048  # lowest ids in the softmax: in a BPE vocabulary, the most frequent tokens
-    precision: str = "fp32"  # of products with the LLM's weights: fp32, or bf16, twice as fast on CPUs that have it
-    seed: int = 0  # of everything random
+    precision: str = "fp32"  # precision of products with the LLM's weights: fp32, or bf16, faster on CPUs that have it
+    seed: int = 0  # seed of everything random
     checkpoint_every: int = 50  # steps between checkpoints
     evaluate_every: int = 100  # steps between evaluations; 0: only at the end
     dev_passages: int = 48  # development passages; a third of them during training
@@ -103,7 +99,9 @@ class ReaderTrainConfig:
         """Raise OptionError if no run can follow this config."""
         if self.input not in INPUTS:
             raise OptionError(f"input must be one of {INPUTS}, got {self.input!r}.")
-        _require_positive(self, "steps", "batch", "passages", "rank", "continued", "repeated", "top", "micro_batch")
+        _require_at_least(self, 1, "steps", "batch", "passages", "rank", "shortest_context", "continued", "repeated")
+        _require_at_least(self, 1, "top", "micro_batch", "checkpoint_every", "dev_passages")
+        _require_at_least(self, 0, "rate", "up_rate", "embedding_rate", "dev_questions", "evaluate_every")
         if self.precision not in READER_PRECISIONS:
             raise OptionError(f"precision must be one of {READER_PRECISIONS}, got {self.precision!r}.")
         if not 0 <= self.query_aware <= 1:
@@ -113,7 +111,8 @@ class ReaderTrainConfig:
                 f"passage_tokens must hold a context and its continuation, {self.shortest_context} + {self.continued} "
                 f"tokens, got {self.passage_tokens}."
             )
-        _require_ratios(self.ratios)
+        _require_ratios("ratios", self.ratios)
+        _require_ratios("dev_ratios", self.dev_ratios)
         if min(self.shares.values()) < 0 or not any(self.shares.values()):
             raise OptionError(f"The shares of the tasks must not be negative, nor all zero, got {self.shares}.")
 
@@ -141,7 +140,7 @@ class ZHeadTrainConfig:
     rate: float = 2e-3  # highest learning rate
     decay: float = 0.05  # weight decay of AdamW
     width: int = 384  # hidden units
-    seed: int = 0  # of everything random
+    seed: int = 0  # seed of everything random
     checkpoint_every: int = 50  # steps between checkpoints
     evaluate_every: int = 100  # steps between evaluations; 0: only at the end
     dev_passages: int = 24  # development passages
@@ -149,8 +148,9 @@ class ZHeadTrainConfig:
 
     def __post_init__(self) -> None:
         """Raise OptionError if no run can follow this config."""
-        _require_positive(self, "steps", "batch", "passages", "width", "checkpoint_every")
-        _require_ratios(self.ratios)
+        _require_at_least(self, 1, "steps", "batch", "passages", "width", "checkpoint_every", "dev_passages")
+        _require_at_least(self, 0, "rate", "dev_questions", "evaluate_every")
+        _require_ratios("ratios", self.ratios)
         if not 0 <= self.answers <= 1:
             raise OptionError(f"answers must be a share, from 0 to 1, got {self.answers}.")
 
@@ -177,12 +177,12 @@ class ZHeadTrainConfig:
         return {**asdict(self), "ratios": list(self.ratios)}
 
 
-def _require_positive(config: ReaderTrainConfig | ZHeadTrainConfig, *names: str) -> None:
+def _require_at_least(config: CodecTrainConfig | ReaderTrainConfig | ZHeadTrainConfig, least: int, *names: str) -> None:
     for name in names:
-        if getattr(config, name) < 1:
-            raise OptionError(f"{name} must be at least 1, got {getattr(config, name)}.")
+        if getattr(config, name) < least:
+            raise OptionError(f"{name} must be at least {least}, got {getattr(config, name)}.")
 
 
-def _require_ratios(ratios: tuple[float, ...]) -> None:
+def _require_ratios(name: str, ratios: tuple[float, ...]) -> None:
     if not ratios or min(ratios) < 1:
-        raise OptionError(f"ratios must be 1 or more each, and one of them at least, got {ratios}.")
+        raise OptionError(f"{name} must be 1 or more each, and one of them at least, got {ratios}.")

@@ -23,7 +23,7 @@ from torch import Tensor
 from zprompt.codec import CodecHeads
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone
-from zprompt.train.config import TrainConfig
+from zprompt.train.config import CodecTrainConfig
 from zprompt.train.features import FeatureStore
 from zprompt.train.masks import RunningCosts, Spans, choose_spans
 from zprompt.train.objective import Loss, Objective
@@ -60,7 +60,7 @@ class Trainer:
     """Trains codec heads on windows of token ids."""
 
     def __init__(
-        self, config: TrainConfig, backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32], folder: Path
+        self, config: CodecTrainConfig, backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32], folder: Path
     ) -> None:
         """Set up a run, or pick up one that was stopped.
 
