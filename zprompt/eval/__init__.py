@@ -1,19 +1,31 @@
-"""Measure what each way of shortening a prompt costs and keeps: what `zprompt bench` runs."""
+"""Measure what each way of shortening a prompt keeps and costs: what `zprompt bench` runs.
 
-from zprompt.eval.drawing import draw
-from zprompt.eval.memory import peak_megabytes
-from zprompt.eval.metrics import CorpusBleu, Recall, correct_tokens, names, numbers, recall
-from zprompt.eval.questions import Passage, Question, question_of, read_questions
-from zprompt.eval.readers import SHIPPED
-from zprompt.eval.record import RunRecord, write_json
-from zprompt.eval.squad import exact_match, f1
+It lies in the package, and not beside the developers' benchmarks in `benchmarks/`, since a user who has only the wheel
+runs it on data of their own; what both need lies here. The way of a run: `datasets` (rows to samples) → `tasks` (what
+texts are for, how predictions are scored with `metrics`) → `context` (methods and readers) → `runner` (cells, processes)
+→ `results` (the JSON file, from which a run continues; `record` has machine and versions) → `report` and `plots`.
+`statistics` has the intervals.
+
+Importing it needs neither torch nor what is in zprompt[bench].
+"""
+
+from zprompt.eval.context import SHIPPED
+from zprompt.eval.datasets import Passage, Question, draw, question_of, read_questions
+from zprompt.eval.metrics import CorpusBleu, Recall, correct_tokens, exact_match, f1, names, numbers, recall
+from zprompt.eval.record import RunRecord, peak_megabytes, write_json
+from zprompt.eval.report import number, percent, table, write_reports
+from zprompt.eval.results import BenchResults, BenchSettings, load_results
+from zprompt.eval.runner import run
 from zprompt.eval.statistics import PERCENTILES, RESAMPLES, Interval, Statistic, bootstrap, resample
-from zprompt.eval.tables import number, percent, table
+from zprompt.eval.tasks import TASKS
 
 __all__ = [
     "PERCENTILES",
     "RESAMPLES",
     "SHIPPED",
+    "TASKS",
+    "BenchResults",
+    "BenchSettings",
     "CorpusBleu",
     "Interval",
     "Passage",
@@ -26,6 +38,7 @@ __all__ = [
     "draw",
     "exact_match",
     "f1",
+    "load_results",
     "names",
     "number",
     "numbers",
@@ -35,6 +48,8 @@ __all__ = [
     "read_questions",
     "recall",
     "resample",
+    "run",
     "table",
     "write_json",
+    "write_reports",
 ]

@@ -1,20 +1,130 @@
-"""Compare restored texts with their sources.
+"""Metrics of restored texts, of answers and of search, and how each is written in a report.
 
+F1, EM     SQuAD's: lower case, without punctuation and articles; the best of all right answers counts
 BLEU       sacrebleu's corpus BLEU-4: "13a" tokens, case-sensitive, a document is one segment; 0 to 100
+ROUGE      F-measures of rouge-score, without stemming
 accuracy   share of token positions that have the source's token: windows keep their length, so positions correspond
 numbers    multiset recall: of all occurrences of a number in the source, the share that the restored text has too.
            A number that the source has three times and the restored text twice counts 2 of 3; order does not matter
 names      the same for capitalised names: runs of capitalised words with one space between them, not counting a word at
            the beginning of a sentence; "New York" restored as "New Jersey" is a miss, not a half
+rank       of one document among all by BM25 (Lucene's, k1 = 1.2, b = 0.75)
 """
 
+from __future__ import annotations
+
+import os
 import re
+import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zprompt.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from tiktoken import Encoding
+
+# Definitions: units and directions, for reports.
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric, its unit and its direction."""
+
+    title: str
+    digits: int = 1  # after the point
+    percent: bool = True  # values are shares, 0 to 1, and written in per cent
+    less_is_better: bool = False
+    reader: str | None = None  # whose replies it is measured on
+
+    @property
+    def name(self) -> str:
+        """Return the name that reports and result files have."""
+        return f"{self.title}, {self.reader}" if self.reader else self.title
+
+    def by(self, reader: str) -> Metric:
+        """Return this metric for the replies of one reader."""
+        return replace(self, reader=reader)
+
+
+READER, LTSC_READER, UNTUNED = "reader", "LTSC's reader", "untuned backbone"
+READERS = (READER, LTSC_READER, UNTUNED)  # a metric of replies has a column for each
+
+# Of every task
+POSITIONS = Metric("positions ratio", digits=2, percent=False)  # source tokens / positions that a model gets
+BITS = Metric("bits per position", percent=False, less_is_better=True)
+SOURCE_BITS = Metric("bits per source token", percent=False, less_is_better=True)
+EXACT = Metric("exact")  # share of samples restored byte for byte
+API_TOKENS = Metric("API tokens ratio", digits=2, percent=False)  # as a price list counts them
+# Of single tasks
+BLEU, NUMBERS, NAMES = Metric("BLEU-4", percent=False), Metric("numbers kept"), Metric("names kept")
+F1, EXACT_MATCH = Metric("F1"), Metric("exact match")
+ROUGE_1, ROUGE_2, ROUGE_L = Metric("ROUGE-1"), Metric("ROUGE-2"), Metric("ROUGE-L")
+ROUGE_REFERENCE = Metric("ROUGE-L, reference")
+MRR, FIRST, TOP_TEN = Metric("MRR"), Metric("first"), Metric("in first 10")
+KEPT, COPIED = Metric("kept"), Metric("copied")
+PARSES, SAME = Metric("parses"), Metric("the same")
+# Costs
+SHORTENING = Metric("shortening s", digits=2, percent=False, less_is_better=True)
+SPEED = Metric("shortening tokens/s", digits=0, percent=False)
+RESTORING = Metric("restoring tokens/s", digits=0, percent=False)
+KV_CACHE = Metric("KV MB", percent=False, less_is_better=True)
+FIRST_TOKEN = Metric("first token s", digits=2, percent=False, less_is_better=True)
+READING = Metric("reading s", digits=2, percent=False, less_is_better=True)
+END_TO_END = Metric("end to end s", digits=2, percent=False, less_is_better=True)
+
+COMMON = (POSITIONS, BITS, SOURCE_BITS, EXACT, API_TOKENS)
+TIMES = (SPEED, SHORTENING, RESTORING, *(m.by(reader) for reader in READERS for m in (FIRST_TOKEN, READING, END_TO_END)))
+
+_OF_TEXTS = (BLEU, NUMBERS, NAMES, MRR, FIRST, TOP_TEN, KEPT, PARSES, SAME)
+_OF_REPLIES = (F1, EXACT_MATCH, ROUGE_1, ROUGE_2, ROUGE_L, ROUGE_REFERENCE, COPIED, KV_CACHE)
+METRICS = {
+    metric.name: metric
+    for metric in (*COMMON, *TIMES, *_OF_TEXTS, *(metric.by(reader) for reader in READERS for metric in _OF_REPLIES))
+}
+
+
+def metric_of(name: str) -> Metric:
+    """Return a metric by its name; an unknown one, of another release's results, is a share."""
+    return METRICS.get(name) or Metric(name)
+
+
+# Answers, as SQuAD scores them.
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def exact_match(answer: str, golds: Sequence[str]) -> float:
+    """Return 1 if an answer is one of the right ones, else 0."""
+    return float(any(_normalise(answer) == _normalise(gold) for gold in golds))
+
+
+def f1(answer: str, golds: Sequence[str]) -> float:
+    """Return the F1 of an answer's words against the closest right answer, 0 to 1."""
+    return max(_f1(_normalise(answer).split(), _normalise(gold).split()) for gold in golds)
+
+
+def _f1(words: list[str], gold: list[str]) -> float:
+    if not words or not gold:
+        return float(words == gold)
+    shared = sum((Counter(words) & Counter(gold)).values())
+    return 2 * shared / (len(words) + len(gold))
+
+
+def _normalise(answer: str) -> str:
+    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
+
+
+# Facts that a text keeps.
 
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _WORD = re.compile(r"[^\W\d_][\w]*(?:[-'’][^\W_]+)*")
@@ -31,38 +141,29 @@ class Recall:
 
     @property
     def share(self) -> float | None:
-        """Give found per total.
-
-        :return: 0 to 1; None if there was nothing to find.
-        """
+        """Return found / total, None if there was nothing to find."""
         return self.found / self.total if self.total else None
 
     @staticmethod
-    def sum(recalls: Iterable["Recall"]) -> "Recall":
-        """Pool the recall of several documents.
-
-        :param recalls: One for each document.
-        :return: The recall over all occurrences.
-        """
+    def sum(recalls: Iterable[Recall]) -> Recall:
+        """Pool the recall of several documents over all occurrences."""
         pairs = [(recall.found, recall.total) for recall in recalls]
         return Recall(sum(found for found, _ in pairs), sum(total for _, total in pairs))
 
 
-def numbers(text: str) -> list[str]:
-    """List the numbers of a text.
+def recall(source: Sequence[str], restored: Sequence[str]) -> Recall:
+    """Count how many items of the source come back, each as often as the source has it."""
+    common = Counter(source) & Counter(restored)
+    return Recall(common.total(), len(source))
 
-    :param text: The text.
-    :return: Digits with the points, commas, colons and slashes between them.
-    """
+
+def numbers(text: str) -> list[str]:
+    """List the numbers of a text, with the points, commas, colons and slashes between their digits."""
     return _NUMBER.findall(text)
 
 
 def names(text: str) -> list[str]:
-    """List the capitalised names of a text.
-
-    :param text: The text.
-    :return: Runs of capitalised words, without words that begin a sentence.
-    """
+    """List the runs of capitalised words in a text, without words that begin a sentence."""
     found: list[str] = []
     end = -1  # of the last name
     for match in _WORD.finditer(text):
@@ -77,64 +178,108 @@ def names(text: str) -> list[str]:
     return found
 
 
-def recall(source: Sequence[str], restored: Sequence[str]) -> Recall:
-    """Count how many items come back, each as often as the source has it.
+def _begins_sentence(before: str) -> bool:
+    stripped = before.rstrip(_OPENING)
+    return not stripped or stripped[-1] == "\n" or stripped[-1] in _SENTENCE_END
 
-    :param source: Items of the source.
-    :param restored: Items of the restored text.
-    :return: The multiset recall.
-    """
-    common = Counter(source) & Counter(restored)
-    return Recall(common.total(), len(source))
+
+# Restored texts.
 
 
 def correct_tokens(source: Sequence[int], restored: Sequence[int]) -> int:
-    """Count the positions that have the source's token.
-
-    :param source: Token ids of the source.
-    :param restored: Token ids that came back.
-    :return: Positions.
-    :raises ValueError: If they differ in length.
-    """
+    """Count the positions that have the source's token; raise ValueError if the lengths differ."""
     if len(source) != len(restored):
         raise ValueError(f"{len(restored)} tokens came back of {len(source)}: decompression never changes the length.")
     return sum(a == b for a, b in zip(source, restored, strict=True))
 
 
 class CorpusBleu:
-    """BLEU-4 of restored documents, all or some of them."""
+    """BLEU-4 of restored documents, all or some of them; it is not the mean of the documents' BLEU."""
 
     def __init__(self, sources: Sequence[str], restored: Sequence[str]) -> None:
-        """Count the n-grams of each document once.
+        """Count the n-grams of each document once."""
+        from sacrebleu.metrics.bleu import BLEU as SacreBleu
 
-        :param sources: The sources.
-        :param restored: What came back of each.
-        """
-        from sacrebleu.metrics.bleu import BLEU
-
-        metric = BLEU(effective_order=True)  # counts are the same with and without; it only warns without
+        metric = SacreBleu(effective_order=True)  # counts are the same with and without; it only warns without
         scores = [metric.sentence_score(back, [text]) for text, back in zip(sources, restored, strict=True)]
-        self._counts = np.array([[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores], np.int64).reshape(
-            -1, 10
-        )
+        counts = [[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores]
+        self._counts = np.array(counts, np.int64).reshape(-1, 10)
 
     def score(self, rows: Sequence[int] | NDArray[np.int64] | None = None) -> float | None:
-        """Give the BLEU of documents.
+        """Compute the BLEU of documents.
 
-        :param rows: Their numbers, repeated ones count again; None: all.
+        :param rows: Their indices, repeated ones count again; None: all.
         :return: 0 to 100; None if there is no sequence of four words to judge.
         """
-        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.bleu import BLEU as SacreBleu
 
         counts = self._counts if rows is None else self._counts[np.asarray(rows, np.int64)]
         total = counts.sum(0).tolist()
         if not total[7]:
             return None
         # smooth_method: what sacrebleu does by default, though not here.
-        return float(BLEU.compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp").score)
+        bleu = SacreBleu.compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp")
+        return float(bleu.score)
 
 
-def _begins_sentence(before: str) -> bool:
-    """Say whether a word after this text is the first of a sentence."""
-    left = before.rstrip(_OPENING)
-    return not left or left[-1] == "\n" or left[-1] in _SENTENCE_END
+# Search.
+
+
+class SearchIndex:
+    """Documents that are ranked by BM25."""
+
+    def __init__(self, documents: Sequence[str]) -> None:
+        """Index the documents, at least one."""
+        import bm25s
+
+        self._size = len(documents)
+        self._index = bm25s.BM25(k1=1.2, b=0.75, method="lucene")
+        self._index.index([_words(document) for document in documents], show_progress=False)
+
+    def rank(self, query: str, wanted: int) -> int:
+        """Return a document's rank for a query, 1 for the first; documents of the same score come before it."""
+        known: Any = self._index.vocab_dict
+        words = [word for word in _words(query) if word in known]
+        if not words:
+            return self._size
+        scores = self._index.get_scores(words)
+        return int((scores >= scores[wanted]).sum())
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+# Tokens as the price lists of APIs count them.
+
+API_ENCODING = "cl100k_base"
+_TIKTOKEN_CACHE = "TIKTOKEN_CACHE_DIR"  # tiktoken's own variable
+
+
+def api_tokens(text: str) -> int:
+    """Count a text's tokens in `API_ENCODING`; raise MissingDependencyError if it is not on this machine."""
+    return len(_api_encoding().encode(text, disallowed_special=()))
+
+
+@cache
+def _api_encoding() -> Encoding:
+    """Load the encoding from the files that llama-index-core ships; nothing is fetched."""
+    spec = find_spec("llama_index.core") if find_spec("llama_index") else None
+    folder = Path(spec.origin).parent / "_static" / "tiktoken_cache" if spec and spec.origin else None
+    if folder is None or not folder.is_dir() or find_spec("tiktoken") is None:
+        raise MissingDependencyError(
+            f"{API_ENCODING} is not there offline. llama-index-core ships it: pip install llama-index-core."
+        )
+    import tiktoken
+
+    before = os.environ.get(_TIKTOKEN_CACHE)
+    os.environ[_TIKTOKEN_CACHE] = str(folder)
+    try:
+        return tiktoken.get_encoding(API_ENCODING)
+    except Exception as error:  # a file that is not there is fetched, which can fail in any way
+        raise MissingDependencyError(f"{API_ENCODING} cannot be loaded: {error}.") from error
+    finally:
+        if before is None:
+            del os.environ[_TIKTOKEN_CACHE]
+        else:
+            os.environ[_TIKTOKEN_CACHE] = before

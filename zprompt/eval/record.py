@@ -1,4 +1,6 @@
-"""Write what a benchmark found, with all that is needed to judge it and to run it again."""
+"""The record of a run: all that is needed to judge its figures and to run it again; and its results as JSON."""
+
+from __future__ import annotations
 
 import json
 import math
@@ -36,13 +38,14 @@ class RunRecord:
     versions: dict[str, str]
 
     @classmethod
-    def take(cls, seed: int, began: float) -> "RunRecord":
+    def take(cls, seed: int, began: float) -> RunRecord:
         """Describe the run that is now ending.
 
         :param seed: Its seed.
         :param began: `time.time()` of its beginning.
         :return: The record.
         """
+        import psutil
         import torch
 
         return cls(
@@ -51,43 +54,17 @@ class RunRecord:
             seed=seed,
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
             seconds=time.time() - began,
-            machine=_machine(),
+            machine=_processor(),
             cores=os.cpu_count() or 1,
             threads=torch.get_num_threads(),
-            memory_gigabytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
-            load_average=os.getloadavg()[0],
-            versions={"python": platform.python_version(), **_versions()},
+            memory_gigabytes=psutil.virtual_memory().total / 1e9,
+            load_average=psutil.getloadavg()[0],
+            versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         )
 
 
-def write_json(path: Path, values: object) -> None:
-    """Write results as JSON, numbers to six digits.
-
-    :param path: The file.
-    :param values: Dataclasses, dicts, sequences and plain values.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_plain(values), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
-    """Turn a value into what JSON has; it has no infinities."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return value
-
-
 def commit() -> str:
-    """Name the commit of the code that runs.
-
-    :return: Twelve digits, with "+changes" if the working tree differs; "unknown" outside of a clone.
-    """
+    """Return the commit of the code, with "+changes" if the working tree differs; "unknown" outside of a clone."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no", "--", *_CODE) else "")
@@ -95,33 +72,84 @@ def commit() -> str:
         return "unknown"
 
 
-def _program() -> list[str]:
-    """Say how the program that runs was called: as a module, or as a script."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return ["python", "-m", spec.name.removesuffix(".__main__")] if spec else [Path(sys.argv[0]).name]
-
-
-def _versions() -> dict[str, str]:
-    """Give the versions of what figures depend on; some of it may be missing."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
 def _git(*arguments: str) -> str:
-    """Ask git."""
     done = subprocess.run(["git", *arguments], cwd=_HERE, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
-def _machine() -> str:
-    """Name the processor."""
+def _program() -> list[str]:
+    """Return how the running program was called: as a module, or as a script."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return ["python", "-m", spec.name.removesuffix(".__main__")] if spec else [Path(sys.argv[0]).name]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+# Peak memory. Linux has VmHWM, which can be reset; what an allocator keeps for later counts all the same. Its ru_maxrss
+# starts at the peak of the process that this one was started from, so getrusage is for the other systems.
+
+
+def reset_peak_memory() -> None:
+    """Let the peak start again from what is resident now, where the system allows it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
+    except OSError:
+        return  # the peak stays that of the whole process
+
+
+def peak_megabytes() -> float | None:
+    """Return this process's peak resident memory in megabytes, None where the system does not say."""
+    if sys.platform == "linux":
+        return _linux_peak()
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # macOS counts bytes, others kibibytes
+
+
+def _linux_peak() -> float | None:
+    try:
+        lines = Path("/proc/self/status").read_text("ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM")), None)
+
+
+# JSON.
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write dataclasses, dicts, sequences and plain values as JSON, numbers to six digits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_plain(values), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None  # JSON has no infinities
+    return value

@@ -1,18 +1,45 @@
-"""Write what a run found as Markdown."""
+"""Write what a run measured as Markdown and as one HTML page, and compare two runs.
+
+A figure is "value [low, high], worst": over all samples, its 95 % interval, and the worst sample. Shares are in per cent.
+What could not be measured has a dash, and its reason in the last section. A comparison has
+
+    difference = figure of this run - figure of the other
+
+with an interval where both measured the same samples, by a bootstrap that draws the same ones for both; BLEU is no sum
+over samples, and has none. The page needs nothing else: no script, no font, nothing from elsewhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from zprompt.eval.comparison import compare
-from zprompt.eval.page import render_page
-from zprompt.eval.results import BenchResults
-from zprompt.eval.sections import Section, about, sections
-from zprompt.eval.tables import table
+from zprompt.eval import metrics as m
+from zprompt.eval.context import FULL
+from zprompt.eval.metrics import LTSC_READER, READER, Metric, metric_of
+from zprompt.eval.results import BenchResults, Cell, CellResult, TaskInfo
+from zprompt.eval.statistics import Estimate, paired_difference
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from pandas import DataFrame
 
 TITLE = "What shortening keeps, and what it costs"
 MARKDOWN, PAGE = "bench.md", "bench.html"
+NONE = "–"
+_STAR = "*"  # marks a figure of LTSC's reader in the summary
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A title, some sentences, and a table of text."""
+
+    title: str
+    note: str
+    table: DataFrame | None = None
 
 
 def write_reports(results: BenchResults, folder: Path, other: BenchResults | None = None) -> tuple[Path, Path]:
@@ -23,29 +50,273 @@ def write_reports(results: BenchResults, folder: Path, other: BenchResults | Non
     :param other: Results to compare with.
     :return: The two files.
     """
+    from zprompt.eval.plots import draw_charts
+
     parts = [*sections(results), *(compare(results, other) if other else ())]
+    values = {"title": TITLE, "about": about(results), "sections": parts}
+    environment = _environment()
     folder.mkdir(parents=True, exist_ok=True)
     markdown, page = folder / MARKDOWN, folder / PAGE
-    markdown.write_text(render_markdown(about(results), parts), encoding="utf-8")
-    page.write_text(render_page(TITLE, about(results), parts, results), encoding="utf-8")
+    markdown.write_text(environment.get_template("bench.md.jinja").render(values), encoding="utf-8")
+    html = environment.get_template("bench.html.jinja").render(values, charts=draw_charts(results))
+    page.write_text(html, encoding="utf-8")
     return markdown, page
 
 
-def render_markdown(said: Iterable[str], parts: Iterable[Section]) -> str:
-    """Write sections as Markdown.
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader
+    from markupsafe import Markup, escape
 
-    :param said: How the run ran.
-    :param parts: The sections.
-    :return: The text.
-    """
-    lines = [f"# {TITLE}", ""]
-    for sentence in said:
-        lines += [sentence, ""]
-    for part in parts:
-        lines += [f"## {part.title}", ""]
-        if part.note:
-            lines += [part.note, ""]
-        if part.head:
-            rows = [tuple(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in part.rows]
-            lines += [*table(part.head, rows), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    def inline(text: str) -> Markup:
+        """Write code between backquotes and strong text between double asterisks as HTML."""
+        code = re.sub(r"`(.+?)`", r"<code>\1</code>", str(escape(text)))
+        return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", code))  # noqa: S704 - escaped above
+
+    environment = Environment(
+        loader=PackageLoader("zprompt.eval"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["inline"] = inline
+    return environment
+
+
+# Sections.
+
+
+def about(results: BenchResults) -> list[str]:
+    """Describe how a run ran, in sentences."""
+    run, settings = results.run, results.settings
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    processes = "one process" if settings.jobs == 1 else f"{settings.jobs} processes, which disturb each other's times"
+    reused = f"; {run['reused_cells']} cells are of an earlier run of the same commit" if run["reused_cells"] else ""
+    return [
+        f"`{run['command']}` of zprompt {run['version']} at commit {run['commit']}, {run['started']}, "
+        f"{run['seconds'] / 60:.1f} minutes, seed {run['seed']}, {processes}{reused}.",
+        f"{run['machine']}, {run['cores']} cores, {run['memory_gigabytes']:.0f} GB, {run['threads']} threads, load "
+        f"average {run['load_average']:.1f} at the end; {versions}.",
+    ]
+
+
+def sections(results: BenchResults) -> Iterator[Section]:
+    """Yield the summary, two or three tables for each task, and what could not be measured."""
+    yield _summary(results)
+    for task in results.tasks:
+        own = [one for one in results.of_task(task.name) if one.reason is None]
+        if own:
+            yield _quality(task, own)
+            yield from _ratios_by_group(task, own)
+            yield _times(task, own)
+    yield _not_measured(results)
+
+
+def _summary(results: BenchResults) -> Section:
+    """Set the main figures of all tasks side by side."""
+    rows = []
+    for method, ratio in dict.fromkeys((one.cell.method, one.cell.ratio) for one in results.cells):
+        found = [results.find(Cell(method, task.name, ratio)) for task in results.tasks]
+        first = next((one for one in found if one and one.reason is None), None)
+        rows.append(
+            {
+                "method": method,
+                "asked": _write_ratio(ratio),
+                "reached": write(m.POSITIONS, first and first.get(m.POSITIONS), brief=True),
+                **{f"{t.title}: {t.main}": _write_main(t, one) for t, one in zip(results.tasks, found, strict=True)},
+                "tokens/s": write(m.SPEED, first and first.get(m.SPEED), brief=True),
+            }
+        )
+    counts = ", ".join(f"{task.title.lower()} {task.samples}" for task in results.tasks)
+    note = (
+        f"Samples: {counts}. Few samples show how methods behave, not by how much they differ: intervals and worst "
+        "cases are below. Reached ratio and speed of shortening are those of the first task that ran."
+    )
+    if any(text.endswith(_STAR) for row in rows for text in row.values()):
+        note += f" {_STAR}: by {LTSC_READER}, which is another model: {_ltsc_from_full_text(results)}."
+    return Section("Summary", note, _table(rows))
+
+
+def _write_main(task: TaskInfo, one: CellResult | None) -> str:
+    """Write the main figure of a cell, with a mark if only LTSC's reader could read what the method wrote."""
+    metric, ltsc = task.main_metric, _by_ltsc(task)
+    if one is None:
+        return NONE
+    if one.get(metric) is None and one.get(ltsc):
+        return write(ltsc, one.get(ltsc), brief=True) + _STAR
+    return write(metric, one.get(metric), brief=True)
+
+
+def _by_ltsc(task: TaskInfo) -> Metric:
+    """Return the main metric of a task, of the replies of LTSC's reader if it is of the reader's."""
+    metric = task.main_metric
+    return metric.by(LTSC_READER) if metric.reader == READER else metric
+
+
+def _ltsc_from_full_text(results: BenchResults) -> str:
+    found = []
+    for task in results.tasks:
+        full, metric = results.find(Cell(FULL, task.name, None)), _by_ltsc(task)
+        if metric != task.main_metric and full and full.get(metric):
+            found.append(f"{task.title.lower()} {write(metric, full.get(metric), brief=True)}")
+    return f"from the full text it has {', '.join(found)}" if found else "the full text was not measured"
+
+
+def _quality(task: TaskInfo, own: Sequence[CellResult]) -> Section:
+    ratio, *others = m.COMMON
+    metrics = [ratio, *map(metric_of, task.figures), *others]
+    note = f"{task.samples} samples: {task.source}. Value [95 % interval], worst sample."
+    return Section(task.title, note, _figures_table(own, metrics))
+
+
+def _ratios_by_group(task: TaskInfo, own: Sequence[CellResult]) -> Iterator[Section]:
+    """Yield the ratio that each kind of text reached, where there are several."""
+    groups = list(dict.fromkeys(row["group"] for one in own for row in one.samples))
+    if len(groups) < 2:  # noqa: PLR2004
+        return
+    rows = [{**_cell_columns(one), **{group: _ratio_in(one, group) for group in groups}} for one in own]
+    note = "Source tokens per position, over the samples of a kind. A lossless method has the length that it needs."
+    yield Section(f"{task.title}: ratio by kind of text", note, _table(rows))
+
+
+def _ratio_in(one: CellResult, group: str) -> str:
+    ratios = [ratio for _, ratio in one.ratios(m.POSITIONS, group)]
+    if not ratios:
+        return NONE
+    return f"{sum(one.numerator for one in ratios) / max(1, sum(one.denominator for one in ratios)):.2f}"
+
+
+def _times(task: TaskInfo, own: Sequence[CellResult]) -> Section:
+    table = _figures_table(own, m.TIMES)
+    table["peak MB"] = [NONE if one.megabytes is None else f"{one.megabytes:,.0f}" for one in own]
+    note = (
+        "Seconds are for one sample; reading is all samples' in batches, divided by their number. Peak memory is the "
+        "process's, with all that is loaded in it."
+    )
+    return Section(f"{task.title}: time and memory", note, table)
+
+
+def _not_measured(results: BenchResults) -> Section:
+    """List what could not be measured, cells with the same reason in one row."""
+    rows = [
+        {
+            "method": one.cell.method,
+            "figure": figure,
+            "task and ratio": f"{one.cell.task} {_write_ratio(one.cell.ratio)}",
+            "reason": reason,
+        }
+        for one in results.cells
+        for figure, reason in ({"all": one.reason} if one.reason else one.missing).items()
+    ]
+    if not rows:
+        return Section("Not measured", "Everything that was asked for was measured.")
+    columns = list(rows[0])
+    grouped = _table(rows).groupby(["method", "figure", "reason"], sort=False)["task and ratio"].agg(", ".join)
+    return Section("Not measured", "", grouped.reset_index()[columns])
+
+
+# Comparison of two runs.
+
+
+def compare(one: BenchResults, other: BenchResults) -> Iterator[Section]:
+    """Yield for each task that both runs have the main figure and the speed of each cell in both."""
+    theirs = {task.name: task for task in other.tasks}
+    which = f"The other run: `{other.run['command']}` at commit {other.run['commit']}, {other.run['started']}."
+    for task in one.tasks:
+        if task.name in theirs:
+            same = task.digest == theirs[task.name].digest
+            samples = "The samples are the same." if same else "**The samples are not the same.**"
+            table = _table([_compare_cells(task, mine, other.find(mine.cell), same) for mine in one.of_task(task.name)])
+            yield Section(f"Compared: {task.title}", f"{which} {samples}", table)
+
+
+def _compare_cells(task: TaskInfo, mine: CellResult, its: CellResult | None, same: bool) -> dict[str, str]:
+    metric = task.main_metric
+    row = {
+        **_cell_columns(mine),
+        f"{task.main}, this": NONE,
+        f"{task.main}, other": NONE,
+        "difference": "not in the other run",
+        "tokens/s, this": NONE,
+        "tokens/s, other": NONE,
+    }
+    if its is None:
+        return row
+    values = (
+        write(metric, mine.get(metric), brief=True),
+        write(metric, its.get(metric), brief=True),
+        _write_difference(metric, mine, its, same),
+        write(m.SPEED, mine.get(m.SPEED), brief=True),
+        write(m.SPEED, its.get(m.SPEED), brief=True),
+    )
+    return {**row, **dict(zip(list(row)[2:], values, strict=True))}
+
+
+def _write_difference(metric: Metric, mine: CellResult, its: CellResult, same: bool) -> str:
+    own, theirs = mine.get(metric), its.get(metric)
+    if own is None or theirs is None:
+        return NONE
+    value = _write_value(metric, own.value - theirs.value, sign="+")
+    one, other = dict(mine.ratios(metric)), dict(its.ratios(metric))
+    if not same or not one or one.keys() != other.keys():
+        return value
+    interval = paired_difference(list(one.values()), list(other.values()))
+    low, high = (_write_value(metric, bound, sign="+") for bound in (interval.low, interval.high))
+    return f"{value} [{low}, {high}]"
+
+
+# Tables and numbers.
+
+
+def _table(rows: Sequence[dict[str, str]]) -> DataFrame:
+    from pandas import DataFrame
+
+    return DataFrame(rows)
+
+
+def _figures_table(own: Sequence[CellResult], metrics: Sequence[Metric]) -> DataFrame:
+    """Write the figures of cells, a column for each metric that any of them has."""
+    known = [metric for metric in metrics if any(one.get(metric) for one in own)]
+    return _table([{**_cell_columns(one), **{k.name: write(k, one.get(k)) for k in known}} for one in own])
+
+
+def _cell_columns(one: CellResult) -> dict[str, str]:
+    return {"method": one.cell.method, "asked": _write_ratio(one.cell.ratio)}
+
+
+def _write_ratio(ratio: float | None) -> str:
+    return NONE if ratio is None else f"{ratio:g}"
+
+
+def write(metric: Metric, figure: Estimate | None, brief: bool = False) -> str:
+    """Write a figure with its interval and worst sample, or its value alone if it is brief or of one sample."""
+    if figure is None:
+        return NONE
+    value, low, high, worst = (
+        _write_value(metric, one) for one in (figure.value, figure.low, figure.high, figure.worst)
+    )
+    return value if brief or figure.samples == 1 else f"{value} [{low}, {high}], worst {worst}"
+
+
+def _write_value(metric: Metric, value: float, sign: str = "") -> str:
+    return f"{value * 100 if metric.percent else value:{sign},.{metric.digits}f}"
+
+
+def table(head: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table, all columns but the first right-aligned."""
+    yield f"| {' | '.join(head)} |"
+    yield f"|---|{'---:|' * (len(head) - 1)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def percent(share: float | None) -> str:
+    """Write a share, 0 to 1, in per cent; only what is complete shows as 100 %."""
+    if share is None:
+        return NONE
+    return "100 %" if share == 1 else f"{min(share, 0.999):.1%}".replace("%", " %")
+
+
+def number(value: float | None, digits: int) -> str:
+    """Write a number with so many digits after the point, None as a dash."""
+    return NONE if value is None else f"{value:.{digits}f}"

@@ -1,26 +1,100 @@
-"""Keep what a run found in one JSON file, which is whole after every cell, so that a run can go on from it.
+"""What a run measured, in one JSON file that is complete after every cell, so that a stopped run can continue.
 
     {"format": "zprompt-bench", "version": 1, "run": …, "settings": …, "tasks": …, "cells": [ … ]}
 
-Times and the record of the run differ from run to run; all else is the same for the same command and commit.
+A cell is one method, one task and one ratio. Times and the record of the run differ from run to run; everything else is
+the same for the same command and commit.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zprompt.errors import BenchResultsError
-from zprompt.eval.cells import CellResult
+from zprompt.errors import BenchResultsError, OptionError
+from zprompt.eval.metrics import Metric, metric_of
 from zprompt.eval.record import write_json
-from zprompt.eval.settings import BenchSettings, Cell
-from zprompt.eval.tasks.protocol import Task
+from zprompt.eval.statistics import Estimate, Ratio
+from zprompt.eval.tasks import TASKS, Task
 
-FILE = "bench.json"
+RESULTS_FILE = "bench.json"
 FORMAT, VERSION = "zprompt-bench", 1
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSettings:
+    """The options of a run."""
+
+    methods: tuple[str, ...]  # names as in zprompt.baselines.names()
+    tasks: tuple[str, ...] = TASKS
+    ratios: tuple[float, ...] = (2.0, 4.0, 8.0)  # source tokens per position to ask for
+    data: tuple[str, ...] = ()  # files and datasets; a task without any has the shipped samples
+    limit: int = 3  # samples of each task, at most
+    characters: int = 400  # of each text, at most
+    seed: int = 0  # decides everything random
+    jobs: int = 1  # processes; more than one disturb each other's times
+    readers: tuple[str, ...] = ()  # in place of the shipped ones
+
+    def __post_init__(self) -> None:
+        """Raise OptionError if an option has a value that is not allowed."""
+        for name, value in (("limit", self.limit), ("jobs", self.jobs), ("characters", self.characters)):
+            if value < 1:
+                raise OptionError(f"{name} must be at least 1, got {value}.")
+        if bad := [ratio for ratio in self.ratios if not 1 <= ratio < float("inf")]:
+            raise OptionError(f"ratios must be at least 1, got {bad[0]:g}.")
+        for name, values in (("methods", self.methods), ("tasks", self.tasks), ("ratios", self.ratios)):
+            if not values:
+                raise OptionError(f"There are no {name}. Give one at least.")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A method, a task, and how short the method is to be."""
+
+    method: str
+    task: str
+    ratio: float | None  # source tokens per position; None: the method has a length of its own
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """What was measured in a cell, or why nothing was."""
+
+    cell: Cell
+    key: str  # of all that its figures depend on
+    reason: str | None = None  # why it could not be measured
+    figures: dict[str, Estimate] = field(default_factory=dict)  # by the metric's name; the same in every run
+    times: dict[str, Estimate] = field(default_factory=dict)  # different in every run
+    megabytes: float | None = None  # peak memory of the process meanwhile, models included
+    missing: dict[str, str] = field(default_factory=dict)  # metric or reader: why it has no figures
+    samples: tuple[dict[str, Any], ...] = ()  # of each its id, group, and numerator and denominator of each figure
+
+    def get(self, metric: Metric) -> Estimate | None:
+        """Return the figure or time of a metric, if there is one."""
+        return self.figures.get(metric.name) or self.times.get(metric.name)
+
+    def ratios(self, metric: Metric, group: str | None = None) -> list[tuple[str, Ratio]]:
+        """Return the ids of the samples, of one group or all, and what each adds to a figure."""
+        return [
+            (row["id"], Ratio(*row["shares"][metric.name]))
+            for row in self.samples
+            if metric.name in row["shares"] and group in (None, row["group"])
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields under their names, for JSON."""
+        return {**asdict(self), "samples": list(self.samples)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CellResult:
+        """Read what `to_dict` returned."""
+        known = dict(values)
+        for name in ("figures", "times"):
+            known[name] = {metric: Estimate(**one) for metric, one in known[name].items()}
+        return cls(**{**known, "cell": Cell(**known["cell"]), "samples": tuple(known["samples"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,56 +103,45 @@ class TaskInfo:
 
     name: str
     title: str
-    main: str
-    figures: tuple[str, ...]
+    main: str  # name of the metric that is plotted and compared
+    figures: tuple[str, ...]  # names of all metrics, in the order of a report
     source: str
     samples: int
     digest: str
 
     @classmethod
-    def of(cls, task: Task, digest: str) -> TaskInfo:
-        """Describe a task.
+    def of(cls, task: Task) -> TaskInfo:
+        """Describe a task."""
+        names = tuple(metric.name for metric in task.metrics)
+        return cls(task.name, task.title, task.main.name, names, task.source, len(task.samples), task.digest)
 
-        :param task: The task.
-        :param digest: Names its samples.
-        :return: The description.
-        """
-        return cls(task.name, task.title, task.main, tuple(task.figures), task.source, len(task.samples), digest)
+    @property
+    def main_metric(self) -> Metric:
+        """Return the metric that is plotted and compared."""
+        return metric_of(self.main)
 
 
 @dataclass(frozen=True, slots=True)
 class BenchResults:
-    """All that a run found."""
+    """All that a run measured."""
 
-    run: dict[str, Any]  # the record of the run (record.py)
+    run: dict[str, Any]  # its record (record.py)
     settings: BenchSettings
     tasks: tuple[TaskInfo, ...]
     cells: tuple[CellResult, ...]
 
     def find(self, cell: Cell) -> CellResult | None:
-        """Give the result of a cell.
-
-        :param cell: The cell.
-        :return: Its result, if there is one.
-        """
+        """Return the result of a cell, if there is one."""
         return next((one for one in self.cells if one.cell == cell), None)
 
     def of_task(self, name: str) -> Sequence[CellResult]:
-        """Give the results of a task.
-
-        :param name: The task.
-        :return: Its cells, in their order.
-        """
+        """Return the cells of a task, in their order."""
         return [one for one in self.cells if one.cell.task == name]
 
 
-def save(results: BenchResults, folder: Path) -> None:
-    """Write results; the file is never half written.
-
-    :param results: The results.
-    :param folder: The run's folder.
-    """
-    part = folder / f"{FILE}.part"
+def save_results(results: BenchResults, folder: Path) -> None:
+    """Write results to a run's folder; the file is never half written."""
+    part = folder / f"{RESULTS_FILE}.part"
     values = {
         "format": FORMAT,
         "version": VERSION,
@@ -88,17 +151,17 @@ def save(results: BenchResults, folder: Path) -> None:
         "cells": [one.to_dict() for one in results.cells],
     }
     write_json(part, values)
-    part.replace(folder / FILE)
+    part.replace(folder / RESULTS_FILE)
 
 
-def load(path: Path) -> BenchResults:
+def load_results(path: Path) -> BenchResults:
     """Read results.
 
     :param path: A run's folder, or the file in it.
     :return: The results.
     :raises BenchResultsError: If there are none, or they have another form.
     """
-    file = path / FILE if path.is_dir() else path
+    file = path / RESULTS_FILE if path.is_dir() else path
     try:
         values = json.loads(file.read_text("utf-8"))
         if (values["format"], values["version"]) != (FORMAT, VERSION):
@@ -110,11 +173,11 @@ def load(path: Path) -> BenchResults:
             name: tuple(value) if isinstance(value, list) else value for name, value in values["settings"].items()
         }
         tasks = tuple(TaskInfo(**{**task, "figures": tuple(task["figures"])}) for task in values["tasks"])
-        found = tuple(CellResult.from_dict(one) for one in values["cells"])
-        return BenchResults(values["run"], BenchSettings(**settings), tasks, found)
+        cells = tuple(CellResult.from_dict(one) for one in values["cells"])
+        return BenchResults(values["run"], BenchSettings(**settings), tasks, cells)
+    except BenchResultsError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, BenchResultsError):
-            raise
         raise BenchResultsError(
             f"{file} has no results of `zprompt bench`: {error!r}. Give the folder that a run wrote."
         ) from error

@@ -1,0 +1,321 @@
+"""What a run is measured with: the codec, the methods and the readers, each loaded when it is needed first.
+
+Three readers reply to what methods leave, each a column of the report:
+
+    reader             the reader of Z-tokens: Z-spans as Z-tokens, and text like any model
+    LTSC's reader      tuned on text with meta-tokens (arXiv 2506.00307), and on questions only: it answers from what
+                       "ltsc-tuned" leaves, and from the full text, which is what its answers are to be compared with
+    untuned backbone   asked in the same words, reads text only: to it, Z-tokens would be anchors with holes, and what
+                       these can be used for is the method "shorthand"
+
+All are of the default codec's backbone, on the CPU and not quantized, so that times and answers are those of one model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from zprompt import baselines
+from zprompt.baselines import Baseline, Output, Shortened
+from zprompt.errors import OptionError, UnreadableError, ZPromptError
+from zprompt.eval.datasets import Sample
+from zprompt.eval.metrics import LTSC_READER, READER, UNTUNED
+from zprompt.zspan import find_spans, read_header
+
+if TYPE_CHECKING:
+    from zprompt.baselines.ltsc import LtscReader
+    from zprompt.codec import Codec
+    from zprompt.llm import LlamaShape
+    from zprompt.reader import Message, Reader
+
+FULL = "full text"
+LTSC_TUNED = "ltsc-tuned"  # the method that writes what LTSC's reader was tuned on
+TEXT_READERS = (READER, UNTUNED)  # of prompts of text; the first reads Z-spans in it, too
+SHIPPED = {"z": "default", "ltsc": "ltsc"}  # readers, by what they were tuned on
+_TIMED = 1  # prompts whose first token is waited for, alone
+_FLOAT_BYTES = 4
+
+
+class FullText:
+    """The method that leaves every text as it is: the ceiling, a row of every table."""
+
+    name = FULL
+    own_length: ClassVar[bool] = True
+    output: ClassVar[Output] = "text"
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
+        """Return the text."""
+        tokens = len(self._codec.backbone.encode(text))
+        return Shortened(text, tokens, tokens, self.name)
+
+    def restore(self, text: str) -> str:
+        """Return the text."""
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a method made of a sample."""
+
+    sample: Sample
+    shortened: tuple[Shortened, ...]  # of each text
+    restored: tuple[str, ...] | None  # by the method itself; None if it is not lossless, or the task needs none
+    output: Output = "text"  # what the shortened texts are written in
+
+    @property
+    def final_texts(self) -> tuple[str, ...]:
+        """Return the restored texts, or the shortened ones where nothing was restored."""
+        return self.restored if self.restored is not None else tuple(one.text for one in self.shortened)
+
+    @property
+    def source_tokens(self) -> int:
+        """Return the tokens of the sample's texts."""
+        return sum(one.source_tokens for one in self.shortened)
+
+    @property
+    def positions(self) -> int:
+        """Return the positions that a model gets instead."""
+        return sum(one.tokens for one in self.shortened)
+
+    def require_text(self) -> None:
+        """Raise UnreadableError if the shortened texts are token ids."""
+        if self.output == "ids":
+            raise UnreadableError(
+                f"{self.shortened[0].baseline} writes ids with meta-tokens, which only a model that was tuned on them "
+                f"reads: LTSC's reader answers from those of {LTSC_TUNED}. What any model can read is ltsc-text."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """One reader's replies to prompts, or why it could not read them."""
+
+    reader: str
+    texts: tuple[str, ...] = ()
+    seconds: float = 0.0  # for all together, in batches
+    first_token_seconds: float | None = None  # of one prompt, alone
+    kv_megabytes: tuple[float, ...] = ()  # of each prompt's keys and values
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenReaders:
+    """The names or folders of a run's readers."""
+
+    z: str = SHIPPED["z"]
+    ltsc: str = SHIPPED["ltsc"]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> ChosenReaders:
+        """Replace shipped readers by those that were tuned on the same.
+
+        :param names: Names or folders, as `Reader.from_pretrained` takes them.
+        :return: All readers of a run.
+        :raises CheckpointError: If one of them is no reader.
+        :raises OptionError: If two were tuned on the same, or one on what no method writes.
+        """
+        from zprompt.reader import find_reader, read_reader_config
+
+        chosen: dict[str, str] = {}
+        for name in names:
+            kind = read_reader_config(find_reader(name)).training.get("input", "z")
+            if kind not in SHIPPED:
+                raise OptionError(
+                    f"The reader {name!r} was tuned on {kind!r}. A run takes one of each of {', '.join(SHIPPED)}."
+                )
+            if kind in chosen:
+                raise OptionError(f"The readers {chosen[kind]!r} and {name!r} were both tuned on {kind!r}. Give one.")
+            chosen[kind] = name
+        return cls(**chosen)
+
+
+def readers_fingerprint(names: Sequence[str]) -> str:
+    """Return a hash of the weights of readers; nothing for no names: the shipped ones belong to the release."""
+    from zprompt.reader import find_reader
+
+    if not names:
+        return ""
+    digest = hashlib.sha256()
+    for folder in map(find_reader, names):
+        for file in sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+class EvaluationContext:
+    """The codec, the methods and the readers of a run."""
+
+    def __init__(
+        self,
+        seed: int,
+        codec: Codec | None = None,
+        readers: dict[str, Reader] | None = None,
+        make: Callable[[str], Baseline] | None = None,
+        chosen: ChosenReaders | None = None,
+    ) -> None:
+        """Load nothing yet.
+
+        :param seed: Of every bootstrap.
+        :param codec: The codec; None: the default one.
+        :param readers: Readers of text that are loaded already, by their column.
+        :param make: Makes a method; None: as the registry does.
+        :param chosen: Which readers to load; None: the shipped ones.
+        """
+        self.seed, self._chosen = seed, chosen or ChosenReaders()
+        self._codec, self._readers, self._make = codec, dict(readers or {}), make or self._create
+        self._methods: dict[str, Baseline] = {}
+        self._warm: set[str] = set()
+        self.cache: dict[Any, Any] = {}  # what tasks keep for the next cell, such as summaries of the full texts
+
+    # Methods.
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Return the codec."""
+        from zprompt.codec import shared_codec
+
+        return self._codec or shared_codec(device="cpu", quantization="none")
+
+    def count(self, text: str) -> int:
+        """Count the tokens of a text."""
+        return len(self.codec.backbone.encode(text))
+
+    def method(self, name: str) -> Baseline:
+        """Return a method by its name, on this context's codec where it has one."""
+        if name not in self._methods:
+            self._methods[name] = FullText(self.codec) if name == FULL else self._make(name)
+        return self._methods[name]
+
+    def warm_up(self, method: Baseline, sample: Sample) -> None:
+        """Let a method load what it needs by shortening the beginning of a sample, once."""
+        if method.name not in self._warm:
+            method.shorten(sample.texts[0][:200], 20, sample.query)
+            self._warm.add(method.name)
+
+    def _create(self, name: str) -> Baseline:
+        backbone = self.codec.backbone
+        ours = {"codec": self.codec, "backbone": backbone, "tokenizer": backbone.tokenizer, "seed": self.seed}
+        return baselines.create(name, **{own: ours[own] for own in baselines.options_of(name) if own in ours})
+
+    # What shortened texts are to a model.
+
+    def words(self, prediction: Prediction) -> list[str]:
+        """Return the shortened texts in words, with Z-spans as the words of their anchors."""
+        prediction.require_text()
+        texts = [one.text for one in prediction.shortened]
+        return [self.codec.shorthand(text) for text in texts] if prediction.output == "z" else texts
+
+    def bits(self, shortened: Shortened) -> float:
+        """Count the bits of a shortened text: of Z-tokens with their residual, log2 of the vocabulary for a token."""
+        headers = [read_header(match.text) for match in find_spans(shortened.text)]
+        tokens = shortened.tokens - sum(header.count for header in headers)
+        return sum(8 * header.body_bytes for header in headers) + tokens * math.log2(self.codec.backbone.vocab_size)
+
+    # Readers.
+
+    def reader(self, column: str) -> Reader:
+        """Return the reader of one of `TEXT_READERS`."""
+        if column not in self._readers:
+            self._readers[column] = self._load_reader() if column == READER else self._untuned_reader()
+        return self._readers[column]
+
+    def reply(
+        self, column: str, predictions: Sequence[Prediction], prompts: Sequence[Sequence[Message]], max_new_tokens: int
+    ) -> Replies:
+        """Let a reader reply to prompts.
+
+        :param column: One of `TEXT_READERS`.
+        :param predictions: What a method made of each sample.
+        :param prompts: The messages for each, with the shortened texts in them.
+        :param max_new_tokens: Of each reply.
+        :return: The replies; if the reader cannot read what the method wrote, the reason.
+        """
+        try:
+            for one in predictions:
+                one.require_text()
+                if column == UNTUNED and one.output == "z":
+                    raise UnreadableError("The untuned backbone reads no Z-tokens; see the method shorthand.")
+            reader = self.reader(column)
+            began = time.perf_counter()
+            generations = reader.generate(list(prompts), max_new_tokens=max_new_tokens)
+            seconds = time.perf_counter() - began
+            began = time.perf_counter()
+            reader.generate(list(prompts[:_TIMED]), max_new_tokens=1)
+            return Replies(
+                column,
+                tuple(one.text.strip() for one in generations),
+                seconds,
+                time.perf_counter() - began,
+                tuple(_kv_megabytes(reader.count(one).positions, reader.decoder.shape) for one in prompts),
+            )
+        except ZPromptError as error:
+            return Replies(column, error=str(error))
+
+    def answer_with_ltsc(self, predictions: Sequence[Prediction], max_new_tokens: int) -> Replies | None:
+        """Let LTSC's reader answer the samples' questions.
+
+        :param predictions: What a method made of the passages of each.
+        :param max_new_tokens: Of each answer.
+        :return: The answers, or why there are none; None if the reader does not read what the method writes.
+        """
+        method = predictions[0].shortened[0].baseline
+        if method not in (FULL, LTSC_TUNED):
+            return None
+        try:
+            reader = self.ltsc_reader
+            questions = [one.sample.query or "" for one in predictions]
+            passages = [_ltsc_passages(one, method == LTSC_TUNED) for one in predictions]
+            began = time.perf_counter()
+            answers = reader.answer(questions, passages, max_new_tokens=max_new_tokens)
+            seconds = time.perf_counter() - began
+            positions = [reader.count(*one).positions for one in zip(questions, passages, strict=True)]
+            return Replies(
+                LTSC_READER,
+                tuple(one.text for one in answers),
+                seconds,
+                kv_megabytes=tuple(_kv_megabytes(count, reader.decoder.shape) for count in positions),
+            )
+        except ZPromptError as error:
+            return Replies(LTSC_READER, error=str(error))
+
+    @cached_property
+    def ltsc_reader(self) -> LtscReader:
+        """Return the reader of LTSC's meta-tokens."""
+        from zprompt.baselines.ltsc import LtscReader
+
+        return LtscReader.from_pretrained(self._chosen.ltsc, backbone=self.codec.backbone)
+
+    def _load_reader(self) -> Reader:
+        from zprompt.reader import Reader
+
+        return Reader.from_pretrained(self._chosen.z, codec=self.codec)
+
+    def _untuned_reader(self) -> Reader:
+        from zprompt.llm import llama_of
+        from zprompt.reader import Reader, ZEmbedding
+
+        backbone = self.codec.backbone
+        silent = ZEmbedding(self.codec.settings, backbone.hidden_size).to(backbone.device)
+        return Reader(self.codec, llama_of(backbone), silent, "untuned")
+
+
+def _ltsc_passages(prediction: Prediction, in_ids: bool) -> list[dict[str, Any]]:
+    """Return titled passages, given as text or as the ids that "ltsc-tuned" wrote."""
+    pairs = zip(prediction.sample.all_titles, prediction.shortened, strict=True)
+    return [
+        {"title": title, "text": [int(number) for number in one.text.split()] if in_ids else one.text}
+        for title, one in pairs
+    ]
+
+
+def _kv_megabytes(positions: int, shape: LlamaShape) -> float:
+    return 2 * shape.layers * shape.key_heads * shape.head_size * _FLOAT_BYTES * positions / 1e6

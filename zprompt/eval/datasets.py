@@ -1,0 +1,285 @@
+"""Rows of text and questions: from local files, from Hugging Face datasets, or shipped with the package.
+
+    {"question": str, "answers": [str], "passages": [{"title": str, "text": str, "gold": bool}]}
+
+is a question in our form. Rows of public datasets are turned into it:
+
+    SQuAD           question, context, answers.text
+    LongBench       input, context, answers
+    HotpotQA        question, answer, context of titles and sentences, supporting_facts
+    MuSiQue         question, answer, answer_aliases, paragraphs of title, paragraph_text, is_supporting
+    NarrativeQA     question.text, answers of text, document.summary: the whole story is too long for small readers
+    QuALITY         article, and a question with options, or several as in the original files
+
+The fields are those of the datasets on the Hugging Face hub. A question of QuALITY is asked with its options, and the
+text of the right one is the answer. Questions without an answer (SQuAD 2, MuSiQue-Full) are left out.
+
+Shipped rows are few and were written for this purpose: they show how a method behaves, and are no public benchmark.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from zprompt.errors import MissingDependencyError, TrainingDataError
+
+Row: TypeAlias = dict[str, Any]
+Item = TypeVar("Item")
+
+TEXT_FIELDS = ("text", "article", "document", "context")
+
+
+# Questions.
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage to read."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, all answers that count as right, and the passages that hold them."""
+
+    question: str
+    answers: tuple[str, ...]
+    passages: tuple[Passage, ...]
+
+
+def read_questions(paths: Sequence[str]) -> list[Question]:
+    """Read questions in our form with their gold passages from JSONL files, in the order of the files.
+
+    :param paths: The files.
+    :return: The questions.
+    :raises TrainingDataError: If a file cannot be read, or a row has another form.
+    """
+    return [question for path in paths for question in _read_question_file(Path(path))]
+
+
+def _read_question_file(path: Path) -> Iterator[Question]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingDataError(f"{path} cannot be read: {error}. Give a JSONL file of questions.") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            yield question_of(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingDataError(
+                f"{path}, line {number} is no question: {error!r}. It needs question, answers and passages of text."
+            ) from error
+
+
+def question_of(row: Row) -> Question:
+    """Read a question in our form, with its gold passages, or all if none is marked.
+
+    :param row: A row of a file.
+    :return: The question.
+    :raises ValueError: If it has no answers or no passages; also KeyError and TypeError if it has another form.
+    """
+    gold = [passage for passage in row["passages"] if passage.get("gold")] or row["passages"]
+    passages = tuple(Passage(str(passage.get("title", "")), str(passage["text"])) for passage in gold)
+    answers = tuple(str(answer) for answer in row["answers"])
+    if not answers or not passages:
+        raise ValueError("no answers or no passages")
+    return Question(str(row["question"]), answers, passages)
+
+
+# Rows from wherever a user says.
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows, and where they are from."""
+
+    source: str  # as a report names it
+    rows: tuple[Row, ...]
+
+
+def shipped_rows(name: str) -> Rows:
+    """Read the rows of zprompt/eval/texts/<name>.jsonl."""
+    text = resources.files("zprompt.eval").joinpath("texts", f"{name}.jsonl").read_text("utf-8")
+    rows = tuple(json.loads(line) for line in text.splitlines())
+    return Rows(f"shipped with zprompt ({name}, {len(rows)} rows)", rows)
+
+
+def read_rows(source: str) -> Rows:
+    """Read rows from a file or a dataset.
+
+    :param source: A file of JSON lines or of text, which is one row, or a Hugging Face dataset as NAME@CONFIG:SPLIT.
+    :return: The rows, questions in our form.
+    :raises TrainingDataError: If there is no such source, or it cannot be read.
+    """
+    path = Path(source)
+    if not path.is_file():
+        return _read_dataset(source)
+    try:
+        text = path.read_text("utf-8")
+        rows = list(_json_rows(text)) if path.suffix in (".jsonl", ".ndjson") else [{"text": text, "title": path.name}]
+    except (UnicodeDecodeError, ValueError) as error:
+        raise TrainingDataError(f"{path} cannot be read: {error}. Give JSON lines, or text in UTF-8.") from error
+    return _normalised(f"file {path.name}", rows, source)
+
+
+def _json_rows(text: str) -> Iterator[Row]:
+    for number, line in enumerate(text.splitlines(), 1):
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is no JSON object")
+        yield row
+
+
+def _read_dataset(source: str) -> Rows:
+    """Read a dataset from the Hugging Face hub, or from its cache."""
+    name, _, split = source.partition(":")
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"There is no file {source}, and datasets need zprompt[train]: pip install 'zprompt[train]'."
+        ) from error
+    try:
+        dataset = load_dataset(*name.split("@"), split=split or "test")
+    except Exception as error:
+        raise TrainingDataError(
+            f"{source} is no file, and the dataset cannot be loaded: {type(error).__name__}: {error}. Give a file, or "
+            "a dataset as NAME@CONFIG:SPLIT."
+        ) from error
+    return _normalised(f"Hugging Face dataset {source}", map(dict, dataset), source)
+
+
+def _normalised(name: str, rows: Iterable[Row], source: str) -> Rows:
+    try:
+        ours = tuple(own for row in rows for own in normalise_row(row))
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise TrainingDataError(
+            f"{source} has the fields of a known dataset, but not its form: {error!r}. Write its rows as question, "
+            "answers and passages."
+        ) from error
+    return Rows(f"{name} ({len(ours):,} rows)", ours)
+
+
+# Rows of public datasets.
+
+
+def normalise_row(row: Row) -> Iterator[Row]:
+    """Yield the questions of a public dataset's row in our form, or the row itself if it is of no known dataset."""
+    return (own for own in _questions(row) if own is row or own["answers"])
+
+
+def _questions(row: Row) -> Iterator[Row]:
+    """Yield questions in our form, with or without answers."""
+    fields = row.keys()
+    if {"article", "questions"} <= fields and isinstance(row["questions"], Sequence):
+        for number, asked in enumerate(row["questions"]):
+            name = f"{row.get('article_id', '')}-{number}"
+            yield _quality_row(row, asked["question"], asked["options"], asked["gold_label"] - 1, name)
+    elif {"article", "question", "options", "answer"} <= fields:
+        yield _quality_row(row, row["question"], row["options"], row["answer"], row.get("id"))
+    elif {"question", "document", "answers"} <= fields and isinstance(row["document"], Mapping):
+        summary = row["document"]["summary"]
+        passage = _passage(summary.get("title", ""), summary["text"])
+        yield _question_row(row, row["question"]["text"], [answer["text"] for answer in row["answers"]], [passage])
+    elif {"question", "answer", "paragraphs"} <= fields:
+        passages = [_passage(p["title"], p["paragraph_text"], p["is_supporting"]) for p in row["paragraphs"]]
+        answers = [row["answer"], *row.get("answer_aliases", ())] if row.get("answerable", True) else []
+        yield _question_row(row, row["question"], answers, passages)
+    elif {"question", "answer", "context", "supporting_facts"} <= fields:
+        passages = _hotpot_passages(row["context"], row["supporting_facts"])
+        yield _question_row(row, row["question"], [row["answer"]], passages)
+    elif {"question", "context", "answers"} <= fields and isinstance(row["answers"], Mapping):
+        passage = _passage(row.get("title", ""), row["context"])
+        yield _question_row(row, row["question"], row["answers"]["text"], [passage])
+    elif {"input", "context", "answers"} <= fields:
+        yield _question_row(row, row["input"], row["answers"], [_passage("", row["context"])])
+    else:
+        yield row
+
+
+def _question_row(row: Row, question: str, answers: Sequence[str], passages: list[Row], name: object = None) -> Row:
+    own = {} if (name := name or row.get("id") or row.get("_id")) is None else {"id": name}
+    return {**own, "question": question, "answers": list(answers), "passages": passages}
+
+
+def _passage(title: str, text: str, gold: bool = True) -> Row:
+    return {"title": title, "text": text, "gold": gold}
+
+
+def _quality_row(row: Row, question: str, options: Sequence[str], right: int, name: object) -> Row:
+    asked = f"{question.strip()} Options: {'; '.join(option.strip() for option in options)}."
+    return _question_row(row, asked, [options[right].strip()], [_passage(row.get("title", ""), row["article"])], name)
+
+
+def _hotpot_passages(context: Any, facts: Any) -> list[Row]:  # noqa: ANN401 - the hub's columns, or the file's pairs
+    pairs = zip(context["title"], context["sentences"], strict=True) if isinstance(context, Mapping) else context
+    gold = set(facts["title"] if isinstance(facts, Mapping) else (title for title, _ in facts))
+    return [_passage(title, "".join(sentences).strip(), title in gold) for title, sentences in pairs]
+
+
+# Texts and samples.
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Something to shorten, and what a task needs to score the result."""
+
+    id: str
+    group: str  # kind of text: a report has the ratio of each kind
+    texts: tuple[str, ...]  # shortened one by one
+    query: str | None = None  # what methods are told will be asked
+    titles: tuple[str, ...] = ()  # of the texts; they are not shortened
+    answers: tuple[str, ...] = ()  # all that count as right
+
+    @property
+    def all_titles(self) -> tuple[str, ...]:
+        """Return a title for each text, empty ones where there are none."""
+        return self.titles or ("",) * len(self.texts)
+
+
+def draw(items: Sequence[Item], count: int, seed: int) -> list[Item]:
+    """Sample `count` items without replacement, in their order; all if there are not more."""
+    if count >= len(items):
+        return list(items)
+    return [items[index] for index in sorted(random.Random(seed).sample(range(len(items)), count))]
+
+
+def text_of(row: Row) -> str:
+    """Return the text of a row, its paragraphs with blank lines between them.
+
+    :param row: A row with one of paragraphs and `TEXT_FIELDS`.
+    :return: The text.
+    :raises TrainingDataError: If it has none.
+    """
+    if isinstance(paragraphs := row.get("paragraphs"), list):
+        return "\n\n".join(map(str, paragraphs))
+    for name in TEXT_FIELDS:
+        if isinstance(text := row.get(name), str):
+            return text
+    raise TrainingDataError(
+        f"A row has no text: its fields are {', '.join(row)}. It needs one of paragraphs, {', '.join(TEXT_FIELDS)}."
+    )
+
+
+def first_paragraphs(text: str, characters: int) -> str:
+    """Cut a text after a paragraph, or after a line or a word where the first paragraph is too long.
+
+    :param text: The text.
+    :param characters: How many it may have.
+    :return: Its beginning.
+    """
+    if len(text) <= characters:
+        return text
+    for mark in ("\n\n", "\n", " "):
+        end = text.rfind(mark, 0, characters + len(mark))
+        if end > characters // 2:
+            return text[:end]
+    return text[:characters]

@@ -1,0 +1,289 @@
+"""Measure all cells, one after the other or in several processes, and save each as soon as it is done.
+
+    cell                     shorten all samples, restore them where the task wants it, score what is left
+    positions ratio          source tokens / tokens that a model gets
+    bits per position        what a position carries at most: a Z-token and its residual, or log2 of the vocabulary
+    bits per source token    the same bits / source tokens
+    exact                    share of the samples that are restored byte for byte
+
+A method that fails is a finding: the cell has the reason, and the run goes on. A cell that an earlier run in the same
+folder measured is not measured again: its key depends on method, task, ratio, samples, seed, commit and readers. Several
+processes disturb each other's times; a report says how many there were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from zprompt import __version__, baselines
+from zprompt.baselines import Baseline, LosslessBaseline, Shortened
+from zprompt.errors import BenchResultsError, OptionError, ZPromptError
+from zprompt.eval import metrics as m
+from zprompt.eval.context import FULL, ChosenReaders, EvaluationContext, Prediction, readers_fingerprint
+from zprompt.eval.datasets import Sample
+from zprompt.eval.metrics import READERS, Metric, api_tokens
+from zprompt.eval.record import RunRecord, commit, peak_megabytes, reset_peak_memory
+from zprompt.eval.results import (
+    RESULTS_FILE,
+    BenchResults,
+    BenchSettings,
+    Cell,
+    CellResult,
+    TaskInfo,
+    load_results,
+    save_results,
+)
+from zprompt.eval.statistics import Estimate, Ratio, estimate
+from zprompt.eval.tasks import Scores, Task, make_tasks
+from zprompt.progress import Progress
+
+# A run.
+
+
+def run(
+    settings: BenchSettings, folder: Path, progress: Progress | None = None, context: EvaluationContext | None = None
+) -> BenchResults:
+    """Measure what is not measured yet.
+
+    :param settings: What is to be measured.
+    :param folder: Where results are kept.
+    :param progress: Called with a task, how many of its cells are done, and how many it has.
+    :param context: Models and methods; None: the default ones.
+    :return: All results.
+    """
+    began = time.time()
+    tasks = {task.name: task for task in _make_tasks(settings)}
+    planned, version = list(cells(settings)), commit()
+    own_context = context or _make_context(settings)  # readers that cannot be used are refused before anything runs
+    readers = readers_fingerprint(settings.readers)
+    keys = {cell: _key(cell, tasks[cell.task].digest, settings.seed, version, readers) for cell in planned}
+    done = _load_done(folder, keys)
+    reused = len(done)
+    infos = tuple(TaskInfo.of(task) for task in tasks.values())
+
+    def collect() -> BenchResults:
+        record = {**asdict(RunRecord.take(settings.seed, began)), "version": __version__, "reused_cells": reused}
+        return BenchResults(record, settings, infos, tuple(done[cell] for cell in planned if cell in done))
+
+    _report_progress(progress, planned, done)
+    here = own_context if context or settings.jobs == 1 else None
+    for result in _measure_all([cell for cell in planned if cell not in done], keys, tasks, settings, here):
+        done[result.cell] = result
+        save_results(collect(), folder)
+        _report_progress(progress, planned, done)
+    results = collect()
+    save_results(results, folder)
+    return results
+
+
+def cells(settings: BenchSettings) -> Iterator[Cell]:
+    """Yield the cells of a run task by task, the full text first; a method with its own length has one a task."""
+    own_length = {name: _has_own_length(name) for name in dict.fromkeys(settings.methods)}
+    for task in dict.fromkeys(settings.tasks):
+        yield Cell(FULL, task, None)
+        for method, own in own_length.items():
+            for ratio in (None,) if own else dict.fromkeys(settings.ratios):
+                yield Cell(method, task, ratio)
+
+
+def _has_own_length(method: str) -> bool:
+    try:
+        return baselines.class_of(method).own_length
+    except OptionError:
+        return False  # no such method: its cells have this reason
+
+
+def _make_tasks(settings: BenchSettings) -> list[Task]:
+    return make_tasks(settings.tasks, settings.data, settings.limit, settings.characters, settings.seed)
+
+
+def _make_context(settings: BenchSettings) -> EvaluationContext:
+    return EvaluationContext(settings.seed, chosen=ChosenReaders.of(settings.readers))
+
+
+def _key(cell: Cell, samples: str, seed: int, version: str, readers: str) -> str:
+    """Return a hash of all that a cell's figures depend on."""
+    parts = [cell.method, cell.task, cell.ratio, samples, seed, version, __version__, readers]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _load_done(folder: Path, keys: dict[Cell, str]) -> dict[Cell, CellResult]:
+    """Load what an earlier run measured; what could not be measured then is tried again."""
+    if not (folder / RESULTS_FILE).is_file():
+        return {}
+    try:
+        earlier = load_results(folder)
+    except BenchResultsError:
+        return {}
+    return {one.cell: one for one in earlier.cells if one.reason is None and keys.get(one.cell) == one.key}
+
+
+def _report_progress(progress: Progress | None, planned: Sequence[Cell], done: dict[Cell, CellResult]) -> None:
+    if progress:
+        for task in dict.fromkeys(cell.task for cell in planned):
+            own = [cell for cell in planned if cell.task == task]
+            progress(task, sum(cell in done for cell in own), len(own))
+
+
+# Processes.
+
+_worker: dict[str, Any] = {}  # of a worker process: its tasks and its context
+
+
+def _measure_all(
+    wanted: Sequence[Cell],
+    keys: dict[Cell, str],
+    tasks: dict[str, Task],
+    settings: BenchSettings,
+    context: EvaluationContext | None,
+) -> Iterator[CellResult]:
+    """Measure cells in this process, or without a context in others."""
+    if context:
+        yield from (measure(cell, keys[cell], tasks[cell.task], context) for cell in wanted)
+        return
+    processes = get_context("spawn")  # a forked process would share torch's threads
+    initial = (replace(settings, jobs=1), settings.jobs)
+    with ProcessPoolExecutor(settings.jobs, processes, _start_worker, initial) as pool:
+        futures = [pool.submit(_measure_in_worker, cell, keys[cell]) for cell in wanted]
+        yield from (future.result() for future in as_completed(futures))
+
+
+def _start_worker(settings: BenchSettings, jobs: int) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    _worker.update(tasks={task.name: task for task in _make_tasks(settings)}, context=_make_context(settings))
+
+
+def _measure_in_worker(cell: Cell, key: str) -> CellResult:
+    return measure(cell, key, _worker["tasks"][cell.task], _worker["context"])
+
+
+# A cell.
+
+
+def measure(cell: Cell, key: str, task: Task, context: EvaluationContext) -> CellResult:
+    """Measure a cell; whatever its method raises becomes the reason why there are no figures."""
+    try:
+        return _measure(cell, key, task, context)
+    except ZPromptError as error:
+        return CellResult(cell, key, reason=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a method raises is a finding
+        return CellResult(cell, key, reason=f"{type(error).__name__}: {error}")
+
+
+def _measure(cell: Cell, key: str, task: Task, context: EvaluationContext) -> CellResult:
+    method = context.method(cell.method)
+    if task.samples:
+        context.warm_up(method, task.samples[0])  # loading is not shortening
+    reset_peak_memory()
+    shortened, seconds = _shorten_all(method, task.samples, cell.ratio, context)
+    restored, restoring_seconds = _restore_all(method, shortened) if task.restores else (None, 0.0)
+    predictions = [
+        Prediction(sample, own, restored[place] if restored else None, method.output)
+        for place, (sample, own) in enumerate(zip(task.samples, shortened, strict=True))
+    ]
+    scores = task.score(predictions, context)
+    _add_common(scores, predictions, seconds, task.restores, context)
+    _add_api_tokens(scores, predictions)
+    if restored and restoring_seconds:
+        scores.times[m.RESTORING] = [Ratio(sum(one.source_tokens for one in predictions), restoring_seconds)]
+    figures = {metric.name: one for metric, one in scores.estimates.items()}
+    return CellResult(
+        cell,
+        key,
+        figures={**figures, **_estimates(scores.ratios, context.seed)},
+        times=_estimates(scores.times, context.seed),
+        megabytes=peak_megabytes(),
+        missing=scores.missing,
+        samples=tuple(_sample_row(one.sample, place, scores) for place, one in enumerate(predictions)),
+    )
+
+
+def _shorten_all(
+    method: Baseline, samples: Sequence[Sample], ratio: float | None, context: EvaluationContext
+) -> tuple[list[tuple[Shortened, ...]], list[float]]:
+    """Shorten all texts one by one; return the seconds of each sample, too."""
+    shortened, seconds = [], []
+    for sample in samples:
+        budgets = [None if ratio is None else max(1, int(context.count(text) / ratio)) for text in sample.texts]
+        began = time.perf_counter()
+        own = tuple(method.shorten(text, to, sample.query) for text, to in zip(sample.texts, budgets, strict=True))
+        seconds.append(time.perf_counter() - began)
+        shortened.append(own)
+    return shortened, seconds
+
+
+def _restore_all(
+    method: Baseline, shortened: Sequence[tuple[Shortened, ...]]
+) -> tuple[list[tuple[str, ...]] | None, float]:
+    """Restore all texts, if the method is lossless, together where it can; return the seconds, too."""
+    if not isinstance(method, LosslessBaseline):
+        return None, 0.0
+    texts = [one.text for own in shortened for one in own]
+    restore_all = getattr(method, "restore_all", None)
+    began = time.perf_counter()
+    restored = iter(restore_all(texts) if restore_all else [method.restore(text) for text in texts])
+    return [tuple(next(restored) for _ in own) for own in shortened], time.perf_counter() - began
+
+
+def _add_common(
+    scores: Scores,
+    predictions: Sequence[Prediction],
+    seconds: Sequence[float],
+    restores: bool,
+    context: EvaluationContext,
+) -> None:
+    """Add what is measured in every task."""
+    source = [one.source_tokens for one in predictions]
+    positions = [one.positions for one in predictions]
+    bits = [sum(context.bits(short) for short in one.shortened) for one in predictions]
+    scores.ratios[m.POSITIONS] = _pair(source, positions)
+    scores.ratios[m.BITS] = _pair(bits, positions)
+    scores.ratios[m.SOURCE_BITS] = _pair(bits, source)
+    if restores:
+        scores.ratios[m.EXACT] = [Ratio(float(one.final_texts == one.sample.texts)) for one in predictions]
+    scores.times[m.SHORTENING] = [Ratio(took) for took in seconds]
+    scores.times[m.SPEED] = _pair(source, seconds)
+    for reader in READERS:
+        [reading] = scores.times.get(m.READING.by(reader), [None])
+        if reading:
+            both = sum(seconds) + reading.numerator
+            scores.times[m.END_TO_END.by(reader)] = [Ratio(both, len(predictions))]
+
+
+def _add_api_tokens(scores: Scores, predictions: Sequence[Prediction]) -> None:
+    """Add what an API would count, if the method writes text and the encoding is there."""
+    try:
+        for one in predictions:
+            one.require_text()
+        before = [sum(map(api_tokens, one.sample.texts)) for one in predictions]
+        after = [sum(api_tokens(short.text) for short in one.shortened) for one in predictions]
+        scores.ratios[m.API_TOKENS] = _pair(before, after)
+    except ZPromptError as error:
+        scores.missing[m.API_TOKENS.name] = str(error)
+
+
+def _pair(numerators: Sequence[float], denominators: Sequence[float]) -> list[Ratio | None]:
+    return [Ratio(*pair) for pair in zip(numerators, denominators, strict=True)]
+
+
+def _estimates(ratios: dict[Metric, list[Ratio | None]], seed: int) -> dict[str, Estimate]:
+    found = {metric.name: estimate(own, seed, metric.less_is_better) for metric, own in ratios.items()}
+    return {name: one for name, one in found.items() if one}
+
+
+def _sample_row(sample: Sample, place: int, scores: Scores) -> dict[str, Any]:
+    """Return what one sample adds to each figure, for JSON."""
+    ratios = {metric.name: own[place] for metric, own in scores.ratios.items()}
+    added = {name: [ratio.numerator, ratio.denominator] for name, ratio in ratios.items() if ratio}
+    return {"id": sample.id, "group": sample.group, "shares": added}

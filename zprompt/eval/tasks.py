@@ -1,0 +1,458 @@
+"""The tasks: what shortened texts are for, and how a prediction is scored.
+
+    reconstruction   how much of the text can be restored
+    qa               can the question still be answered from the passages
+    summarisation    does the summary change
+    queries          does a search with the text still find what it is about
+    copying          is an exact value still there, and can a reader copy it
+    structure        do JSON and Python still parse, to the same value
+
+A file or dataset goes to the task that it is given for ("qa=FILE"), else to those that its first row fits:
+
+    question, answers, passages         qa; so do the public datasets of datasets.py
+    topic, facet, turns                 queries
+    text, article or paragraphs         reconstruction; with a summary or highlights, summarisation too
+    a .json or .py file                 structure and reconstruction
+
+A lossless method restores the texts before `reconstruction` and `structure` are scored; the others are scored by what
+they left of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import random
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zprompt.errors import OptionError, TrainingDataError
+from zprompt.eval import metrics as m
+from zprompt.eval.context import TEXT_READERS, EvaluationContext, Prediction, Replies
+from zprompt.eval.datasets import Row, Rows, Sample, draw, first_paragraphs, question_of, read_rows, shipped_rows, text_of
+from zprompt.eval.metrics import LTSC_READER, READER, READERS, Metric
+from zprompt.eval.statistics import Estimate, Ratio, bootstrap
+
+if TYPE_CHECKING:
+    from zprompt.reader import Message
+
+
+@dataclass(slots=True)
+class Scores:
+    """What a task measured of one method at one ratio."""
+
+    ratios: dict[Metric, list[Ratio | None]] = field(default_factory=dict)  # of each sample in order
+    estimates: dict[Metric, Estimate] = field(default_factory=dict)  # metrics that are no quotient of sums
+    times: dict[Metric, list[Ratio | None]] = field(default_factory=dict)  # as `ratios`, but other in every run
+    missing: dict[str, str] = field(default_factory=dict)  # metric or reader: why it has no figures
+
+    def add_costs(self, replies: Replies) -> None:
+        """Add what reading the prompts cost, or why they could not be read."""
+        if replies.error is not None:
+            self.missing[replies.reader] = replies.error
+            return
+        self.ratios[m.KV_CACHE.by(replies.reader)] = [Ratio(size) for size in replies.kv_megabytes]
+        self.times[m.READING.by(replies.reader)] = [Ratio(replies.seconds, len(replies.texts))]
+        if replies.first_token_seconds is not None:
+            self.times[m.FIRST_TOKEN.by(replies.reader)] = [Ratio(replies.first_token_seconds)]
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """Something that a shortened text is for."""
+
+    source: str  # where the samples are from, as a report names it
+    samples: Sequence[Sample]
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    main: ClassVar[Metric]  # plotted and compared
+    metrics: ClassVar[tuple[Metric, ...]]  # all, in the order of a report
+    restores: ClassVar[bool] = False  # whether lossless methods restore the texts first
+
+    @abstractmethod
+    def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
+        """Score one method's predictions of all samples."""
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of the samples, 12 hex digits."""
+        parts = [(s.id, s.group, s.texts, s.query, s.titles, s.answers) for s in self.samples]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+class Reconstruction(Task):
+    """Texts of several kinds; BLEU never stands alone: ratio, bits and exact restoration are in the same row."""
+
+    name, title, main = "reconstruction", "Reconstruction", m.BLEU
+    metrics = (m.BLEU, m.NUMBERS, m.NAMES)
+    restores = True
+
+    def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
+        """Compare the restored texts with their sources."""
+        pairs = [(one.sample.texts[0], one.final_texts[0]) for one in predictions]
+        scores = Scores()
+        for metric, find in ((m.NUMBERS, m.numbers), (m.NAMES, m.names)):
+            recalls = [m.recall(find(source), find(restored)) for source, restored in pairs]
+            scores.ratios[metric] = [Ratio(one.found, one.total) for one in recalls]
+        if bleu := _estimate_bleu(pairs, context.seed):
+            scores.estimates[m.BLEU] = bleu
+        else:
+            scores.missing[m.BLEU.name] = "no text has four words in a row"
+        return scores
+
+
+def _estimate_bleu(pairs: Sequence[tuple[str, str]], seed: int) -> Estimate | None:
+    """Compute the BLEU of a corpus of (source, restored) with its interval."""
+    corpus = m.CorpusBleu([source for source, _ in pairs], [restored for _, restored in pairs])
+    value = corpus.score()
+    if value is None:
+        # The counts of n-grams are those of the restored texts: empty ones have none, and are as bad as can be.
+        return Estimate(0.0, 0.0, 0.0, 0.0, len(pairs)) if any(source.split()[3:] for source, _ in pairs) else None
+
+    def bleu(rows: NDArray[np.int64]) -> float:
+        return corpus.score(rows) or 0.0
+
+    interval = bootstrap(bleu, len(pairs), seed=seed)
+    worst = min(bleu(np.array([row])) for row in range(len(pairs)))
+    return Estimate(value, interval.low, interval.high, worst, len(pairs))
+
+
+class QuestionAnswering(Task):
+    """Questions about passages, each of which is shortened by itself; titles and questions are not shortened."""
+
+    name, title, main = "qa", "Questions", m.F1.by(READER)
+    metrics = tuple(metric.by(reader) for reader in READERS for metric in (m.F1, m.EXACT_MATCH, m.KV_CACHE))
+    max_new_tokens: ClassVar[int] = 16
+
+    def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
+        """Let every reader answer every question."""
+        from zprompt.reader import question_messages  # imports torch, which a report does not need
+
+        prompts = [question_messages(one.sample.query or "", _titled(one)) for one in predictions]
+        replies = [context.reply(reader, predictions, prompts, self.max_new_tokens) for reader in TEXT_READERS]
+        if (answers := context.answer_with_ltsc(predictions, self.max_new_tokens)) is not None:
+            replies.append(answers)
+        scores = Scores()
+        for own in replies:
+            scores.add_costs(own)
+            if own.error is None:
+                pairs = [(text, one.sample.answers) for text, one in zip(own.texts, predictions, strict=True)]
+                scores.ratios[m.F1.by(own.reader)] = [Ratio(m.f1(*pair)) for pair in pairs]
+                scores.ratios[m.EXACT_MATCH.by(own.reader)] = [Ratio(m.exact_match(*pair)) for pair in pairs]
+        return scores
+
+
+def _titled(prediction: Prediction) -> list[dict[str, str]]:
+    pairs = zip(prediction.sample.all_titles, prediction.shortened, strict=True)
+    return [{"title": title, "text": one.text} for title, one in pairs]
+
+
+class Summarisation(Task):
+    """Texts to summarise: what shortening changes, not how well the model summarises; the full text has 100.
+
+    ROUGE-1, 2, L    against the same reader's summary of the full text
+    "…, reference"   against the summary that came with the text, where one did
+    """
+
+    name, title, main = "summarisation", "Summaries", m.ROUGE_L.by(READER)
+    metrics = tuple(
+        metric.by(reader) for reader in TEXT_READERS for metric in (m.ROUGE_1, m.ROUGE_2, m.ROUGE_L, m.ROUGE_REFERENCE)
+    )
+    max_new_tokens: ClassVar[int] = 32
+    kinds: ClassVar[dict[Metric, str]] = {m.ROUGE_1: "rouge1", m.ROUGE_2: "rouge2", m.ROUGE_L: "rougeL"}
+
+    def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
+        """Summarise the shortened texts, and for each reader once the full texts."""
+        from rouge_score.rouge_scorer import RougeScorer
+
+        scorer = RougeScorer(list(self.kinds.values()), use_stemmer=False)
+        scores = Scores()
+        prompts = [_summary_prompt(one.shortened[0].text) for one in predictions]
+        references = [one.sample.answers[0] if one.sample.answers else None for one in predictions]
+        for reader in TEXT_READERS:
+            replies = context.reply(reader, predictions, prompts, self.max_new_tokens)
+            scores.add_costs(replies)
+            if replies.error is not None:
+                continue
+            full = self._summaries_of_full_texts(reader, context)
+            found = [scorer.score(*pair) for pair in zip(full, replies.texts, strict=True)]
+            for metric, kind in self.kinds.items():
+                scores.ratios[metric.by(reader)] = [Ratio(one[kind].fmeasure) for one in found]
+            if any(references):
+                scores.ratios[m.ROUGE_REFERENCE.by(reader)] = [
+                    None if right is None else Ratio(scorer.score(right, own)["rougeL"].fmeasure)
+                    for right, own in zip(references, replies.texts, strict=True)
+                ]
+        return scores
+
+    def _summaries_of_full_texts(self, reader: str, context: EvaluationContext) -> list[str]:
+        key = (self.name, reader)
+        if key not in context.cache:
+            prompts = [_summary_prompt(sample.texts[0]) for sample in self.samples]
+            replies = context.reader(reader).generate(prompts, max_new_tokens=self.max_new_tokens)
+            context.cache[key] = [one.text.strip() for one in replies]
+        return list(context.cache[key])
+
+
+def _summary_prompt(text: str) -> list[Message]:
+    return [
+        {"role": "system", "content": "You summarise texts in two or three sentences."},
+        {"role": "user", "content": f"{text}\n\nSummarise this text."},
+    ]
+
+
+@dataclass(frozen=True)
+class Queries(Task):
+    """What a user said in several turns, as a search query; its answer is one of the documents."""
+
+    documents: Sequence[str]  # all that is searched
+
+    name, title, main = "queries", "Long queries", m.MRR
+    metrics = (m.MRR, m.FIRST, m.TOP_TEN)
+
+    def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
+        """Rank the right documents by BM25, which reads Z-tokens as the words of their anchors."""
+        documents = list(dict.fromkeys(self.documents))
+        index = m.SearchIndex(documents)
+        ranks = [index.rank(context.words(one)[0], documents.index(one.sample.answers[0])) for one in predictions]
+        return Scores(
+            {
+                m.MRR: [Ratio(1 / rank) for rank in ranks],
+                m.FIRST: [Ratio(float(rank == 1)) for rank in ranks],
+                m.TOP_TEN: [Ratio(float(rank <= 10)) for rank in ranks],  # noqa: PLR2004
+            }
+        )
+
+
+class Copying(Task):
+    """Values hidden in a context that is made from a seed; methods are told which one will be asked for.
+
+    kept       the value stands in the words that are left; Z-tokens are read as the words of their anchors here, though
+               restoring gives the value, too
+    copied     the reader's answer has the value in it, character for character
+    """
+
+    name, title, main = "copying", "Exact copy", m.KEPT
+    metrics = (m.KEPT, *(m.COPIED.by(reader) for reader in TEXT_READERS))
+    max_new_tokens: ClassVar[int] = 20
+
+    def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
+        """Look for the values, and ask for them."""
+        from zprompt.reader import question_messages  # imports torch, which a report does not need
+
+        values = [one.sample.answers[0] for one in predictions]
+        kept = [value in context.words(one)[0] for value, one in zip(values, predictions, strict=True)]
+        scores = Scores({m.KEPT: [Ratio(float(there)) for there in kept]})
+        prompts = [question_messages(one.sample.query or "", [one.shortened[0].text]) for one in predictions]
+        for reader in TEXT_READERS:
+            replies = context.reply(reader, predictions, prompts, self.max_new_tokens)
+            scores.add_costs(replies)
+            if replies.error is None:
+                scores.ratios[m.COPIED.by(reader)] = [
+                    Ratio(float(value in text)) for value, text in zip(values, replies.texts, strict=True)
+                ]
+        return scores
+
+
+_SENTENCES = 8  # of a context
+_KEYS = 3  # of them: sentences that have a value
+_NAMES = ("Larkspur", "Juniper", "Marigold", "Hawthorn", "Bluebell", "Foxglove", "Rosemary", "Clover")
+_WHO = ("The night watch", "A driver", "The clerk", "An inspector", "The cook")
+_DID = ("counted the crates in", "swept the floor of", "checked the lamps in", "left a note in", "locked the door of")
+_WHERE = ("the north hall", "the loading bay", "the cold store", "the yard office", "the upper gallery")
+
+
+def copying_samples(count: int, seed: int) -> list[Sample]:
+    """Make contexts: sentences of a warehouse's log, some of which name the code of a locker."""
+    return [_copying_sample(number, random.Random(seed * 1000 + number)) for number in range(count)]
+
+
+def _copying_sample(number: int, rng: random.Random) -> Sample:
+    names = rng.sample(_NAMES, _KEYS)
+    values = [f"{rng.randrange(1000, 10000)}-{rng.choice('ABCDEFGHJK')}{rng.randrange(10, 100)}" for _ in names]
+    sentences = [
+        f"{rng.choice(_WHO)} {rng.choice(_DID)} {rng.choice(_WHERE)} at {rng.randrange(24)}:{rng.randrange(60):02}."
+        for _ in range(_SENTENCES - _KEYS)
+    ]
+    for name, value in zip(names, values, strict=True):
+        sentences.insert(rng.randrange(len(sentences) + 1), f"The {name} locker has the code {value}.")
+    asked = rng.randrange(_KEYS)
+    question = f"What is the code of the {names[asked]} locker?"
+    return Sample(f"copy-{number}", "keys", (" ".join(sentences),), question, answers=(values[asked],))
+
+
+class Structure(Task):
+    """JSON and Python, of the groups "json" and "code"."""
+
+    name, title, main = "structure", "Structure", m.SAME
+    metrics = (m.PARSES, m.SAME)
+    restores = True
+
+    def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
+        """Parse the restored texts, and compare their values or syntax trees with the sources'."""
+        parsed = [
+            (canonical(one.sample.texts[0], one.sample.group), canonical(one.final_texts[0], one.sample.group))
+            for one in predictions
+        ]
+        return Scores(
+            {
+                m.PARSES: [Ratio(float(final is not None)) for _, final in parsed],
+                m.SAME: [Ratio(float(final is not None and final == source)) for source, final in parsed],
+            }
+        )
+
+
+def canonical(text: str, kind: str) -> str | None:
+    """Return the canonical form of a text's value ("json") or syntax tree ("code"), None if it is empty or wrong."""
+    try:
+        if kind == "json":
+            return json.dumps(json.loads(text), sort_keys=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a broken escape is no syntax error
+            tree = ast.parse(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return ast.dump(tree) if tree.body else None
+
+
+# Tasks with samples: from what the user gives, else from what is shipped, else from a seed.
+
+TASKS = tuple(
+    task.name for task in (Reconstruction, QuestionAnswering, Summarisation, Queries, Copying, Structure)
+)
+_PROSE = ("encyclopedia", "news", "dialogue")  # kinds of shipped texts that can be summarised
+_PARSED = {".json": "json", ".py": "code"}
+_SUMMARIES = ("highlights", "summary")
+
+
+def make_tasks(names: Sequence[str], data: Sequence[str], limit: int, characters: int, seed: int) -> list[Task]:
+    """Make tasks with samples.
+
+    :param names: Some of `TASKS`.
+    :param data: Files and datasets, each alone or as TASK=SOURCE.
+    :param limit: Samples of each task, at most.
+    :param characters: Of each text, at most; passages of questions, JSON and code are not cut.
+    :param seed: Decides which samples are drawn.
+    :return: The tasks, in the order of the names.
+    :raises OptionError: If there is no such task.
+    :raises TrainingDataError: If a source cannot be read, or fits no task.
+    """
+    if unknown := set(names) - set(TASKS):
+        raise OptionError(f"There is no task {sorted(unknown)[0]!r}. Must be one of {', '.join(TASKS)}.")
+    given: dict[str, list[Rows]] = {}
+    for one in data:
+        for name, rows in _assign(one):
+            given.setdefault(name, []).append(rows)
+    return [_make_task(name, given.get(name, []), limit, characters, seed) for name in names]
+
+
+def _assign(given: str) -> Iterator[tuple[str, Rows]]:
+    """Yield the tasks that a file or dataset is for, with its rows."""
+    name, mark, source = given.partition("=")
+    if mark and name in TASKS:
+        yield name, _read_grouped(source)
+        return
+    rows = _read_grouped(given)
+    fitting = [task for task in TASKS if rows.rows and _fits(task, rows.rows[0])]
+    if not fitting:
+        raise TrainingDataError(
+            f"{given} fits no task: its first row has {', '.join(rows.rows[0]) if rows.rows else 'nothing'}. Say which "
+            f"it is for: TASK={given}, with one of {', '.join(TASKS)}."
+        )
+    yield from ((task, rows) for task in fitting)
+
+
+def _read_grouped(source: str) -> Rows:
+    """Read rows; those of JSON and Python files get the group that `Structure` needs."""
+    rows, group = read_rows(source), _PARSED.get(Path(source).suffix)
+    return Rows(rows.source, tuple({**row, "group": group} for row in rows.rows)) if group else rows
+
+
+def _fits(task: str, row: Row) -> bool:
+    if "question" in row and "passages" in row:
+        return task == QuestionAnswering.name
+    if "facet" in row and "turns" in row:
+        return task == Queries.name
+    if task == Structure.name:
+        return row.get("group") in _PARSED.values()
+    has_summary = any(name in row for name in _SUMMARIES)
+    return task == Reconstruction.name or (task == Summarisation.name and has_summary)
+
+
+def _make_task(name: str, given: list[Rows], limit: int, characters: int, seed: int) -> Task:
+    if name == Copying.name:
+        return Copying(f"made from seed {seed}", copying_samples(limit, seed))
+    known = given or [shipped_rows({"qa": "questions", "queries": "queries"}.get(name, "texts"))]
+    source = "; ".join(rows.source for rows in known)
+    rows = [row for one in known for row in one.rows]
+    if name == QuestionAnswering.name:
+        questions = [_question_sample(row, place) for place, row in enumerate(rows)]
+        return QuestionAnswering(source, draw(questions, limit, seed))
+    if name == Queries.name:
+        queries = [_query_sample(row, place) for place, row in enumerate(rows)]
+        return Queries(source, draw(queries, limit, seed), [sample.answers[0] for sample in queries])
+    if name == Structure.name:  # a part of a text would not parse
+        usable = rows if given else [row for row in rows if row["group"] in _PARSED.values()]
+        return Structure(source, _draw_mixed([_text_sample(*one) for one in enumerate(usable)], limit, seed))
+    if name == Summarisation.name and not given:
+        rows = [row for row in rows if row["group"] in _PROSE]
+    samples = _draw_mixed([_text_sample(*one, characters) for one in enumerate(rows)], limit, seed)
+    make: Callable[[str, Sequence[Sample]], Task] = Summarisation if name == Summarisation.name else Reconstruction
+    return make(f"{source}, up to {characters:,} characters of each", samples)
+
+
+def _draw_mixed(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
+    """Draw samples, as many of each kind of text as there can be."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.group, []).append(sample)
+    drawn: Iterable[tuple[Sample | None, ...]] = zip_longest(*(draw(own, limit, seed) for own in groups.values()))
+    return [sample for row in drawn for sample in row if sample is not None][:limit]
+
+
+def _text_sample(place: int, row: Row, characters: int | None = None) -> Sample:
+    text = text_of(row)
+    summary = next((str(row[name]) for name in _SUMMARIES if row.get(name)), None)
+    return Sample(
+        id=str(row.get("id") or row.get("title") or place),
+        group=str(row.get("group", "text")),
+        texts=(text if characters is None else first_paragraphs(text, characters),),
+        answers=(summary,) if summary else (),
+    )
+
+
+def _question_sample(row: Row, place: int) -> Sample:
+    try:
+        question = question_of(row)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrainingDataError(
+            f"Row {place + 1} is no question: {error!r}. It needs question, answers and passages of text."
+        ) from error
+    return Sample(
+        id=str(row.get("id", place)),
+        group="questions",
+        texts=tuple(passage.text for passage in question.passages),
+        query=question.question,
+        titles=tuple(passage.title for passage in question.passages),
+        answers=question.answers,
+    )
+
+
+def _query_sample(row: Row, place: int) -> Sample:
+    try:
+        turns = " ".join(str(utterance) for turn in row["turns"] for utterance in turn)
+        return Sample(str(row.get("id", place)), "queries", (f"{row['topic']}. {turns}",), answers=(str(row["facet"]),))
+    except (KeyError, TypeError) as error:
+        raise TrainingDataError(
+            f"Row {place + 1} is no long query: {error!r}. It needs topic, facet and turns, which are lists of text."
+        ) from error
