@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 WIKIPEDIA = ROOT.parent / "shared" / "data" / "wikipedia-dev.jsonl"
 TEXTS = ROOT / "tests" / "texts"
 PROSE = ROOT / "examples" / "texts"
-CODE = ("codec/segmentation.py", "cli/contents.py", "documents.py")  # in zprompt/
+CODE = ("codec/segmentation.py", "cli/files.py", "documents.py")  # in zprompt/
 CODE_LINES = 30  # of each
 RANDOM_BYTES = 200
 

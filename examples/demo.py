@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 import zprompt
-from zprompt.cli.terminal_view import print_tiling
+from zprompt.cli.tiling import print_tiling
 
 TIDES = Path(__file__).parent / "texts" / "tides.txt"
 SHOWN = 600  # characters of a Z-span

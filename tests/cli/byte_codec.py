@@ -10,7 +10,7 @@ from zprompt.errors import InvalidTextError
 from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
 from zprompt.zspan.alphabet import Alphabet, ZToken
 from zprompt.zspan.range_coder import LITERALS, RankCode
-from zprompt.zspan.span import ZSpan, escape_literal, find_spans, format_span, parse_span, text_digest, unescape_literal
+from zprompt.zspan.span import ZSpan, escape_literal, format_span, parse_span, split_at_spans, text_digest
 
 FINGERPRINT = "0123456789ab"
 ALPHABET = Alphabet(vocab_size=256, max_gap=3, subcodes=1, subcode_size=4)
@@ -74,11 +74,7 @@ def _restore(text: str) -> str:
 
 
 def _restore_all(text: str) -> str:
-    pieces, position = [], 0
-    for match in find_spans(text):
-        pieces += [unescape_literal(text[position : match.start]), _restore(match.text)]
-        position = match.end
-    return "".join([*pieces, unescape_literal(text[position:])])
+    return "".join(piece if isinstance(piece, str) else _restore(piece.text) for piece in split_at_spans(text))
 
 
 def _explained(index: int, group: str) -> ExplainedToken:

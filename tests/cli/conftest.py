@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.cli.byte_codec import ByteCodec
-from zprompt.cli import codec_loading
+from zprompt.cli import options
 from zprompt.cli.main import app
 
 Run: TypeAlias = Callable[..., Result]
@@ -18,7 +18,7 @@ Run: TypeAlias = Callable[..., Result]
 @pytest.fixture
 def codec(monkeypatch: pytest.MonkeyPatch) -> ByteCodec:
     opened = ByteCodec()
-    monkeypatch.setattr(codec_loading, "open_codec", lambda *_: opened)
+    monkeypatch.setattr(options, "open_codec", lambda *_: opened)
     return opened
 
 

@@ -1,12 +1,14 @@
-"""A tiling is seen in the terminal and on a page."""
+"""A tiling is seen in the terminal and on a page, and Z-spans say what they are without a codec."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.cli.byte_codec import ByteCodec, write_span
+from tests.cli.byte_codec import ALPHABET, FINGERPRINT, ByteCodec, write_span
 from tests.cli.conftest import Run
-from zprompt.cli import codec_loading
+from zprompt.cli import options
+from zprompt.zspan.span import read_header
 
 TEXT = "The tide rises, the tide falls."
 
@@ -52,7 +54,72 @@ def test_what_only_looks_like_a_span_is_text(run: Run) -> None:
 def test_a_file_that_is_no_text_is_refused_before_a_codec_is_loaded(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec_loading, "open_codec", lambda *_: pytest.fail("a codec was loaded"))
+    monkeypatch.setattr(options, "open_codec", lambda *_: pytest.fail("a codec was loaded"))
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
 
     assert run("inspect", tmp_path / "photo.jpg").exit_code == 1
+
+
+def test_stats_need_no_codec(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zprompt.cli.options.open_codec", lambda *_: pytest.fail("a codec was loaded"))
+    (tmp_path / "a.z").write_text(write_span("some text that is compressed"))
+
+    result = run("stats", tmp_path / "a.z")
+
+    assert result.exit_code == 0
+    assert FINGERPRINT in result.stdout
+
+
+def test_stats_count_what_the_spans_say(run: Run) -> None:
+    spans = [write_span("x" * 80), write_span("y" * 40)]
+    bits = 8 * sum(read_header(span).body_bytes for span in spans)
+
+    total = json.loads(run("stats", "--json", stdin=" and ".join(spans).encode()).stdout)["total"]
+
+    assert total == {
+        "name": "total",
+        "documents": 2,
+        "z_tokens": 30,
+        "source_tokens": 120,
+        "ratio": 4.0,
+        "bits_per_z_token": bits / 30,
+        "bits_per_source_token": bits / 120,
+        "codecs": [FINGERPRINT],
+    }
+    assert bits / 30 > ALPHABET.bits_per_z_token  # the residual counts, too
+
+
+def test_an_empty_document_has_no_quotients(run: Run) -> None:
+    total = json.loads(run("stats", "--json", stdin=write_span("").encode()).stdout)["total"]
+
+    assert (total["documents"], total["ratio"]) == (1, None)
+
+
+def test_a_plain_text_holds_no_spans(run: Run) -> None:
+    result = run("stats", stdin=b"plain text")
+
+    assert result.exit_code == 0
+    assert "stdin holds no Z-spans" in result.stderr
+    assert result.stdout == ""
+
+
+def test_what_only_looks_like_a_span_is_reported_and_not_counted(run: Run) -> None:
+    span = write_span("text")
+
+    result = run("stats", "--json", stdin=(span + " [z1:nonsense] [z9:future]").encode())
+
+    assert json.loads(result.stdout)["total"]["documents"] == 1
+    assert result.stderr.count("Warning") == 2
+
+
+def test_a_file_name_is_no_markup(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "[red]a.z").write_text(write_span("text"))
+
+    assert "[red]a.z" in run("stats", tmp_path / "[red]a.z").stdout
+
+
+def test_spans_in_json_lines_are_counted_too(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "naïve"}) + "\n")
+    compressed = run("compress", tmp_path / "a.jsonl").stdout_bytes
+
+    assert json.loads(run("stats", "--json", stdin=compressed).stdout)["total"]["documents"] == 1

@@ -7,7 +7,6 @@ import pytest
 
 from tests.cli.byte_codec import ByteCodec, write_span
 from tests.cli.conftest import Run
-from zprompt.errors import DownloadError
 
 RUN_QUIETLY = "import sys; from zprompt.cli.main import app; app(sys.argv[1:])"
 
@@ -99,24 +98,6 @@ def test_messages_do_not_obey_what_a_document_says(run: Run) -> None:
 
     assert result.exit_code == 1
     assert "\x1b[2J" not in result.stderr
-
-
-def test_pull_prints_the_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zprompt.llm.pull", lambda name, progress: f"/cache/{name}")
-
-    assert run("pull").stdout == "/cache/default\n"
-
-
-def test_a_pull_that_fails_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str, progress: object) -> None:
-        raise DownloadError("No network. Plug it in.")
-
-    monkeypatch.setattr("zprompt.llm.pull", fail)
-
-    result = run("pull")
-
-    assert result.exit_code == 1
-    assert "Plug it in" in result.stderr
 
 
 def test_the_program_runs_as_a_module() -> None:

@@ -19,9 +19,9 @@ PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from tests.serve.fake_reader import FakeReader
-from zprompt.cli import codec_loading
+from zprompt.cli import options
 from zprompt.cli.main import app
-codec_loading.open_reader = lambda *_: FakeReader()
+options.open_reader = lambda *_: FakeReader()
 app(sys.argv[1:])
 """
 
@@ -91,7 +91,7 @@ def test_an_empty_key_is_refused(run: Run) -> None:
 def test_a_server_that_everyone_reaches_without_a_key_is_warned_about(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zprompt.cli.codec_loading.open_reader", lambda *_: object())
+    monkeypatch.setattr("zprompt.cli.options.open_reader", lambda *_: object())
     monkeypatch.setattr("zprompt.serve.running.serve", lambda *_: None)
 
     assert "no --api-key" in run("serve", "--host", "0.0.0.0", "--port", 0).stderr

@@ -1,29 +1,46 @@
-"""Find the files to read and the places to write, and move text between them byte for byte.
+r"""Read the texts of files, and write other texts in their places, byte for byte.
 
 Several inputs become files in one folder, with the names that they have below the folders that were given:
 
     zprompt compress notes/ letter.txt -o out      notes/a/b.txt → out/a/b.txt.z,  letter.txt → out/letter.txt.z
+
+A plain file is one text. A file of JSON lines has one text per line, under some field; everything except that field's
+value is kept byte for byte: other fields, the order of keys, white space, line ends, blank lines.
+
+A JSON string can be written in two common ways, with `é` or with `\u00e9`. A Z-span is ASCII and looks the same in
+both, so a tab after it (white space, to JSON) marks that the text it came from was written with escapes.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Protocol
 
 import typer
 
 from zprompt.cli.messages import note, warn
-from zprompt.errors import InvalidTextError, OptionError
+from zprompt.errors import DocumentTypeError, InvalidTextError, OptionError
 
 STREAM = Path("-")  # stdin or stdout
 SUFFIX = ".z"  # of files that hold Z-spans
 
+_LINES_SUFFIXES = (".jsonl", ".ndjson")
+_DEFAULT_FIELD = "text"
+_BOM = "\ufeff"
+_ESCAPES_MARK = "\t"
+_DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not looked at, however long they are
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SPACE = re.compile(r"[ \t\r]*")
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A text that was read."""
+    """The text of a file."""
 
     name: PurePath  # below the folder that was given
     text: str
@@ -31,7 +48,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """All texts that were read."""
+    """The texts of all files."""
 
     members: tuple[Source, ...]
     several: bool  # the outputs need a folder; True for one folder with one file in it, too
@@ -40,7 +57,7 @@ class Sources:
 def read_sources(paths: Sequence[Path] | None, out: Path | None = None) -> Sources:
     """Read the texts of files, folders and stdin.
 
-    :param paths: What was given; a folder stands for all text files in it; nothing, or -, is stdin.
+    :param paths: Files and folders; a folder stands for all text files in it; none, or -, is stdin.
     :param out: Where the outputs go; if it lies in one of the folders, it is left out.
     :return: The texts.
     :raises OptionError: If there is none.
@@ -53,12 +70,7 @@ def read_sources(paths: Sequence[Path] | None, out: Path | None = None) -> Sourc
 
 
 def read_text(path: Path) -> str:
-    """Read a text as it is: line ends and a byte-order mark are part of it.
-
-    :param path: A file, or - for stdin.
-    :return: The text.
-    :raises InvalidTextError: If it is not UTF-8.
-    """
+    """Read a file, or - for stdin, byte for byte; raise InvalidTextError if it is not UTF-8."""
     if path == STREAM and sys.stdin.isatty():
         note("Reading from the terminal; end with Ctrl-D.")
     data = sys.stdin.buffer.read() if path == STREAM else path.read_bytes()
@@ -72,11 +84,7 @@ def read_text(path: Path) -> str:
 
 
 def write_text(path: Path | None, text: str) -> None:
-    """Write a text as it is.
-
-    :param path: A file, whose folder is made if need be, or None for stdout.
-    :param text: The text.
-    """
+    """Write a text to a file, whose folder is made if it is missing, or to stdout if there is no path."""
     if path is None:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()  # a closed pipe is to be noticed here, not when Python exits
@@ -86,11 +94,11 @@ def write_text(path: Path | None, text: str) -> None:
 
 
 def plan_outputs(sources: Sources, out: Path | None, rename: Callable[[str], str]) -> list[Path | None]:
-    """Say where the output of each source goes.
+    """Return the file for the output of each source, or None for stdout.
 
     :param sources: The sources.
-    :param out: What was given as --output.
-    :param rename: Gives the name of an output in a folder from its source's name.
+    :param out: The value of --output.
+    :param rename: Makes the name of an output in a folder of its source's name.
     :return: A file for each source, or None for stdout.
     :raises BadParameter: If there are several sources and no folder for their outputs.
     :raises OptionError: If two outputs have the same place.
@@ -123,7 +131,7 @@ def _read(path: Path, out: Path | None) -> Iterator[Source]:
 
 
 def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
-    """List the files of a folder, at any depth, in order, but none that is hidden or an output of ours."""
+    """List the files of a folder in order, at any depth, except hidden files and our own outputs."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.is_symlink() or (out is not None and path.absolute() == out.absolute()):
             continue
@@ -135,3 +143,127 @@ def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
 
 def _title(path: Path) -> str:
     return "stdin" if path == STREAM else str(path)
+
+
+class Content(Protocol):
+    """The texts of a file, and what is around them."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Return the texts, in order."""
+
+    def render(self, texts: Sequence[str]) -> str:
+        """Return the file with other texts, as many as there are."""
+
+
+def read_content(source: Source, field: str | None) -> Content:
+    """Find the texts of a file.
+
+    :param source: The file.
+    :param field: The field that holds the text in each of its JSON lines; None: the file's name decides.
+    :return: The texts, and what is around them.
+    :raises DocumentTypeError: If a line is no JSON object, or has no text under that field.
+    """
+    name = source.name.name.lower().removesuffix(SUFFIX)
+    if field is None and not name.endswith(_LINES_SUFFIXES):
+        return _PlainText(source.text)
+    return _JsonLines(source.text, tuple(_literals(source, _DEFAULT_FIELD if field is None else field)))
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainText:
+    """A file that is one text."""
+
+    text: str
+
+    @property
+    def texts(self) -> Sequence[str]:
+        return [self.text]
+
+    def render(self, texts: Sequence[str]) -> str:
+        return texts[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Literal:
+    """A JSON string inside a longer text."""
+
+    value: str
+    start: int
+    end: int  # after the mark, if there is one
+    escapes: bool  # characters beyond ASCII are escaped
+
+    def write(self, value: str) -> str:
+        """Return another value in the same notation, with a mark if that is needed."""
+        mark = _ESCAPES_MARK if self.escapes and value.isascii() and not self.value.isascii() else ""
+        escapes = self.escapes or _SURROGATE.search(value) is not None  # which have no UTF-8 form
+        return json.dumps(value, ensure_ascii=escapes) + mark
+
+
+@dataclass(frozen=True, slots=True)
+class _JsonLines:
+    """A file of JSON objects, one on each line, each with a text."""
+
+    text: str  # of the file
+    literals: tuple[_Literal, ...]
+
+    @property
+    def texts(self) -> Sequence[str]:
+        return [literal.value for literal in self.literals]
+
+    def render(self, texts: Sequence[str]) -> str:
+        pieces, position = [], 0
+        for literal, text in zip(self.literals, texts, strict=True):
+            pieces += [self.text[position : literal.start], literal.write(text)]
+            position = literal.end
+        return "".join([*pieces, self.text[position:]])
+
+
+def _literals(source: Source, field: str) -> Iterator[_Literal]:
+    """Find the field's value on each line that is not blank."""
+    offset = 0
+    for number, line in enumerate(source.text.split("\n"), 1):
+        if line.strip(" \t\r" + _BOM):
+            value = _read_value(line, field, f"{source.name}, line {number}")
+            start, end = _locate(line, field)
+            marked = line.startswith(_ESCAPES_MARK, end)
+            escapes = line[start:end].isascii() and (marked or not value.isascii())
+            yield _Literal(value, offset + start, offset + end + marked, escapes)
+        offset += len(line) + 1
+
+
+def _read_value(line: str, field: str, place: str) -> str:
+    try:
+        record = _DECODER.decode(line.removeprefix(_BOM))
+    except (ValueError, RecursionError) as error:
+        raise DocumentTypeError(f"{place}: not JSON ({error}). Each line must be a JSON object.") from error
+    if not isinstance(record, dict):
+        raise DocumentTypeError(f"{place}: not a JSON object. Each line must be one, with its text under {field!r}.")
+    if not isinstance(record.get(field), str):
+        names = ", ".join(repr(name) for name, value in record.items() if isinstance(value, str)) or "none"
+        raise DocumentTypeError(
+            f"{place}: no text under {field!r} (fields with text: {names}). Choose one with --field."
+        )
+    value: str = record[field]
+    return value
+
+
+def _locate(line: str, field: str) -> tuple[int, int]:
+    """Find where a field's value starts and ends in a well-formed object; the last field of that name counts."""
+    found = 0, 0
+    position = _skip(line, line.index("{") + 1)
+    while line[position] != "}":
+        name, position = _DECODER.raw_decode(line, position)
+        start = _skip(line, _skip(line, position) + 1)  # after the colon
+        _, end = _DECODER.raw_decode(line, start)
+        found = (start, end) if name == field else found
+        position = _skip(line, end)
+        if line[position] == ",":
+            position = _skip(line, position + 1)
+    return found
+
+
+def _skip(line: str, position: int) -> int:
+    """Return the position of the next character that is not white space."""
+    match = _SPACE.match(line, position)
+    return match.end() if match else position

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zprompt.cli import analyze, answer, bench, compress, decompress, export, inspect, pull, serve, stats, train
+from zprompt.cli import ask, bench, convert, inspect, serve, train
 from zprompt.cli.messages import complain
 from zprompt.errors import ZPromptError
 
@@ -22,11 +22,11 @@ class _Program(TyperGroup):
     """The group of all commands, which turns errors into messages."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # the Context is Click's or Typer's own, by Typer's version
-        """Run the command that was asked for.
+        """Run the command; report an error that zprompt raised on purpose, and exit with 1.
 
-        :param ctx: What was given on the command line.
+        :param ctx: The context.
         :return: What the command returns.
-        :raises Exit: If the command failed, after saying why.
+        :raises Exit: If the command failed.
         """
         try:
             return super().invoke(ctx)
@@ -53,8 +53,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (compress, decompress, inspect, stats, analyze, answer, serve, pull, train, export, bench):
-    app.add_typer(_command.app)
+for _group in (convert, inspect, ask, serve, train, bench):
+    app.add_typer(_group.app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""Talk to the person at the terminal: on stderr, since stdout is for results."""
+"""Write to the person at the terminal: on stderr, since stdout is for results."""
 
 from __future__ import annotations
 
@@ -6,53 +6,45 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from zprompt.cli.tiling import visible
-
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
     from zprompt.results import CompressionStats
 
+_BIDI_CONTROLS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C], "�")
+_C1_CONTROLS = dict.fromkeys(range(0x80, 0xA0), "�")
+_C0_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: "␡"}
+_VISIBLE = _C0_CONTROLS | _C1_CONTROLS | _BIDI_CONTROLS
+
+
+def visible(text: str) -> str:
+    r"""Replace each control character but \t and \n by a picture of it; documents are untrusted."""
+    return text.translate(_VISIBLE)
+
 
 def complain(message: str) -> None:
-    """Say why the program stops.
-
-    :param message: The reason, and what to do.
-    """
+    """Report why the program stops."""
     _say("Error: ", message, "bold red")
 
 
 def warn(message: str) -> None:
-    """Say what the program did not do, and goes on without.
-
-    :param message: What, and why.
-    """
+    """Report what the program skips."""
     _say("Warning: ", message, "yellow")
 
 
 def note(message: str) -> None:
-    """Say what the program does that one might not expect.
-
-    :param message: What.
-    """
+    """Report what the program does that one might not expect."""
     _say("", message, "dim")
 
 
 def is_terminal() -> bool:
-    """Tell whether somebody watches stderr.
-
-    :return: True if it is a terminal.
-    """
+    """Return whether stderr is a terminal."""
     return sys.stderr.isatty()
 
 
 def table_of(headings: Iterable[str]) -> Table:
-    """Lay out a small table of figures that fits into 80 columns.
-
-    :param headings: What to write over its columns.
-    :return: The table, without rows.
-    """
+    """Make an empty table of figures that fits into 80 columns."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -63,11 +55,7 @@ def table_of(headings: Iterable[str]) -> Table:
 
 
 def figures(stats: CompressionStats) -> Table:
-    """Lay out the figures of a compression.
-
-    :param stats: The figures.
-    :return: A table of one row.
-    """
+    """Lay out the figures of a compression as a table of one row."""
     columns = {"documents": f"{stats.documents:,}"} | text_figures(stats)
     if stats.passed_through:
         columns["passed through"] = f"{stats.passed_through:,}"
@@ -77,11 +65,7 @@ def figures(stats: CompressionStats) -> Table:
 
 
 def text_figures(stats: CompressionStats) -> dict[str, str]:
-    """Write the figures of a compression that make sense for a single text, too.
-
-    :param stats: The figures.
-    :return: Each figure under its heading.
-    """
+    """Format the figures of a compression that make sense for a single text, too, by heading."""
     return {
         "source tokens": f"{stats.source_tokens:,}",
         "Z-tokens": f"{stats.z_tokens:,}",
@@ -98,10 +82,7 @@ def _in_two_lines(heading: str) -> str:
 
 
 def show(content: RenderableType) -> None:
-    """Print on stderr.
-
-    :param content: What to print.
-    """
+    """Print on stderr."""
     _console().print(content)
 
 

@@ -1,4 +1,7 @@
-"""The options that commands share."""
+"""The options that commands share, and the codec or reader that they choose.
+
+torch is imported when a codec or reader is opened and not before.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
+
+if TYPE_CHECKING:
+    from zprompt.codec import Codec
+    from zprompt.reader import Reader
 
 
 class Device(StrEnum):
@@ -20,7 +27,7 @@ class Device(StrEnum):
 
 
 class Quantization(StrEnum):
-    """How the backbone's weights are kept in memory."""
+    """The format of the backbone's weights in memory."""
 
     AUTO = "auto"
     NONE = "none"
@@ -121,11 +128,7 @@ ReaderCodec: TypeAlias = Annotated[
 
 
 def given(**options: object) -> dict[str, Any]:
-    """Leave out what was not given, so that the codec's own defaults hold.
-
-    :param options: Options by name.
-    :return: Those that are not None.
-    """
+    """Leave out options that are None, so that the codec's own defaults apply."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -136,7 +139,7 @@ def protected(expressions: Sequence[str] | None, texts: Iterable[str]) -> str | 
 
     :param expressions: The values.
     :param texts: What is to be compressed.
-    :return: The only expression; or all that several match; or None if there are none.
+    :return: The only expression; or all strings that several match; or None if there are none.
     :raises BadParameter: If an expression is not valid.
     """
     try:
@@ -148,3 +151,17 @@ def protected(expressions: Sequence[str] | None, texts: Iterable[str]) -> str | 
     if len(patterns) < 2:
         return patterns[0].pattern if patterns else None
     return sorted({match.group() for text in texts for pattern in patterns for match in pattern.finditer(text)} - {""})
+
+
+def open_codec(name: str, backbone: str | None, device: Device, quantization: Quantization) -> Codec:
+    """Load the codec that the options choose."""
+    from zprompt.codec import load_codec
+
+    return load_codec(name, backbone=backbone, device=device.value, quantization=quantization.value)
+
+
+def open_reader(name: str, codec: str | None, device: Device) -> Reader:
+    """Load the reader that the options choose."""
+    from zprompt.reader import load_reader
+
+    return load_reader(name, codec, device.value)

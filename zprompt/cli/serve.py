@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zprompt.cli import codec_loading, options
+from zprompt.cli import options
 from zprompt.cli.messages import note, warn
 from zprompt.errors import MissingDependencyError
 
@@ -60,13 +60,13 @@ def _serve(
     with bind(host, port) as bound:
         if api_key is None and not is_local(bound):
             warn("Everyone who reaches this address may use the server: there is no --api-key.")
-        loaded = codec_loading.open_reader(reader, codec, device)
+        loaded = options.open_reader(reader, codec, device)
         note(f"{model} is at {url_of(bound)}/v1")
         serve(loaded, settings, bound)
 
 
 def _require_extra() -> None:
-    """Say what is missing, by the name of the extra that has it."""
+    """Raise MissingDependencyError with the name of the extra, if one of its packages is missing."""
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401

@@ -1,23 +1,34 @@
-"""Cut a text by its tiling, for whoever draws it.
+"""Show a text as its Z-tokens, in the terminal and on an HTML page.
 
 Character offsets of tokens may overlap or be empty (an emoji is several tokens, all of them at the same character); the
-pieces here never do: in order, they are the text.
+tiles here never do: in order, they are the text.
 
     text = before anchor span · before anchor span · … · tail
+
+In the terminal, Z-tokens take turns in two hues, deep where they are dense; the anchor is bold, the span after it dim.
+Without colours, spans stand in ‹angle quotes›. On the page (tiling.html), each Z-token is a `<span>` with a card of
+what it is made of. The text is untrusted: all of it is escaped, control characters become pictures, and the page's own
+policy allows neither scripts nor anything from elsewhere.
 """
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rich.console import Console
+from rich.text import Text
+
+from zprompt.cli.messages import figures, text_figures, visible
 from zprompt.results import ExplainedToken, Explanation
 
-_BIDI_CONTROLS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C], "�")
-_C1_CONTROLS = dict.fromkeys(range(0x80, 0xA0), "�")
-_C0_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: "␡"}
-_VISIBLE = _C0_CONTROLS | _C1_CONTROLS | _BIDI_CONTROLS
+_HUES = (((38, 48, 64), (24, 92, 168)), ((50, 40, 62), (112, 60, 160)))  # background: sparse Z-tokens … dense ones
+_MAX_TOKENS = 16  # source tokens from which on a Z-token has the palest shade in the terminal
+_MAX_CHARACTERS = 60  # characters from which on it has the palest shade on the page
+_ANCHOR, _SPAN = "bold #ffffff", "#b4bcc8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +42,7 @@ class Tile:
 
     @property
     def text(self) -> str:
-        """Give anchor and span."""
+        """Return anchor and span."""
         return self.anchor + self.span
 
 
@@ -44,33 +55,10 @@ class Tiling:
 
 
 def cut(explanation: Explanation) -> Tiling:
-    """Cut a text into tiles.
-
-    :param explanation: The text and its Z-tokens.
-    :return: The tiles, which are the text when they are put together.
-    """
+    """Cut a text into tiles, which are the text when they are joined."""
     tiles = tuple(_tiles(explanation))
     length = sum(len(tile.before) + len(tile.text) for tile in tiles)
     return Tiling(tiles, explanation.text[length:])
-
-
-def density(size: int, longest: int) -> float:
-    """Say how densely Z-tokens lie where one stands for so much.
-
-    :param size: Characters or tokens that a Z-token stands for.
-    :param longest: From how many on the density counts as 0.
-    :return: 1 for a size of 1, falling with its logarithm to 0.
-    """
-    return 1 - min(math.log(max(size, 1)) / math.log(longest), 1)
-
-
-def visible(text: str) -> str:
-    r"""Show control characters instead of obeying them; documents are untrusted.
-
-    :param text: Any text.
-    :return: The text with a picture in the place of each control character but \t and \n.
-    """
-    return text.translate(_VISIBLE)
 
 
 def _tiles(explanation: Explanation) -> Iterator[Tile]:
@@ -81,3 +69,92 @@ def _tiles(explanation: Explanation) -> Iterator[Tile]:
         end = max(token.end, middle)
         yield Tile(token, text[position:start], text[start:middle], text[middle:end])
         position = min(end, len(text))
+
+
+def density(size: int, largest: int) -> float:
+    """Return 1 for a Z-token of one source token or character, falling with the logarithm to 0 for the largest."""
+    return 1 - min(math.log(max(size, 1)) / math.log(largest), 1)
+
+
+def print_tiling(explanation: Explanation, console: Console | None = None) -> None:
+    """Print a tiling with its legend and its figures, on stdout if no console is given."""
+    console = console or Console()
+    coloured = console.color_system is not None
+    console.print(tiling_text(explanation, coloured), soft_wrap=False)
+    console.print()
+    console.print(_legend(coloured))
+    console.print(figures(explanation.stats))
+
+
+def tiling_text(explanation: Explanation, coloured: bool = True) -> Text:
+    """Lay out a tiling; without colours, spans stand in angle quotes."""
+    tiling = cut(explanation)
+    left, right = ("", "") if coloured else ("‹", "›")
+    text = Text()
+    for tile in tiling.tiles:
+        # The hue by turns, the shade by how many source tokens the Z-token stands for.
+        background = f" on {_shade(tile.token.index, density(tile.token.gap + 1, _MAX_TOKENS))}"
+        text.append(visible(tile.before))
+        text.append(visible(tile.anchor), _ANCHOR + background)
+        if tile.span:
+            text.append(left + visible(tile.span) + right, _SPAN + background)
+    return text.append(visible(tiling.tail))
+
+
+def _shade(turn: int, share: float) -> str:
+    pale, deep = _HUES[turn % len(_HUES)]
+    red, green, blue = (round(low + (high - low) * share) for low, high in zip(pale, deep, strict=True))
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _legend(coloured: bool) -> Text:
+    if not coloured:
+        return Text("anchor‹span that is let go›\n")
+    background = f" on {_shade(0, 0.5)}"
+    legend = Text()
+    legend.append(" anchor", _ANCHOR + background).append(" span that is let go ", _SPAN + background)
+    legend.append("  one Z-token stands for ")
+    for turn, size in enumerate((1, 2, 4, 8, _MAX_TOKENS)):
+        legend.append(f" {size} ", f"{_ANCHOR} on {_shade(turn, density(size, _MAX_TOKENS))}")
+    return legend.append(" source tokens\n")
+
+
+def render_page(explanation: Explanation, title: str) -> str:
+    """Render the HTML page that shows a tiling and needs nothing else."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("zprompt.cli", ""), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    environment.filters |= {"visible": visible, "card": _card}
+    sizes = Counter(token.gap + 1 for token in explanation.tokens)
+    return environment.get_template("tiling.html").render(
+        title=title,
+        figures=text_figures(explanation.stats),
+        sizes=[(size, sizes[size]) for size in range(1, max(sizes, default=0) + 1)],
+        most=max(sizes.values(), default=0),
+        tiling=cut(explanation),
+        shade=lambda tile: round(100 * density(len(tile.text), _MAX_CHARACTERS)),
+    )
+
+
+def _card(tile: Tile) -> str:
+    """List what a Z-token is made of."""
+    token = tile.token
+    rows = {
+        "Z-token": f"{token.index}, for {token.gap + 1} source tokens" if token.gap else f"{token.index}",
+        "anchor": _quote(token.anchor),
+        "gap": f"{token.gap}",
+    }
+    if token.gap:
+        rows |= {
+            "text": _quote(tile.text),
+            "code": " ".join(map(str, token.code)),
+            "residual": f"{token.residual_bits:.1f} bits",
+        }
+    rows["cost"] = f"{token.cost:.1f} bits"
+    return "\n".join(f"{name:<9}{value}" for name, value in rows.items())
+
+
+def _quote(text: str) -> str:
+    return visible(json.dumps(text, ensure_ascii=False))

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zprompt.cli.contents import Content, read_content
-from zprompt.cli.files import Source
+from zprompt.cli.files import Content, Source, read_content
 from zprompt.errors import DocumentTypeError
 
 SPAN = "[z1:0123456789ab:0:000:00000000]"

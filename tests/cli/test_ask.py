@@ -1,4 +1,4 @@
-"""`zprompt answer` reads texts and Z-spans, and prints an answer."""
+"""`zprompt answer` reads texts and Z-spans; `pull` and `export` fetch and hand on models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ import pytest
 
 from tests.cli.byte_codec import ByteCodec, write_span
 from tests.cli.conftest import Run
-from zprompt.cli import codec_loading
-from zprompt.reader.results import Answer, Usage
+from tests.codec.conftest import make_heads
+from tests.reader.conftest import write_random_reader
+from zprompt.cli import options
+from zprompt.codec import Codec
+from zprompt.errors import DownloadError
+from zprompt.llm import Backbone
+from zprompt.reader import Answer, Usage, load_reader
 
 
 @dataclass
@@ -37,7 +42,7 @@ def reader(codec: ByteCodec, monkeypatch: pytest.MonkeyPatch) -> FakeReader:
         reader.opened.append(arguments)
         return reader
 
-    monkeypatch.setattr(codec_loading, "open_reader", open_reader)
+    monkeypatch.setattr(options, "open_reader", open_reader)
     return reader
 
 
@@ -102,3 +107,49 @@ def test_a_reader_that_is_not_there_is_a_message(run: Run) -> None:
 
     assert result.exit_code == 1
     assert "No reader 'nowhere'" in result.stderr
+
+
+def test_pull_prints_the_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zprompt.llm.pull", lambda name, progress: f"/cache/{name}")
+
+    assert run("pull").stdout == "/cache/default\n"
+
+
+def test_a_pull_that_fails_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str, progress: object) -> None:
+        raise DownloadError("No network. Plug it in.")
+
+    monkeypatch.setattr("zprompt.llm.pull", fail)
+
+    result = run("pull")
+
+    assert result.exit_code == 1
+    assert "Plug it in" in result.stderr
+
+
+@pytest.fixture
+def tiny(tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Codec:
+    codec = Codec(tiny_backbone, make_heads(tiny_backbone), "tiny")
+    folder = write_random_reader(tmp_path / "reader", codec)
+    monkeypatch.setattr(options, "open_reader", lambda *_: load_reader(str(folder), codec=codec))
+    return codec
+
+
+def test_a_reader_becomes_a_checkpoint(run: Run, tiny: Codec, tmp_path: Path) -> None:
+    result = run("export", "reader", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    assert tiny.fingerprint in result.stderr
+    assert {"config.json", "model.safetensors", "tokenizer.json", "zprompt", "zprompt.json"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+
+
+def test_what_is_in_the_folder_stays(run: Run, tiny: Codec, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("keep me")
+
+    result = run("export", "reader", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.byte_codec import ByteCodec, stats_of
-from zprompt.cli.html_view import render_page
-from zprompt.cli.terminal_view import tiling_text
-from zprompt.cli.tiling import cut, density, visible
+from zprompt.cli.messages import visible
+from zprompt.cli.tiling import cut, density, render_page, tiling_text
 from zprompt.results import ExplainedToken, Explanation
 
 TOKEN = ExplainedToken(0, "The", 0, 3, 13, 2, (1, 2, 3, 4), 5.25, 53.25)
