@@ -33,9 +33,8 @@ import numpy as np
 from benchmarks.documents import PROSE
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt import baselines as methods
-from zprompt.baselines.pruning import Pruning
-from zprompt.baselines.pruning.source import Source
-from zprompt.baselines.words import split_words
+from zprompt.baselines import split_words
+from zprompt.baselines.pruning import Pruning, Source
 
 FEWEST_WORDS = 250  # of a passage
 

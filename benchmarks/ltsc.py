@@ -22,9 +22,8 @@ import numpy as np
 from benchmarks.machine_texts import LONG, draw, files, read
 from benchmarks.record import RESULTS, RunRecord, write_json
 from zprompt.baselines import ltsc
-from zprompt.baselines.lengths import default_tokenizer
-from zprompt.baselines.ltsc import ALL_MODES, Mode
-from zprompt.baselines.ltsc.pieces import Tokenizer, count_tokens
+from zprompt.baselines import Tokenizer, default_tokenizer
+from zprompt.baselines.ltsc import ALL_MODES, Mode, count_tokens
 from zprompt.eval import RESAMPLES, bootstrap, table
 
 PAPER = "27 % and 18 %"  # the paper's two tasks, of other data and with another tokenizer

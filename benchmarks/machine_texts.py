@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.documents import ROOT
-from zprompt.baselines.ltsc.pieces import Tokenizer
+from zprompt.baselines import Tokenizer
 from zprompt.eval import draw
 
 LONG = 20_000  # tokens of a long input

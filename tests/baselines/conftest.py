@@ -1,13 +1,20 @@
-"""Texts and a tiny codec for the methods."""
+"""Texts and a tiny codec for the baselines."""
 
 import pytest
+from hypothesis import strategies as st
 
 from tests.codec.conftest import make_heads
-from zprompt.codec.codec import Codec
+from tests.conftest import SENTENCES
+from zprompt.codec import Codec
 from zprompt.llm import Backbone
+
+TEXT = " ".join(SENTENCES)
+any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=80) | st.lists(
+    st.sampled_from(SENTENCES), max_size=4
+).map(" ".join)
 
 
 @pytest.fixture(scope="session")
 def small_codec(tiny_backbone: Backbone) -> Codec:
-    """Give a codec with random heads over the tiny backbone."""
+    """Return a codec with random heads over the tiny backbone."""
     return Codec(tiny_backbone, make_heads(tiny_backbone), "small")

@@ -1,12 +1,10 @@
 """Peers run as they are with our model, or say why they cannot."""
 
-import importlib.util
-
 import pytest
 
-from tests.baselines.test_truncation import TEXT
-from zprompt import baselines as methods
-from zprompt.baselines.peers.local_model import TupleCacheModel, ask_peer, transformers_tokenizer
+from tests.baselines.conftest import TEXT
+from zprompt import baselines
+from zprompt.baselines.peers import TupleCacheModel, call_peer, transformers_tokenizer
 from zprompt.errors import BaselineUnavailableError, PeerError
 from zprompt.llm import Backbone
 
@@ -16,10 +14,10 @@ PRUNING_PEERS = ["llmlingua", "selective-context"]
 pytestmark = pytest.mark.filterwarnings("default")  # the peers are older than what they run on
 
 
-def make(name: str, **options: object) -> methods.Baseline:
-    if reason := methods.unavailable(name):
+def make(name: str, **options: object) -> baselines.Baseline:
+    if reason := baselines.unavailable(name):
         pytest.skip(reason)
-    return methods.create(name, **options)
+    return baselines.create(name, **options)
 
 
 @pytest.mark.parametrize("name", PRUNING_PEERS)
@@ -38,7 +36,7 @@ def test_llmlingua_takes_a_query(tiny_backbone: Backbone) -> None:
 @pytest.mark.parametrize("text", ["", TEXT, TEXT * 4])
 def test_delta_ltsc_comes_back(tiny_backbone: Backbone, text: str) -> None:
     method = make("delta-ltsc", tokenizer=tiny_backbone.tokenizer)
-    assert isinstance(method, methods.LosslessBaseline)
+    assert isinstance(method, baselines.LosslessBaseline)
     short = method.shorten(text)
     assert method.restore(short.text) == text
     assert short.tokens <= short.source_tokens
@@ -53,16 +51,16 @@ def test_delta_ltsc_shortens_what_repeats(default_backbone: Backbone) -> None:
 @pytest.mark.parametrize("name", ["llmlingua", "delta-ltsc", "selective-context"])
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr("zprompt.baselines.registry.find_spec", lambda module: None)
-    reason = methods.unavailable(name)
+    reason = baselines.unavailable(name)
     assert reason is not None
     assert "not installed here" in reason
     with pytest.raises(BaselineUnavailableError, match="pip install"):
-        methods.create(name)
+        baselines.create(name)
 
 
 def test_what_a_peer_raises_is_a_peer_error() -> None:
     with pytest.raises(PeerError, match="other failed on this text with ZeroDivisionError"):
-        ask_peer("other", lambda: 1 / 0)
+        call_peer("other", lambda: 1 / 0)
 
 
 def test_a_cache_of_pairs_gives_what_one_pass_gives(tiny_backbone: Backbone) -> None:
@@ -78,8 +76,3 @@ def test_a_cache_of_pairs_gives_what_one_pass_gives(tiny_backbone: Backbone) -> 
 
 def test_the_tokenizer_is_the_backbones(tiny_backbone: Backbone) -> None:
     assert transformers_tokenizer(tiny_backbone)(TEXT)["input_ids"] == tiny_backbone.encode(TEXT)
-
-
-def test_importing_a_peer_loads_no_peer() -> None:
-    for module in ("llmlingua", "selective_context", "delta_ltsc", "local_model"):
-        assert importlib.util.find_spec(f"zprompt.baselines.peers.{module}")

@@ -3,14 +3,12 @@
 import random
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.baselines.conftest import TEXT, any_text
 from tests.conftest import SENTENCES
-from tests.baselines.test_truncation import TEXT, any_text
 from zprompt.baselines.pruning import Pruning
-from zprompt.baselines.pruning.surprise import Listener
 from zprompt.baselines.words import split_words
 from zprompt.errors import DocumentTypeError, InvalidTextError, OptionError
 from zprompt.llm import Backbone, load_backbone
@@ -21,7 +19,7 @@ QUERY = "Who walked on the Moon?"
 
 @pytest.fixture(scope="module")
 def pruning(tiny_backbone: Backbone) -> Pruning:
-    """Give a method with short segments and a short context."""
+    """Return a baseline with short segments and a short context."""
     return Pruning(segment=16, context=64, backbone=tiny_backbone)
 
 
@@ -105,25 +103,6 @@ class TestChoice:
     def test_another_architecture_prunes_as_well(self, gpt2_backbone_dir: str) -> None:
         method = Pruning(segment=16, context=64, backbone=load_backbone(str(gpt2_backbone_dir), device="cpu"))
         assert method.shorten(PARAGRAPHS, 40, QUERY).tokens == 40
-
-
-class TestListener:
-    def test_a_listener_expects_what_the_model_does(self, tiny_backbone: Backbone) -> None:
-        ids = tiny_backbone.encode(TEXT)[:40]
-        states = tiny_backbone.hidden(torch.tensor([[tiny_backbone.start_id, *ids]]))[0, :-1]
-        expected = -(states @ tiny_backbone.output_embeddings.T).log_softmax(-1)[range(40), ids]
-        listener = Listener(tiny_backbone, 64)
-        listener.read(ids[:10])
-        listener.surprisal(ids[:7])
-        assert listener.surprisal(ids[10:]) == pytest.approx(expected[10:].tolist(), abs=1e-4)
-
-    def test_what_does_not_fit_is_forgotten_from_its_beginning(self, tiny_backbone: Backbone) -> None:
-        ids = tiny_backbone.encode(TEXT)
-        long, short = Listener(tiny_backbone, 33), Listener(tiny_backbone, 33)
-        for start in range(0, 32, 8):
-            long.read(ids[start : start + 8])
-        short.read(ids[24:32])  # of the 16 tokens that would leave room for the next 16, half are remembered
-        assert long.surprisal(ids[32:48]) == pytest.approx(short.surprisal(ids[32:48]), abs=1e-4)
 
 
 class TestDocuments:

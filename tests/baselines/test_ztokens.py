@@ -1,11 +1,11 @@
-"""Z-tokens as a method come back exactly, with as many Z-tokens as were asked for."""
+"""Z-tokens as a baseline come back exactly, with as many Z-tokens as were asked for."""
 
 import pytest
 
-from tests.baselines.test_truncation import TEXT
+from tests.baselines.conftest import TEXT
 from zprompt.baselines import LosslessBaseline
 from zprompt.baselines.ztokens import Shorthand, ZTokens
-from zprompt.codec.codec import Codec
+from zprompt.codec import Codec
 from zprompt.errors import OptionError
 
 

@@ -1,26 +1,33 @@
-"""The protocol of all methods: a text goes in, a shorter one comes out, and some can give the first one back.
+"""What every baseline has in common: a text goes in, a shorter one comes out, and some can restore the first one.
 
-shortened = method.shorten(text, budget=200, query="Who …?")
-method.restore(shortened.text) == text          # where the method is lossless
+    shortened = baseline.shorten(text, budget=200, query="Who …?")
+    baseline.restore(shortened.text) == text          # if the baseline is lossless
+
+Lengths are in tokens of the model that reads the result: by default the default backbone, whose tokenizer loads without
+its weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
-from zprompt.errors import OptionError
+from zprompt.errors import DocumentTypeError, OptionError
+from zprompt.zspan import require_no_surrogates
+
+if TYPE_CHECKING:
+    from zprompt.llm import TextTokenizer
+
+DEFAULT_RATIO = 2.0  # source tokens per token of the result, without a budget
 
 Output: TypeAlias = Literal["text", "z", "ids"]
-"""What a baseline writes: readable text, Z-spans, or token ids in decimal."""
-
-TokenCounter: TypeAlias = Callable[[str], int]  # how many tokens the reader takes for a text
+"""What a baseline writes: text that any model can read, Z-spans, or token ids as numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shortened:
-    """A shortened text, and what it cost and saved."""
+    """A shortened text and its length."""
 
     text: str
     source_tokens: int
@@ -29,17 +36,11 @@ class Shortened:
 
     @property
     def reduction(self) -> float:
-        """Give the share of tokens that was saved.
-
-        :return: Below 1; 0 for an empty text, negative where the text became longer.
-        """
+        """Return the share of tokens saved: 0 for an empty text, negative if the text became longer."""
         return 1 - self.tokens / self.source_tokens if self.source_tokens else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn the result into a dict for JSON.
-
-        :return: The fields under their names.
-        """
+        """Return the fields under their names, for JSON."""
         return asdict(self)
 
 
@@ -47,23 +48,19 @@ class Shortened:
 class Baseline(Protocol):
     """A way of shortening a text."""
 
-    own_length: ClassVar[bool]
-    """True if it ignores budget and ratio."""
+    own_length: ClassVar[bool]  # True if its results have the length they have, whatever budget and ratio ask for
     output: ClassVar[Output]
 
     @property
     def name(self) -> str:
-        """Name the method.
-
-        :return: Its name, as reports print it.
-        """
+        """Return the name under which reports show it."""
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
         """Shorten a text.
 
-        :param text: The text.
-        :param budget: Tokens that the result may have; None: as the method likes. Lossless methods cannot promise it.
-        :param query: What will be asked about the text; methods that know no queries ignore it.
+        :param text: The source.
+        :param budget: Tokens that the result may have; None: the baseline's own ratio decides.
+        :param query: The question that the text is to answer; ignored by baselines that do not use it.
         :return: The shortened text.
         """
 
@@ -73,18 +70,49 @@ class LosslessBaseline(Baseline, Protocol):
     """A way of shortening a text that can be undone."""
 
     def restore(self, text: str) -> str:
-        """Give the source back.
+        """Return exactly the source of a text that `shorten` wrote."""
 
-        :param text: What `shorten` made of it.
-        :return: The source, exactly.
-        """
+
+class Tokenizer(Protocol):
+    """What cuts a text into tokens: the backbone's, or one of `tokenizers`, `transformers` or `tiktoken`."""
+
+    def encode(self, text: str, /) -> list[int]:
+        """Cut a text without lone surrogates into token ids."""
+
+    def decode(self, ids: list[int], /) -> str:
+        """Return the text of token ids."""
+
+
+@cache
+def default_tokenizer() -> TextTokenizer:
+    """Load the default backbone's tokenizer, once per process."""
+    from zprompt.llm import TextTokenizer, pull
+
+    return TextTokenizer.from_folder(pull())
 
 
 def check_budget(budget: int | None) -> None:
-    """Refuse a budget that nothing can keep.
-
-    :param budget: Tokens, or None.
-    :raises OptionError: If it is negative.
-    """
+    """Raise OptionError if a budget is negative."""
     if budget is not None and budget < 0:
         raise OptionError(f"budget must be at least 0 tokens, got {budget}. Leave it out for the method's own length.")
+
+
+def check_ratio(ratio: float) -> None:
+    """Raise OptionError if a ratio is below 1 or not finite."""
+    if not 1 <= ratio < float("inf"):
+        raise OptionError(f"ratio must be at least 1, got {ratio}. It says how many source tokens one token replaces.")
+
+
+def check_text(text: object) -> None:
+    """Raise DocumentTypeError if a text is not a str, InvalidTextError if it has lone surrogates."""
+    if not isinstance(text, str):
+        raise DocumentTypeError(f"text must be a str, got {type(text).__name__}. Shorten documents one by one.")
+    require_no_surrogates(text)
+
+
+def target_tokens(source_tokens: int, budget: int | None, ratio: float) -> int:
+    """Return how many tokens a result may have: the budget, or without one source_tokens / ratio."""
+    check_budget(budget)
+    if budget is None:
+        budget = max(round(source_tokens / ratio), 1)
+    return min(budget, source_tokens)

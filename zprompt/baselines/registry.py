@@ -1,15 +1,14 @@
-"""Make methods by name; what a method needs is imported when it is asked for.
+"""Create baselines by name; their modules are imported when they are asked for.
 
 names()                                   all of them, whether they can be used here or not
 unavailable("llmlingua")                  why not, or None
-options_of("truncation")                  what it can be made with
-create("truncation", keep="end")          the method
+options_of("truncation")                  the options that it takes
+create("truncation", keep="end")          the baseline
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,27 +20,27 @@ from zprompt.errors import BaselineUnavailableError, OptionError
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where a method is, and what it needs."""
+    """Where a baseline is, and what it needs."""
 
-    module: str
-    maker: str  # the class
-    needs: tuple[tuple[str, str], ...] = ()  # modules beside those that zprompt depends on, and how to get each
+    module: str  # in zprompt.baselines
+    class_name: str
+    needs: tuple[tuple[str, str], ...] = ()  # modules beside zprompt's own dependencies, and how to install each
 
 
 _ENTRIES = {
-    "ztokens": _Entry("zprompt.baselines.ztokens", "ZTokens"),
-    "shorthand": _Entry("zprompt.baselines.ztokens", "Shorthand"),
-    "pruning": _Entry("zprompt.baselines.pruning.method", "Pruning"),
-    "ltsc-ztokens": _Entry("zprompt.baselines.ltsc.method", "LtscZTokens"),
-    "ltsc-text": _Entry("zprompt.baselines.ltsc.method", "ReadableLtsc"),
-    "ltsc": _Entry("zprompt.baselines.ltsc.method", "Ltsc"),
-    "ltsc-tuned": _Entry("zprompt.baselines.ltsc.method", "TunedLtsc"),
-    "random": _Entry("zprompt.baselines.random_pruning", "RandomPruning"),
-    "truncation": _Entry("zprompt.baselines.truncation", "Truncation"),
-    "llmlingua": _Entry("zprompt.baselines.peers.llmlingua", "LLMLingua", (("llmlingua", "pip install llmlingua"),)),
-    "delta-ltsc": _Entry("zprompt.baselines.peers.delta_ltsc", "DeltaLtsc", (("delta", "pip install delta-ltsc"),)),
+    "ztokens": _Entry("ztokens", "ZTokens"),
+    "shorthand": _Entry("ztokens", "Shorthand"),
+    "pruning": _Entry("pruning", "Pruning"),
+    "ltsc-ztokens": _Entry("ltsc.variants", "LtscZTokens"),
+    "ltsc-text": _Entry("ltsc.variants", "ReadableLtsc"),
+    "ltsc": _Entry("ltsc.variants", "Ltsc"),
+    "ltsc-tuned": _Entry("ltsc.variants", "TunedLtsc"),
+    "random": _Entry("simple", "RandomPruning"),
+    "truncation": _Entry("simple", "Truncation"),
+    "llmlingua": _Entry("peers", "LLMLingua", (("llmlingua", "pip install llmlingua"),)),
+    "delta-ltsc": _Entry("peers", "DeltaLtsc", (("delta", "pip install delta-ltsc"),)),
     "selective-context": _Entry(
-        "zprompt.baselines.peers.selective_context",
+        "peers",
         "SelectiveContext",
         (
             ("selective_context", "pip install selective-context"),
@@ -53,63 +52,53 @@ _ENTRIES = {
 
 
 def names() -> tuple[str, ...]:
-    """List all methods.
-
-    :return: Their names, ours first.
-    """
+    """List the names of all baselines, ours first."""
     return tuple(_ENTRIES)
 
 
 def unavailable(name: str) -> str | None:
-    """Say why a method cannot be used here.
-
-    :param name: One of `names()`.
-    :return: The reason, or None if what it needs is installed; what it needs may still turn out to be broken.
-    """
+    """Return why a baseline cannot be used here, or None if the packages that it needs are installed."""
     missing = [(module, remedy) for module, remedy in _entry(name).needs if find_spec(module) is None]
     if not missing:
         return None
     remedies = "; ".join(f"{module} ({remedy})" for module, remedy in missing)
-    return f"The method {name!r} needs what is not installed here: {remedies}."
+    return f"The baseline {name!r} needs what is not installed here: {remedies}."
 
 
-def create(name: str, **options: Any) -> Baseline:  # noqa: ANN401 - each method's own
-    """Make a method.
+def create(name: str, **options: Any) -> Baseline:  # noqa: ANN401 - each baseline's own
+    """Create a baseline.
 
     :param name: One of `names()`.
-    :param options: As its class takes them; docs/methods.md lists them.
-    :return: The method.
-    :raises BaselineUnavailableError: If it cannot be used here; the message says why.
-    :raises OptionError: If there is no such method, or it has no such option.
+    :param options: As its class takes them; docs/baselines.md lists them.
+    :return: The baseline.
+    :raises BaselineUnavailableError: If a package that it needs is missing; the message names it.
+    :raises OptionError: If there is no such baseline, or it has no such option.
     """
     if reason := unavailable(name):
         raise BaselineUnavailableError(reason)
     allowed = options_of(name)
     if unknown := sorted(set(options) - set(allowed)):
-        raise OptionError(f"The method {name!r} has no option {unknown[0]!r}. Allowed: {', '.join(allowed) or 'none'}.")
-    method: Baseline = _maker(name)(**options)
-    return method
+        raise OptionError(
+            f"The baseline {name!r} has no option {unknown[0]!r}. Allowed: {', '.join(allowed) or 'none'}."
+        )
+    made: Any = class_of(name)  # a protocol says nothing about constructors
+    baseline: Baseline = made(**options)
+    return baseline
 
 
 def options_of(name: str) -> tuple[str, ...]:
-    """List the options of a method.
-
-    :param name: One of `names()`.
-    :return: Names of the options, as `create` takes them.
-    :raises OptionError: If there is no such method.
-    """
-    return tuple(inspect.signature(_maker(name)).parameters)
+    """List the options that `create` takes for a baseline."""
+    return tuple(inspect.signature(class_of(name)).parameters)
 
 
-def _maker(name: str) -> Callable[..., Baseline]:
-    """Import the class of a method."""
+def class_of(name: str) -> type[Baseline]:
+    """Import the class of a baseline, whose attributes say what it can do."""
     entry = _entry(name)
-    maker: Callable[..., Baseline] = getattr(import_module(entry.module), entry.maker)
-    return maker
+    found: type[Baseline] = getattr(import_module(f"zprompt.baselines.{entry.module}"), entry.class_name)
+    return found
 
 
 def _entry(name: str) -> _Entry:
-    """Find a method."""
     if name not in _ENTRIES:
-        raise OptionError(f"There is no method {name!r}. Must be one of {', '.join(_ENTRIES)}.")
+        raise OptionError(f"There is no baseline {name!r}. Must be one of {', '.join(_ENTRIES)}.")
     return _ENTRIES[name]

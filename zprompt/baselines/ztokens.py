@@ -1,25 +1,24 @@
-"""Z-tokens as a method: the text is a Z-span, its length is counted in Z-tokens, and it comes back exactly.
+"""Z-tokens as a baseline among others: the text is a Z-span, its length is in Z-tokens, and it is restored exactly.
 
-Without a budget or ratio, Z-tokens are as many as the codec's usual exchange rate gives. With one, they are as many as
-were asked for, as far as the text allows: what they do not say, the residual of the Z-span does.
+Without a budget or ratio, the codec's usual exchange rate decides how many Z-tokens there are. With one, there are as
+many as asked for, as far as the text allows; what they leave open is in the residual of the Z-span.
 
-`Shorthand` writes the anchors as text, for a reader that knows no Z-tokens; nothing restores that.
+`Shorthand` writes the anchors as text, for a reader that knows no Z-tokens; it cannot be restored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from zprompt.baselines.lengths import check_ratio, check_text
-from zprompt.baselines.protocol import Output, Shortened, check_budget
+from zprompt.baselines.protocol import Output, Shortened, check_budget, check_ratio, check_text
 
 if TYPE_CHECKING:
     from zprompt.codec import Codec
 
 _ROUNDS = 4  # of asking for other numbers of Z-tokens, until their shorthand fits well
-_SLACK = 0.05  # of the budget that may stay empty, or two tokens
+_SLACK = 0.05  # of the budget that may stay unused, or two tokens
 
 
 class ZTokens:
@@ -32,8 +31,8 @@ class ZTokens:
     def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
         """Choose the codec.
 
-        :param ratio: Source tokens per Z-token where no budget is given; None: the usual exchange rate.
-        :param codec: The codec; None: the default one, which this process loads once.
+        :param ratio: Source tokens per Z-token, without a budget; None: the usual exchange rate.
+        :param codec: The codec; None: the default one, loaded once per process.
         """
         if ratio is not None:
             check_ratio(ratio)
@@ -41,10 +40,7 @@ class ZTokens:
 
     @cached_property
     def codec(self) -> Codec:
-        """Give the codec, which is loaded with the first text.
-
-        :return: The codec.
-        """
+        """Return the codec, loaded with the first text."""
         from zprompt.codec import shared_codec
 
         return self._codec or shared_codec()
@@ -52,9 +48,9 @@ class ZTokens:
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
         """Compress a text.
 
-        :param text: The text.
-        :param budget: Z-tokens that the Z-span is to have, as far as the text allows; None: as the ratio says.
-        :param query: What will be asked: what it mentions is rather kept as anchors.
+        :param text: The source.
+        :param budget: Z-tokens that the Z-span is to have, as far as the text allows; None: the ratio decides.
+        :param query: The question that the text is to answer: what it mentions is kept as anchors first.
         :return: The Z-span.
         """
         check_text(text)
@@ -64,33 +60,23 @@ class ZTokens:
         return Shortened(str(result.documents), result.stats.source_tokens, result.stats.z_tokens, self.name)
 
     def restore(self, text: str) -> str:
-        """Decompress a text.
-
-        :param text: What `shorten` made of it.
-        :return: The source, exactly.
-        """
+        """Decompress a Z-span."""
         return str(self.codec.decompress(text))
 
     def restore_all(self, texts: Sequence[str]) -> list[str]:
-        """Decompress several texts together, which is faster than one after the other.
-
-        :param texts: What `shorten` made of each.
-        :return: The sources, exactly.
-        """
+        """Decompress several Z-spans together, which is faster than one after the other."""
         return list(self.codec.decompress(list(texts)))
 
     def _ratio_for(self, text: str, budget: int) -> float:
-        """Give the ratio that a budget means for a text."""
-        from zprompt.zspan import escape
-
+        """Return the ratio at which a text has `budget` Z-tokens."""
         backbone = self.codec.backbone
-        carried = escape(text, lambda piece: backbone.decode(backbone.encode(piece)) == piece).text
-        # Half a Z-token more: the codec takes the whole part, and the division must not round below the budget.
-        return max(1.0, len(backbone.encode(carried)) / (max(budget, 1) + 0.5))
+        tokens = len(backbone.encode(backbone.escape(text).text))
+        # Half a Z-token more: the codec rounds down, and the division must not round below the budget.
+        return max(1.0, tokens / (max(budget, 1) + 0.5))
 
 
 class Shorthand:
-    """Writes the anchors of a text's Z-tokens, with an ellipsis for each span that was dropped."""
+    """Writes the anchors of a text's Z-tokens, with an ellipsis for each dropped span."""
 
     name = "shorthand"
     own_length: ClassVar[bool] = False
@@ -99,17 +85,17 @@ class Shorthand:
     def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
         """Choose the codec.
 
-        :param ratio: Source tokens per Z-token where no budget is given; None: the usual exchange rate.
-        :param codec: The codec; None: the default one, which this process loads once.
+        :param ratio: Source tokens per Z-token, without a budget; None: the usual exchange rate.
+        :param codec: The codec; None: the default one, loaded once per process.
         """
         self._ztokens = ZTokens(ratio, codec)
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
         """Write the anchors of a text.
 
-        :param text: The text.
-        :param budget: Tokens that the anchors and ellipses are to take, as far as the text allows; None: as they come.
-        :param query: What will be asked: what it mentions is rather kept as anchors.
+        :param text: The source.
+        :param budget: Tokens of anchors and ellipses together, as far as the text allows; None: as many as there are.
+        :param query: The question that the text is to answer: what it mentions is kept as anchors first.
         :return: Readable text.
         """
         if budget is None:
@@ -126,10 +112,9 @@ class Shorthand:
         fitting = [one for one in tried.values() if one.tokens <= budget]
         return max(fitting, key=_length) if fitting else min(tried.values(), key=_length)
 
-    def _write(self, text: str, asked: int | None, query: str | None) -> Shortened:
-        """Write the anchors of a number of Z-tokens."""
+    def _write(self, text: str, z_tokens: int | None, query: str | None) -> Shortened:
         codec = self._ztokens.codec
-        compressed = self._ztokens.shorten(text, asked, query)
+        compressed = self._ztokens.shorten(text, z_tokens, query)
         shorthand = codec.shorthand(compressed.text)
         return Shortened(shorthand, compressed.source_tokens, len(codec.backbone.encode(shorthand)), self.name)
 

@@ -1,10 +1,6 @@
-"""A tokenizer for texts, and a tiny codec."""
+"""A tokenizer for texts."""
 
 import pytest
-
-from tests.codec.conftest import make_heads
-from zprompt.codec.codec import Codec
-from zprompt.llm import Backbone
 
 
 class Letters:
@@ -20,11 +16,5 @@ class Letters:
 
 @pytest.fixture(scope="session")
 def letters() -> Letters:
-    """Give a tokenizer of one token a character."""
+    """Return a tokenizer of one token a character."""
     return Letters()
-
-
-@pytest.fixture(scope="session")
-def small_codec(tiny_backbone: Backbone) -> Codec:
-    """Give a codec with random heads over the tiny backbone."""
-    return Codec(tiny_backbone, make_heads(tiny_backbone), "small")

@@ -1,17 +1,19 @@
-"""What LTSC shortens comes back exactly, and is never longer than the input plus one flag."""
+"""What LTSC shortens comes back exactly, is never longer than the input plus one flag, and fits a vocabulary."""
 
 import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zprompt.baselines import ltsc
-from zprompt.baselines.ltsc import ALL_MODES, MetaAlphabet, Mode, SharedSequences, longest, pairs, repeats
-from zprompt.errors import DamagedSequenceError, OptionError
+from zprompt.baselines.ltsc import ALL_MODES, MetaAlphabet, Mode, SharedSequences, repeats
+from zprompt.errors import DamagedSequenceError, InvalidTextError, OptionError
+from zprompt.llm import Backbone
 
 SMALL = MetaAlphabet(first=6)  # so that random ids are often meta-tokens
+TEXT = "The quick brown fox jumps over the lazy dog, and the dog sleeps on in the sun. " * 3
 tokens = st.one_of(st.integers(0, 3), st.integers(0, 30))
 pieces = st.lists(tokens, min_size=1, max_size=6)
 
@@ -120,7 +122,7 @@ class TestWork:
 
             return wrapper
 
-        for module, name in ((repeats, "_rank"), (longest, "_groups"), (pairs, "_count_pairs")):
+        for module, name in ((repeats, "_rank"), (repeats, "_groups"), (repeats, "_count_pairs")):
             monkeypatch.setattr(module, name, counted(getattr(module, name)))
         rng, counts = random.Random(0), []
         words = [[rng.randrange(500) for _ in range(rng.randrange(1, 12))] for _ in range(400)]
@@ -171,3 +173,42 @@ class TestRefusal:
     def test_a_head_of_another_alphabet_is_refused(self) -> None:
         with pytest.raises(DamagedSequenceError, match="Pass the alphabet"):
             ltsc.decompress_documents(SharedSequences((500,), ((1,),), None), SMALL)
+
+
+class TestIds:
+    @settings(max_examples=40)
+    @given(st.text(st.one_of(st.sampled_from("ab\x1b0;"), st.characters(codec="utf-8")), max_size=20))
+    def test_any_text_comes_back(self, tiny_backbone: Backbone, narrow_backbone: Backbone, text: str) -> None:
+        for tokenizer in (tiny_backbone, narrow_backbone):
+            try:
+                ids = ltsc.encode_text(text * 3, tokenizer)
+            except InvalidTextError:
+                assert tokenizer is narrow_backbone  # which has no characters for some escapes
+            else:
+                assert ltsc.decode_text(ids, tokenizer) == text * 3
+
+    def test_something_like_an_escape_comes_back(self, tiny_backbone: Backbone) -> None:
+        text = "\x1b41; is no A"
+        assert ltsc.decode_text(ltsc.encode_text(text, tiny_backbone), tiny_backbone) == text
+
+    def test_ids_that_are_no_text_are_refused(self, tiny_backbone: Backbone) -> None:
+        with pytest.raises(DamagedSequenceError, match="no text of this tokenizer"):
+            ltsc.decode_text([10_000], tiny_backbone)
+
+
+class TestTraining:
+    def test_ids_stay_within_the_vocabulary(self, tiny_backbone: Backbone) -> None:
+        alphabet = MetaAlphabet(first=500, entries=2)
+        ids = tiny_backbone.encode("".join(f"{TEXT[i : i + 40]}; " for i in range(0, 120, 20)))
+        inputs = ltsc.to_model_ids(ids, alphabet)
+        assert len(inputs) < len(ids)
+        assert alphabet.vocabulary_size == 507 > max(inputs) >= 500
+        assert ltsc.decompress(inputs, alphabet) == ids
+
+    def test_a_vocabulary_without_end_is_refused(self) -> None:
+        with pytest.raises(OptionError, match=r"MetaAlphabet\(first=500, entries=500\)"):
+            ltsc.to_model_ids([1], MetaAlphabet(first=500))
+
+    def test_an_id_among_the_meta_tokens_is_refused(self) -> None:
+        with pytest.raises(OptionError, match="The id 500 is not below"):
+            ltsc.to_model_ids([1, 500], MetaAlphabet(first=500, entries=3))

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from zprompt.baselines import ltsc
 from zprompt.baselines.ltsc import Mode, SharedTexts
-from zprompt.baselines.ltsc.pieces import Tokenizer, count_tokens, cut
-from zprompt.baselines.ltsc.readable import needs_flag
+from zprompt.baselines.ltsc.texts import count_tokens, cut, needs_flag
+from zprompt.baselines.protocol import Tokenizer
 from zprompt.errors import DamagedSequenceError, OptionError
 from zprompt.llm import Backbone
 

@@ -3,30 +3,36 @@
     short = ltsc.compress(ids)               ltsc.decompress(short) == ids
     short = ltsc.shorten_text(text)          ltsc.restore_text(short) == text
 
-The way of a sequence: `sequences` → `discovery` (`repeats` and `longest`, or `pairs`; then `grammar`: which entries
-pay) → `form` (ids); or `lzw`. Back: `form` → `expansion`. The way of a text: `texts` → `naming` (`pieces`, `discovery`,
-`signs`) → `readable`; or `encoding`, as ids. `method` has both behind the protocol, and `training` what a model with
-meta-tokens is tuned on.
+`repeats` finds what repeats, and `grammar` decides what pays; `sequences` writes the result as ids, `texts` as text.
+`variants` are both as baselines, and `reader` is a model that was tuned on meta-tokens.
 """
 
-from zprompt.baselines.ltsc.alphabet import MetaAlphabet
-from zprompt.baselines.ltsc.discovery import ALL_MODES, Mode
-from zprompt.baselines.ltsc.encoding import decode_text, encode_text
-from zprompt.baselines.ltsc.method import Ltsc, LtscZTokens, ReadableLtsc, TunedLtsc
+from zprompt.baselines.ltsc.repeats import ALL_MODES, Mode
 from zprompt.baselines.ltsc.sequences import (
-    MAX_TOKENS,
+    READER_ALPHABET,
+    MetaAlphabet,
     SharedSequences,
     compress,
     compress_documents,
+    decode_text,
     decompress,
     decompress_documents,
+    encode_text,
+    read_dictionary,
+    to_model_ids,
 )
-from zprompt.baselines.ltsc.texts import SharedTexts, restore_documents, restore_text, shorten_documents, shorten_text
-from zprompt.baselines.ltsc.training import READER_ALPHABET, to_model_ids
+from zprompt.baselines.ltsc.texts import (
+    SharedTexts,
+    count_tokens,
+    restore_documents,
+    restore_text,
+    shorten_documents,
+    shorten_text,
+)
+from zprompt.baselines.ltsc.variants import Ltsc, LtscZTokens, ReadableLtsc, TunedLtsc, parse_ids
 
 __all__ = [
     "ALL_MODES",
-    "MAX_TOKENS",
     "READER_ALPHABET",
     "Ltsc",
     "LtscZTokens",
@@ -38,10 +44,13 @@ __all__ = [
     "TunedLtsc",
     "compress",
     "compress_documents",
+    "count_tokens",
     "decode_text",
     "decompress",
     "decompress_documents",
     "encode_text",
+    "parse_ids",
+    "read_dictionary",
     "restore_documents",
     "restore_text",
     "shorten_documents",

@@ -1,43 +1,40 @@
 """A shortened sequence as a grammar: entries, and bodies that use them.
 
-An entry of N symbols that is used K times is worth its place iff
+An entry of N symbols that is used K times pays iff
 
     N · K > d + r + N + r · K
 
-since it is written once, after its name of r symbols and with d symbols around it, and each of its uses is its name. A
+since it is written once, after its name of r symbols and with d symbols around it, and each use is its name. A
 meta-token is one symbol and needs nothing around it: r = 1 and d = 0 give the paper's N · K > 1 + N + K. An entry that
-is not worth its place is written out where it is used. Its users grow by that, and what it uses is used more often, so
-the rule is asked again until nothing changes.
+does not pay is written out where it is used. Its users grow by that, and what it uses is used more often, so the rule
+is applied again until nothing changes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zprompt.errors import DamagedSequenceError
+
 _Count = TypeVar("_Count", int, NDArray[np.int64])
-_ROUNDS = 16  # of asking again; a few do
+_ROUNDS = 16  # of applying the rule again; a few do
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What it costs to have entries, in symbols."""
+    """What entries cost, in symbols."""
 
     name: int = 1  # r: of each use, and once in the dictionary
-    around: int = 0  # d: what sets an entry off from the others
+    around: int = 0  # d: what separates an entry from the others
 
     def saving(self, length: int, count: _Count) -> _Count:
-        """Count what an entry saves.
-
-        :param length: Its symbols.
-        :param count: Its uses; of many entries, an array.
-        :return: Symbols; an entry is worth its place if they are more than 0.
-        """
+        """Return the symbols that an entry of `length` symbols and `count` uses saves; it pays if they are above 0."""
         return count * (length - self.name) - (self.around + self.name + length)
 
 
@@ -55,13 +52,7 @@ class Grammar:
 
 
 def prune(grammar: Grammar, limit: int | None = None, price: Price = META_TOKENS) -> Grammar:
-    """Write out the entries that are not worth their place.
-
-    :param grammar: A grammar.
-    :param limit: How many entries may stay; the ones that save least go.
-    :param price: What entries cost.
-    :return: The same sequences, no longer than before.
-    """
+    """Write out the entries that do not pay, and beyond `limit` entries those that save least."""
     for _ in range(_ROUNDS):
         useless = _useless(grammar, price)
         if not useless:
@@ -77,11 +68,7 @@ def prune(grammar: Grammar, limit: int | None = None, price: Price = META_TOKENS
 
 
 def count_uses(grammar: Grammar) -> list[int]:
-    """Count the uses of each entry, in bodies and in other entries.
-
-    :param grammar: A grammar.
-    :return: The uses of each entry.
-    """
+    """Count the uses of each entry, in bodies and in other entries."""
     counts: Counter[int] = Counter()
     for sequence in (*grammar.entries, *grammar.bodies):
         counts.update(sequence)
@@ -89,7 +76,7 @@ def count_uses(grammar: Grammar) -> list[int]:
 
 
 def _useless(grammar: Grammar, price: Price) -> set[int]:
-    """Find the entries that are not worth their place, judged by the lengths that they have without each other."""
+    """Find the entries that do not pay at the lengths that they have without each other."""
     uses, useless = count_uses(grammar), set()
     lengths: dict[int, int] = {}  # of the symbols that will be written out
     for i, entry in enumerate(grammar.entries):
@@ -101,27 +88,71 @@ def _useless(grammar: Grammar, price: Price) -> set[int]:
 
 
 def _write_out(grammar: Grammar, gone: Collection[int]) -> Grammar:
-    """Replace the uses of some entries by what they stand for."""
+    """Replace the uses of some entries by their symbols."""
     if not gone:
         return grammar
-    written: dict[int, list[int]] = {}  # what to put in place of a symbol
+    replacement: dict[int, list[int]] = {}  # of each entry's symbol
     kept: list[list[int]] = []
     for i, entry in enumerate(grammar.entries):
-        replaced = _replace(entry, written)
+        replaced = _replace(entry, replacement)
         if i in gone:
-            written[grammar.base + i] = replaced
+            replacement[grammar.base + i] = replaced
         else:
-            written[grammar.base + i] = [grammar.base + len(kept)]
+            replacement[grammar.base + i] = [grammar.base + len(kept)]
             kept.append(replaced)
-    return Grammar(grammar.base, grammar.literals, kept, [_replace(body, written) for body in grammar.bodies])
+    bodies = [_replace(body, replacement) for body in grammar.bodies]
+    return Grammar(grammar.base, grammar.literals, kept, bodies)
 
 
-def _replace(sequence: Iterable[int], written: dict[int, list[int]]) -> list[int]:
-    """Replace symbols by sequences."""
+def _replace(sequence: Iterable[int], replacement: dict[int, list[int]]) -> list[int]:
     replaced: list[int] = []
     for symbol in sequence:
-        if symbol in written:
-            replaced += written[symbol]
+        if symbol in replacement:
+            replaced += replacement[symbol]
         else:
             replaced.append(symbol)
     return replaced
+
+
+def expand(entries: Sequence[Sequence[int]], bodies: Sequence[Sequence[int]], limit: int) -> list[list[int]]:
+    """Write out the entries in bodies, up to a limit: a forged dictionary grows exponentially.
+
+    :param entries: Symbols of each: ids, and ~i for an entry i before it.
+    :param bodies: Symbols of each.
+    :param limit: Ids that all bodies may have together, and all entries as well.
+    :return: The ids of each body.
+    :raises DamagedSequenceError: If there would be more ids.
+    """
+    lengths: list[int] = []
+    room = limit
+    for entry in entries:
+        lengths.append(_expanded_length(entry, lengths))
+        room -= lengths[-1]
+        _require_room(room, limit)  # at once, before the lengths themselves become long
+    _require_room(limit - sum(_expanded_length(body, lengths) for body in bodies), limit)
+    expanded: list[list[int]] = []
+    for entry in entries:
+        expanded.append(_expand_one(entry, expanded))
+    return [_expand_one(body, expanded) for body in bodies]
+
+
+def _expanded_length(symbols: Sequence[int], lengths: Sequence[int]) -> int:
+    return sum(1 if symbol >= 0 else lengths[~symbol] for symbol in symbols)
+
+
+def _require_room(room: int, limit: int) -> None:
+    if room < 0:
+        raise DamagedSequenceError(
+            f"The sequence would expand to more than {limit:,} ids or characters. "
+            "If you trust where it comes from, allow more: max_tokens, for texts max_characters."
+        )
+
+
+def _expand_one(symbols: Sequence[int], expanded: Sequence[list[int]]) -> list[int]:
+    ids: list[int] = []
+    for symbol in symbols:
+        if symbol >= 0:
+            ids.append(symbol)
+        else:
+            ids += expanded[~symbol]
+    return ids

@@ -1,12 +1,18 @@
-"""Sequences of ids in, shorter ones out, and back.
+"""Sequences of token ids in, shorter ones out, and back.
 
-Each mode writes the sequences; the shortest wins, and where none is shorter they stay as they are:
+Each mode writes the sequences; the shortest result wins, and if none is shorter they stay as they are:
 
     FLAT          the paper's: repeats, the longest first; entries of literals
     HIERARCHICAL  entries that use entries
-    LZW           no dictionary at all; reader and writer grow the same one
+    LZW           no dictionary at all; writer and reader grow the same one
 
-Several documents share one dictionary, so that overlapping passages of a prompt share entries.
+    DICTIONARY  entry 0, its symbols …  entry 1, its symbols …  END   body        FLAT and HIERARCHICAL
+    LZW  body                                                                     LZW
+    RAW  ids                                                                      ids that begin with a control token
+
+An entry begins with the meta-token that no entry before it has, so it needs no length; it may use the entries before
+it. Ids of the input that are meta-tokens themselves follow ESCAPE. Several documents share one dictionary, so that
+overlapping passages of a prompt share entries.
 """
 
 from __future__ import annotations
@@ -15,19 +21,80 @@ import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from zprompt.baselines.ltsc.alphabet import DEFAULT_ALPHABET, MetaAlphabet
-from zprompt.baselines.ltsc.discovery import ALL_MODES, Mode, find_grammar
-from zprompt.baselines.ltsc.expansion import expand
-from zprompt.baselines.ltsc.form import read_body, read_dictionary, write_grammar
-from zprompt.baselines.ltsc.lzw import read_lzw, write_lzw
+from zprompt.baselines.ltsc.grammar import Grammar, expand
+from zprompt.baselines.ltsc.repeats import ALL_MODES, Mode, find_grammar
+from zprompt.baselines.protocol import Tokenizer, default_tokenizer
 from zprompt.errors import DamagedSequenceError, OptionError
+from zprompt.zspan import escape, unescape
 
-MAX_TOKENS = 10_000_000  # that decompression gives for one call, unless it is told otherwise
+MAX_TOKENS = 10_000_000  # that one call of decompression may return by default
+_CONTROLS = 5
+_LAST_ID = 2**62  # ids are held in int64
+
+
+@dataclass(frozen=True, slots=True)
+class MetaAlphabet:
+    """The ids that are meta-tokens: all from `first` on, five control tokens and then one for each entry.
+
+    `first` is the size of the reader's vocabulary, so that a tuned model has meta-tokens as new ids.
+    """
+
+    first: int = 1 << 20  # above the vocabulary of every model that we know
+    entries: int | None = None  # how many entries have a token; None: as many as are useful
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first < _LAST_ID:
+            raise OptionError(f"first must be the id of the first meta-token, from 0 on, got {self.first}.")
+        if self.entries is not None and self.entries < 0:
+            raise OptionError(f"entries must be at least 0, got {self.entries}. Leave it out for no limit.")
+
+    @property
+    def raw(self) -> int:
+        """Return the flag of a sequence that was left as it is."""
+        return self.first
+
+    @property
+    def dictionary(self) -> int:
+        """Return the token that begins a dictionary, the paper's `<Dict>`."""
+        return self.first + 1
+
+    @property
+    def end(self) -> int:
+        """Return the token that ends a dictionary, the paper's `</Dict>`."""
+        return self.first + 2
+
+    @property
+    def lzw(self) -> int:
+        """Return the flag of a sequence whose dictionary is implicit."""
+        return self.first + 3
+
+    @property
+    def escape(self) -> int:
+        """Return the token after which an id is literal."""
+        return self.first + 4
+
+    @property
+    def first_entry(self) -> int:
+        """Return the token of entry 0."""
+        return self.first + _CONTROLS
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Return how many ids a model with these meta-tokens has; None if the number of entries is not fixed."""
+        return None if self.entries is None else self.first_entry + self.entries
+
+    def literal(self, token: int) -> list[int]:
+        """Write an id of the input, after ESCAPE if it is a meta-token's."""
+        return [self.escape, token] if token >= self.first else [token]
+
+
+DEFAULT_ALPHABET = MetaAlphabet()
+READER_ALPHABET = MetaAlphabet(entries=11)  # of LTSC's reader: a passage has few entries that pay
 
 
 @dataclass(frozen=True, slots=True)
 class SharedSequences:
-    """Shortened documents, and what they share."""
+    """Shortened documents and their dictionary."""
 
     head: tuple[int, ...]  # the dictionary, or the flag of the implicit one; empty: the documents are as they were
     bodies: tuple[tuple[int, ...], ...]
@@ -35,10 +102,7 @@ class SharedSequences:
 
     @property
     def tokens(self) -> int:
-        """Count all ids.
-
-        :return: Of the head and the bodies.
-        """
+        """Return the number of ids of the head and all bodies."""
         return len(self.head) + sum(map(len, self.bodies))
 
 
@@ -48,10 +112,9 @@ def compress(
     """Shorten a sequence.
 
     :param ids: Token ids, from 0 on.
-    :param alphabet: The meta-tokens; ids of the input may be such.
+    :param alphabet: The meta-tokens; ids of the input may be among them.
     :param modes: The modes to try.
-    :return: The shortened sequence; at most one id longer than the input, and that only if the input begins with a
-        control token.
+    :return: The shortened sequence; at most one id longer than the input, and only if that begins with a control token.
     """
     shared = compress_documents([ids], alphabet, modes)
     body = list(shared.bodies[0])
@@ -64,23 +127,23 @@ def compress(
 def decompress(
     ids: Sequence[int], alphabet: MetaAlphabet = DEFAULT_ALPHABET, max_tokens: int = MAX_TOKENS
 ) -> list[int]:
-    """Give the sequence back.
+    """Restore a sequence.
 
     :param ids: What `compress` returned.
     :param alphabet: The meta-tokens that it was given.
     :param max_tokens: Ids that the sequence may have: a forged one grows exponentially.
     :return: The ids.
-    :raises DamagedSequenceError: If `compress` does not write such, or the sequence would be too long.
+    :raises DamagedSequenceError: If `compress` does not write such a sequence, or it would be too long.
     """
     ids = list(ids)
-    place = 0
+    start = 0
     if ids and ids[0] == alphabet.raw:
         return ids[1:]
     if ids and ids[0] == alphabet.lzw:
-        place = 1
+        start = 1
     elif ids and ids[0] == alphabet.dictionary:
-        _, place = read_dictionary(ids, alphabet)
-    shared = SharedSequences(tuple(ids[:place]), (tuple(ids[place:]),), None)
+        _, start = read_dictionary(ids, alphabet)
+    shared = SharedSequences(tuple(ids[:start]), (tuple(ids[start:]),), None)
     return decompress_documents(shared, alphabet, max_tokens)[0]
 
 
@@ -92,7 +155,7 @@ def compress_documents(
     """Shorten documents that may have repeats in common.
 
     :param documents: The ids of each, from 0 on.
-    :param alphabet: The meta-tokens; ids of the documents may be such.
+    :param alphabet: The meta-tokens; ids of the documents may be among them.
     :param modes: The modes to try.
     :return: The shortest form; together never longer than the documents.
     :raises OptionError: If an id is negative.
@@ -103,7 +166,10 @@ def compress_documents(
     best = SharedSequences((), tuple(map(tuple, plain)), None)
     for mode in ALL_MODES:
         if mode in modes:
-            head, bodies = _write(plain, alphabet, mode)
+            if mode is Mode.LZW:
+                head, bodies = [alphabet.lzw], _write_lzw(plain, alphabet)
+            else:
+                head, bodies = _write_grammar(find_grammar(plain, mode, alphabet.entries), alphabet)
             if len(head) + sum(map(len, bodies)) < best.tokens:
                 best = SharedSequences(tuple(head), tuple(map(tuple, bodies)), mode)
     return best
@@ -112,7 +178,7 @@ def compress_documents(
 def decompress_documents(
     shared: SharedSequences, alphabet: MetaAlphabet = DEFAULT_ALPHABET, max_tokens: int = MAX_TOKENS
 ) -> list[list[int]]:
-    """Give the documents back.
+    """Restore documents.
 
     :param shared: What `compress_documents` returned.
     :param alphabet: The meta-tokens that it was given.
@@ -123,19 +189,249 @@ def decompress_documents(
     if not shared.head:
         return [list(body) for body in shared.bodies]
     if shared.head == (alphabet.lzw,):
-        return read_lzw(shared.bodies, alphabet, max_tokens)
+        return _read_lzw(shared.bodies, alphabet, max_tokens)
     if shared.head[0] != alphabet.dictionary:
         raise DamagedSequenceError(
             f"The head begins with the id {shared.head[0]}, allowed are {alphabet.dictionary} and {alphabet.lzw}. "
             "Pass the alphabet that the documents were compressed with."
         )
     entries, _ = read_dictionary(shared.head, alphabet)
-    return expand(entries, [read_body(body, len(entries), alphabet) for body in shared.bodies], max_tokens)
+    return expand(entries, [_read_body(body, len(entries), alphabet) for body in shared.bodies], max_tokens)
 
 
-def _write(documents: list[list[int]], alphabet: MetaAlphabet, mode: Mode) -> tuple[list[int], list[list[int]]]:
-    """Write documents in a mode."""
-    if mode is Mode.LZW:
-        return [alphabet.lzw], write_lzw(documents, alphabet)
-    grammar = find_grammar(documents, mode, alphabet.entries)
-    return write_grammar(grammar, alphabet)
+def encode_text(
+    text: str,
+    tokenizer: Tokenizer | None = None,
+    alphabet: MetaAlphabet = DEFAULT_ALPHABET,
+    modes: Collection[Mode] = ALL_MODES,
+) -> list[int]:
+    """Turn a text into ids with meta-tokens; what the tokenizer would lose is escaped.
+
+    :param text: Any text.
+    :param tokenizer: A tokenizer that adds no special tokens; None: the default backbone's.
+    :param alphabet: The meta-tokens.
+    :param modes: The modes to try.
+    :return: The ids.
+    :raises InvalidTextError: If the text holds lone surrogates, or the tokenizer cannot write an escape.
+    """
+    return compress(_escaped_ids(text, tokenizer or default_tokenizer()), alphabet, modes)
+
+
+def decode_text(
+    ids: Sequence[int],
+    tokenizer: Tokenizer | None = None,
+    alphabet: MetaAlphabet = DEFAULT_ALPHABET,
+    max_tokens: int = MAX_TOKENS,
+) -> str:
+    """Restore a text.
+
+    :param ids: What `encode_text` returned.
+    :param tokenizer: The tokenizer that it was given.
+    :param alphabet: The meta-tokens that it was given.
+    :param max_tokens: Tokens that the text may have.
+    :return: The text.
+    :raises DamagedSequenceError: If `encode_text` does not write such ids.
+    """
+    tokenizer = tokenizer or default_tokenizer()
+    tokens = decompress(ids, alphabet, max_tokens)
+    text = unescape(tokenizer.decode(tokens))
+    if _escaped_ids(text, tokenizer) != tokens:  # unknown ids decode to nothing
+        raise DamagedSequenceError(
+            f"The sequence expands to {len(tokens):,} ids that are no text of this tokenizer. "
+            "Pass what `encode_text` returned, with the tokenizer and alphabet that it was given."
+        )
+    return text
+
+
+def to_model_ids(ids: Sequence[int], alphabet: MetaAlphabet, modes: Collection[Mode] = (Mode.FLAT,)) -> list[int]:
+    """Shorten a sequence to ids that a model of a fixed vocabulary has, to tune it on them.
+
+        alphabet = MetaAlphabet(first=len(tokenizer), entries=500)
+        model.resize_token_embeddings(alphabet.vocabulary_size)
+        inputs = to_model_ids(ids, alphabet)
+
+    The paper's mode is the default: each meta-token is explained before it is used. LZW explains nothing, and entries
+    that use entries ask more of the model.
+
+    :param ids: Token ids of the model without meta-tokens.
+    :param alphabet: The meta-tokens; `entries` must be fixed.
+    :param modes: The modes to try.
+    :return: Ids below `alphabet.vocabulary_size`, no more than were given; `decompress` restores them.
+    :raises OptionError: If the number of entries is not fixed, or an id is not below the first meta-token's.
+    """
+    if alphabet.entries is None:
+        raise OptionError(
+            "The alphabet has no fixed number of entries, but a model's vocabulary has. "
+            f"Fix it: MetaAlphabet(first={alphabet.first}, entries=500)."
+        )
+    highest = max(ids, default=-1)
+    if highest >= alphabet.first:
+        raise OptionError(
+            f"The id {highest} is not below the first meta-token's, {alphabet.first}. "
+            "Let `first` be the size of the tokenizer's vocabulary, added tokens included."
+        )
+    return compress(ids, alphabet, modes)
+
+
+def read_dictionary(ids: Sequence[int], alphabet: MetaAlphabet) -> tuple[list[list[int]], int]:
+    """Read the dictionary that a sequence begins with.
+
+    :param ids: Ids, of which the first is the dictionary token.
+    :param alphabet: The meta-tokens.
+    :return: The symbols of each entry, ids and ~i where entry i is used; and the position at which the body begins.
+    :raises DamagedSequenceError: If the dictionary does not have its form.
+    """
+    entries: list[list[int]] = []
+    position = 1
+    while position < len(ids) and ids[position] != alphabet.end:
+        symbol, position = _read_symbol(ids, position, alphabet)
+        if symbol == ~len(entries):
+            entries.append([])
+            continue
+        if not entries:
+            raise DamagedSequenceError(
+                f"The dictionary begins with the id {ids[1]}, allowed is the first entry's, {alphabet.first_entry}. "
+                "Pass what `compress` returned, with the alphabet that it was given."
+            )
+        # An entry that used itself or a later one would never end.
+        _require_known(symbol, len(entries) - 1)
+        entries[-1].append(symbol)
+    if position == len(ids):
+        raise DamagedSequenceError(
+            f"The dictionary has no end: the id {alphabet.end} is missing in {len(ids)} ids. Pass the whole sequence."
+        )
+    return entries, position + 1
+
+
+def _read_body(ids: Sequence[int], entries: int, alphabet: MetaAlphabet) -> list[int]:
+    """Read the symbols of a body: ids, and ~i where entry i is used."""
+    symbols, position = [], 0
+    while position < len(ids):
+        symbol, position = _read_symbol(ids, position, alphabet)
+        _require_known(symbol, entries)
+        symbols.append(symbol)
+    return symbols
+
+
+def _read_symbol(ids: Sequence[int], position: int, alphabet: MetaAlphabet) -> tuple[int, int]:
+    """Read one symbol; return it and the position after it."""
+    token = ids[position]
+    if token < alphabet.first:
+        return token, position + 1
+    if token >= alphabet.first_entry:
+        return ~(token - alphabet.first_entry), position + 1
+    if token != alphabet.escape or position + 1 == len(ids):
+        raise DamagedSequenceError(
+            f"The id {token} at position {position} is a control token that cannot stand there. "
+            "Pass what `compress` returned, whole and unchanged."
+        )
+    return ids[position + 1], position + 2
+
+
+def _require_known(symbol: int, entries: int) -> None:
+    if symbol < 0 and ~symbol >= entries:
+        raise DamagedSequenceError(
+            f"Entry {~symbol} is used where only the first {entries} are known. "
+            "Pass the bodies with the dictionary that they were written with."
+        )
+
+
+def _write_grammar(grammar: Grammar, alphabet: MetaAlphabet) -> tuple[list[int], list[list[int]]]:
+    """Write a grammar as ids: the dictionary, and the bodies."""
+    written = [alphabet.literal(token) for token in grammar.literals]
+    written += [[0]] * (grammar.base - len(grammar.literals))  # ends of documents, which no entry and no body holds
+    written += [[alphabet.first_entry + i] for i in range(len(grammar.entries))]
+
+    def write(sequence: Sequence[int]) -> list[int]:
+        return [token for symbol in sequence for token in written[symbol]]
+
+    head = [alphabet.dictionary]
+    for i, entry in enumerate(grammar.entries):
+        head += [alphabet.first_entry + i, *write(entry)]
+    return [*head, alphabet.end], [write(body) for body in grammar.bodies]
+
+
+def _write_lzw(documents: Sequence[Sequence[int]], alphabet: MetaAlphabet) -> list[list[int]]:
+    """Write sequences with an implicit dictionary.
+
+    Each code is the longest phrase that is known; the phrase and the id after it become the next entry. Later documents
+    go on with the entries of those before them.
+    """
+    known: dict[tuple[int, int], int] = {}  # (phrase, next id) → phrase; a phrase is an id, or ~i for entry i
+    most = alphabet.entries
+    bodies = []
+    for document in documents:
+        phrases: list[int] = []
+        phrase: int | None = None
+        for token in document:
+            if phrase is None:
+                phrase = token
+            elif (longer := known.get((phrase, token))) is not None:
+                phrase = longer
+            else:
+                if most is None or len(known) < most:
+                    known[phrase, token] = ~len(known)
+                phrases.append(phrase)
+                phrase = token
+        if phrase is not None:
+            phrases.append(phrase)
+        first = alphabet.first_entry
+        bodies.append([t for code in phrases for t in ([first + ~code] if code < 0 else alphabet.literal(code))])
+    return bodies
+
+
+def _read_lzw(bodies: Sequence[Sequence[int]], alphabet: MetaAlphabet, limit: int) -> list[list[int]]:
+    """Read what `_write_lzw` wrote, up to a number of ids."""
+    entries: list[list[int]] = []
+    documents, room = [], limit
+    for body in bodies:
+        document: list[int] = []
+        previous: list[int] | None = None
+        position = 0
+        while position < len(body):
+            phrase, position = _read_phrase(body, position, entries, previous, alphabet)
+            if previous is not None and (alphabet.entries is None or len(entries) < alphabet.entries):
+                entries.append([*previous, phrase[0]])
+            document += phrase
+            previous = phrase
+            if len(document) > room:
+                raise DamagedSequenceError(
+                    f"The sequence would expand to more than {limit:,} ids. "
+                    "If you trust where it comes from, pass a larger max_tokens."
+                )
+        room -= len(document)
+        documents.append(document)
+    return documents
+
+
+def _read_phrase(
+    body: Sequence[int], position: int, entries: list[list[int]], previous: list[int] | None, alphabet: MetaAlphabet
+) -> tuple[list[int], int]:
+    """Read a phrase; return it and the position after it."""
+    token = body[position]
+    if token < alphabet.first:
+        return [token], position + 1
+    if token == alphabet.escape and position + 1 < len(body):
+        return [body[position + 1]], position + 2
+    entry = token - alphabet.first_entry
+    if 0 <= entry < len(entries):
+        return entries[entry], position + 1
+    if entry == len(entries) and previous is not None and (alphabet.entries is None or entry < alphabet.entries):
+        return [*previous, previous[0]], position + 1  # the entry that this very phrase completes
+    raise DamagedSequenceError(
+        f"The id {token} at position {position} stands for nothing that is known there. "
+        "Pass what `compress` returned, whole, unchanged and in order."
+    )
+
+
+def _escaped_ids(text: str, tokenizer: Tokenizer) -> list[int]:
+    """Encode a text, with escapes for what the tokenizer would lose.
+
+    Nothing records whether anything was escaped, so a text in which something looks like an escape is escaped as well:
+    then `unescape` is always right.
+    """
+
+    def round_trips(piece: str) -> bool:
+        return tokenizer.decode(tokenizer.encode(piece)) == piece and (piece != text or unescape(text) == text)
+
+    return tokenizer.encode(escape(text, round_trips).text)

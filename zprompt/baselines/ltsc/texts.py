@@ -1,31 +1,68 @@
-"""Texts in, shorter texts out, and back: what repeats is explained once, in a dictionary that any model can read.
+r"""Texts in, shorter texts out, and back: a repeat is explained once, in a dictionary that any model can read.
 
-    short = ltsc.shorten_text(text)
-    ltsc.restore_text(short) == text
+    Dictionary:
+    α= the North Atlantic Treaty Organization
+    β= said on Tuesday that
+    Text γ:
+    The secretary ofα βα will meet …
 
-The tokenizer says where a repeat may begin and what is shorter; restoring needs none, and is exact for any string.
+Repeats are sought among pieces, which end where tokens do. The name of an entry is a sign, which most tokenizers write
+in few tokens:
+
+    sign  =  0 to 2 marks, then a letter            α   в   §α   §†β
+
+Only its last character is a letter, so signs can stand side by side. No character of a sign occurs in the source, so
+every sign in the shortened text is a reference, and nothing needs an escape.
+
+An entry is everything between its `\nsign=` and the next one, spaces and line breaks included. Signs stand in their
+order, and so does the one before the text, γ here. Source text that looks like `\nsign=` can thus be told from an
+entry: entries only have signs that come after its sign. A text that begins like a dictionary itself is written after a
+backslash, as is one that begins with such backslashes.
+
+The tokenizer decides where a repeat may begin and what is shorter; restoring needs none, and is exact for any string.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise, product
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from zprompt.baselines.lengths import default_tokenizer
-from zprompt.baselines.ltsc.discovery import Mode
-from zprompt.baselines.ltsc.naming import write_texts
-from zprompt.baselines.ltsc.pieces import Tokenizer, count_tokens
-from zprompt.baselines.ltsc.readable import FLAG, begins_with_dictionary, expand_text, needs_flag, read_dictionary
+from zprompt.baselines.ltsc.grammar import Grammar, Price, count_uses, expand
+from zprompt.baselines.ltsc.repeats import Mode, find_grammar
+from zprompt.baselines.protocol import Tokenizer, default_tokenizer
 from zprompt.documents import read_documents
+from zprompt.errors import DamagedSequenceError, OptionError
 
-MAX_CHARACTERS = 40_000_000  # that restoring gives for one call, unless it is told otherwise
-READABLE_MODES = (Mode.FLAT,)  # entries that use entries are a strain on a reader that was not tuned for them
+MAX_CHARACTERS = 40_000_000  # that one call of restoring may return by default
+READABLE_MODES = (Mode.FLAT,)  # entries that use entries are hard to follow for a model that was not tuned on them
+
+# Letters that look like no Latin one, one token each for the default backbone and for OpenAI's models.
+_LETTERS = "αβγδεζηθικλμπρστφχωΔбвгджзийклмнптфцчшщыьюя"
+_MARKS = "§†¬±•→×°"
+_MOST_MARKS = 2
+_SIGN = f"[{_MARKS}]{{0,{_MOST_MARKS}}}[{_LETTERS}]"
+_FEWEST_SIGNS = 2  # of one entry and of the text
+
+_FLAG = "\\"  # before a text that is left as it is, and would be taken for a shortened one
+_TITLE = "Dictionary:"
+_DEFINITION = re.compile(f"\n(?=({_SIGN})=|Text ({_SIGN}):\n)")
+_BEGINNING = re.compile(f"{_TITLE}(?=\n{_SIGN}=)")
+_FLAGGED = re.compile(f"[{re.escape(_FLAG)}]*{_TITLE}\n{_SIGN}=")
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
+_WORD = re.compile(r" ?\w+|\s+|[^\w\s]")
+_MOST_TOKENS = 8  # of one piece, where a character takes several
+
+Rank: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SharedTexts:
-    """Shortened documents, and the dictionary that they share."""
+    """Shortened documents and their dictionary."""
 
     dictionary: str  # goes before the documents, in a prompt; empty: they are as they were
     documents: Any  # one document or a list, as they were given
@@ -43,23 +80,23 @@ def shorten_text(text: str, tokenizer: Tokenizer | None = None, modes: Collectio
         begins as a shortened one does.
     """
     tokenizer = tokenizer or default_tokenizer()
-    plain = FLAG + text if needs_flag(text) else text
-    written = [f"{dictionary}{body}" for dictionary, [body] in write_texts([text], tokenizer, modes)]
+    plain = _FLAG + text if needs_flag(text) else text
+    written = [f"{dictionary}{body}" for dictionary, [body] in _write_texts([text], tokenizer, modes)]
     return min((plain, *written), key=lambda form: count_tokens(form, tokenizer))
 
 
 def restore_text(text: str, max_characters: int = MAX_CHARACTERS) -> str:
-    """Give a text back.
+    """Restore a text.
 
     :param text: What `shorten_text` returned.
     :param max_characters: Characters that the text may have: a forged one grows exponentially.
-    :return: The source text.
+    :return: The source.
     :raises DamagedSequenceError: If the dictionary is not one that `shorten_text` writes for this text.
     """
-    if begins_with_dictionary(text):
-        dictionary, body = read_dictionary(text)
-        return expand_text(dictionary, [body], max_characters)[0]
-    return text.removeprefix(FLAG) if needs_flag(text) else text
+    if _BEGINNING.match(text):
+        dictionary, body = _parse_dictionary(text)
+        return _expand_texts(dictionary, [body], max_characters)[0]
+    return text.removeprefix(_FLAG) if needs_flag(text) else text
 
 
 def shorten_documents(
@@ -77,7 +114,7 @@ def shorten_documents(
     tokenizer = tokenizer or default_tokenizer()
     batch = read_documents(docs)
     forms = [("", list(batch.texts))]
-    forms += [(str(dictionary), bodies) for dictionary, bodies in write_texts(batch.texts, tokenizer, modes)]
+    forms += [(str(dictionary), bodies) for dictionary, bodies in _write_texts(batch.texts, tokenizer, modes)]
     lengths = [sum(count_tokens(text, tokenizer) for text in (head, *bodies)) for head, bodies in forms]
     best = lengths.index(min(lengths))
     head, bodies = forms[best]
@@ -85,7 +122,7 @@ def shorten_documents(
 
 
 def restore_documents(shared: SharedTexts, max_characters: int = MAX_CHARACTERS) -> Any:  # noqa: ANN401 - as given
-    """Give documents back.
+    """Restore documents.
 
     :param shared: What `shorten_documents` returned.
     :param max_characters: Characters that all documents may have together.
@@ -95,5 +132,223 @@ def restore_documents(shared: SharedTexts, max_characters: int = MAX_CHARACTERS)
     if not shared.dictionary:
         return shared.documents
     batch = read_documents(shared.documents)
-    dictionary, _ = read_dictionary(shared.dictionary)
-    return batch.with_texts(expand_text(dictionary, batch.texts, max_characters))
+    dictionary, _ = _parse_dictionary(shared.dictionary)
+    return batch.with_texts(_expand_texts(dictionary, batch.texts, max_characters))
+
+
+def needs_flag(text: str) -> bool:
+    """Return whether a source text would be taken for a shortened one, or for one with a flag."""
+    return _FLAGGED.match(text) is not None
+
+
+def count_tokens(text: str, tokenizer: Tokenizer) -> int:
+    """Count the tokens of any string; a lone surrogate counts as the replacement character."""
+    return len(tokenizer.encode(_SURROGATE.sub(_REPLACEMENT, text)))
+
+
+# Writing: texts → pieces → grammar → dictionary and bodies
+
+
+def _write_texts(
+    texts: Sequence[str], tokenizer: Tokenizer, modes: Collection[Mode]
+) -> Iterator[tuple[_TextDictionary, list[str]]]:
+    """Write texts with a dictionary, in all ways that may be the shortest."""
+    if not {Mode.FLAT, Mode.HIERARCHICAL}.issuperset(modes):
+        raise OptionError(
+            f"modes are {sorted(mode.value for mode in modes)}. For a text they must be among 'flat' and "
+            "'hierarchical': 'lzw' has no dictionary to be read. For that one, give ids to ltsc.compress."
+        )
+    signs = _usable_signs("".join(texts))
+    if len(signs) < _FEWEST_SIGNS:
+        return
+    numbers: dict[str, int] = {}  # of each piece, by its first occurrence
+    documents = [[numbers.setdefault(piece, len(numbers)) for piece in cut(text, tokenizer)] for text in texts]
+    for mode in modes:
+        for grammar in _grammars(documents, mode, signs, tokenizer):
+            uses = count_uses(grammar)
+            # The most used entries get the shortest signs, where their order is free.
+            order = sorted(range(len(uses)), key=lambda entry: -uses[entry] if mode is Mode.FLAT else entry)  # noqa: B023
+            named = dict(zip(order, signs, strict=False))
+            names = [named[entry] for entry in range(len(uses))]
+            yield _write_grammar(grammar, list(numbers), names, signs[len(names)])
+
+
+def _grammars(
+    documents: Sequence[Sequence[int]], mode: Mode, signs: Sequence[str], tokenizer: Tokenizer
+) -> Iterator[Grammar]:
+    """Find the entries at the price of the first sign, and at that of the last.
+
+    What an entry costs depends on the tokens of its sign, and how many entries there are, and so how long the last
+    signs become, on what an entry costs.
+    """
+    most = len(signs) - 1
+    first = _price(signs[0], tokenizer)
+    grammar = find_grammar(documents, mode, most, first)
+    if not grammar.entries:
+        return
+    yield grammar
+    last = _price(signs[len(grammar.entries) - 1], tokenizer)
+    if last.name > first.name and (grammar := find_grammar(documents, mode, most, last)).entries:
+        yield grammar
+
+
+def _price(sign: str, tokenizer: Tokenizer) -> Price:
+    """Count the tokens of a sign, and of what separates its entry from the others."""
+    name = count_tokens(sign, tokenizer)
+    return Price(name, max(0, count_tokens(f"\n{sign}=", tokenizer) - name))
+
+
+def _write_grammar(
+    grammar: Grammar, pieces: Sequence[str], signs: Sequence[str], end: str
+) -> tuple[_TextDictionary, list[str]]:
+    """Write a grammar, whose literals are numbers of pieces, as text.
+
+    :param grammar: The grammar.
+    :param pieces: The text of each number.
+    :param signs: Of each entry; an entry's comes after those of the entries that it uses.
+    :param end: A sign after all of these.
+    :return: The dictionary and the bodies.
+    """
+    written = [pieces[number] for number in grammar.literals]
+    written += [""] * (grammar.base - len(written))  # ends of documents, which no entry and no body holds
+    written += signs
+    entries = ["".join(written[symbol] for symbol in entry) for entry in grammar.entries]
+    bodies = ["".join(written[symbol] for symbol in body) for body in grammar.bodies]
+    named = sorted(zip(signs, entries, strict=True), key=lambda entry: _rank(entry[0]))
+    return _TextDictionary(dict(named), end), bodies
+
+
+def _rank(sign: str) -> Rank:
+    """Return what signs are sorted by: the shorter first."""
+    return (len(sign), *map(_MARKS.index, sign[:-1]), _LETTERS.index(sign[-1]))
+
+
+def _usable_signs(source: str) -> list[str]:
+    """List the signs that entries and the text can have: free in the source, and after all that look like entries."""
+    held = set(source)
+    letters = [letter for letter in _LETTERS if letter not in held]
+    marks = [mark for mark in _MARKS if mark not in held]
+    free = ["".join(sign) for count in range(_MOST_MARKS + 1) for sign in product(*[marks] * count, letters)]
+    lookalikes = [_rank(match[1] or match[2]) for match in _DEFINITION.finditer(source)]
+    return [sign for sign in free if not lookalikes or _rank(sign) > max(lookalikes)]
+
+
+# Pieces
+
+
+@runtime_checkable
+class _OffsetTokenizer(Protocol):
+    """A tokenizer that returns where its tokens lie."""
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]: ...
+
+
+def cut(text: str, tokenizer: Tokenizer) -> list[str]:
+    """Cut a text into pieces of one token each, or of a few that share a character; joined, they are the text.
+
+    Whatever a tokenizer drops or cleans up only makes pieces larger or smaller, never wrong.
+    """
+    valid = _SURROGATE.sub(_REPLACEMENT, text)
+    if isinstance(tokenizer, _OffsetTokenizer):
+        ends = [end for _, end in tokenizer.encode_with_offsets(valid)[1]]
+    else:
+        ends = _find_ends(valid, tokenizer)
+    edges = sorted({0, len(text), *ends})
+    return [text[start:end] for start, end in pairwise(edges)]
+
+
+def _find_ends(text: str, tokenizer: Tokenizer) -> list[int]:
+    """Find where tokens end by decoding them; from where that fails, words are taken for tokens."""
+    ids = tokenizer.encode(text)
+    ends: list[int] = []
+    position = first = 0
+    while first < len(ids):
+        for last in range(first + 1, first + 1 + _MOST_TOKENS):
+            piece = tokenizer.decode(ids[first:last])
+            if piece and _REPLACEMENT not in piece and text.startswith(piece, position):
+                break
+        else:
+            return ends + [match.end() for match in _WORD.finditer(text, position)]
+        position += len(piece)
+        ends.append(position)
+        first = last
+    return ends
+
+
+# Reading: dictionary and bodies → texts
+
+
+@dataclass(frozen=True, slots=True)
+class _TextDictionary:
+    """Entries under their signs, in order; an entry may hold the signs of those before it."""
+
+    entries: Mapping[str, str]
+    end: str  # the sign before the text
+
+    def __str__(self) -> str:
+        entries = "".join(f"\n{sign}={text}" for sign, text in self.entries.items())
+        return f"{_TITLE}{entries}{_text_line(self.end)}"
+
+
+def _text_line(sign: str) -> str:
+    return f"\nText {sign}:\n"
+
+
+def _parse_dictionary(text: str) -> tuple[_TextDictionary, str]:
+    """Read the dictionary that a text begins with; return it and what follows it."""
+    if not _BEGINNING.match(text):
+        raise DamagedSequenceError(
+            f"The dictionary begins with {text[:24]!r}, expected is {_TITLE!r} and an entry in the next line. "
+            "Pass the dictionary as it was returned."
+        )
+    entries: dict[str, str] = {}
+    sign, start = "", 0
+    for match in _DEFINITION.finditer(text, len(_TITLE)):
+        following = match[1] or match[2]
+        if sign and _rank(following) <= _rank(sign):
+            continue  # source text that looks like an entry
+        if sign:
+            entries[sign] = text[start : match.start()]
+        if match[2]:
+            return _TextDictionary(entries, following), text[match.start() + len(_text_line(following)) :]
+        sign, start = following, match.end() + len(f"{following}=")
+    raise DamagedSequenceError(
+        f"The dictionary has no end: no line such as 'Text γ:' follows its entry {sign!r}. Pass the whole text."
+    )
+
+
+def _expand_texts(dictionary: _TextDictionary, bodies: Sequence[str], limit: int) -> list[str]:
+    """Write out the references in texts, up to `limit` characters."""
+    signs = tuple(dictionary.entries)
+    # Signs are free in the source: wherever their characters stand in the form of a sign, there is a reference.
+    marks, letters = ("".join(set("".join(signs)) & set(kind)) for kind in (_MARKS, _LETTERS))
+    reference = re.compile(f"([{marks}]*[{letters}])" if marks else f"([{letters}])")
+    numbers = {sign: number for number, sign in enumerate(signs)}
+    entries = [
+        _symbols(reference.split(entry), numbers, number) for number, entry in enumerate(dictionary.entries.values())
+    ]
+    texts = [_symbols(reference.split(body), numbers, len(signs)) for body in bodies]
+    used = {symbol for symbols in (*entries, *texts) for symbol in symbols if symbol < 0}
+    for number, sign in enumerate(signs):
+        if ~number not in used:
+            raise DamagedSequenceError(
+                f"The dictionary explains {sign!r}, but it is never used. "
+                "Pass all that was shortened with it, whole and unchanged."
+            )
+    return ["".join(map(chr, codes)) for codes in expand(entries, texts, limit)]
+
+
+def _symbols(parts: Sequence[str], numbers: Mapping[str, int], known: int) -> list[int]:
+    """Turn text and references, in turn, into symbols: code points, and ~i for entry i below `known`."""
+    symbols: list[int] = []
+    for index, part in enumerate(parts):
+        if index % 2 == 0:
+            symbols += map(ord, part)
+        elif numbers.get(part, known) < known:
+            symbols.append(~numbers[part])
+        else:
+            raise DamagedSequenceError(
+                f"The reference {part!r} is used where the dictionary does not have it. "
+                "Pass a text with the dictionary that it was shortened with, both unchanged."
+            )
+    return symbols

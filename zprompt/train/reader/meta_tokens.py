@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 from zprompt.baselines.ltsc import READER_ALPHABET as ALPHABET
-from zprompt.baselines.ltsc import to_model_ids
-from zprompt.baselines.ltsc.form import read_dictionary
+from zprompt.baselines.ltsc import read_dictionary, to_model_ids
 from zprompt.errors import OptionError
 from zprompt.reader import ZEmbedding
 from zprompt.train.reader.positions import Ints

@@ -1,27 +1,23 @@
-"""LTSC as methods behind the protocol: with meta-tokens for a tuned model, as text for any model, and before Z-tokens.
+"""LTSC as baselines: with meta-tokens for a tuned model, as text for any model, and before Z-tokens.
 
     ReadableLtsc().shorten(text).text     # a text: dictionary and references
     Ltsc().shorten(text).text             # ids with meta-tokens, written as numbers
-    TunedLtsc().shorten(text).text        # the same with what LTSC's reader was tuned on
-    LtscZTokens().shorten(text).text      # a Z-span of what ReadableLtsc gives
+    TunedLtsc().shorten(text).text        # the same, as LTSC's reader was tuned on it
+    LtscZTokens().shorten(text).text      # a Z-span of what ReadableLtsc writes
 
-A model that was not tuned can only be asked about what `ReadableLtsc` gives.
+A model that was not tuned can only read what `ReadableLtsc` writes.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import ClassVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from zprompt.baselines.lengths import default_tokenizer
-from zprompt.baselines.ltsc.alphabet import DEFAULT_ALPHABET, MetaAlphabet
-from zprompt.baselines.ltsc.discovery import ALL_MODES, Mode
-from zprompt.baselines.ltsc.encoding import decode_text, encode_text
-from zprompt.baselines.ltsc.pieces import Tokenizer, count_tokens
-from zprompt.baselines.ltsc.texts import READABLE_MODES, restore_text, shorten_text
-from zprompt.baselines.ltsc.training import READER_ALPHABET
-from zprompt.baselines.protocol import Output, Shortened, check_budget
+from zprompt.baselines.ltsc.repeats import ALL_MODES, Mode
+from zprompt.baselines.ltsc.sequences import DEFAULT_ALPHABET, READER_ALPHABET, MetaAlphabet, decode_text, encode_text
+from zprompt.baselines.ltsc.texts import READABLE_MODES, count_tokens, restore_text, shorten_text
+from zprompt.baselines.protocol import Output, Shortened, Tokenizer, check_budget, default_tokenizer
 from zprompt.errors import DamagedSequenceError
 
 if TYPE_CHECKING:
@@ -30,11 +26,27 @@ if TYPE_CHECKING:
 _NUMBERS = re.compile(r"(?:[0-9]{1,18}(?: [0-9]{1,18})*)?")
 
 
+def parse_ids(text: str) -> list[int]:
+    """Read the ids that `Ltsc.shorten` wrote as numbers.
+
+    :param text: The text of a result.
+    :return: The ids.
+    :raises DamagedSequenceError: If it is not made of decimal numbers with a space between.
+    """
+    if not _NUMBERS.fullmatch(text):
+        raise DamagedSequenceError(
+            f"Ids are written in decimal with a space between, but this begins with {text[:24]!r}. "
+            "Pass the text of what `shorten` returned."
+        )
+    return [int(number) for number in text.split()]
+
+
 class Ltsc:
-    """Meta-tokens; the text of a result is its ids, in decimal and with a space between: a model takes the ids."""
+    """Writes ids with meta-tokens, in decimal and with a space between; a model is given the ids (`parse_ids`)."""
 
     own_length: ClassVar[bool] = True
     output: ClassVar[Output] = "ids"
+
     def __init__(
         self,
         mode: Mode | None = None,
@@ -51,61 +63,36 @@ class Ltsc:
 
     @property
     def name(self) -> str:
-        """Name the method.
-
-        :return: "ltsc", or with its mode "ltsc-flat" and so on.
-        """
+        """Return "ltsc", or with its mode "ltsc-flat" and so on."""
         return f"ltsc-{self._mode.value}" if self._mode else "ltsc"
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
-        """Shorten a text.
-
-        :param text: The text.
-        :param budget: Ignored: what has no repeats cannot be shortened without loss.
-        :param query: Ignored.
-        :return: The ids as a text, and how many there are.
-        """
+        """Shorten a text; budget and query are ignored."""
         check_budget(budget)
         tokenizer = self._tokenizer or default_tokenizer()
         ids = encode_text(text, tokenizer, self._alphabet, [self._mode] if self._mode else ALL_MODES)
         return Shortened(" ".join(map(str, ids)), count_tokens(text, tokenizer), len(ids), self.name)
 
     def restore(self, text: str) -> str:
-        """Give the source back.
-
-        :param text: What `shorten` made of it.
-        :return: The source, exactly.
-        :raises DamagedSequenceError: If `shorten` does not write such.
-        """
-        if not _NUMBERS.fullmatch(text):
-            raise DamagedSequenceError(
-                f"Ids are written in decimal with a space between, but this begins with {text[:24]!r}. "
-                "Pass the text of what `shorten` returned."
-            )
-        return decode_text([int(number) for number in text.split()], self._tokenizer, self._alphabet)
+        """Return exactly the source of a text that `shorten` wrote; raise DamagedSequenceError for any other."""
+        return decode_text(parse_ids(text), self._tokenizer, self._alphabet)
 
 
 class TunedLtsc(Ltsc):
-    """The meta-tokens that LTSC's reader was tuned on: the paper's mode, and few entries."""
+    """Writes the meta-tokens that LTSC's reader was tuned on: the paper's mode, and few entries."""
 
     def __init__(self, tokenizer: Tokenizer | None = None) -> None:
-        """Choose a tokenizer.
-
-        :param tokenizer: The reader's; None: the default backbone's.
-        """
+        """Choose the tokenizer, the reader's; None: the default backbone's."""
         super().__init__(Mode.FLAT, tokenizer, READER_ALPHABET)
 
     @property
     def name(self) -> str:
-        """Name the method.
-
-        :return: "ltsc-tuned".
-        """
+        """Return "ltsc-tuned"."""
         return "ltsc-tuned"
 
 
 class ReadableLtsc:
-    """A dictionary that any model can read in its context, and the text with references to it."""
+    """Writes a dictionary that any model can read in its context, and the text with references to it."""
 
     name = "ltsc-text"
     own_length: ClassVar[bool] = True
@@ -120,31 +107,21 @@ class ReadableLtsc:
         self._tokenizer, self._modes = tokenizer, modes
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
-        """Shorten a text.
-
-        :param text: The text.
-        :param budget: Ignored: what has no repeats cannot be shortened without loss.
-        :param query: Ignored.
-        :return: The shortened text.
-        """
+        """Shorten a text; budget and query are ignored."""
         check_budget(budget)
         tokenizer = self._tokenizer or default_tokenizer()
         short = shorten_text(text, tokenizer, self._modes)
         return Shortened(short, count_tokens(text, tokenizer), count_tokens(short, tokenizer), self.name)
 
     def restore(self, text: str) -> str:
-        """Give the source back.
-
-        :param text: What `shorten` made of it.
-        :return: The source, exactly.
-        """
+        """Return exactly the source of a text that `shorten` wrote."""
         return restore_text(text)
 
 
 class LtscZTokens:
-    """Repeats become references, and what is left becomes Z-tokens: both exact, so the whole is.
+    """Writes repeats as references, and the result as Z-tokens: both are exact, so the whole is.
 
-    A codec sees repeats within a window of its own; references also reach what was said many windows before.
+    A codec sees repeats within one window; references also reach across windows.
     """
 
     name = "ltsc-ztokens"
@@ -155,38 +132,33 @@ class LtscZTokens:
         """Choose the codec.
 
         :param ratio: Tokens of the text with references per Z-token; None: the codec's usual exchange rate.
-        :param codec: The codec; None: the default one, which this process loads once.
+        :param codec: The codec; None: the default one, loaded once per process.
         """
         self._ratio, self._codec = ratio, codec
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
         """Shorten a text.
 
-        :param text: The text.
-        :param budget: Z-tokens that the result is to have, as far as the text allows; None: as the ratio says.
-        :param query: What will be asked: what it mentions is rather kept as anchors.
+        :param text: The source.
+        :param budget: Z-tokens that the result is to have, as far as the text allows; None: the ratio decides.
+        :param query: The question that the text is to answer: what it mentions is kept as anchors first.
         :return: The Z-span.
         """
         check_budget(budget)
         codec = self._load()
-        repeated_once = shorten_text(text, codec.backbone)
+        references = shorten_text(text, codec.backbone)
         ratio = self._ratio
         if budget is not None:
-            ratio = max(1.0, count_tokens(repeated_once, codec.backbone) / max(budget, 1))
-        result = codec.compress(repeated_once, ratio=ratio, query=query)
+            ratio = max(1.0, count_tokens(references, codec.backbone) / max(budget, 1))
+        result = codec.compress(references, ratio=ratio, query=query)
         tokens = count_tokens(text, codec.backbone)
         return Shortened(str(result.documents), tokens, result.stats.z_tokens, self.name)
 
     def restore(self, text: str) -> str:
-        """Give the source back.
-
-        :param text: What `shorten` made of it.
-        :return: The source, exactly.
-        """
+        """Return exactly the source of a text that `shorten` wrote."""
         return restore_text(str(self._load().decompress(text)))
 
     def _load(self) -> Codec:
-        """Give the codec."""
         from zprompt.codec import shared_codec
 
         return self._codec or shared_codec()
