@@ -1,7 +1,7 @@
-"""Everything that can go wrong, as one hierarchy.
+"""All errors that zprompt raises on purpose, as one hierarchy.
 
-Catch `ZPromptError` to catch all of it. Each message says what was wrong, what is allowed and what to do; each class
-says when it is raised, so that a caller can tell a damaged Z-span from a codec that is not the right one.
+Catch `ZPromptError` to catch all of them. Each message states what was wrong, what is allowed and what to do; the
+classes let a caller tell a damaged Z-span from a wrong codec.
 """
 
 
@@ -14,11 +14,11 @@ class OptionError(ZPromptError, ValueError):
 
 
 class DocumentTypeError(ZPromptError, TypeError):
-    """A document is none of the types that zprompt reads."""
+    """A document has none of the types that zprompt reads."""
 
 
 class InvalidTextError(ZPromptError, ValueError):
-    """A text cannot be encoded: it holds lone surrogates, or its tokenizer cannot carry it."""
+    """A text cannot be encoded: it holds lone surrogates, or it does not come back from the tokenizer."""
 
 
 class SpanError(ZPromptError, ValueError):
@@ -30,27 +30,27 @@ class DamagedSpanError(SpanError):
 
 
 class TruncatedSpanError(DamagedSpanError):
-    """A Z-span begins and does not end, or ends before all of its Z-tokens are there."""
+    """A Z-span has no end, or ends before all of its Z-tokens."""
 
 
 class ForgedSpanError(SpanError):
-    """A Z-span's checksum is not that of its content."""
+    """A Z-span's checksum does not match its content."""
 
 
 class SpanVersionError(SpanError):
-    """A Z-span was written in a version of the text form that this release does not know."""
+    """A Z-span has a version of the text form that this release does not know."""
 
 
 class WrongCodecError(SpanError):
-    """A Z-span was written by another codec than the one that is loaded."""
+    """A Z-span was written by another codec than the loaded one."""
 
 
 class IntegrityError(SpanError):
-    """A Z-span decompressed to a text whose hash is not the one that it carries."""
+    """A Z-span decompressed to a text that does not match its hash."""
 
 
 class ContextBudgetError(ZPromptError, ValueError):
-    """A prompt and the answer that is asked for do not fit into the model's context."""
+    """A prompt and the requested answer do not fit into the model's context."""
 
 
 class BackboneError(ZPromptError):
@@ -70,7 +70,7 @@ class ChecksumError(DownloadError):
 
 
 class CheckpointError(ZPromptError):
-    """Codec heads cannot be loaded, or belong to other backbone weights."""
+    """A checkpoint cannot be loaded, or belongs to other backbone weights."""
 
 
 class MissingDependencyError(ZPromptError, ImportError):
@@ -86,7 +86,7 @@ class PeerError(ZPromptError):
 
 
 class TrainingDataError(ZPromptError, ValueError):
-    """A training or development file is missing, empty or has another form than expected."""
+    """A training or development file is missing, empty or malformed."""
 
 
 class DamagedSequenceError(ZPromptError, ValueError):

@@ -1,6 +1,6 @@
-"""Say where zprompt keeps what it fetches and converts.
+"""The folder in which zprompt keeps what it fetches and converts.
 
-`ZPROMPT_CACHE` names the folder; without it, it is the operating system's cache folder for the user.
+`ZPROMPT_CACHE` names it; without that, it is the operating system's cache folder for the user.
 """
 
 import os
@@ -10,10 +10,7 @@ import platformdirs
 
 
 def cache_dir() -> Path:
-    """Return the folder for fetched and converted files; it need not exist yet.
-
-    :return: The absolute path.
-    """
+    """Return the absolute path of the folder; it need not exist yet."""
     chosen = os.environ.get("ZPROMPT_CACHE")
     return (
         Path(chosen).expanduser().absolute()

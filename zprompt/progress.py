@@ -1,6 +1,6 @@
-"""Say how far long work has come.
+"""Report the progress of long work.
 
-The library calls a `Progress`, and draws nothing itself. `rich_progress` gives one that draws bars on stderr, for
+The library calls a `Progress` and draws nothing itself. `rich_progress` makes one that draws bars on stderr, for
 programs that talk to a person: the command line and the examples.
 """
 
@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeAlias
 
-Progress: TypeAlias = Callable[[str, int, int], None]  # what is being done, how much of it is done, of how much
+Progress: TypeAlias = Callable[[str, int, int], None]  # stage, amount done, amount in all
 
-_IN_BYTES = frozenset({"download"})  # stages that count bytes; the others count what they work on
+_IN_BYTES = frozenset({"download"})  # stages that count bytes; the others count items
 
 
 def rich_progress(enabled: bool = True) -> AbstractContextManager[Progress | None]:
-    """Draw a bar for each stage of the work on stderr, and wipe them away at the end.
+    """Draw a bar for each stage of the work on stderr, and remove the bars at the end.
 
     :param enabled: False draws nothing.
-    :return: A context that gives what to hand to the library as `progress`; None, "tell nobody", if it is not enabled.
+    :return: A context of the `progress` to pass to the library; None if it is not enabled.
     """
     return _bars() if enabled else nullcontext()
 
@@ -44,7 +44,7 @@ def _bars() -> Iterator[Progress]:
 
 
 def _amount(stage: str, done: int, total: int) -> str:
-    """Write how much is done, in the unit of the stage."""
+    """Format how much is done, in the unit of the stage."""
     from rich.filesize import decimal
 
     return f"{decimal(done)} of {decimal(total)}" if stage in _IN_BYTES else f"{done:,} of {total:,}"
