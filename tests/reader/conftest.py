@@ -64,7 +64,12 @@ def write_random_reader(folder: Path, codec: Codec, seed: int = 0, kind: str = "
     """Write a reader with random weights, as `zprompt.load_reader` takes it."""
     backbone = codec.backbone
     config = ReaderConfig(
-        backbone.name, backbone.weights_fingerprint, codec.fingerprint, codec.settings, True, {"input": kind, "steps": 0}
+        backbone.name,
+        backbone.weights_fingerprint,
+        codec.fingerprint,
+        codec.settings,
+        True,
+        {"input": kind, "steps": 0},
     )
     write_reader(folder, config, random_embedding(codec, seed), random_adapter(codec, seed))
     return folder

@@ -181,9 +181,7 @@ def test_a_reader_that_was_put_together_without_its_lora_is_not_saved(tiny_reade
         reader.save_pretrained(tmp_path)
 
 
-def test_a_z_token_head_is_loaded_with_its_reader(
-    reader_folder: Path, chat_codec: Codec, tmp_path: Path
-) -> None:
+def test_a_z_token_head_is_loaded_with_its_reader(reader_folder: Path, chat_codec: Codec, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(reader_folder, tmp_path / "reader"))
     write_z_head(folder, random_z_head(chat_codec))
 

@@ -1,5 +1,6 @@
-"""Tokens are drawn from what the options leave, texts come in whole characters and end where they should, and texts
-that are generated together are those that each would be alone."""
+"""Tokens are drawn from what the options leave; a text comes in whole characters and ends where it should; texts that
+are generated together are those that each would be alone.
+"""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -215,9 +216,7 @@ def make_engine(tiny_reader: Reader) -> Callable[..., Engine]:
     return make
 
 
-def request(
-    embedded: Tensor, max_new_tokens: int, sampling: Sampling = GREEDY, stops: tuple[str, ...] = ()
-) -> Request:
+def request(embedded: Tensor, max_new_tokens: int, sampling: Sampling = GREEDY, stops: tuple[str, ...] = ()) -> Request:
     return Request(embedded, GenerateOptions(max_new_tokens, sampling, stops))
 
 

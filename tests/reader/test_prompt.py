@@ -1,5 +1,6 @@
 """A prompt is read as the model's own template reads it, with Z-tokens where Z-spans stand; no document speaks for the
-template: content is never a special token."""
+template: content is never a special token.
+"""
 
 from dataclasses import dataclass, replace
 

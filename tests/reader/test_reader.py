@@ -278,7 +278,10 @@ def test_results_say_the_gist_and_turn_into_json(tiny_reader: Reader, spans: lis
 
 def test_a_prompt_is_read_once(tiny_reader: Reader, spans: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     options = GenerateOptions.of(max_new_tokens=5)
-    expected = [tiny_reader.generate(user(spans[0]), max_new_tokens=5), tiny_reader.complete(spans[1], max_new_tokens=5)]
+    expected = [
+        tiny_reader.generate(user(spans[0]), max_new_tokens=5),
+        tiny_reader.complete(spans[1], max_new_tokens=5),
+    ]
     prepared = [tiny_reader.prepare(user(spans[0])), tiny_reader.prepare(spans[1], options)]
     sizes = [tiny_reader.count(user(spans[0])), tiny_reader.count(spans[1])]
     monkeypatch.setattr(Reader, "_parse", lambda *_: pytest.fail("it was read again"))
@@ -298,6 +301,4 @@ def test_a_prompt_may_be_made_of_pieces(tiny_reader: Reader, spans: list[str]) -
     tokens, ids = tuple(tiny_reader._parse(spans[0])), tiny_reader.tokenizer.encode(" fox")
     prompt = PreparedPrompt.of([TextPiece((tiny_reader.backbone.start_id,)), SpanPiece(tokens), TextPiece(ids)])
 
-    assert tiny_reader.complete(prompt, max_new_tokens=9) == (
-        tiny_reader.complete(spans[0] + " fox", max_new_tokens=9)
-    )
+    assert tiny_reader.complete(prompt, max_new_tokens=9) == (tiny_reader.complete(spans[0] + " fox", max_new_tokens=9))

@@ -119,9 +119,7 @@ def test_what_is_written_is_what_the_decompressor_makes_of_the_z_tokens(
     assert last.expansion_passes == len(ids) - len(tokens)
 
 
-def test_a_shorter_text_is_the_beginning_of_a_longer_one(
-    generate: Generate, tiny_reader: Reader
-) -> None:
+def test_a_shorter_text_is_the_beginning_of_a_longer_one(generate: Generate, tiny_reader: Reader) -> None:
     whole = text_of(generate(40))
 
     for limit in range(1, 40):
@@ -130,9 +128,7 @@ def test_a_shorter_text_is_the_beginning_of_a_longer_one(
         assert (advances[-1].generated_tokens, advances[-1].finish_reason) == (limit, "length")
 
 
-def test_the_span_before_the_end_is_not_said(
-    generate: Generate, tiny_reader: Reader, chat_codec: Codec
-) -> None:
+def test_the_span_before_the_end_is_not_said(generate: Generate, tiny_reader: Reader, chat_codec: Codec) -> None:
     tokens = slow_writing(tiny_reader, random_z_head(chat_codec), 30)
     anchors = [token.anchor for token in tokens]
     place = next(n for n in range(2, 30) if anchors[n] not in anchors[:n] and tokens[n - 1].gap)

@@ -6,7 +6,7 @@
                                                                their anchors' embeddings
 
 transformers and vLLM read the first two lines and know nothing of Z-tokens. A prompt with Z-spans reaches them as input
-embeddings: `Reader.embed` makes these, with the reader that was exported or from the third line.
+embeddings, which `Reader.embed` computes; the third line is what it takes to compute them elsewhere.
 """
 
 from __future__ import annotations
@@ -29,12 +29,7 @@ EMBEDDING_FOLDER = "zprompt"
 
 
 def export_reader(reader: Reader, folder: Path) -> None:
-    """Write a reader as a Hugging Face checkpoint.
-
-    :param reader: The reader.
-    :param folder: Where to; it is made if it is missing.
-    :raises OptionError: If the folder holds something else than an earlier export.
-    """
+    """Write a reader as a Hugging Face checkpoint; raise OptionError if the folder holds anything but an export."""
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / ABOUT_FILE).is_file())):
         raise OptionError(f"{folder} holds something else than an export of a reader. Choose a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +43,7 @@ def export_reader(reader: Reader, folder: Path) -> None:
 
 
 def _write_model(reader: Reader, folder: Path) -> None:
-    """Write the merged weights, and what ends a text."""
+    """Write the merged weights, and the tokens that end a text."""
     from transformers import GenerationConfig
 
     backbone = reader.backbone
@@ -58,7 +53,7 @@ def _write_model(reader: Reader, folder: Path) -> None:
         bos_token_id=backbone.start_id, eos_token_id=ends, pad_token_id=ends[0], do_sample=False
     )
     model.save_pretrained(folder)
-    # As transformers 4 reads them, too; engines may use it.
+    # The names of transformers 4, which other engines may use.
     _amend(folder / "config.json", rope_theta=reader.decoder.shape.rope_theta, torch_dtype="float32")
 
 
@@ -87,7 +82,7 @@ def _amend(path: Path, **values: object) -> None:
 
 
 def _about(reader: Reader) -> dict[str, Any]:
-    """Say which Z-tokens the model reads."""
+    """Return which Z-tokens the model reads."""
     return {
         "format": FORMAT,
         "reader": reader.name,

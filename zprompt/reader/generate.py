@@ -293,9 +293,7 @@ class _Row:
             reason = self._finish_reason(token)
             if reason:  # the rest of a span was not asked for
                 break
-        return Advance(
-            self._index, text, reason, self._generated, self._passes, self._z_tokens, self._expansion_passes
-        )
+        return Advance(self._index, text, reason, self._generated, self._passes, self._z_tokens, self._expansion_passes)
 
     def _add(self, token: int) -> str:
         self._generated += 1

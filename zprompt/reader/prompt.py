@@ -126,8 +126,9 @@ class ContentTokenizer:
         self.start_id = backbone.start_id
         form = json.loads(backbone.tokenizer.backend.to_str())
         # All that can be seen, since not every model folder marks its markers as special.
-        self._special = {token["content"]: int(token["id"]) for token in form["added_tokens"] if token["content"].strip()}
-        for token in form["added_tokens"]:
+        added = form["added_tokens"]
+        self._special = {token["content"]: int(token["id"]) for token in added if token["content"].strip()}
+        for token in added:
             token["special"] = token["content"] in self._special
         self._backend = Tokenizer.from_str(json.dumps(form))
         self._backend.encode_special_tokens = True

@@ -259,8 +259,9 @@ class Reader:
         :param options: As in `generate`.
         :return: What comes after the text, after each, or its pieces.
         """
-        single = isinstance(prompt, str | PreparedPrompt)
-        return self._generate_as_asked([prompt] if single else prompt, single, stream, options)
+        if isinstance(prompt, str | PreparedPrompt):
+            return self._generate_as_asked([prompt], True, stream, options)
+        return self._generate_as_asked(prompt, False, stream, options)
 
     def prepare(self, prompt: Prompt, options: GenerateOptions | None = None) -> PreparedPrompt:
         """Read a prompt, and find all that is wrong with it, before the model runs.
