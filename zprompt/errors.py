@@ -78,7 +78,7 @@ class MissingDependencyError(ZPromptError, ImportError):
 
 
 class BaselineUnavailableError(ZPromptError):
-    """A baseline cannot be used here: its package is not installed, or needs what is not there."""
+    """A baseline cannot be used here: its package is not installed, or lacks what it needs."""
 
 
 class PeerError(ZPromptError):
@@ -98,4 +98,4 @@ class BenchResultsError(ZPromptError, ValueError):
 
 
 class UnreadableError(ZPromptError, ValueError):
-    """A reader cannot read what a method left of a text."""
+    """A reader cannot read the output of a baseline."""

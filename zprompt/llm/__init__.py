@@ -1,7 +1,7 @@
-"""The backbone: one frozen causal language model that compresses, decompresses and reads.
+"""One frozen causal language model that compresses, decompresses and reads.
 
-Reading order: `loading` (from a name to a backbone), `catalog`, `download` and `store` (how the default one gets here),
-`gguf` (its 4-bit weights), `llama` and `cache` (the model), `hub` (all other models), `backbone` (what the codec sees).
+`loading` goes from a name to a `Backbone`: through `fetching` (cache, pip, hub), `gguf` (4-bit weights), and `llama`
+with `cache` (our decoder) or `hub` (any other architecture, through transformers).
 """
 
 from zprompt.llm.backbone import Backbone

@@ -185,7 +185,7 @@ def split_at_spans(text: str) -> Iterator[str | SpanMatch]:
     """Split a text at its Z-spans.
 
     :param text: Any text; what only looks like a Z-span is escaped in it, as by `escape_literal`.
-    :return: From left to right, the candidate Z-spans and the unescaped, non-empty texts between them.
+    :yields: From left to right, the candidate Z-spans and the unescaped, non-empty texts between them.
     """
     end = 0
     for match in find_spans(text):
