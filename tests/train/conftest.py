@@ -14,8 +14,8 @@ from tests.conftest import SENTENCES
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 from zprompt.llm import Backbone
+from zprompt.train.codec_trainer import CodecTrainer
 from zprompt.train.config import CodecTrainConfig
-from zprompt.train.trainer import Trainer
 
 SETTINGS = CodecSettings(subcodes=2, subcode_size=8, max_gap=5, width=24, span_width=8, window=32, margin=1e-4)
 CONFIG = CodecTrainConfig(
@@ -37,7 +37,7 @@ CONFIG = CodecTrainConfig(
 )
 
 MakeHeads: TypeAlias = Callable[..., CodecHeads]
-MakeTrainer: TypeAlias = Callable[..., Trainer]
+MakeTrainer: TypeAlias = Callable[..., CodecTrainer]
 
 
 def new_heads(backbone: Backbone, seed: int = 0) -> CodecHeads:
@@ -77,8 +77,8 @@ def trainer_of(tiny_backbone: Backbone, windows: NDArray[np.int32], config: Code
         seed_of_heads: int = 0,
         backbone: Backbone = tiny_backbone,
         **changes: Any,  # noqa: ANN401 - fields of the config
-    ) -> Trainer:
-        return Trainer(replace(config, **changes), backbone, new_heads(backbone, seed_of_heads), windows, folder)
+    ) -> CodecTrainer:
+        return CodecTrainer(replace(config, **changes), backbone, new_heads(backbone, seed_of_heads), windows, folder)
 
     return make
 

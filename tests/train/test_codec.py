@@ -14,10 +14,10 @@ from tests.train.conftest import CONFIG
 from zprompt.codec.checkpoint import read_config
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
-from zprompt.train import lora
-from zprompt.train.codec import TrainedCodec, forget_work, train_codec
+from zprompt.train import codec_lora
+from zprompt.train.codec import TrainedCodec, train_codec
+from zprompt.train.codec_evaluation import evaluate
 from zprompt.train.config import CodecTrainConfig
-from zprompt.train.evaluation import evaluate
 
 TEXT = "There is the dog, there is the sea, and mud becomes stone. " * 3 + "é 🌍 \x04"
 
@@ -80,15 +80,6 @@ def test_the_record_says_how_it_was_made(trained: TrainedCodec) -> None:
 
 def test_the_history_is_drawn(trained: TrainedCodec) -> None:
     assert (trained.folder / "training.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_work_can_be_forgotten(tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work" / "checkpoint.pt").touch()
-    (tmp_path / "config.json").touch()
-    for _ in range(2):
-        forget_work(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_a_run_in_the_folder_is_not_overwritten(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
@@ -193,7 +184,7 @@ def test_a_codec_with_a_lora_restores_texts(
     kept: bool,
 ) -> None:
     monkeypatch.setattr(
-        lora, "evaluate", lambda *arguments: replace(evaluate(*arguments), bits_per_source_token=0.1 if kept else 100.0)
+        codec_lora, "evaluate", lambda *arguments: replace(evaluate(*arguments), bits_per_source_token=0.1 if kept else 100.0)
     )
     trained = train_codec([str(corpus)], tmp_path / "codec", with_lora, backbone_name=str(tiny_backbone_dir))
     assert trained.lora is not None and trained.lora["kept"] == kept

@@ -9,8 +9,8 @@ from torch import Tensor
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.span_costs import SpanChecker, Window
 from zprompt.llm import Backbone
-from zprompt.train.masks import Spans
 from zprompt.train.objective import Objective, dropped_tokens
+from zprompt.train.span_sampling import Spans
 from zprompt.zspan.range_coder import RankCode
 
 TEMPERATURE = 0.7

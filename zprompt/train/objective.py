@@ -1,4 +1,4 @@
-"""The training loss: how many bits the dropped tokens still cost, given anchors, code and (in the joint stage) the LLM.
+"""The loss of codec heads: the bits that dropped tokens still cost, given anchors, code and (when joint) the LLM.
 
     loss = mean cross-entropy of the dropped tokens - usage_weight * entropy of the sub-codes over the batch
 
@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from zprompt.codec import CodecHeads, layout
-from zprompt.train.masks import Spans
+from zprompt.train.span_sampling import Spans
+
+NATS_PER_BIT = 0.6931
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a training step gives."""
+    """The loss of a batch, and its parts."""
 
     total: Tensor  # scalar, to be minimised
     bits: Tensor  # (R,): cross-entropy of each dropped token
@@ -38,35 +40,33 @@ class Loss:
     usage: float  # bits of entropy of a sub-code's values over the batch
     dropped: Dropped
 
+    def figures(self) -> dict[str, float]:
+        """Return what is reported of a step."""
+        return {"bits": float(self.bits.mean()), "right": self.right, "code_usage_bits": self.usage}
+
 
 def dropped_tokens(spans: Spans, max_gap: int) -> Dropped:
-    """List the tokens of spans.
-
-    :param spans: The spans.
-    :param max_gap: Longest span.
-    :return: One row for each dropped token.
-    """
+    """List the tokens of spans, none of which is longer than `max_gap`."""
     start, gap, window = (torch.from_numpy(a) for a in (spans.start, spans.gap, spans.window))
     span, token = torch.where(torch.arange(max_gap) < gap[:, None])
     return Dropped(span, token, gap[span], window[span], start[span] + 1 + token)
 
 
 class Objective:
-    """Computes the loss of the heads on a batch."""
+    """Computes the loss of heads on a batch."""
 
     def __init__(self, heads: CodecHeads, output_embeddings: Tensor, usage_weight: float) -> None:
-        """Prepare the objective.
+        """Set up the loss.
 
-        :param heads: The heads to train.
+        :param heads: The heads in training.
         :param output_embeddings: (V, H), the backbone's.
         :param usage_weight: Weight of the entropy term.
         """
         self.heads, self.output, self.usage_weight = heads, output_embeddings, usage_weight
         settings = heads.settings
         self.layout = layout(settings.subcodes, settings.max_gap)
-        self.warmup_scale = torch.nn.Parameter(
-            torch.tensor(-3.0, device=output_embeddings.device)
-        )  # log of the logits' scale
+        # The log of the scale of the warm-up's logits, which is trained, too.
+        self.warmup_scale = torch.nn.Parameter(torch.tensor(-3.0, device=output_embeddings.device))
 
     def __call__(
         self, ids: Tensor, spans: Spans, hidden: Tensor | None, candidates: Tensor, temperature: float
@@ -82,7 +82,7 @@ class Objective:
         """
         dropped = dropped_tokens(spans, self.heads.settings.max_gap)
         onehot, usage = self._sample(ids, spans, temperature)
-        z = self._code_part(onehot, dropped) + self._anchor_part(ids, spans, dropped, hidden)
+        z = self._code_part(onehot, dropped) + self._context_part(ids, dropped, hidden)
         correction = self.heads.span_head.out(self.heads.span_head.features(z))
         target = ids[dropped.window, dropped.position]
         own, label = torch.unique(target, return_inverse=True)
@@ -93,17 +93,16 @@ class Objective:
         else:
             logits = (hidden[dropped.window, dropped.position] + correction) @ self.output[candidates].T
         nats = functional.cross_entropy(logits.float(), label, reduction="none")
-        right = (logits.detach().argmax(1) == label).float().mean()
         return Loss(
-            nats.mean() - self.usage_weight * usage,
-            nats.detach() / 0.6931,
-            float(right),
-            float(usage.detach()) / 0.6931,
-            dropped,
+            total=nats.mean() - self.usage_weight * usage,
+            bits=nats.detach() / NATS_PER_BIT,
+            right=float((logits.detach().argmax(1) == label).float().mean()),
+            usage=float(usage.detach()) / NATS_PER_BIT,
+            dropped=dropped,
         )
 
     def _sample(self, ids: Tensor, spans: Spans, temperature: float) -> tuple[Tensor, Tensor]:
-        """Draw the sub-codes of spans: (S * M, K) one-hot, and the entropy of their values."""
+        """Draw the sub-codes of spans: (S * M, K) one-hot, and the entropy of their values in nats."""
         gap = torch.from_numpy(spans.gap)
         role = torch.from_numpy(self.layout.role)[gap].flatten()  # (S * M,)
         start = (torch.from_numpy(spans.start)[:, None] + 1 + torch.from_numpy(self.layout.start)[gap]).flatten()
@@ -122,14 +121,14 @@ class Objective:
         return torch.cat(drawn)[torch.argsort(torch.cat(order)).to(ids.device)], entropy
 
     def _code_part(self, onehot: Tensor, dropped: Dropped) -> Tensor:
-        """Sum what the sub-codes contribute to the span head's input: (R, W)."""
-        head, stages = self.heads.span_head, self.heads.settings.subcodes
+        """Sum the sub-codes' contributions to the span head's input: (R, W)."""
+        head, subcodes = self.heads.span_head, self.heads.settings.subcodes
         rows: list[Tensor] = []
         parts: list[Tensor] = []
 
         def add(where: Tensor, subcode: Tensor, table: Tensor) -> None:
             rows.append(where)
-            parts.append((onehot[dropped.span[where] * stages + subcode] @ table).float())
+            parts.append((onehot[dropped.span[where] * subcodes + subcode] @ table).float())
 
         role, start = (torch.from_numpy(a)[dropped.gap] for a in (self.layout.role, self.layout.start))  # (R, M)
         follower, follower_start = (
@@ -140,14 +139,14 @@ class Objective:
             for i in range(size):
                 where, subcode = torch.where((role == index) & (inside == i))
                 add(where, subcode, head.own[first + i])
-            ahead = (role == index) & (follower == index)[:, None] & (start == follower_start[:, None])
-            where, subcode = torch.where(ahead)
+            follows = (role == index) & (follower == index)[:, None] & (start == follower_start[:, None])
+            where, subcode = torch.where(follows)
             add(where, subcode, head.following[index])
         total = torch.zeros(len(dropped.span), head.own.shape[-1], device=onehot.device)
         return total.index_add(0, torch.cat(rows).to(total.device), torch.cat(parts))
 
-    def _anchor_part(self, ids: Tensor, spans: Spans, dropped: Dropped, hidden: Tensor | None) -> Tensor:
-        """Sum what anchors, places and the LLM contribute to the span head's input: (R, W)."""
+    def _context_part(self, ids: Tensor, dropped: Dropped, hidden: Tensor | None) -> Tensor:
+        """Sum the contributions of anchors, places and the LLM to the span head's input: (R, W)."""
         head, embeddings = self.heads.span_head, self.heads.embeddings
         distance = dropped.gap - dropped.token
         previous = embeddings[ids[dropped.window, dropped.position - 1]]

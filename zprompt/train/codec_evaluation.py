@@ -1,7 +1,7 @@
-"""Measure heads the way they are used: tile windows at the usual rate, count the Z-tokens, and fit the rank table.
+"""Evaluate codec heads as they are used: tile windows at the default rate, and count Z-tokens and residual bits.
 
-The rank table (residual.py) is fitted on training windows: the frequency of each bucket among the tokens of the
-chosen spans, smoothed, and again with the tilings that the new table gives.
+The rank table (see zprompt/zspan/range_coder.py) is fitted to such tilings of training windows: the smoothed frequency
+of each bucket among the tokens of the chosen spans, and once more with the tilings that the new table gives.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -25,28 +25,19 @@ class Evaluation:
     source_tokens: int
     z_tokens: int
     ratio: float  # source tokens per Z-token
-    worst_ratio: float  # of a window
-    bits_per_z_token: float  # Z-tokens and residual
+    worst_ratio: float  # lowest ratio of a window
+    bits_per_z_token: float  # with the residual
     bits_per_source_token: float
     right: float  # share of the dropped tokens that are the decompressor's first guess
 
     def to_dict(self) -> dict[str, float]:
-        """Give the figures as JSON-able values.
-
-        :return: One entry for each figure.
-        """
+        """Return the figures as a dict for JSON."""
         return asdict(self)
 
 
 @torch.no_grad()
 def evaluate(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) -> Evaluation:
-    """Tile windows.
-
-    :param backbone: The LLM.
-    :param heads: The heads.
-    :param windows: (N, T), token ids.
-    :return: The figures.
-    """
+    """Tile windows, (N, T) token ids, and return the figures."""
     lengths, symbols = _tile(backbone, heads, windows)
     residual = sum(RankCode(backbone.vocab_size, heads.settings.rank_table).costs(symbols))
     bits = heads.settings.alphabet(backbone.vocab_size).bits_per_z_token * sum(lengths) + residual
@@ -65,10 +56,10 @@ def evaluate(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) 
 
 @torch.no_grad()
 def fit_rank_table(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) -> tuple[int, ...]:
-    """Fit the frequencies of the buckets of symbols to tilings.
+    """Fit the rank table to tilings of windows, and put it into the heads' settings.
 
     :param backbone: The LLM.
-    :param heads: The heads; their settings' table is replaced.
+    :param heads: The heads; their settings are replaced.
     :param windows: (N, T), training windows.
     :return: The table.
     """
@@ -80,20 +71,16 @@ def fit_rank_table(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.in
 
 
 def frequencies(counts: NDArray[np.int64]) -> tuple[int, ...]:
-    """Scale counts to positive integers with the sum that a rank table has.
-
-    :param counts: (BUCKETS,), how often each bucket was seen.
-    :return: The table.
-    """
+    """Scale counts, (BUCKETS,), to positive integers with the sum that a rank table has."""
     total = 1 << PRECISION
     share = (counts + 0.5) / (counts + 0.5).sum()
     table = np.maximum(1, np.floor(share * total)).astype(np.int64)
-    table[table.argmax()] += total - table.sum()  # what rounding left or took
+    table[table.argmax()] += total - table.sum()  # the rounding error
     return tuple(int(entry) for entry in table)
 
 
 def _tile(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) -> tuple[list[int], list[int]]:
-    """Give the number of Z-tokens of each window, and the symbols of all dropped tokens."""
+    """Return the number of Z-tokens of each window, and the symbols of all dropped tokens."""
     heads.eval()
     compressor = Compressor(backbone, heads)
     lengths: list[int] = []
