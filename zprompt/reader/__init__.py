@@ -26,7 +26,9 @@ from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.export import export_reader
 from zprompt.reader.generate import Engine, GenerateOptions, Request, Sampling, Space
 from zprompt.reader.prompt import (
+    Content,
     ContentTokenizer,
+    Mark,
     Message,
     Piece,
     PreparedPrompt,
@@ -47,11 +49,13 @@ __all__ = [
     "INPUTS",
     "Z_HEAD_FILE",
     "Answer",
+    "Content",
     "ContentTokenizer",
     "Delta",
     "Engine",
     "GenerateOptions",
     "Generation",
+    "Mark",
     "Message",
     "Piece",
     "PreparedPrompt",

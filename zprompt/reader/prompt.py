@@ -141,7 +141,10 @@ class ContentTokenizer:
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text, none of which is special; raise InvalidTextError for lone surrogates."""
         require_no_surrogates(text)
-        ids = self._ids(text)
+        return self.spell_out(self._ids(text))
+
+    def spell_out(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Return token ids with the names of special tokens in place of these."""
         if self._spelled.keys().isdisjoint(ids):
             return tuple(ids)
         return tuple(spelled for token_id in ids for spelled in self._spelled.get(token_id, (token_id,)))

@@ -4,8 +4,11 @@
     short = ltsc.shorten_text(text)          ltsc.restore_text(short) == text
 
 `repeats` finds what repeats, and `grammar` decides what pays; `sequences` writes the result as ids, `texts` as text.
-`variants` are both as baselines, and `reader` is a model that was tuned on meta-tokens.
+`variants` are both as baselines, and `reader` is a model that was tuned on meta-tokens. Importing this is light: torch
+is loaded with the reader.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from zprompt.baselines.ltsc.repeats import ALL_MODES, Mode
 from zprompt.baselines.ltsc.sequences import (
@@ -31,12 +34,26 @@ from zprompt.baselines.ltsc.texts import (
 )
 from zprompt.baselines.ltsc.variants import Ltsc, LtscZTokens, ReadableLtsc, TunedLtsc, parse_ids
 
+if TYPE_CHECKING:
+    from zprompt.baselines.ltsc.reader import (
+        LtscReader,
+        LtscReaderConfig,
+        MetaEmbedding,
+        find_ltsc_reader,
+        load_meta_embedding,
+        read_ltsc_config,
+        write_ltsc_reader,
+    )
+
 __all__ = [
     "ALL_MODES",
     "READER_ALPHABET",
     "Ltsc",
+    "LtscReader",
+    "LtscReaderConfig",
     "LtscZTokens",
     "MetaAlphabet",
+    "MetaEmbedding",
     "Mode",
     "ReadableLtsc",
     "SharedSequences",
@@ -49,11 +66,24 @@ __all__ = [
     "decompress",
     "decompress_documents",
     "encode_text",
+    "find_ltsc_reader",
+    "load_meta_embedding",
     "parse_ids",
     "read_dictionary",
+    "read_ltsc_config",
     "restore_documents",
     "restore_text",
     "shorten_documents",
     "shorten_text",
     "to_model_ids",
+    "write_ltsc_reader",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
+    """Import what needs torch when it is asked for."""
+    if name in __all__:
+        from zprompt.baselines.ltsc import reader
+
+        return getattr(reader, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

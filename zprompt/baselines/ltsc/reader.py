@@ -1,0 +1,259 @@
+"""A reader of LTSC's meta-tokens: the default backbone with a LoRA, and an embedding for each meta-token.
+
+    token id t < V              E[t]            the backbone's own
+    meta-token first + k        M[k]            (K, D), the extension of its vocabulary
+
+It is there to measure LTSC as the paper does (arXiv 2506.00307): a passage is a dictionary and a body, as the baseline
+"ltsc-tuned" writes them. It reads plain text as well, but no Z-tokens. A folder has
+
+    config.json, meta_embedding.safetensors, adapter/    (the LoRA, in PEFT's form)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from zprompt.baselines.ltsc.sequences import READER_ALPHABET
+from zprompt.codec import SHIPPED, shared_codec
+from zprompt.errors import CheckpointError, ContextBudgetError, OptionError
+from zprompt.llm import Backbone, LlamaDecoder, Lora, merge_copy, read_lora, write_lora
+from zprompt.reader import (
+    ADAPTER_FOLDER,
+    Answer,
+    Content,
+    ContentTokenizer,
+    Engine,
+    GenerateOptions,
+    Mark,
+    PromptSize,
+    Request,
+    Usage,
+    chat_template,
+    question_messages,
+)
+from zprompt.zspan import escape_literal, unescape_literal
+
+FORMAT = 1
+EMBEDDING_FILE = "meta_embedding.safetensors"
+_PLACEHOLDER = "\ufffc"  # Unicode's object replacement character, where a passage goes
+_BATCH = 16  # prompts that are answered together
+
+Passage: TypeAlias = Mapping[str, Any]
+"""A dict with "title", which may be empty, and "text": a str, or token ids with meta-tokens among them."""
+
+
+class MetaEmbedding(nn.Module):
+    """The embeddings of meta-tokens, whose ids are `first`, `first` + 1, …"""
+
+    def __init__(self, count: int, hidden_size: int, first: int = READER_ALPHABET.first) -> None:
+        """Make a table of `count` zero vectors."""
+        super().__init__()
+        self.first = first
+        self.weight = nn.Parameter(torch.zeros(count, hidden_size))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embed (N,) ids of meta-tokens, (N, D)."""
+        return self.weight[ids - self.first]
+
+
+@dataclass(frozen=True, slots=True)
+class LtscReaderConfig:
+    """What an LTSC reader's folder says about it."""
+
+    backbone: str  # its name, as `load_backbone` takes it
+    backbone_fingerprint: str  # of the weights that it was trained on
+    training: dict[str, Any]  # how it was made, for people
+
+
+class LtscReader:
+    """Answers questions from passages in text or meta-tokens."""
+
+    def __init__(self, backbone: Backbone, decoder: LlamaDecoder, meta_embedding: MetaEmbedding) -> None:
+        """Put a reader together; `from_pretrained` does it for most uses.
+
+        :param backbone: The backbone: tokenizer, and the embeddings of tokens.
+        :param decoder: Its decoder with the reader's LoRA merged in.
+        :param meta_embedding: The embeddings of meta-tokens.
+        """
+        self.backbone, self.decoder, self.meta_embedding = backbone, decoder, meta_embedding
+        self._tokenizer = ContentTokenizer(backbone)
+        self._template = chat_template(self._tokenizer)
+        end_ids = backbone.end_ids | self._template.end_ids | {backbone.start_id}
+        self._engine = Engine(decoder, backbone.output_embeddings, self._decode, end_ids)
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str = "ltsc", *, backbone: Backbone | None = None, device: str = "auto"
+    ) -> LtscReader:
+        """Load a reader.
+
+        :param name_or_path: "ltsc", which is shipped, or the folder of a reader.
+        :param backbone: The backbone; None: the default codec's, loaded once per process.
+        :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a backbone that is given stays where it is.
+        :return: The reader.
+        :raises CheckpointError: If there is no such reader, it is damaged, or the backbone is not its own.
+        """
+        folder = find_ltsc_reader(name_or_path)
+        config = read_ltsc_config(folder)
+        backbone = backbone or shared_codec(device=device, quantization="none").backbone
+        if backbone.weights_fingerprint != config.backbone_fingerprint:
+            raise CheckpointError(
+                f"The reader in {folder} was trained on the backbone {config.backbone!r} "
+                f"({config.backbone_fingerprint}), but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. "
+                "Pass the one that it was trained on."
+            )
+        meta_embedding = load_meta_embedding(folder, backbone.hidden_size).to(backbone.device).requires_grad_(False)
+        decoder = merge_copy(read_lora(folder / ADAPTER_FOLDER), backbone).eval().requires_grad_(False)
+        return cls(backbone, decoder, meta_embedding)
+
+    def answer(
+        self, questions: Sequence[str], passages: Sequence[Sequence[Passage]], max_new_tokens: int = 64
+    ) -> list[Answer]:
+        """Answer questions greedily.
+
+        :param questions: The questions.
+        :param passages: The passages of each question.
+        :param max_new_tokens: Tokens that an answer may have.
+        :return: An answer to each question.
+        :raises ContextBudgetError: If a prompt and its answer may take more positions than the model's context has.
+        :raises OptionError: If there are not as many passages as questions, or an id is of no token.
+        """
+        if len(questions) != len(passages):
+            raise OptionError(f"There are {len(questions)} questions, but passages for {len(passages)}. Pass as many.")
+        options = GenerateOptions(max_new_tokens)
+        prompts = [self._encode(*one) for one in zip(questions, passages, strict=True)]
+        for prompt in prompts:
+            excess = len(prompt) + max_new_tokens - self.decoder.shape.max_positions
+            if excess > 0:
+                raise ContextBudgetError(
+                    f"The prompt takes {len(prompt)} positions, and {max_new_tokens} new tokens are asked for: {excess} "
+                    f"more than the {self.decoder.shape.max_positions} positions of the model's context."
+                )
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        answers: dict[int, Answer] = {}
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
+            texts = [""] * len(batch)
+            requests = [Request(self.embed(prompts[index]), options) for index in batch]
+            for advance in self._engine.run(requests):
+                texts[advance.row] += advance.text
+                if advance.finish_reason:
+                    index = batch[advance.row]
+                    usage = Usage(len(prompts[index]), 0, 0, advance.generated_tokens, reader_passes=advance.passes)
+                    text = texts[advance.row].strip()
+                    answers[index] = Answer(questions[index], text, advance.finish_reason, usage)
+        return [answers[index] for index in range(len(questions))]
+
+    def count(self, question: str, passages: Sequence[Passage]) -> PromptSize:
+        """Count the positions of a prompt."""
+        return PromptSize(len(self._encode(question, passages)), 0, 0)
+
+    @torch.no_grad()
+    def embed(self, ids: Sequence[int]) -> Tensor:
+        """Embed token ids with meta-tokens among them, (T, D); raise OptionError for an id of neither."""
+        meta, first = self.meta_embedding, self.meta_embedding.first
+        own = self.backbone.vocab_size
+        for token in ids:
+            if not (0 <= token < own or first <= token < first + len(meta.weight)):
+                raise OptionError(
+                    f"The id {token} is neither a token's, below {own}, nor a meta-token's, from {first} to "
+                    f"{first + len(meta.weight) - 1}. Pass the ids that the baseline 'ltsc-tuned' wrote."
+                )
+        tokens = torch.tensor(ids, device=meta.weight.device)
+        added = tokens >= first
+        embedded: Tensor = self.decoder.embed_tokens(tokens.masked_fill(added, 0))
+        return embedded.index_put((added,), meta(tokens[added]))
+
+    def _encode(self, question: str, passages: Sequence[Passage]) -> list[int]:
+        """Return the ids of a prompt up to where the answer begins; each text is tokenized with those next to it."""
+        parts = groupby(self._parts(question, passages), lambda part: isinstance(part, str))
+        return [
+            token
+            for is_text, run in parts
+            for token in (self._tokenizer.encode("".join(run)) if is_text else chain.from_iterable(run))  # type: ignore[arg-type]
+        ]
+
+    def _parts(self, question: str, passages: Sequence[Passage]) -> Iterator[str | Sequence[int]]:
+        """Yield the texts and token ids of a prompt, in the words of Z-tokens' reader."""
+        documents = [{"title": passage["title"], "text": _PLACEHOLDER} for passage in passages]
+        system, user = question_messages(escape_literal(question), documents)
+        between = user["content"].split(_PLACEHOLDER)
+        if len(between) != len(passages) + 1:
+            raise OptionError(f"Questions and titles cannot have the character U+{ord(_PLACEHOLDER):X}. Leave it out.")
+        for segment in self._template.render([system, user], reply=True):
+            if isinstance(segment, Mark):
+                yield (segment.token_id,)
+            elif segment == Content(user["content"]):
+                for text, passage in zip(between, passages, strict=False):
+                    yield unescape_literal(text)
+                    content = passage["text"]
+                    yield content if isinstance(content, str) else self._tokenizer.spell_out(content)
+                yield unescape_literal(between[-1])
+            else:
+                yield segment.text if isinstance(segment, Content) else segment
+
+    def _decode(self, ids: list[int]) -> str:
+        text: str = self.backbone.tokenizer.backend.decode(ids, skip_special_tokens=True)
+        return text
+
+
+def find_ltsc_reader(name: str) -> Path:
+    """Return the folder of a shipped reader or of a path; raise CheckpointError if there is none."""
+    for folder in (SHIPPED / name / "reader", Path(name)):
+        if (folder / EMBEDDING_FILE).is_file():
+            return folder
+    raise CheckpointError(
+        f"No LTSC reader {name!r}: it is neither the shipped one (ltsc) nor a folder with a {EMBEDDING_FILE}. Train one "
+        "with `zprompt train reader --input ltsc`."
+    )
+
+
+def read_ltsc_config(folder: Path) -> LtscReaderConfig:
+    """Read a reader's config.json; raise CheckpointError if it is not of the known form."""
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        if values["format"] != FORMAT:
+            raise CheckpointError(f"{path} has format {values['format']}, this release knows {FORMAT}. Update zprompt.")
+        return LtscReaderConfig(values["backbone"], values["backbone_fingerprint"], values.get("training", {}))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is no LTSC reader's config: {error!r}. Train the reader anew, or fetch it again."
+        ) from error
+
+
+def load_meta_embedding(folder: Path, hidden_size: int) -> MetaEmbedding:
+    """Load the embeddings of meta-tokens in fp32; raise CheckpointError if they do not fit the backbone."""
+    path = folder / EMBEDDING_FILE
+    try:
+        weight = load_file(path)["weight"].float()
+    except (OSError, KeyError, SafetensorError) as error:
+        raise CheckpointError(f"{path} has no embeddings: {error}. Fetch or train the reader again.") from error
+    count = (READER_ALPHABET.vocabulary_size or 0) - READER_ALPHABET.first
+    if weight.shape != (count, hidden_size):
+        raise CheckpointError(
+            f"{path} has embeddings of the shape {tuple(weight.shape)}, needed are {(count, hidden_size)}. "
+            "Fetch or train the reader again."
+        )
+    embedding = MetaEmbedding(count, hidden_size)
+    embedding.load_state_dict({"weight": weight})
+    return embedding
+
+
+def write_ltsc_reader(folder: Path, config: LtscReaderConfig, meta_embedding: MetaEmbedding, lora: Lora) -> None:
+    """Write a reader to a folder, which is made if it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {"format": FORMAT, **asdict(config)}
+    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+    save_file({"weight": meta_embedding.weight.detach().float().cpu().contiguous()}, folder / EMBEDDING_FILE)
+    write_lora(folder / ADAPTER_FOLDER, lora, config.backbone)
