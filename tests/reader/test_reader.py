@@ -54,8 +54,9 @@ def test_a_small_batch_size_changes_nothing(tiny_reader: Reader, conversations: 
 
 
 def test_the_pieces_of_a_stream_are_the_text(tiny_reader: Reader, conversations: list[list[Message]]) -> None:
-    for messages in conversations:
-        whole = tiny_reader.generate(messages, max_new_tokens=24, stop=["ou"])
+    wholes = tiny_reader.generate(conversations, max_new_tokens=24, stop=["ou"])
+
+    for messages, whole in zip(conversations, wholes, strict=True):
         stream = tiny_reader.generate(messages, max_new_tokens=24, stop=["ou"], stream=True)
         parts = list(stream)
 

@@ -25,15 +25,16 @@ Generate = Callable[..., list[Advance]]
 
 @pytest.fixture
 def generate(tiny_reader: Reader, chat_codec: Codec) -> Generate:
-    """Give a function that writes one text in Z-tokens."""
+    """Give a function that writes texts in Z-tokens, one of each length, together."""
 
-    def run(limit: int, stops: tuple[str, ...] = (), end_ids: frozenset[int] = frozenset()) -> list[Advance]:
+    def run(*limits: int, stops: tuple[str, ...] = (), end_ids: frozenset[int] = frozenset()) -> list[Advance]:
         reader, backbone = tiny_reader, chat_codec.backbone
         engine = Engine(reader.decoder, backbone.output_embeddings, backbone.decode, end_ids)
-        request = Request(reader.embed("The quick fox"), GenerateOptions(limit, stops=stops))
+        prompt = reader.embed("The quick fox")
+        requests = [Request(prompt, GenerateOptions(limit, stops=stops)) for limit in limits]
         z_head = random_z_head(chat_codec)
-        stepper = ZTokenStepper(chat_codec, reader.decoder, reader.z_embedding, z_head, end_ids, 1)
-        return list(engine.run([request], stepper=stepper))
+        stepper = ZTokenStepper(chat_codec, reader.decoder, reader.z_embedding, z_head, end_ids, len(limits))
+        return list(engine.run(requests, stepper=stepper))
 
     return run
 
@@ -122,8 +123,10 @@ def test_what_is_written_is_what_the_decompressor_makes_of_the_z_tokens(
 def test_a_shorter_text_is_the_beginning_of_a_longer_one(generate: Generate, tiny_reader: Reader) -> None:
     whole = text_of(generate(40))
 
-    for limit in range(1, 40):
-        advances = generate(limit)
+    together = generate(*range(1, 40))
+
+    for row, limit in enumerate(range(1, 40)):
+        advances = [advance for advance in together if advance.row == row]
         assert whole.startswith(text_of(advances).rstrip("\ufffd"))
         assert (advances[-1].generated_tokens, advances[-1].finish_reason) == (limit, "length")
 
@@ -147,7 +150,7 @@ def test_a_stop_string_ends_a_text_within_a_span(generate: Generate, tiny_reader
 
     for at in range(3, len(whole) - 4, 5):
         stop = whole[at : at + 3]
-        advances = generate(40, (stop,))
+        advances = generate(40, stops=(stop,))
         assert text_of(advances) == whole[: whole.index(stop)]
         assert advances[-1].finish_reason == "stop"
 
@@ -165,8 +168,9 @@ def test_a_batch_writes_what_each_prompt_would_alone(writing_reader: Reader, sam
 
 
 def test_the_pieces_of_a_stream_are_the_text(writing_reader: Reader) -> None:
-    for prompt in PROMPTS:
-        whole = writing_reader.complete(prompt, max_new_tokens=30, stop=["ou"], space="z")
+    wholes = writing_reader.complete(PROMPTS, max_new_tokens=30, stop=["ou"], space="z")
+
+    for prompt, whole in zip(PROMPTS, wholes, strict=True):
         stream = writing_reader.complete(prompt, max_new_tokens=30, stop=["ou"], space="z", stream=True)
         parts = list(stream)
 
