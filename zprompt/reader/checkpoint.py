@@ -67,15 +67,18 @@ def read_reader_config(folder: Path) -> ReaderConfig:
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text("utf-8"))
-        if values["format"] not in (1, FORMAT):  # INTERIM: LTSC's reader has format 1 until it is converted
-            raise CheckpointError(f"{path} has format {values['format']}, this release knows {FORMAT}. Update zprompt.")
+        if values["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} has format {values['format']}, this release knows {FORMAT}. "
+                "Train the reader anew, or use the release of zprompt that it was trained with."
+            )
         return ReaderConfig(
             values["backbone"],
             values["backbone_fingerprint"],
             values["codec_fingerprint"],
             CodecSettings.from_dict(values["settings"]),
-            values.get("codes", values.get("input") != "anchors"),
-            {**{name: values[name] for name in ("input",) if name in values}, **values.get("training", {})},
+            values["codes"],
+            values.get("training", {}),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
@@ -176,12 +179,12 @@ def load_z_head(folder: Path, config: ReaderConfig, hidden_size: int) -> ZTokenH
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise CheckpointError(
             f"{path} is not a Z-token head for the reader that config.json describes: {error}. Fetch the reader again, "
-            "train a head with `zprompt train writer`, or delete the file to read only."
+            "train a head with `zprompt train z-head`, or delete the file to read only."
         ) from error
     if reader != reader_fingerprint(folder):
         raise CheckpointError(
             f"{path} was trained on another reader than the one beside it. Train one for it with `zprompt train "
-            "writer`, or delete the file to read only."
+            "z-head`, or delete the file to read only."
         )
     return z_head.eval().requires_grad_(False)
 

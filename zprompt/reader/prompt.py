@@ -33,9 +33,6 @@ INSTRUCTION = "Answer the question from the passages. Give the answer only, in a
 Message: TypeAlias = Mapping[str, Any]
 """A dict with "role" and "content", as OpenAI's API has them."""
 
-ParseSpan: TypeAlias = Callable[[str], Sequence[ZToken]]
-"""Returns the Z-tokens of a Z-span; raises a SpanError for one that is damaged or of another codec."""
-
 
 # What a prompt is made of: runs of token ids, and runs of Z-tokens; each takes one position.
 
@@ -61,6 +58,10 @@ class SpanPiece:
 
 
 Piece: TypeAlias = TextPiece | SpanPiece
+
+ParseSpan: TypeAlias = Callable[[str], Sequence[ZToken] | TextPiece]
+"""Returns the Z-tokens of a Z-span, or tokens to read in its place; raises a SpanError for one that is damaged or of
+another codec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +337,7 @@ def _encode(tokenizer: ContentTokenizer, segments: Iterable[Segment], parse: Par
     return join(_pieces(tokenizer, _parts(segments, parse)))
 
 
-def _parts(segments: Iterable[Segment], parse: ParseSpan) -> Iterator[Mark | str | Sequence[ZToken]]:
+def _parts(segments: Iterable[Segment], parse: ParseSpan) -> Iterator[Mark | str | Sequence[ZToken] | TextPiece]:
     """Split content at its Z-spans."""
     for segment in segments:
         if isinstance(segment, Content):
@@ -346,7 +347,7 @@ def _parts(segments: Iterable[Segment], parse: ParseSpan) -> Iterator[Mark | str
             yield segment
 
 
-def _pieces(tokenizer: ContentTokenizer, parts: Iterable[Mark | str | Sequence[ZToken]]) -> Iterator[Piece]:
+def _pieces(tokenizer: ContentTokenizer, parts: Iterable[Mark | str | Sequence[ZToken] | TextPiece]) -> Iterator[Piece]:
     """Tokenize, each text together with those next to it."""
     text = ""
     for part in parts:
@@ -357,6 +358,8 @@ def _pieces(tokenizer: ContentTokenizer, parts: Iterable[Mark | str | Sequence[Z
         text = ""
         if isinstance(part, Mark):
             yield TextPiece((part.token_id,))
+        elif isinstance(part, TextPiece):
+            yield part
         else:
             yield from tokenizer.defuse(part)
     yield TextPiece(tokenizer.encode(text))

@@ -279,7 +279,7 @@ class Reader:
         if options and options.space == "z" and self.z_head is None:
             raise OptionError(
                 f'space="z" needs a reader with a Z-token head, which {self.name!r} does not have. Train one with '
-                "`zprompt train writer --reader FOLDER`, or leave space out."
+                "`zprompt train z-head --reader FOLDER`, or leave space out."
             )
         if isinstance(prompt, PreparedPrompt):
             prepared = prompt
