@@ -25,7 +25,7 @@ from benchmarks.record import RESULTS, RunRecord, write_json
 from benchmarks.tasks import answers, prefill
 from zprompt import Codec
 from zprompt.paths import cache_dir
-from zprompt.reader import INPUTS
+from zprompt.train import INPUTS
 
 TASKS = ("answers", "prefill")
 

@@ -24,8 +24,9 @@ from tests.reader.conftest import random_adapter, random_embedding, train_chat_t
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
 from zprompt.llm import load_backbone
-from zprompt.reader.checkpoint import INPUTS, ReaderConfig, write_reader
+from zprompt.reader.checkpoint import ReaderConfig, write_reader
 from zprompt.reader.embedding import ZEmbedding
+from zprompt.train import INPUTS
 
 PASSAGES = [" ".join((*SENTENCES[start:], *SENTENCES[:start])[:3]) for start in range(6)]
 

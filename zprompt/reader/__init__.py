@@ -8,7 +8,6 @@ what differs where a text is generated in Z-tokens. On disk: `checkpoint`, and `
 from zprompt.reader.checkpoint import (
     ADAPTER_FOLDER,
     EMBEDDING_FILE,
-    INPUTS,
     Z_HEAD_FILE,
     ReaderConfig,
     find_reader,
@@ -46,7 +45,6 @@ from zprompt.reader.z_decoding import ZTokenHead
 __all__ = [
     "ADAPTER_FOLDER",
     "EMBEDDING_FILE",
-    "INPUTS",
     "Z_HEAD_FILE",
     "Answer",
     "Content",

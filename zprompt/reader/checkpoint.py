@@ -29,7 +29,6 @@ FORMAT = 2  # 1 named the condition of an experiment that the reader was trained
 EMBEDDING_FILE = "z_embedding.safetensors"
 ADAPTER_FOLDER = "adapter"
 Z_HEAD_FILE = "z_token_head.safetensors"
-INPUTS = ("text", "z", "anchors", "pruned", "truncated", "ltsc")  # INTERIM, until train has its own
 _READER = "reader"  # key of the Z-token head's metadata that holds the reader's fingerprint
 
 

@@ -9,7 +9,8 @@ import pytest
 from tests.train.reader.conftest import CONFIG
 from zprompt.errors import CheckpointError, OptionError, TrainingDataError
 from zprompt.eval import read_questions
-from zprompt.reader.checkpoint import INPUTS, find_reader, load_z_embedding, merged_decoder, read_reader_config
+from zprompt.train.config import INPUTS
+from zprompt.reader.checkpoint import find_reader, load_z_embedding, merged_decoder, read_reader_config
 from zprompt.train.reader import command
 from zprompt.train.reader.command import train_reader
 from zprompt.train.reader.config import ReaderTrainConfig

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.train.reader.conftest import MakeExamples
-from zprompt.reader.checkpoint import INPUTS
+from zprompt.train.config import INPUTS
 from zprompt.train.reader.positions import Positions, concatenate, of_ids
 from zprompt.train.reader.reading import Reading
 from zprompt.train.reader.rows import Branch, Row, lay_out
