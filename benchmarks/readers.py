@@ -13,9 +13,10 @@ from pathlib import Path
 from zprompt import Codec
 from zprompt.errors import CheckpointError
 from zprompt.eval import SHIPPED
-from zprompt.reader import EMBEDDING_FILE, INPUTS, find_reader, read_reader_config
-from zprompt.train.reader import reading
-from zprompt.train.reader.reading import Reading
+from zprompt.reader import EMBEDDING_FILE, find_reader, read_reader_config
+from zprompt.train import INPUTS
+from zprompt.train.old_reader import reading
+from zprompt.train.old_reader.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)

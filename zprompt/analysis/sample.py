@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zprompt.codec import Codec
 from zprompt.errors import OptionError
 from zprompt.progress import Progress
-from zprompt.train.reader.tiles import Tile, make_tile
+from zprompt.train.old_reader.tiles import Tile, make_tile
 
 Bools = NDArray[np.bool_]
 

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from zprompt.eval import Statistic, bootstrap, exact_match, f1
-from zprompt.train.reader.continuation import Continuation
-from zprompt.train.reader.examples import Asked
-from zprompt.train.reader.prompts import Prompts
-from zprompt.train.reader.reading import Reading
-from zprompt.train.reader.rows import Branch, Row, lay_out
-from zprompt.train.reader.tiles import Tile
+from zprompt.train.old_reader.continuation import Continuation
+from zprompt.train.old_reader.examples import Asked
+from zprompt.train.old_reader.prompts import Prompts
+from zprompt.train.old_reader.reading import Reading
+from zprompt.train.old_reader.rows import Branch, Row, lay_out
+from zprompt.train.old_reader.tiles import Tile
 
 CONTEXT = 128  # source tokens of the shortest context that is measured
 ANSWER = 16  # tokens that an answer has at most

@@ -13,15 +13,15 @@ from functools import partial
 import numpy as np
 
 from zprompt.errors import TrainingDataError
-from zprompt.train.reader.cloze import cloze_questions
-from zprompt.train.reader.config import TASKS, ReaderTrainConfig
-from zprompt.train.reader.continuation import Continuation
-from zprompt.train.reader.inputs import as_input
-from zprompt.train.reader.positions import Ints, Positions, concatenate, of_ids, of_z_tokens
-from zprompt.train.reader.prompts import Prompts, Titled
-from zprompt.train.reader.rows import Branch, Row
-from zprompt.train.reader.teacher import Teacher
-from zprompt.train.reader.tiles import Tile
+from zprompt.train.old_reader.cloze import cloze_questions
+from zprompt.train.old_reader.config import TASKS, ReaderTrainConfig
+from zprompt.train.old_reader.continuation import Continuation
+from zprompt.train.old_reader.inputs import as_input
+from zprompt.train.old_reader.positions import Ints, Positions, concatenate, of_ids, of_z_tokens
+from zprompt.train.old_reader.prompts import Prompts, Titled
+from zprompt.train.old_reader.rows import Branch, Row
+from zprompt.train.old_reader.teacher import Teacher
+from zprompt.train.old_reader.tiles import Tile
 
 AGAIN = "\n\nThe same text again:\n\n"
 TRIES = 100  # until a row can be made

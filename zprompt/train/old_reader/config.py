@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zprompt.errors import OptionError
-from zprompt.reader import INPUTS
+from zprompt.train.config import INPUTS
 
 TASKS = ("continuation", "questions", "cloze", "repetition")
 PRECISIONS = ("fp32", "bf16")

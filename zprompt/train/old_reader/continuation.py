@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zprompt.train.reader.inputs import as_input
-from zprompt.train.reader.positions import concatenate, of_ids, of_z_tokens
-from zprompt.train.reader.rows import Branch, Expectation, Row
-from zprompt.train.reader.tiles import Tile
+from zprompt.train.old_reader.inputs import as_input
+from zprompt.train.old_reader.positions import concatenate, of_ids, of_z_tokens
+from zprompt.train.old_reader.rows import Branch, Expectation, Row
+from zprompt.train.old_reader.tiles import Tile
 
 SHORTEST = 8  # tokens that a continuation has at least
 

@@ -1,0 +1,429 @@
+"""What a reader learns from: packed sequences of four tasks, drawn at random.
+
+    continuation   passage in Z-tokens, cut anywhere ─► the text that follows, with the teacher's predictions
+    questions      question, its gold passage and a few others in Z-tokens ─► the answer
+    cloze          passage in Z-tokens ─► what is missing in some of its sentences
+    repetition     a short run of Z-tokens ─► the text that they stand for: the shortest way to what a code means
+
+How passages are given is the condition of an experiment; only a reader trained on "z" is a product.
+
+    z            its Z-tokens
+    text         its source tokens: the ceiling
+    anchors      its Z-tokens; the Z-embedding leaves out the codes
+    pruned       the source tokens that the LLM expected least, as many as there are Z-tokens
+    truncated    the first source tokens, as many as there are Z-tokens
+    ltsc         its source tokens, with LTSC's meta-tokens for what is repeated
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from zprompt.baselines.ltsc import READER_ALPHABET, read_dictionary, to_model_ids
+from zprompt.codec import Codec
+from zprompt.errors import OptionError, TrainingDataError
+from zprompt.eval import Question
+from zprompt.reader import (
+    ContentTokenizer,
+    Piece,
+    SpanPiece,
+    TextPiece,
+    chat_template,
+    encode_messages,
+    question_messages,
+)
+from zprompt.train.config import TASKS, ReaderTrainConfig
+from zprompt.train.corpus import read_texts
+from zprompt.train.loop import Report
+from zprompt.train.packing import Branch, Ints, PackedSequence, Positions, TopTokens
+from zprompt.train.passages import CountReport, PassageStore, TiledPassage, cut_passages, share_of
+from zprompt.train.teacher import Teacher, with_surprisals
+from zprompt.zspan import ZToken, escape_literal
+
+AGAIN = "\n\nThe same text again:\n\n"  # asks for a repetition
+SHORTEST = 8  # tokens of a continuation, at least
+TRIES = 100  # until a sequence can be made
+WORDS_AROUND = 10  # on each side of a cloze test's blank
+
+
+# Passages, as the reader sees them.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PassageInput:
+    """A passage as the reader sees it."""
+
+    piece: Piece
+    places: Ints  # (z + 1,) how many of its positions stand for the source tokens before each anchor, and for all
+
+
+def as_input(passage: TiledPassage, kind: str) -> PassageInput:
+    """Return a passage as the reader sees it.
+
+    :param passage: The passage; for "pruned" it has surprisals.
+    :param kind: One of INPUTS.
+    :return: The input.
+    :raises OptionError: If the kind is unknown, or what it needs is missing.
+    """
+    ids, count, edges = passage.ids.tolist(), len(passage.tokens), passage.edges
+    if kind in ("z", "anchors"):
+        return PassageInput(SpanPiece(passage.tokens), np.arange(count + 1))
+    if kind == "text":
+        return PassageInput(TextPiece(tuple(ids)), edges)
+    if kind == "truncated":
+        return PassageInput(TextPiece(tuple(ids[:count])), np.arange(count + 1))
+    if kind == "pruned" and passage.surprisal is not None:
+        kept = np.sort(np.argsort(-passage.surprisal, kind="stable")[:count])
+        return PassageInput(TextPiece(tuple(ids[place] for place in kept)), np.searchsorted(kept, edges))
+    if kind == "ltsc":
+        meta_ids, places = as_meta_tokens(passage)
+        return PassageInput(TextPiece(tuple(meta_ids)), places)
+    raise OptionError(f"This passage cannot be given as {kind!r}.")
+
+
+def as_meta_tokens(passage: TiledPassage) -> tuple[list[int], Ints]:
+    """Write a passage with LTSC's meta-tokens for what is repeated.
+
+    :param passage: The passage.
+    :return: Ids, and the places of `PassageInput`; a meta-token that goes on beyond an anchor is not before it.
+    """
+    alphabet = READER_ALPHABET
+    ids = to_model_ids(passage.ids.tolist(), alphabet)
+    entries, body = read_dictionary(ids, alphabet) if ids[0] == alphabet.dictionary else ([], 0)
+    sizes = [len(entries[token - alphabet.first_entry]) if token >= alphabet.first else 1 for token in ids[body:]]
+    return ids, body + np.searchsorted(np.cumsum(sizes), passage.edges, side="right")
+
+
+# Prompts, in the words of zprompt/reader/prompt.py.
+
+
+class TitledPassage(NamedTuple):
+    """A passage and its title, which may be empty."""
+
+    title: str
+    passage: TiledPassage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TiledQuestion:
+    """A question with its passages in Z-tokens."""
+
+    question: str
+    answers: tuple[str, ...]
+    passages: tuple[TitledPassage, ...]
+
+
+class Prompts:
+    """Makes prompts of questions, with passages given as one kind of input."""
+
+    def __init__(self, tokenizer: ContentTokenizer, kind: str, subcodes: int) -> None:
+        """Hold the reader's tokenizer, one of INPUTS, and the number of sub-codes of a Z-token."""
+        self.tokenizer, self.kind, self.subcodes = tokenizer, kind, subcodes
+        ends = chat_template(tokenizer).end_ids
+        self.end_id = min(ends) if ends else tokenizer.start_id
+
+    def pieces(self, question: str, passages: Sequence[TitledPassage]) -> list[Piece]:
+        """Return the prompt that asks a question about passages, which may be none."""
+        plain = self.kind == "text"
+        documents = [
+            {"title": title, "text": escape_literal(passage.text) if plain else passage.span}
+            for title, passage in passages
+        ]
+        read = {} if plain else {passage.span: self._content(passage) for _, passage in passages}
+        messages = question_messages(escape_literal(question), documents)
+        return encode_messages(self.tokenizer, messages, read.__getitem__)
+
+    def _content(self, passage: TiledPassage) -> Sequence[ZToken] | TextPiece:
+        piece = as_input(passage, self.kind).piece
+        return piece.tokens if isinstance(piece, SpanPiece) else TextPiece(self.tokenizer.spell_out(piece.ids))
+
+    def question(self, question: str, passages: Sequence[TitledPassage]) -> Positions:
+        """Return the same prompt as positions."""
+        return Positions.of_pieces(self.pieces(question, passages), self.subcodes)
+
+    def answer(self, answer: str) -> Ints:
+        """Return the token ids of an answer, and the one that ends it."""
+        return np.array([*self.answer_ids(answer), self.end_id], np.int64)
+
+    def answer_ids(self, answer: str) -> tuple[int, ...]:
+        """Return the token ids of an answer, without what ends it."""
+        return self.tokenizer.encode(answer.strip(" \n,;."))
+
+
+# Cloze tests: a name, a number or a date is blanked in a sentence, and is to be filled in. What surrounds the blank is
+# cut to a few words on each side: positions cost.
+
+_MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
+_DATE = rf"(?:\d{{1,2}} )?(?:{_MONTH})(?: \d{{1,2}})?(?:,? \d{{4}})?"
+_NUMBER = r"\d[\d,.]*\d|\d"
+# A name stands after a small letter or a comma: what begins a sentence is seldom one.
+_NAME = r"(?<=[a-z,;:] )(?!(?:The|A|An|In|It)\b)[A-Z][\w’'-]+(?: (?:of |the |de |von )?[A-Z][\w’'-]+)*"
+_ANSWER = re.compile(rf"\b(?:{_DATE})\b|(?<![\w.,])(?:{_NUMBER})(?![\w])|{_NAME}")
+_SENTENCE = re.compile(r"[^\s][^\n]*?(?:[.!?](?=\s)|(?=\n)|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Cloze:
+    """A question about a passage, and its answer, which stands in the passage."""
+
+    question: str
+    answer: str
+
+
+def cloze_questions(text: str, most: int, random: np.random.Generator) -> list[Cloze]:
+    """Blank something in at most so many sentences of a text, each with another answer."""
+    found: dict[str, Cloze] = {}
+    sentences = [match.group() for match in _SENTENCE.finditer(text)]
+    for index in random.permutation(len(sentences)):
+        sentence = sentences[index]
+        spots = [match for match in _ANSWER.finditer(sentence) if sentence.count(match.group()) == 1]
+        if spots and len(sentence.split()) > 5:
+            spot = spots[random.integers(len(spots))]
+            found.setdefault(spot.group(), _blank(sentence, spot))
+        if len(found) == most:
+            break
+    return list(found.values())
+
+
+def _blank(sentence: str, spot: re.Match[str]) -> Cloze:
+    left = re.split(r"(?<=\s)", sentence[: spot.start()])[-WORDS_AROUND - 1 :]
+    right = re.split(r"(?=\s)", sentence[spot.end() :])[: WORDS_AROUND + 1]
+    return Cloze(f"What is missing in “{''.join(left).lstrip()}___{''.join(right)}”?", spot.group())
+
+
+# Packed sequences.
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """How continuations are made."""
+
+    kind: str  # of input
+    start_id: int  # the token that starts every text
+    size: int  # tokens of a continuation
+
+    def pack(
+        self, passage: TiledPassage, cuts: Iterable[int], predict: Callable[[slice], TopTokens] | None = None
+    ) -> PackedSequence | None:
+        """Continue a passage from some places.
+
+        :param passage: The passage.
+        :param cuts: Source tokens before each cut; the next Z-token begins the continuation.
+        :param predict: Returns the teacher's predictions, if there is a teacher.
+        :return: The sequence; None if no cut leaves enough.
+        """
+        given, edges, subcodes = as_input(passage, self.kind), passage.edges, len(passage.tokens[0].code)
+        branches = []
+        for edge in dict.fromkeys(int(np.searchsorted(edges, cut)) for cut in cuts):
+            begin = int(edges[min(edge, len(passage.starts))])
+            ids = passage.ids[begin : begin + self.size]
+            if begin and len(ids) >= SHORTEST:
+                known = predict(slice(begin, begin + len(ids))) if predict else None
+                branches.append(Branch(1 + int(given.places[edge]), ids, 0, known))
+        if not branches:
+            return None
+        trunk = Positions.of_pieces((TextPiece((self.start_id,)), given.piece), subcodes)
+        return PackedSequence("continuation", trunk[: branches[-1].fork], tuple(branches))
+
+
+class ReaderExamples:
+    """Draws packed sequences."""
+
+    def __init__(
+        self,
+        config: ReaderTrainConfig,
+        prompts: Prompts,
+        passages: Sequence[TiledPassage],
+        questions: Sequence[TiledQuestion],
+        teacher: Teacher | None,
+    ) -> None:
+        """Hold what sequences are made of.
+
+        :param config: Shares and sizes.
+        :param prompts: Makes the prompts.
+        :param passages: Passages of text.
+        :param questions: Questions; without any, their share goes to the other tasks.
+        :param teacher: Predictions for the passages of text; None: targets have their cross-entropy alone.
+        :raises TrainingDataError: If there is nothing to learn from.
+        """
+        self.config, self.prompts, self.teacher = config, prompts, teacher
+        self.passages, self.questions = passages, questions
+        self.start = TextPiece((prompts.tokenizer.start_id,))
+        self.again = TextPiece(prompts.tokenizer.encode(AGAIN))
+        self.continuation = Continuation(prompts.kind, prompts.tokenizer.start_id, config.continued)
+        possible = {task: bool(questions) if task == "questions" else bool(passages) for task in TASKS}
+        shares = np.array([config.shares[task] * possible[task] for task in TASKS])
+        if not shares.sum():
+            raise TrainingDataError("There is neither text nor a question to train on. Give --data, --qa or both.")
+        self.shares = shares / shares.sum()
+
+    def draw(self, random: np.random.Generator) -> list[PackedSequence]:
+        """Draw the sequences of one step, in which each task has its share as nearly as can be."""
+        spots = (np.arange(self.config.batch) + random.random()) / self.config.batch
+        tasks = np.searchsorted(self.shares.cumsum(), spots, side="right").clip(max=len(TASKS) - 1)
+        return [self.draw_one(TASKS[task], random) for task in tasks]
+
+    def draw_one(self, task: str, random: np.random.Generator) -> PackedSequence:
+        """Draw one sequence of a task; raise TrainingDataError if none can be made of what there is."""
+        draw = {
+            "continuation": self._continuation,
+            "questions": self._question,
+            "cloze": self._cloze,
+            "repetition": self._repetition,
+        }[task]
+        for _ in range(TRIES):
+            sequence = draw(random)
+            if sequence:
+                return sequence
+        raise TrainingDataError(f"The training text has nothing to make a {task} of. Set its share to 0.")
+
+    def _continuation(self, random: np.random.Generator) -> PackedSequence | None:
+        index = int(random.integers(len(self.passages)))
+        passage, size, teacher = self.passages[index], self.config.continued, self.teacher
+        first = min(self.config.shortest_context + int(random.integers(size)), len(passage.ids) - size)
+        predict = partial(teacher.top_tokens, index) if teacher else None
+        return self.continuation.pack(passage, range(first, len(passage.ids), size), predict)
+
+    def _repetition(self, random: np.random.Generator) -> PackedSequence | None:
+        passage = self.passages[int(random.integers(len(self.passages)))]
+        edges = passage.edges
+        latest = int(np.searchsorted(edges, len(passage.ids) - self.config.repeated))
+        first = int(random.integers(max(1, latest)))
+        last = int(np.searchsorted(edges, edges[first] + self.config.repeated, side="right")) - 1
+        part = passage.part(first, max(last, first + 1))
+        pieces = (self.start, as_input(part, self.prompts.kind).piece, self.again)
+        trunk = Positions.of_pieces(pieces, self.prompts.subcodes)
+        return PackedSequence("repetition", trunk, (Branch(len(trunk), part.ids, 0),))
+
+    def _cloze(self, random: np.random.Generator) -> PackedSequence | None:
+        passage = self.passages[int(random.integers(len(self.passages)))]
+        asked = cloze_questions(passage.text, self.config.cloze_questions, random)
+        if not asked:
+            return None
+        prompts = [self.prompts.question(cloze.question, [TitledPassage("", passage)]) for cloze in asked]
+        return _share_prefix("cloze", prompts, [self.prompts.answer(cloze.answer) for cloze in asked])
+
+    def _question(self, random: np.random.Generator) -> PackedSequence | None:
+        asked = self.questions[int(random.integers(len(self.questions)))]
+        count = int(random.integers(self.config.distractors + 1))
+        others = [self.questions[i].passages[0] for i in random.integers(len(self.questions), size=count)]
+        passages = list({one.passage.span: one for one in (*asked.passages, *others)}.values())  # each passage once
+        prompt = self.prompts.question(asked.question, [passages[i] for i in random.permutation(len(passages))])
+        return _share_prefix("questions", [prompt], [self.prompts.answer(asked.answers[0])])
+
+
+def _share_prefix(task: str, prompts: Sequence[Positions], answers: Sequence[Ints]) -> PackedSequence:
+    """Pack prompts that begin alike, each with its answer; what they do not share has no Z-tokens."""
+    shared = min((prompts[0].common_prefix(prompt) for prompt in prompts), default=0)
+    branches = tuple(
+        Branch(shared, np.concatenate((prompt.ids[shared:], answer)), len(prompt) - shared)
+        for prompt, answer in zip(prompts, answers, strict=True)
+    )
+    return PackedSequence(task, prompts[0][:shared], branches)
+
+
+# From files to passages and questions in Z-tokens.
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a reader is trained and measured on."""
+
+    text: Sequence[str]  # files, folders, datasets, as corpus.py reads them
+    questions: Sequence[str] = ()  # JSONL files, as `zprompt.eval.read_questions` reads them
+    dev_text: Sequence[str] = ()  # without any, a part of the text is held out
+    dev_questions: Sequence[str] = ()
+
+
+class ReaderData:
+    """Cuts and compresses what training and evaluation need."""
+
+    def __init__(self, codec: Codec, config: ReaderTrainConfig, cache: Path, report: Report | None) -> None:
+        """Choose what passages are turned into, and how.
+
+        :param codec: The codec.
+        :param config: Which passages, at which ratios, as which input.
+        :param cache: Folder for Z-tokens and the teacher's predictions.
+        :param report: Called as work goes on.
+        """
+        self.codec, self.config, self.cache, self.report = codec, config, cache, report
+        self.store = PassageStore(cache / "tiles.jsonl", codec)
+        self.prompts = Prompts(ContentTokenizer(codec.backbone), config.input, codec.settings.subcodes)
+
+    def examples(self, texts: Sequence[str], questions: Sequence[Question]) -> ReaderExamples:
+        """Compress training passages and those of questions, and ask the teacher about the former."""
+        config = self.config
+        passages = self.store.tile(texts, config.ratios, self.count_report("tile"))
+        tiled = self.tile_questions(questions, config.ratios, "tile questions", config.query_aware)
+        ids = [passage.ids for passage in passages]
+        teacher = Teacher(self.cache / "teacher", self.codec.backbone, ids, config.top)
+        teacher.ensure(self.count_report("teach"))
+        if config.input == "pruned":
+            passages = [replace(one, surprisal=teacher.surprisal(index)) for index, one in enumerate(passages)]
+            tiled = self.questions_with_surprisals(tiled, "questions")
+        return ReaderExamples(config, self.prompts, passages, tiled, teacher)
+
+    def split(self, sources: Sources) -> tuple[list[str], list[str]]:
+        """Cut passages to train on and to measure on; without development text, some of the text are held out."""
+        config = self.config
+        if sources.dev_text:
+            texts = self._cut(sources.text, config.passages) if sources.text else []
+            return texts, self._cut(sources.dev_text, config.dev_passages)
+        texts = self._cut(sources.text, config.passages + config.dev_passages) if sources.text else []
+        held = min(config.dev_passages, len(texts) // 2)
+        return texts[held:], texts[:held]
+
+    def _cut(self, sources: Sequence[str], count: int) -> list[str]:
+        config, encode = self.config, self.codec.backbone.encode_with_offsets
+        least = config.shortest_context + config.continued
+        return cut_passages(read_texts(sources), encode, least, config.passage_tokens, count, config.seed)
+
+    def tile_questions(
+        self, questions: Sequence[Question], ratios: Sequence[float], stage: str, query_aware: float = 0.0
+    ) -> list[TiledQuestion]:
+        """Compress the passages of questions.
+
+        :param questions: The questions.
+        :param ratios: Source tokens per Z-token.
+        :param stage: What this is called in reports.
+        :param query_aware: Share of the questions whose passages are compressed with the question.
+        :return: The questions; one that has a passage without Z-tokens is left out.
+        """
+        blind = [one for one in questions if share_of(one.question) >= query_aware]
+        aware = [one for one in questions if share_of(one.question) < query_aware]
+        texts = [passage.text for one in blind for passage in one.passages]
+        shared = {one.text: one for one in self.store.tile(texts, ratios, self.count_report(stage))}
+        with_texts = [(one.question, [passage.text for passage in one.passages]) for one in aware]
+        own = self.store.tile_for_questions(with_texts, ratios, self.count_report(f"{stage}, with them"))
+        tiled = [*([shared] * len(blind)), *({one.text: one for one in each} for each in own)]
+        return [
+            TiledQuestion(one.question, one.answers, tuple(TitledPassage(p.title, known[p.text]) for p in one.passages))
+            for one, known in zip([*blind, *aware], tiled, strict=True)
+            if all(passage.text in known for passage in one.passages)
+        ]
+
+    def with_surprisals(self, passages: Sequence[TiledPassage], name: str) -> list[TiledPassage]:
+        """Add surprisals to passages, which are kept under a name; passages of the same text share theirs."""
+        if not passages:
+            return []
+        by_text = list({passage.text: passage for passage in passages}.values())
+        folder, report = self.cache / f"surprisal-{name}", self.count_report("surprisals")
+        known = {one.text: one.surprisal for one in with_surprisals(by_text, folder, self.codec.backbone, report)}
+        return [replace(passage, surprisal=known[passage.text]) for passage in passages]
+
+    def questions_with_surprisals(self, questions: Sequence[TiledQuestion], name: str) -> list[TiledQuestion]:
+        """Add surprisals to the passages of questions."""
+        flat = iter(self.with_surprisals([one.passage for each in questions for one in each.passages], name))
+        return [
+            replace(each, passages=tuple(TitledPassage(title, next(flat)) for title, _ in each.passages))
+            for each in questions
+        ]
+
+    def count_report(self, stage: str) -> CountReport:
+        """Return what reports how much of a stage is done."""
+        return lambda done, total: self.report(stage, done, total, {}) if self.report else None

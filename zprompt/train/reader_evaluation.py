@@ -1,0 +1,165 @@
+"""Measure a reader: how much of the benefit of a context it keeps, and its answers.
+
+    kept = (CE without context - CE with what it reads) / (CE without context - CE with the text)
+
+The two references are the untuned LLM's, the reader's own is in between: 0 if it gets nothing from the passage, 1 if as
+much as the LLM gets from the text. Answers come from the class that users call. Intervals are 95 %, by bootstrap over
+passages or questions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zprompt.baselines.ltsc import LtscReader
+from zprompt.eval import Statistic, bootstrap, exact_match, f1
+from zprompt.reader import PreparedPrompt, Reader
+from zprompt.train.packing import Branch, PackedSequence, make_batch
+from zprompt.train.passages import TiledPassage
+from zprompt.train.reader_data import Continuation, Prompts, TiledQuestion, as_meta_tokens
+from zprompt.train.reader_model import ReaderModel
+
+CONTEXT = 128  # source tokens of the shortest context that is measured
+ANSWER = 16  # tokens of an answer, at most
+BATCH = 8  # sequences at a time
+SHOWN = 8  # answers that are recorded
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Benefit:
+    """The benefit that a reader gets from contexts."""
+
+    passages: int
+    continuations: int
+    tokens: int
+    positions_ratio: float  # source tokens of the contexts for each position that they take
+    without: float  # nats a token, the untuned LLM without context ...
+    with_text: float  # ... with the text ...
+    with_input: float  # ... and the reader with what it reads
+    kept: float
+    kept_interval: tuple[float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How good a reader's answers are."""
+
+    questions: int
+    exact_match: float
+    f1: float
+    f1_interval: tuple[float, float]
+    shown: tuple[tuple[str, str, str], ...]  # some questions, with the right answer and the reader's
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures, without the answers that are shown, as a dict for JSON."""
+        figures = asdict(self)
+        del figures["shown"]
+        return figures
+
+
+class BenefitMeter:
+    """Measures the context benefit on development passages; the references are computed once."""
+
+    def __init__(self, untuned: ReaderModel, passages: Sequence[TiledPassage], continuation: Continuation) -> None:
+        """Compute the references.
+
+        :param untuned: The LLM before any training.
+        :param passages: Development passages; those that are too short are left out.
+        :param continuation: How the reader is to continue them.
+        """
+        plain = replace(continuation, kind="text")
+        self._sequences: list[PackedSequence] = []
+        without, text = [], []
+        for passage in passages:
+            cuts = range(CONTEXT, len(passage.ids), continuation.size)
+            sequence, same = continuation.pack(passage, cuts), plain.pack(passage, cuts)
+            if sequence and same:
+                self._sequences.append(sequence)
+                text.append(same)
+                alone = tuple(Branch(1, branch.ids, 0) for branch in sequence.branches)
+                without.append(PackedSequence(sequence.task, sequence.trunk[:1], alone))
+        positions = sum(len(sequence.trunk) for sequence in self._sequences)
+        self._ratio = sum(len(sequence.trunk) for sequence in text) / max(1, positions)
+        self._without, self._text = cross_entropies(untuned, without), cross_entropies(untuned, text)
+
+    def measure(self, model: ReaderModel, passages: int | None = None) -> Benefit:
+        """Measure a reader on the first passages, or on all."""
+        sequences = self._sequences[:passages]
+        count = len(sequences)
+        own, text, without = cross_entropies(model, sequences), self._text[:count], self._without[:count]
+
+        def kept(chosen: NDArray[np.int64]) -> float:
+            gain = without[chosen].sum() - text[chosen].sum()
+            return float((without[chosen].sum() - own[chosen].sum()) / gain) if gain else 0.0
+
+        tokens = sum(sequence.targets for sequence in sequences)
+        return Benefit(
+            passages=count,
+            continuations=sum(len(sequence.branches) for sequence in sequences),
+            tokens=tokens,
+            positions_ratio=self._ratio,
+            without=float(without.sum() / max(1, tokens)),
+            with_text=float(text.sum() / max(1, tokens)),
+            with_input=float(own.sum() / max(1, tokens)),
+            kept=kept(np.arange(count)),
+            kept_interval=_interval(count, kept),
+        )
+
+
+@torch.no_grad()
+def cross_entropies(model: ReaderModel, sequences: Sequence[PackedSequence]) -> Floats:
+    """Sum the cross-entropy of the targets of each sequence over the whole vocabulary, in nats, (S,)."""
+    sums = np.zeros(len(sequences))
+    order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
+    for start in range(0, len(sequences), BATCH):
+        chosen = order[start : start + BATCH]
+        batch = make_batch([sequences[index].without_teacher() for index in chosen])
+        log = (model.hidden(batch) @ model.head.T).log_softmax(dim=1)
+        losses = -log.gather(1, batch.targets.ids.to(log.device)[:, None])[:, 0].cpu().numpy()
+        np.add.at(sums, np.array(chosen)[batch.targets.rows.numpy()], losses)
+    return sums
+
+
+def answer_questions(reader: Reader, prompts: Prompts, questions: Sequence[TiledQuestion]) -> list[str]:
+    """Let a reader answer questions greedily, from passages as the prompts give them."""
+    prepared = [PreparedPrompt.of(prompts.pieces(one.question, one.passages)) for one in questions]
+    return [generation.text.strip() for generation in reader.complete(prepared, max_new_tokens=ANSWER)]
+
+
+def answer_from_meta_tokens(reader: LtscReader, questions: Sequence[TiledQuestion]) -> list[str]:
+    """Let a reader of LTSC's meta-tokens answer questions greedily."""
+    passages = [
+        [{"title": title, "text": as_meta_tokens(passage)[0]} for title, passage in one.passages] for one in questions
+    ]
+    answers = reader.answer([one.question for one in questions], passages, max_new_tokens=ANSWER)
+    return [answer.text for answer in answers]
+
+
+def score_answers(questions: Sequence[TiledQuestion], answers: Sequence[str]) -> Answers:
+    """Score answers to questions, of which there is one at least."""
+    pairs = list(zip(questions, answers, strict=True))
+    f1s = np.array([f1(answer, one.answers) for one, answer in pairs])
+    return Answers(
+        questions=len(pairs),
+        exact_match=float(np.mean([exact_match(answer, one.answers) for one, answer in pairs])),
+        f1=float(f1s.mean()),
+        f1_interval=_interval(len(pairs), lambda chosen: float(f1s[chosen].mean())),
+        shown=tuple((one.question, one.answers[0], answer) for one, answer in pairs[:SHOWN]),
+    )
+
+
+def _interval(count: int, figure: Statistic) -> tuple[float, float]:
+    if not count:
+        return 0.0, 0.0
+    interval = bootstrap(figure, count)
+    return interval.low, interval.high
