@@ -4,7 +4,7 @@
 
 Answers the same questions, and goes on with the first passage of each, in both spaces (tasks/zspace.py). Writes
 zspace.json and zspace.md to benchmarks/results, and prints the tables. The reader needs a writer, which
-`zprompt train writer` gives it.
+`zprompt train z-head` gives it.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
     questions = [question for own in drawn.values() for question in own]
     reader = zprompt.load_reader(given.reader)
     if reader.z_head is None:
-        parser.error(f"The reader {given.reader!r} has no writer. Train one with `zprompt train writer`.")
+        parser.error(f"The reader {given.reader!r} has no writer. Train one with `zprompt train z-head`.")
     result = measure(reader, questions, given.ratio, given.max_tokens, READER_FULL.seed)
     record = RunRecord.take(READER_FULL.seed, began)
     text = "\n".join(section(result)) + "\n"

@@ -63,5 +63,5 @@ def test_a_reader_without_a_writer_is_refused_before_anything_is_written(
     monkeypatch.setattr("sys.argv", ["zspace", "--data", str(tmp_path / "own-dev.jsonl"), "--out", str(tmp_path)])
     with pytest.raises(SystemExit):
         zspace.main()
-    assert "zprompt train writer" in capsys.readouterr().err
+    assert "zprompt train z-head" in capsys.readouterr().err
     assert not (tmp_path / "zspace.json").exists()

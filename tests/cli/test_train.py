@@ -1,4 +1,4 @@
-"""`zprompt train codec` makes a codec that `zprompt.load` takes."""
+"""`zprompt train` makes a codec that `zprompt.load` takes, and a reader."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import zprompt
+from tests.codec.conftest import SETTINGS, make_heads
 from tests.conftest import SENTENCES
 from zprompt.cli.main import app
+from zprompt.cli.train import CODEC_OPTIONS, READER_OPTIONS, Z_HEAD_OPTIONS, field_comments
+from zprompt.codec import CodecConfig, write_codec
+from zprompt.llm import Backbone
+from zprompt.train import CodecTrainConfig, ReaderTrainConfig, ZHeadTrainConfig
 
+SMALL_READER = (
+    "--steps=2 --batch=3 --passages=3 --passage-tokens=160 --shortest-context=16 --continued=12 --rank=2 --ratio=4 "
+    "--dev-ratio=4 --dev-passages=2 --evaluate-every=0"
+).split()
 SMALL = (
     "--windows=12 --window=64 --warmup-steps=2 --joint-steps=3 --batch=2 --subcodes=2 --max-gap=6 "
     "--precision=fp32 --evaluate-every=0"
@@ -93,6 +102,52 @@ def test_missing_data_is_named(tiny_backbone_dir: Path, tmp_path: Path) -> None:
 
 def test_a_wrong_setting_is_explained(corpus: Path, tmp_path: Path) -> None:
     result = train("--data", corpus, "--out", tmp_path / "mine", "--precision", "fp8")
+
+    assert result.exit_code == 1
+    assert "must be one of" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [(CodecTrainConfig, CODEC_OPTIONS), (ReaderTrainConfig, READER_OPTIONS), (ZHeadTrainConfig, Z_HEAD_OPTIONS)],
+)
+def test_a_field_that_is_an_option_has_a_comment(config: type, names: tuple[str, ...]) -> None:
+    assert set(names) <= set(field_comments(config))
+
+
+def test_help_shows_the_comments_and_defaults_of_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+    shown = train("--help").stdout
+
+    assert all(f"--{name.replace('_', '-')} " in shown for name in (*CODEC_OPTIONS, "window", "subcodes", "max_gap"))
+    assert re.search(r"--joint-steps .*Steps with the frozen LLM\. \[default: 1200\]", shown)
+
+
+@pytest.fixture
+def codec(tiny_backbone: Backbone, tmp_path: Path) -> Path:
+    config = CodecConfig(SETTINGS, tiny_backbone.name, tiny_backbone.weights_fingerprint, {})
+    write_codec(tmp_path / "codec", config, make_heads(tiny_backbone))
+    return tmp_path / "codec"
+
+
+def test_a_reader_is_trained_saved_and_summed_up(
+    corpus: Path, codec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zprompt.train.reader_evaluation.CONTEXT", 24)
+    out = tmp_path / "mine"
+    arguments = ["train", "reader", "--data", str(corpus), "--codec", str(codec), "--out", str(out), *SMALL_READER]
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 0, result.stderr
+    assert "tile 3/3" in result.stderr and "train 2/2: continuation" in result.stderr
+    assert "of the context benefit kept" in result.stderr
+    assert (out / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_an_unknown_input_is_explained(corpus: Path, codec: Path) -> None:
+    arguments = ["train", "reader", "--data", str(corpus), "--codec", str(codec), "--input", "smell"]
+    result = CliRunner().invoke(app, arguments)
 
     assert result.exit_code == 1
     assert "must be one of" in result.stderr

@@ -206,7 +206,7 @@ def test_answers_can_be_written_in_z_tokens(writing_reader: Reader) -> None:
 
 
 def test_a_reader_without_a_z_token_head_says_how_to_get_one(tiny_reader: Reader) -> None:
-    with pytest.raises(OptionError, match="zprompt train writer"):
+    with pytest.raises(OptionError, match="zprompt train z-head"):
         tiny_reader.generate([{"role": "user", "content": "Hi"}], space="z")
     with pytest.raises(OptionError, match="space must be one of"):
         tiny_reader.complete("Hi", space="latent")  # type: ignore[call-overload]

@@ -1,37 +1,97 @@
-"""`zprompt train`: make a codec from your own text, on your own backbone, or what reads and writes its Z-tokens.
+"""`zprompt train`: train a codec on your own text and LLM, a reader of its Z-tokens, or a Z-token head.
 
 The options of the commands are generated from the config dataclasses in zprompt.train:
 
-    name       the field's, with hyphens; `ratios` and `dev_ratios` (tuples) become --ratio and --dev-ratio, repeated
+    name       the field's, with hyphens; tuples (`ratios`) become an option that may be repeated (--ratio)
     type       the field's annotation: int, float, str or tuple[float, ...]
     default    the field's
-    help       the comment on the field's line, as docs/_site/field_comments.py reads it: a whole phrase with its unit
+    help       the comment on the field's line, as docs/_site/field_comments.py reads it
 
         steps: int = 500  # optimizer steps
 
-A comment must therefore stand on the line of its field and make sense alone: no "... and to here". Which fields are
-options is listed in this module; limits are checked by the dataclass's `__post_init__` alone.
+The comment of such a field must therefore make sense alone. This module lists which fields are options; their limits
+are checked by the dataclasses.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import ast
+import dataclasses
+import inspect
+import io
+import tokenize
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperGroup
 
-from zprompt.cli import train_reader, train_writer
-from zprompt.cli.messages import note
-from zprompt.cli.training_options import Data, DevText, Resume, Seed
-from zprompt.cli.training_progress import training_reporter
+from zprompt.cli.messages import is_terminal, note
 
-app = typer.Typer(name="train", help="Train codecs, readers and writers.", no_args_is_help=True)
-app.add_typer(train_reader.app)
-app.add_typer(train_writer.app)
+Figures: TypeAlias = dict[str, float]
+Report: TypeAlias = Callable[[str, int, int, Figures], None]  # stage, step, steps, figures
+Config = TypeVar("Config")
+
+LINE_EVERY = 50  # steps between lines where there is no terminal
+
+CODEC_OPTIONS = (
+    *("windows", "warmup_steps", "joint_steps", "lora_steps", "batch", "joint_rate", "usage_weight", "precision"),
+    *("evaluate_every", "seed"),
+)
+SETTINGS_OPTIONS = ("window", "subcodes", "max_gap")
+READER_OPTIONS = (
+    *("input", "steps", "batch", "passages", "passage_tokens", "shortest_context", "continued", "ratios"),
+    *("query_aware", "rank", "rate", "up_rate", "embedding_rate", "scale", "precision", "dev_passages"),
+    *("dev_questions", "dev_ratios", "checkpoint_every", "evaluate_every", "seed"),
+)
+Z_HEAD_OPTIONS = (
+    *("steps", "batch", "passages", "passage_tokens", "ratios", "answers", "rate", "width", "dev_passages"),
+    *("dev_questions", "checkpoint_every", "evaluate_every", "seed"),
+)
+
+_TEXT = typer.Option(metavar="PATH", help="Training text: a file, a folder or a dataset. May be repeated.")
+Data: TypeAlias = Annotated[list[str], _TEXT]
+OptionalData: TypeAlias = Annotated[list[str] | None, _TEXT]
+Questions: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="PATH", help="JSONL of questions, answers and passages. May be repeated.")
+]
+DevText: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATH", help="Development text; a part of the training text is held out if not given."),
+]
+DevQuestions: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="PATH", help="JSONL of development questions.")
+]
+CodecName: TypeAlias = Annotated[
+    str, typer.Option(metavar="NAME|FOLDER", help="The codec whose Z-tokens the reader reads.")
+]
+OtherBackbone: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME|FOLDER", help="The backbone, if it lies elsewhere than the codec says.")
+]
+Cache: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder for Z-tokens and the teacher's predictions, to share between runs.")
+]
+Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 
 
-@app.command("codec")
+class _TrainGroup(TyperGroup):
+    """Builds its commands when they are asked for: their options come from configs, whose import loads torch."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - Click's or Typer's own Context
+        """Return the names of the commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - Click's or Typer's own Command
+        """Build a command; None if there is none of this name."""
+        return _command(cmd_name) if cmd_name in _COMMANDS else None
+
+
+app = typer.Typer(name="train", cls=_TrainGroup, help="Train codecs, readers and Z-token heads.", no_args_is_help=True)
+
+
 def _codec(
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the codec goes to.")] = Path("codec"),
@@ -41,52 +101,26 @@ def _codec(
         str | None, typer.Option(metavar="NAME|FOLDER", help="A codec whose heads to train on, without a warm-up.")
     ] = None,
     resume: Resume = False,
-    windows: Annotated[int, typer.Option(min=1, help="Windows of training text.")] = 2400,
-    window: Annotated[int, typer.Option(min=64, help="Tokens of a window.")] = 512,
-    warmup_steps: Annotated[int, typer.Option(min=0, help="Steps without the LLM.")] = 150,
-    joint_steps: Annotated[int, typer.Option(min=1, help="Steps with the frozen LLM.")] = 1200,
-    lora_steps: Annotated[int, typer.Option(min=0, help="Steps of the optional codec LoRA.")] = 0,
-    batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 16,
-    joint_rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate of the joint stage.")] = 1.5e-3,
-    usage_weight: Annotated[float, typer.Option(min=0.0, help="Of the entropy that keeps all codes in use.")] = 0.02,
-    subcodes: Annotated[int, typer.Option(min=1, help="Sub-codes of a Z-token.")] = 4,
-    max_gap: Annotated[int, typer.Option(min=1, help="Most source tokens that a Z-token swallows.")] = 23,
-    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
-    evaluate_every: Annotated[int, typer.Option(min=0, help="Steps between dev ratios; 0: only at the end.")] = 200,
-    seed: Seed = 0,
+    **values: Any,  # noqa: ANN401 - options of the config
 ) -> None:
     """Train codec heads: a warm-up, a joint stage with the frozen LLM and, if asked for, a codec LoRA.
 
     Stop it whenever you like: it goes on from its last checkpoint with --resume.
     """
     from zprompt.codec import CodecSettings
-    from zprompt.train.codec import train_codec
-    from zprompt.train.config import CodecTrainConfig
+    from zprompt.train import CodecTrainConfig, train_codec
 
-    settings = CodecSettings(subcodes=subcodes, max_gap=max_gap, window=window)
-    config = CodecTrainConfig(
-        settings=settings,
-        windows=windows,
-        warmup_steps=warmup_steps,
-        joint_steps=joint_steps,
-        lora_steps=lora_steps,
-        batch=batch,
-        joint_rate=joint_rate,
-        usage_weight=usage_weight,
-        precision=precision,
-        evaluate_every=evaluate_every,
-        seed=seed,
-    )
-    with ExitStack() as stack:
+    settings = CodecSettings(**{name: values.pop(name) for name in SETTINGS_OPTIONS})
+    with _reporting(_codec_line) as report:
         trained = train_codec(
             data,
             out,
-            config,
+            CodecTrainConfig(settings=settings, **values),
             dev_sources=dev or (),
             backbone_name=backbone,
             start_from=start_from,
             resume=resume,
-            report=training_reporter(stack, _line),
+            report=report,
         )
     figures = trained.evaluation
     note(
@@ -96,9 +130,207 @@ def _codec(
     )
 
 
-def _line(figures: dict[str, float]) -> str:
-    ratio = f", dev ratio {figures['dev_ratio']:.2f}" if figures.get("dev_ratio") else ""
+def _codec_line(figures: Figures) -> str:
+    ratio = f", dev ratio {figures['dev_ratio']:.2f}" if "dev_ratio" in figures else ""
     return (
         f"{figures['bits']:.2f} bits a dropped token, {figures['right']:.0%} right, "
         f"codes {figures['code_usage_bits']:.1f} bits{ratio}"
     )
+
+
+def _reader(
+    data: Data,
+    qa: Questions = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the reader goes to.")] = Path("reader"),
+    dev: DevText = None,
+    dev_qa: DevQuestions = None,
+    codec: CodecName = "default",
+    backbone: OtherBackbone = None,
+    cache: Cache = None,
+    start_from: Annotated[
+        str | None, typer.Option(metavar="NAME|FOLDER", help="A reader of the same codec whose LoRA to train on.")
+    ] = None,
+    resume: Resume = False,
+    **values: Any,  # noqa: ANN401 - options of the config
+) -> None:
+    """Train a reader: a LoRA and an embedding of Z-tokens, on continuations, questions, cloze tests and repetition.
+
+    Stop it whenever you like: it goes on from its last checkpoint with --resume.
+    """
+    from zprompt.train import ReaderTrainConfig, Sources, train_reader
+
+    with _reporting(_reader_line) as report:
+        trained = train_reader(
+            Sources(data, qa or (), dev or (), dev_qa or ()),
+            out,
+            _with_tuples(ReaderTrainConfig, alpha=float(values["rank"]), **values),
+            codec_name=codec,
+            backbone_name=backbone,
+            cache=cache,
+            start_from=start_from,
+            resume=resume,
+            report=report,
+        )
+    for ratio, benefit in trained.benefit.items():
+        low, high = benefit.kept_interval
+        note(
+            f"{out}, ratio {ratio}: {benefit.kept:.1%} of the context benefit kept ({low:.1%} to {high:.1%}; "
+            f"{benefit.passages} passages, {benefit.tokens:,} tokens)."
+        )
+    for ratio, answers in trained.answers.items():
+        low, high = answers.f1_interval
+        note(
+            f"{out}, ratio {ratio}: F1 {answers.f1:.1%} ({low:.1%} to {high:.1%}), "
+            f"exact match {answers.exact_match:.1%} of {answers.questions} questions."
+        )
+
+
+def _reader_line(figures: Figures) -> str:
+    from zprompt.train import TASKS
+
+    tasks = [f"{task} {figures[task]:.2f}" for task in TASKS if task in figures]
+    kept = [f"kept {figures['kept']:.1%}"] if "kept" in figures else []
+    return ", ".join([*tasks, *kept])
+
+
+def _z_head(
+    reader: Annotated[
+        str, typer.Option(metavar="NAME|FOLDER", help="The reader's folder, which the head goes to.")
+    ] = "default",
+    data: OptionalData = None,
+    qa: Questions = None,
+    dev: DevText = None,
+    dev_qa: DevQuestions = None,
+    codec: CodecName = "default",
+    backbone: OtherBackbone = None,
+    cache: Cache = None,
+    resume: Resume = False,
+    **values: Any,  # noqa: ANN401 - options of the config
+) -> None:
+    """Train a Z-token head, with which a reader, which stays as it is, writes Z-tokens.
+
+    Stop it whenever you like: it goes on from its last checkpoint with --resume.
+    """
+    from zprompt.train import Sources, ZHeadTrainConfig, train_z_head
+
+    with _reporting(_z_head_line) as report:
+        trained = train_z_head(
+            Sources(data or (), qa or (), dev or (), dev_qa or ()),
+            reader,
+            _with_tuples(ZHeadTrainConfig, **values),
+            codec_name=codec,
+            backbone_name=backbone,
+            cache=cache,
+            resume=resume,
+            report=report,
+        )
+    for kind, fit in trained.fits.items():
+        note(
+            f"{trained.path}, {kind}: gaps {fit.gap_accuracy:.1%} right (the most frequent is {fit.usual_gap:.1%}), "
+            f"sub-codes {fit.code_accuracy:.1%}, anchors {fit.anchor_accuracy:.1%} ({fit.anchor_nats:.2f} nats) of "
+            f"{fit.z_tokens:,} Z-tokens."
+        )
+
+
+def _z_head_line(figures: Figures) -> str:
+    known = [name for name in ("gap", "code") if name in figures]
+    return "; ".join(f"{name} {figures[name]:.2f} nats, {figures[f'{name}_right']:.0%} right" for name in known)
+
+
+# From configs to options.
+
+_COMMANDS: dict[str, Callable[..., None]] = {"codec": _codec, "reader": _reader, "z-head": _z_head}
+
+
+@cache
+def _command(name: str) -> Any:  # noqa: ANN401 - Click's or Typer's own Command
+    """Build a command, with an option for each listed field of its configs in place of `**values`."""
+    from zprompt.codec import CodecSettings
+    from zprompt.train import CodecTrainConfig, ReaderTrainConfig, ZHeadTrainConfig
+
+    configs: dict[str, list[tuple[type[Any], Sequence[str]]]] = {
+        "codec": [(CodecTrainConfig, CODEC_OPTIONS), (CodecSettings, SETTINGS_OPTIONS)],
+        "reader": [(ReaderTrainConfig, READER_OPTIONS)],
+        "z-head": [(ZHeadTrainConfig, Z_HEAD_OPTIONS)],
+    }
+    function: Any = _COMMANDS[name]
+    signature = inspect.signature(function, eval_str=True)
+    written = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    generated = [option for config, names in configs[name] for option in options_of(config, names)]
+    function.__signature__ = signature.replace(parameters=[*written, *generated])
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(function)
+    return typer.main.get_command(alone)
+
+
+def options_of(config: type[Any], names: Sequence[str]) -> list[inspect.Parameter]:
+    """Return a parameter that Typer makes an option of for each listed field of a config dataclass."""
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    hints, comments = get_type_hints(config), field_comments(config)
+    options = []
+    for name in names:
+        default, several = fields[name].default, isinstance(fields[name].default, tuple)
+        flag = "--" + (name.removesuffix("s") if several else name).replace("_", "-")
+        option = typer.Option(flag, help=f"{comments[name][0].upper()}{comments[name][1:]}.")
+        annotation = Annotated[list[float] if several else hints[name], option]
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        value = list(default) if isinstance(default, tuple) else default
+        options.append(inspect.Parameter(name, kind, default=value, annotation=annotation))
+    return options
+
+
+def field_comments(config: type[Any]) -> dict[str, str]:
+    """Return the comment on the line of each field of a dataclass that has one."""
+    source = inspect.getsource(config)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    return {
+        node.target.id: comments[node.lineno]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.lineno in comments
+    }
+
+
+def _with_tuples(config: type[Config], **values: Any) -> Config:  # noqa: ANN401 - of the config's fields
+    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+# Progress: a bar for each stage on a terminal, else a line now and then.
+
+
+@contextmanager
+def _reporting(line: Callable[[Figures], str]) -> Iterator[Report]:
+    """Yield what training calls after each step; `line` writes the figures of a step."""
+    if not is_terminal():
+        yield _line_report(line)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def report(stage: str, step: int, steps: int, figures: Figures) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=steps, figures="")
+            bars.update(tasks[stage], completed=step, figures=line(figures))
+
+        yield report
+
+
+def _line_report(line: Callable[[Figures], str]) -> Report:
+    written: dict[str, int] = {}
+
+    def report(stage: str, step: int, steps: int, figures: Figures) -> None:
+        if step // LINE_EVERY > written.get(stage, 0) or step == steps:  # a stage may advance by several steps
+            written[stage] = step // LINE_EVERY
+            note(f"{stage} {step}/{steps}{': ' if figures else ''}{line(figures)}")
+
+    return report

@@ -154,6 +154,3 @@ def new_figure() -> Any:  # noqa: ANN401 - matplotlib's Figure; importing it her
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-Progress = TrainingProgress
