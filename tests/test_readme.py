@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from zprompt.cli.bench import spread
 from zprompt.cli.main import app
 from zprompt.codec.checkpoint import SHIPPED
 
@@ -52,8 +51,6 @@ def check(arguments: list[str]) -> None:
     context: Any = None
     while True:
         context = command.context_class(command, parent=context, info_name=command.name)
-        if command.name == "bench":  # whose options take several values
-            arguments = spread(list(arguments))
         _, arguments, _ = command.make_parser(context).parse_args(args=list(arguments))
         if not hasattr(command, "commands"):
             return

@@ -6,26 +6,25 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.eval.test_report import RUN
-from zprompt.cli.bench import spread
 from zprompt.cli.main import app
-from zprompt.eval.results import BenchResults, save
-from zprompt.eval.settings import BenchSettings
+from zprompt.eval import BenchResults, BenchSettings
+from zprompt.eval.results import save_results
 from zprompt.progress import Progress
 
 
-@pytest.mark.parametrize(
-    ("given", "wanted"),
-    [
-        ("--ratios 2 4 8", "--ratios 2 --ratios 4 --ratios 8"),
-        ("--ratios 2 4 --limit 3 --data a b", "--ratios 2 --ratios 4 --limit 3 --data a --data b"),
-        ("--ratios 2 --ratios 4", "--ratios 2 --ratios 4"),
-        ("--limit 3 -q", "--limit 3 -q"),
-        ("report RUN --compare OTHER", "report RUN --compare OTHER"),
-        ("--ratios", "--ratios"),
-    ],
-)
-def test_an_option_may_have_several_values(given: str, wanted: str) -> None:
-    assert spread(given.split()) == wanted.split()
+def test_help_shows_the_defaults_of_the_settings() -> None:
+    done = CliRunner().invoke(app, ["bench", "--help"], env={"COLUMNS": "200"})
+
+    assert done.exit_code == 0, done.output
+    for default in ("2.0, 4.0, 8.0", "3", "400", "reconstruction, qa, summarisation"):
+        assert f"[default: {default}" in done.output
+
+
+def test_a_ratio_that_is_no_number_is_refused() -> None:
+    done = CliRunner().invoke(app, ["bench", "--ratios", "2,many"])
+
+    assert done.exit_code == 2
+    assert "could not convert string to float: 'many'" in done.output
 
 
 def test_options_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,8 +34,10 @@ def test_options_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         asked.append((settings, folder))
         return BenchResults(RUN, settings, (), ())
 
-    monkeypatch.setattr("zprompt.eval.run.run", run)
-    arguments = "bench --methods truncation random --tasks qa --ratios 2 4 --limit 2 --seed 3 --jobs 2 --out".split()
+    monkeypatch.setattr("zprompt.eval.run", run)
+    arguments = (
+        "bench --methods truncation,random --tasks qa --ratios 2 --ratios 4 --limit 2 --seed 3 --jobs 2 --out".split()
+    )
     done = CliRunner().invoke(app, [*arguments, str(tmp_path)])
 
     assert done.exit_code == 0, done.output
@@ -47,7 +48,7 @@ def test_options_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_run_is_reported_again(tmp_path: Path) -> None:
-    save(BenchResults(RUN, BenchSettings(("random",), ("qa",)), (), ()), tmp_path)
+    save_results(BenchResults(RUN, BenchSettings(("random",), ("qa",)), (), ()), tmp_path)
     done = CliRunner().invoke(app, ["bench", "report", str(tmp_path), "--out", str(tmp_path / "new")])
 
     assert done.exit_code == 0, done.output

@@ -1,9 +1,21 @@
-import numpy as np
+"""Metrics of texts, answers and search, against the libraries that define them."""
+
 import pytest
 import sacrebleu
+from torchmetrics.functional.text import squad
 
-from zprompt.eval.metrics import CorpusBleu, Recall, correct_tokens, names, numbers, recall
-from zprompt.eval.statistics import bootstrap
+from zprompt.eval.metrics import (
+    CorpusBleu,
+    Recall,
+    SearchIndex,
+    correct_tokens,
+    exact_match,
+    f1,
+    metric_of,
+    names,
+    numbers,
+    recall,
+)
 
 SOURCES = [
     "In 1969 two people walked on the Moon, and 600 million watched them walk.",
@@ -79,15 +91,52 @@ def test_bleu_of_texts_without_four_words_is_none() -> None:
     assert CorpusBleu(["", "x"], ["", "x"]).score() is None
 
 
-def test_the_interval_of_a_constant_is_a_point() -> None:
-    interval = bootstrap(lambda rows: 3.0, count=5, resamples=10, seed=0)
+ANSWERS = [
+    ("the Eiffel Tower!", ["Eiffel tower"]),
+    ("in 1907, or so", ["1907", "the year 1907"]),
+    ("", ["Ada"]),
+    ("a", ["the"]),
+    ("Ada Ada Hale", ["Ada Hale Ada Hale"]),
+    ("Zürich", ["Zurich", "Bern"]),
+]
 
-    assert (interval.low, interval.high) == (3.0, 3.0)
+
+@pytest.mark.parametrize(("answer", "golds"), ANSWERS)
+def test_answers_are_scored_as_squad_does(answer: str, golds: list[str]) -> None:
+    theirs = squad(
+        [{"prediction_text": answer, "id": "0"}],
+        [{"answers": {"answer_start": [0] * len(golds), "text": golds}, "id": "0"}],
+    )
+
+    assert 100 * f1(answer, golds) == pytest.approx(theirs["f1"].item())
+    assert 100 * exact_match(answer, golds) == theirs["exact_match"].item()
 
 
-def test_the_interval_holds_the_mean_and_is_the_same_for_the_same_seed() -> None:
-    values = np.arange(30.0)
-    first, second = (bootstrap(lambda rows: float(values[rows].mean()), 30, 500, seed=1) for _ in range(2))
+def test_bm25_finds_the_document_that_has_the_rare_word() -> None:
+    index = SearchIndex(["the cat sat", "the dog sat", "the dog and the bird"])
 
-    assert first == second
-    assert 9 < first.low < values.mean() < first.high < 20
+    assert index.rank("a dog with a BIRD", 2) == 1
+    assert index.rank("cat", 1) == 3  # nothing speaks for it
+    assert index.rank("", 0) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "digits", "percent", "less_is_better"),
+    [
+        ("positions ratio", 2, False, False),
+        ("bits per source token", 1, False, True),
+        ("KV MB, reader", 1, False, True),
+        ("shortening tokens/s", 0, False, False),
+        ("shortening s", 2, False, True),
+        ("first token s, reader", 2, False, True),
+        ("F1, reader", 1, True, False),
+        ("BLEU-4", 1, False, False),
+        ("ROUGE-L, reference, untuned backbone", 1, True, False),
+        ("a metric of another release", 1, True, False),
+    ],
+)
+def test_a_metric_has_its_unit_and_direction(name: str, digits: int, percent: bool, less_is_better: bool) -> None:
+    metric = metric_of(name)
+
+    assert metric.name == name
+    assert (metric.digits, metric.percent, metric.less_is_better) == (digits, percent, less_is_better)

@@ -8,16 +8,20 @@ from xml.etree import ElementTree
 
 import pytest
 
-from zprompt.eval.cells import SPEED, CellResult
-from zprompt.eval.comparison import compare
-from zprompt.eval.figures import Figure
-from zprompt.eval.full_text import FULL
-from zprompt.eval.plots import charts
-from zprompt.eval.report import write_reports
-from zprompt.eval.results import BenchResults, TaskInfo, load, save
-from zprompt.eval.sections import sections
-from zprompt.eval.settings import BenchSettings, Cell
-from zprompt.eval.writing import write
+from zprompt.eval.context import FULL
+from zprompt.eval.metrics import SPEED, metric_of
+from zprompt.eval.plots import draw_charts
+from zprompt.eval.report import Section, compare, sections, write, write_reports
+from zprompt.eval.results import (
+    BenchResults,
+    BenchSettings,
+    Cell,
+    CellResult,
+    TaskInfo,
+    load_results,
+    save_results,
+)
+from zprompt.eval.statistics import Estimate
 
 RUN = {
     "command": "zprompt bench", "version": "0.1.0", "commit": "abc", "started": "2026-01-01T00:00:00Z", "seconds": 60.0,
@@ -26,18 +30,25 @@ RUN = {
 }  # fmt: skip
 
 
-def figure(value: float) -> Figure:
-    return Figure(value, 0.9 * value, 1.1 * value, 0.5 * value, 3)
+def figure(value: float) -> Estimate:
+    return Estimate(value, 0.9 * value, 1.1 * value, 0.5 * value, 3)
+
+
+def rows(section: Section) -> list[tuple[str, ...]]:
+    assert section.table is not None
+    return [tuple(row) for row in section.table.to_numpy()]
 
 
 def measured(method: str, ratio: float | None, f1: float) -> CellResult:
     reached = ratio or 1.0
     figures = {"positions ratio": figure(reached), "F1": figure(f1), "bits per position": figure(15.6)}
-    rows = tuple(
+    samples = tuple(
         {"id": str(place), "group": "a", "shares": {"F1": [top, 1.0]}}
         for place, top in enumerate((f1 / 2, f1, 1.5 * f1))
     )
-    return CellResult(Cell(method, "qa", ratio), "key", None, figures, {SPEED: figure(500 / reached)}, 900.0, {}, rows)
+    return CellResult(
+        Cell(method, "qa", ratio), "key", None, figures, {SPEED.name: figure(500 / reached)}, 900.0, {}, samples
+    )
 
 
 @pytest.fixture
@@ -50,34 +61,34 @@ def results() -> BenchResults:
 
 
 def test_results_come_back_from_their_file(results: BenchResults, tmp_path: Path) -> None:
-    save(results, tmp_path)
-    again = load(tmp_path)
+    save_results(results, tmp_path)
+    again = load_results(tmp_path)
 
     assert [one.cell for one in again.cells] == [one.cell for one in results.cells]
     assert (again.settings, again.tasks, again.cells[3]) == (results.settings, results.tasks, results.cells[3])
     assert not list(tmp_path.glob("*.part"))
-    save(again, tmp_path)
-    assert load(tmp_path) == again
+    save_results(again, tmp_path)
+    assert load_results(tmp_path) == again
 
 
 def test_a_report_has_every_cell_or_its_reason(results: BenchResults) -> None:
     summary, quality, times, missing = sections(results)
 
-    assert [row[:4] for row in summary.rows] == [
+    assert [row[:4] for row in rows(summary)] == [
         (FULL, "–", "1.00", "60.0"), ("pruning", "2", "2.00", "50.0"), ("pruning", "4", "4.00", "30.0"),
         ("broken", "2", "–", "–"),
     ]  # fmt: skip
-    assert quality.rows[1] == (
+    assert rows(quality)[1] == (
         "pruning",
         "2",
         "2.00 [1.80, 2.20], worst 1.00",
         "50.0 [45.0, 55.0], worst 25.0",
         "15.6 [14.0, 17.2], worst 7.8",
     )
-    assert times.rows[0][-1] == "900"
-    assert missing.rows == (
+    assert rows(times)[0][-1] == "900"
+    assert rows(missing) == [
         ("pruning", "untuned backbone", "qa 4", "too long"), ("broken", "all", "qa 2", "it | does <not> work")
-    )  # fmt: skip
+    ]  # fmt: skip
 
 
 def test_the_summary_says_what_only_the_reader_of_ltsc_could_read(results: BenchResults) -> None:
@@ -86,7 +97,7 @@ def test_the_summary_says_what_only_the_reader_of_ltsc_could_read(results: Bench
     full = replace(measured(FULL, None, 0.5), figures={"F1, LTSC's reader": figure(0.5), "F1, reader": figure(0.6)})
     summary, *_ = sections(replace(results, tasks=(task,), cells=(full, tuned)))
 
-    assert [row[3] for row in summary.rows] == ["60.0", "40.0*"]
+    assert [row[3] for row in rows(summary)] == ["60.0", "40.0*"]
     assert "*: by LTSC's reader, which is another model: from the full text it has questions 50.0." in summary.note
     summary, *_ = sections(replace(results, tasks=(task,), cells=(tuned,)))
     assert "which is another model: the full text was not measured." in summary.note
@@ -99,12 +110,13 @@ def test_kinds_of_text_are_shown_alone_where_there_are_several(results: BenchRes
     cells = [replace(one, samples=(row("logs", 80.0), row("news", 20.0))) for one in results.cells[:1]]
     [section] = [one for one in sections(replace(results, cells=tuple(cells))) if one.title.endswith("kind of text")]
 
-    assert (section.head, section.rows) == (("method", "asked", "logs", "news"), ((FULL, "–", "8.00", "2.00"),))
+    assert section.table is not None and list(section.table) == ["method", "asked", "logs", "news"]
+    assert rows(section) == [(FULL, "–", "8.00", "2.00")]
 
 
 def test_a_single_sample_has_no_interval() -> None:
-    assert write("F1", Figure(0.5, 0.5, 0.5, 0.5, 1)) == "50.0"
-    assert write("F1", None) == "–"
+    assert write(metric_of("F1"), Estimate(0.5, 0.5, 0.5, 0.5, 1)) == "50.0"
+    assert write(metric_of("F1"), None) == "–"
 
 
 def test_markdown_and_page_are_written(results: BenchResults, tmp_path: Path) -> None:
@@ -122,7 +134,7 @@ def test_markdown_and_page_are_written(results: BenchResults, tmp_path: Path) ->
 
 
 def test_drawings_take_the_colours_of_the_page(results: BenchResults) -> None:
-    drawn = charts(results)
+    drawn = draw_charts(results).charts
 
     assert [chart.title for chart in drawn] == ["Questions: what is kept", "Questions: what it takes"]
     for chart in drawn:
@@ -130,7 +142,7 @@ def test_drawings_take_the_colours_of_the_page(results: BenchResults) -> None:
         assert "var(--m1)" in chart.svg and "var(--ink)" in chart.svg
         assert not re.search(r"#0[0-4][0-9a-f]{2}0[0-4]\b", chart.svg)
         assert "source tokens per position" in chart.svg
-    assert charts(results) == drawn
+    assert draw_charts(results).charts == drawn
 
 
 def test_two_runs_are_compared_by_sample(results: BenchResults) -> None:
@@ -138,11 +150,11 @@ def test_two_runs_are_compared_by_sample(results: BenchResults) -> None:
     [section] = compare(results, worse)
 
     assert "The samples are the same." in section.note
-    assert section.rows[1][2:5] == ("50.0", "40.0", "+10.0 [+5.0, +15.0]")
-    assert section.rows[2][4] == "not in the other run"
+    assert rows(section)[1][2:5] == ("50.0", "40.0", "+10.0 [+5.0, +15.0]")
+    assert rows(section)[2][4] == "not in the other run"
     other = replace(worse, tasks=(replace(worse.tasks[0], digest="d2"),))
     [section] = compare(results, other)
-    assert "**The samples are not the same.**" in section.note and section.rows[1][4] == "+10.0"
+    assert "**The samples are not the same.**" in section.note and rows(section)[1][4] == "+10.0"
 
 
 class _Nesting(HTMLParser):

@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zprompt import baselines
 from zprompt.baselines import Baseline, Output, Shortened
-from zprompt.errors import OptionError, UnreadableError, ZPromptError
+from zprompt.errors import CheckpointError, OptionError, UnreadableError, ZPromptError
 from zprompt.eval.datasets import Sample
 from zprompt.eval.metrics import LTSC_READER, READER, UNTUNED
 from zprompt.zspan import find_spans, read_header
@@ -123,11 +124,9 @@ class ChosenReaders:
         :raises CheckpointError: If one of them is no reader.
         :raises OptionError: If two were tuned on the same, or one on what no method writes.
         """
-        from zprompt.reader import find_reader, read_reader_config
-
         chosen: dict[str, str] = {}
         for name in names:
-            kind = read_reader_config(find_reader(name)).training.get("input", "z")
+            kind, _ = _find_reader(name)
             if kind not in SHIPPED:
                 raise OptionError(
                     f"The reader {name!r} was tuned on {kind!r}. A run takes one of each of {', '.join(SHIPPED)}."
@@ -140,15 +139,25 @@ class ChosenReaders:
 
 def readers_fingerprint(names: Sequence[str]) -> str:
     """Return a hash of the weights of readers; nothing for no names: the shipped ones belong to the release."""
-    from zprompt.reader import find_reader
-
     if not names:
         return ""
     digest = hashlib.sha256()
-    for folder in map(find_reader, names):
+    for _, folder in map(_find_reader, names):
         for file in sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors")):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _find_reader(name: str) -> tuple[str, Path]:
+    """Return what a reader was tuned on, and its folder; raise CheckpointError if it is none."""
+    from zprompt.baselines.ltsc import find_ltsc_reader
+    from zprompt.reader import find_reader, read_reader_config
+
+    try:
+        return "ltsc", find_ltsc_reader(name)
+    except CheckpointError:
+        folder = find_reader(name)
+        return read_reader_config(folder).training.get("input", "z"), folder
 
 
 class EvaluationContext:
@@ -310,11 +319,10 @@ class EvaluationContext:
 
 def _ltsc_passages(prediction: Prediction, in_ids: bool) -> list[dict[str, Any]]:
     """Return titled passages, given as text or as the ids that "ltsc-tuned" wrote."""
+    from zprompt.baselines.ltsc import parse_ids
+
     pairs = zip(prediction.sample.all_titles, prediction.shortened, strict=True)
-    return [
-        {"title": title, "text": [int(number) for number in one.text.split()] if in_ids else one.text}
-        for title, one in pairs
-    ]
+    return [{"title": title, "text": parse_ids(one.text) if in_ids else one.text} for title, one in pairs]
 
 
 def _kv_megabytes(positions: int, shape: LlamaShape) -> float:

@@ -82,7 +82,12 @@ READING = Metric("reading s", digits=2, percent=False, less_is_better=True)
 END_TO_END = Metric("end to end s", digits=2, percent=False, less_is_better=True)
 
 COMMON = (POSITIONS, BITS, SOURCE_BITS, EXACT, API_TOKENS)
-TIMES = (SPEED, SHORTENING, RESTORING, *(m.by(reader) for reader in READERS for m in (FIRST_TOKEN, READING, END_TO_END)))
+TIMES = (
+    SPEED,
+    SHORTENING,
+    RESTORING,
+    *(m.by(reader) for reader in READERS for m in (FIRST_TOKEN, READING, END_TO_END)),
+)
 
 _OF_TEXTS = (BLEU, NUMBERS, NAMES, MRR, FIRST, TOP_TEN, KEPT, PARSES, SAME)
 _OF_REPLIES = (F1, EXACT_MATCH, ROUGE_1, ROUGE_2, ROUGE_L, ROUGE_REFERENCE, COPIED, KV_CACHE)

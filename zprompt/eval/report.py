@@ -1,7 +1,7 @@
 """Write what a run measured as Markdown and as one HTML page, and compare two runs.
 
-A figure is "value [low, high], worst": over all samples, its 95 % interval, and the worst sample. Shares are in per cent.
-What could not be measured has a dash, and its reason in the last section. A comparison has
+A figure is "value [low, high], worst": over all samples, its 95 % interval, and the worst sample. Shares are in per
+cent. What could not be measured has a dash, and its reason in the last section. A comparison has
 
     difference = figure of this run - figure of the other
 
@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zprompt.eval import metrics as m
 from zprompt.eval.context import FULL
@@ -70,7 +70,7 @@ def _environment() -> Environment:
     def inline(text: str) -> Markup:
         """Write code between backquotes and strong text between double asterisks as HTML."""
         code = re.sub(r"`(.+?)`", r"<code>\1</code>", str(escape(text)))
-        return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", code))  # noqa: S704 - escaped above
+        return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", code))
 
     environment = Environment(
         loader=PackageLoader("zprompt.eval"),
@@ -122,9 +122,9 @@ def _summary(results: BenchResults) -> Section:
             {
                 "method": method,
                 "asked": _write_ratio(ratio),
-                "reached": write(m.POSITIONS, first and first.get(m.POSITIONS), brief=True),
+                "reached": write(m.POSITIONS, first.get(m.POSITIONS) if first else None, brief=True),
                 **{f"{t.title}: {t.main}": _write_main(t, one) for t, one in zip(results.tasks, found, strict=True)},
-                "tokens/s": write(m.SPEED, first and first.get(m.SPEED), brief=True),
+                "tokens/s": write(m.SPEED, first.get(m.SPEED) if first else None, brief=True),
             }
         )
     counts = ", ".join(f"{task.title.lower()} {task.samples}" for task in results.tasks)
@@ -172,7 +172,7 @@ def _quality(task: TaskInfo, own: Sequence[CellResult]) -> Section:
 def _ratios_by_group(task: TaskInfo, own: Sequence[CellResult]) -> Iterator[Section]:
     """Yield the ratio that each kind of text reached, where there are several."""
     groups = list(dict.fromkeys(row["group"] for one in own for row in one.samples))
-    if len(groups) < 2:  # noqa: PLR2004
+    if len(groups) < 2:
         return
     rows = [{**_cell_columns(one), **{group: _ratio_in(one, group) for group in groups}} for one in own]
     note = "Source tokens per position, over the samples of a kind. A lossless method has the length that it needs."

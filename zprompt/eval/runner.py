@@ -7,8 +7,8 @@
     exact                    share of the samples that are restored byte for byte
 
 A method that fails is a finding: the cell has the reason, and the run goes on. A cell that an earlier run in the same
-folder measured is not measured again: its key depends on method, task, ratio, samples, seed, commit and readers. Several
-processes disturb each other's times; a report says how many there were.
+folder measured is not measured again: its key depends on method, task, ratio, samples, seed, commit and readers.
+Several processes disturb each other's times; a report says how many there were.
 """
 
 from __future__ import annotations

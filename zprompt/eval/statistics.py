@@ -1,11 +1,11 @@
-"""Estimates over samples, each with a 95 % interval by the bootstrap: what if other samples had been drawn?
+"""Estimates over samples, each with its 95 % interval by the bootstrap.
 
     value    = sum of numerators / sum of denominators                over samples
     interval = 2.5th and 97.5th percentile of the value               of samples drawn with replacement
     worst    = the worst numerator / denominator of a single sample   the lowest, or the highest if less is better
 
-Every figure is such a quotient of sums, so one rule gives all values, intervals and worst cases: a mean has denominators
-of 1, a compression ratio has source tokens over positions, a recall has found over all.
+Every figure is such a quotient of sums, so one rule gives all values, intervals and worst cases: a mean has
+denominators of 1, a compression ratio has source tokens over positions, a recall has found over all.
 """
 
 from __future__ import annotations

@@ -38,8 +38,18 @@ from numpy.typing import NDArray
 from zprompt.errors import OptionError, TrainingDataError
 from zprompt.eval import metrics as m
 from zprompt.eval.context import TEXT_READERS, EvaluationContext, Prediction, Replies
-from zprompt.eval.datasets import Row, Rows, Sample, draw, first_paragraphs, question_of, read_rows, shipped_rows, text_of
-from zprompt.eval.metrics import LTSC_READER, READER, READERS, Metric
+from zprompt.eval.datasets import (
+    Row,
+    Rows,
+    Sample,
+    draw,
+    first_paragraphs,
+    question_of,
+    read_rows,
+    shipped_rows,
+    text_of,
+)
+from zprompt.eval.metrics import READER, READERS, Metric
 from zprompt.eval.statistics import Estimate, Ratio, bootstrap
 
 if TYPE_CHECKING:
@@ -229,7 +239,7 @@ class Queries(Task):
             {
                 m.MRR: [Ratio(1 / rank) for rank in ranks],
                 m.FIRST: [Ratio(float(rank == 1)) for rank in ranks],
-                m.TOP_TEN: [Ratio(float(rank <= 10)) for rank in ranks],  # noqa: PLR2004
+                m.TOP_TEN: [Ratio(float(rank <= 10)) for rank in ranks],
             }
         )
 
@@ -327,9 +337,7 @@ def canonical(text: str, kind: str) -> str | None:
 
 # Tasks with samples: from what the user gives, else from what is shipped, else from a seed.
 
-TASKS = tuple(
-    task.name for task in (Reconstruction, QuestionAnswering, Summarisation, Queries, Copying, Structure)
-)
+TASKS = tuple(task.name for task in (Reconstruction, QuestionAnswering, Summarisation, Queries, Copying, Structure))
 _PROSE = ("encyclopedia", "news", "dialogue")  # kinds of shipped texts that can be summarised
 _PARSED = {".json": "json", ".py": "code"}
 _SUMMARIES = ("highlights", "summary")

@@ -7,9 +7,8 @@ import datasets
 import pytest
 
 from zprompt.errors import TrainingDataError
-from zprompt.eval.forms import in_our_form
-from zprompt.eval.samples import read_rows
-from zprompt.eval.tasks.catalog import make_tasks
+from zprompt.eval.datasets import first_paragraphs, normalise_row, read_rows, text_of
+from zprompt.eval.tasks import make_tasks
 
 ROWS: dict[str, dict[str, Any]] = {
     "squad": {
@@ -66,19 +65,19 @@ def test_a_row_of_the_hub_becomes_a_question(name: str, tmp_path: Path) -> None:
 def test_original_files_are_read_too() -> None:
     article = {"article": "Ada lit it.", "article_id": "a", "title": "Tea"}
     asked = [{"question": "Who?", "options": ["Ada", "Bo"], "gold_label": label} for label in (1, 2)]
-    rows = list(in_our_form({**article, "questions": asked}))
+    rows = list(normalise_row({**article, "questions": asked}))
     assert [(row["id"], row["answers"]) for row in rows] == [("a-0", ["Ada"]), ("a-1", ["Bo"])]
 
     pairs = {"context": [["Tea", ["Ada lit it."]], ["Sea", ["Wet."]]], "supporting_facts": [["Tea", 0]], "_id": "7"}
-    (row,) = in_our_form({"question": "Who?", "answer": "Ada", **pairs})
+    (row,) = normalise_row({"question": "Who?", "answer": "Ada", **pairs})
     assert row["id"] == "7" and [passage["gold"] for passage in row["passages"]] == [True, False]
 
 
 def test_what_has_no_answer_is_left_out_and_other_rows_stay() -> None:
-    assert not list(in_our_form({**ROWS["squad"], "answers": {"text": [], "answer_start": []}}))
-    assert not list(in_our_form({**ROWS["musique"], "answerable": False}))
+    assert not list(normalise_row({**ROWS["squad"], "answers": {"text": [], "answer_start": []}}))
+    assert not list(normalise_row({**ROWS["musique"], "answerable": False}))
     other = {"text": "Ada lit it."}
-    assert list(in_our_form(other)) == [other]
+    assert list(normalise_row(other)) == [other]
 
 
 def test_a_row_of_another_form_is_refused(tmp_path: Path) -> None:
@@ -86,3 +85,14 @@ def test_a_row_of_another_form_is_refused(tmp_path: Path) -> None:
     file.write_text('{"question": "Who?", "document": {}, "answers": []}', "utf-8")
     with pytest.raises(TrainingDataError, match="not its form: KeyError"):
         read_rows(str(file))
+
+
+def test_a_row_without_a_text_is_refused() -> None:
+    with pytest.raises(TrainingDataError, match="has no text"):
+        text_of({"a": 1})
+
+
+def test_texts_are_cut_after_paragraphs() -> None:
+    assert first_paragraphs("One two.\n\nThree four five.", 20) == "One two.\n\nThree four"
+    assert first_paragraphs("One two, three.\n\nFour.", 20) == "One two, three."
+    assert first_paragraphs("short", 20) == "short"

@@ -1,28 +1,24 @@
 """Runs of the suite on a tiny codec."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zprompt.baselines.protocol import Baseline
 from zprompt.errors import BenchResultsError, OptionError
-from zprompt.eval import results
-from zprompt.eval.cells import COMMON, CellResult
-from zprompt.eval.full_text import FULL
-from zprompt.eval.run import run
-from zprompt.eval.settings import BenchSettings, Cell, cells
-from zprompt.eval.tasks.catalog import TASKS
-from zprompt.eval.workshop import Workshop
+from zprompt.eval.context import FULL, EvaluationContext
+from zprompt.eval.metrics import COMMON
+from zprompt.eval.results import RESULTS_FILE, BenchResults, BenchSettings, Cell, CellResult, load_results
+from zprompt.eval.runner import cells, run
+from zprompt.eval.tasks import TASKS
 
 METHODS = ("ztokens", "random", "broken", "absent")
 SETTINGS = BenchSettings(METHODS, TASKS, (2.0,), limit=1, characters=120)
 
 
-def measured(all_found: results.BenchResults, method: str, task: str) -> CellResult:
+def measured(all_found: BenchResults, method: str, task: str) -> CellResult:
     [one] = [one for one in all_found.of_task(task) if one.cell.method == method]
     return one
 
@@ -34,21 +30,25 @@ def without_times(file: Path) -> dict[str, Any]:
     return {name: values[name] for name in ("format", "version", "settings", "tasks", "cells")}
 
 
-def test_every_cell_is_measured_or_has_a_reason(workshop: Workshop, tmp_path: Path) -> None:
-    all_found = run(SETTINGS, tmp_path / "one", workshop=workshop)
+def test_every_cell_is_measured_or_has_a_reason(context: EvaluationContext, tmp_path: Path) -> None:
+    all_found = run(SETTINGS, tmp_path / "one", context=context)
 
-    assert [one.cell for one in all_found.cells] == list(cells(SETTINGS, frozenset()))
+    assert [one.cell for one in all_found.cells] == list(cells(SETTINGS))
     for one in all_found.cells:
         assert bool(one.reason) == (one.cell.method in ("broken", "absent")), one
     assert measured(all_found, "broken", "qa").reason == "RuntimeError: it does not work"
-    assert measured(all_found, "absent", "qa").reason == "The method 'absent' is not installed."
+    assert measured(all_found, "absent", "qa").reason == "The baseline 'absent' is not installed."
     for task in all_found.tasks:
         good = measured(all_found, "random", task.name)
         assert task.main in good.figures, (task.name, good)
         assert (
             {"positions ratio", "bits per source token", "bits per position"}
             <= good.figures.keys()
-            <= {*task.figures, *COMMON, *(name for name in good.figures if name.startswith("KV MB"))}
+            <= {
+                *task.figures,
+                *(metric.name for metric in COMMON),
+                *(name for name in good.figures if name.startswith("KV MB")),
+            }
         )
         assert good.times["shortening tokens/s"].value > 0 and good.megabytes
     # What is lossless comes back, and is no longer lossless if it is cut.
@@ -65,20 +65,22 @@ def test_every_cell_is_measured_or_has_a_reason(workshop: Workshop, tmp_path: Pa
     assert "F1, untuned backbone" in measured(all_found, "random", "qa").figures
 
     # Another run gives the same but for times.
-    run(SETTINGS, tmp_path / "two", workshop=workshop)
-    assert without_times(tmp_path / "one" / results.FILE) == without_times(tmp_path / "two" / results.FILE)
+    run(SETTINGS, tmp_path / "two", context=context)
+    assert without_times(tmp_path / "one" / RESULTS_FILE) == without_times(tmp_path / "two" / RESULTS_FILE)
 
 
 def test_a_run_goes_on_from_what_it_has(
-    workshop: Workshop, make: Callable[[str], Baseline], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: EvaluationContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = BenchSettings(("random", "broken"), ("queries", "structure"), (2.0, 4.0), limit=2)
     told: list[tuple[str, int, int]] = []
-    first = run(replace(settings, tasks=("queries",)), tmp_path, workshop=workshop)
+    first = run(replace(settings, tasks=("queries",)), tmp_path, context=context)
     tried: list[Cell] = []
-    monkeypatch.setattr("zprompt.eval.run.measure", lambda cell, key, *_: tried.append(cell) or CellResult(cell, key))
+    monkeypatch.setattr(
+        "zprompt.eval.runner.measure", lambda cell, key, *_: tried.append(cell) or CellResult(cell, key)
+    )
 
-    second = run(settings, tmp_path, lambda *values: told.append(values), workshop)
+    second = run(settings, tmp_path, lambda *values: told.append(values), context)
 
     assert [cell for cell in tried if cell.task == "queries"] == [
         Cell("broken", "queries", 2.0),
@@ -90,16 +92,16 @@ def test_a_run_goes_on_from_what_it_has(
     assert told[0] == ("queries", 3, 5) and told[-1] == ("structure", 5, 5)
 
     tried.clear()
-    run(replace(settings, seed=1), tmp_path, workshop=workshop)
+    run(replace(settings, seed=1), tmp_path, context=context)
     assert len(tried) == 10  # nothing of another seed is taken
 
 
 def test_results_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchResultsError, match="has no results"):
-        results.load(tmp_path)
-    (tmp_path / results.FILE).write_text('{"format": "zprompt-bench", "version": 99}', "utf-8")
+        load_results(tmp_path)
+    (tmp_path / RESULTS_FILE).write_text('{"format": "zprompt-bench", "version": 99}', "utf-8")
     with pytest.raises(BenchResultsError, match="version 99"):
-        results.load(tmp_path)
+        load_results(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -118,5 +120,5 @@ def test_several_processes_find_what_one_does(tmp_path: Path) -> None:
     run(settings, tmp_path / "one")
     run(replace(settings, jobs=2), tmp_path / "two")
 
-    one, two = (without_times(tmp_path / name / results.FILE) for name in ("one", "two"))
+    one, two = (without_times(tmp_path / name / RESULTS_FILE) for name in ("one", "two"))
     assert one["cells"] == two["cells"]

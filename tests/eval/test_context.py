@@ -1,22 +1,22 @@
 """A run has a reader of Z-tokens and one of LTSC's meta-tokens, shipped or a user's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from tests.reader.conftest import write_random_reader
-from zprompt.baselines.protocol import Baseline
-from zprompt.codec.codec import Codec
+from zprompt.baselines import Baseline
+from zprompt.baselines.ltsc import LtscReader
+from zprompt.codec import Codec
 from zprompt.errors import CheckpointError, OptionError
-from zprompt.eval.full_text import FULL
-from zprompt.eval.readers import LTSC_READER, READER, ChosenReaders, fingerprint
-from zprompt.eval.run import run
-from zprompt.eval.settings import BenchSettings
-from zprompt.eval.workshop import Workshop
-from zprompt.reader.reader import Reader
-from zprompt.train.reader.rows import Batch
+from zprompt.eval.context import FULL, ChosenReaders, EvaluationContext, readers_fingerprint
+from zprompt.eval.metrics import LTSC_READER, READER
+from zprompt.eval.results import BenchSettings
+from zprompt.eval.runner import run
+from zprompt.reader import Reader
 
 SETTINGS = BenchSettings(("ltsc-tuned", "random", "ltsc"), ("qa",), (2.0,), limit=2)
 
@@ -38,26 +38,30 @@ def test_readers_take_the_place_of_shipped_ones_by_what_they_read(
 
 def test_other_weights_are_another_fingerprint(codec: Codec, ltsc_reader: Path, tmp_path: Path) -> None:
     other = write_random_reader(tmp_path / "other", codec, seed=2)
-    assert fingerprint([]) == ""
-    assert fingerprint([str(other)]) == fingerprint([str(other)]) != fingerprint([str(ltsc_reader)])
+    assert readers_fingerprint([]) == ""
+    assert (
+        readers_fingerprint([str(other)])
+        == readers_fingerprint([str(other)])
+        != readers_fingerprint([str(ltsc_reader)])
+    )
 
 
 def test_the_reader_of_ltsc_answers_from_meta_tokens_and_from_the_text(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: EvaluationContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[int] = []  # positions of meta-tokens in each batch that it gets
-    answer = type(workshop.ltsc_reading).answer
+    read: list[int] = []  # meta-tokens in each prompt that it gets
+    embed = LtscReader.embed
 
-    def spied(reading: object, batch: Batch, *rest: int) -> list[list[int]]:
-        read.append(int((batch.gaps > 0).sum()))
-        return answer(reading, batch, *rest)  # type: ignore[arg-type]
+    def spied(reader: LtscReader, ids: Sequence[int]) -> Tensor:
+        read.append(sum(token >= reader.meta_embedding.first for token in ids))
+        return embed(reader, ids)
 
-    monkeypatch.setattr(type(workshop.ltsc_reading), "answer", spied)
+    monkeypatch.setattr(LtscReader, "embed", spied)
     row = '{"question": "Who?", "answers": ["Ada"], "passages": [{"title": "T", "text": "%s", "gold": true}]}'
     file = tmp_path / "questions.jsonl"
     file.write_text(row % ("The quick brown fox jumps over Ada Hale of Bristol. " * 4), "utf-8")
 
-    found = run(replace(SETTINGS, data=(str(file),)), tmp_path / "run", workshop=workshop)
+    found = run(replace(SETTINGS, data=(str(file),)), tmp_path / "run", context=context)
 
     by_method = {one.cell.method: one for one in found.cells}
     for name in (FULL, "ltsc-tuned"):
@@ -74,6 +78,6 @@ def test_the_reader_of_ltsc_answers_from_meta_tokens_and_from_the_text(
 def test_what_has_no_reader_of_ltsc_says_so(
     codec: Codec, reader: Reader, make: Callable[[str], Baseline], tmp_path: Path
 ) -> None:
-    other = Workshop(0, codec, {READER: reader}, make, ChosenReaders(ltsc=str(tmp_path)))
-    [full, *_] = run(replace(SETTINGS, methods=("ltsc",)), tmp_path / "run", workshop=other).cells
+    other = EvaluationContext(0, codec, {READER: reader}, make, ChosenReaders(ltsc=str(tmp_path)))
+    [full, *_] = run(replace(SETTINGS, methods=("ltsc",)), tmp_path / "run", context=other).cells
     assert "No reader" in full.missing[LTSC_READER] and f"F1, {READER}" in full.figures
