@@ -213,8 +213,8 @@ def find_ltsc_reader(name: str) -> Path:
         if (folder / EMBEDDING_FILE).is_file():
             return folder
     raise CheckpointError(
-        f"No LTSC reader {name!r}: it is neither the shipped one (ltsc) nor a folder with a {EMBEDDING_FILE}. Train one "
-        "with `zprompt train reader --input ltsc`."
+        f"No reader {name!r} of LTSC's meta-tokens: it is neither the shipped one (ltsc) nor a folder with a "
+        f"{EMBEDDING_FILE}. Train one with `zprompt train reader --input ltsc`."
     )
 
 
