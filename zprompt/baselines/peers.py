@@ -121,12 +121,14 @@ class LLMLingua(PeerPruning):
             """
 
             def __init__(self) -> None:
-                self.model_name, self.use_llmlingua2, self.open_api_config = backbone.name, False, {}
+                self.model_name, self.use_llmlingua2 = backbone.name, False
+                self.open_api_config: dict[str, Any] = {}
                 self.retrieval_model = self.retrieval_model_name = None
                 self.cache_bos_num, self.prefix_bos_num = 10, 100
                 self.oai_tokenizer = SimpleNamespace(encode=backbone.encode)
                 self.tokenizer, self.model = transformers_tokenizer(backbone), TupleCacheModel(backbone.model)
-                self.device, self.context_idxs = str(backbone.device), []
+                self.device = str(backbone.device)
+                self.context_idxs: list[Any] = []
                 self.max_position_embeddings = backbone.model.config.max_position_embeddings
 
         return LocalCompressor()
@@ -249,7 +251,7 @@ def transformers_tokenizer(backbone: Backbone) -> Any:  # noqa: ANN401 - transfo
 
 
 class TupleCacheModel:
-    """A causal LM that takes and returns its cache as pairs of keys and values, as transformers did before version 5."""
+    """A causal LM whose cache is pairs of keys and values, as transformers had it before version 5."""
 
     def __init__(self, model: Any) -> None:  # noqa: ANN401 - any of transformers' causal LMs
         """Wrap a model."""

@@ -381,9 +381,7 @@ class _WordScorer:
         self._segment = segment
         self._unspent = 0.0  # tokens that may be kept and are not yet: parts of words that did not fit
 
-    def score(
-        self, source: Source, passage: _Passage, tokens: float, must: Sequence[bool], words: _WordScores
-    ) -> None:
+    def score(self, source: Source, passage: _Passage, tokens: float, must: Sequence[bool], words: _WordScores) -> None:
         """Score the words of a passage, of which `tokens` tokens and all that must stay are kept, into `words`."""
         scores, kept, costs = words.scores, words.kept, words.costs
         rate = tokens / max(len(passage.tokens), 1)
@@ -394,12 +392,12 @@ class _WordScorer:
                 if must[word] or costs[word] <= self._unspent:
                     kept[word] = True
                     self._unspent -= costs[word]
-            self._read([source.ids[position] for position in source.tokens(first, last) if kept[source.owners[position]]])
+            self._read([source.ids[index] for index in source.tokens(first, last) if kept[source.owners[index]]])
 
     def _segment_scores(self, source: Source, first: int, last: int) -> list[float]:
         positions = source.tokens(first, last)
         surprisal: list[float] = []
-        # A word may be longer than a segment: it is then scored in pieces, each as if the one before had not been there.
+        # A word may be longer than a segment: it is scored in pieces, each as if the one before had not been there.
         for start in range(positions.start, positions.stop, self._segment):
             surprisal += self._surprisal(source.ids[start : min(start + self._segment, positions.stop)])
         sums, counts = [0.0] * (last - first), [0] * (last - first)

@@ -5,8 +5,8 @@ A word is an unbroken run of letters, digits and marks, with the hyphens, apostr
 no visible words: there each character with its marks is one. A dropped word leaves no trace, except that a line break
 stays a line break and two words are never fused.
 
-The tokens of a text are not the sum of its words' tokens, since tokens depend on their neighbours. So `keep_best` counts
-the tokens of every text that it tries, and uses the words' own counts only to decide what to try:
+The tokens of a text are not the sum of its words' tokens, since tokens depend on their neighbours. So `keep_best`
+counts the tokens of every text that it tries, and uses the words' own counts only to decide what to try:
 
     1. the longest prefix of the order, best word first, that fits
     2. the next words that fit into the rest of the budget

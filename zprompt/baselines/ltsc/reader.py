@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -53,7 +52,7 @@ Passage: TypeAlias = Mapping[str, Any]
 
 
 class MetaEmbedding(nn.Module):
-    """The embeddings of meta-tokens, whose ids are `first`, `first` + 1, …"""
+    """The embeddings of meta-tokens, whose ids follow each other from `first` on."""
 
     def __init__(self, count: int, hidden_size: int, first: int = READER_ALPHABET.first) -> None:
         """Make a table of `count` zero vectors."""
@@ -132,13 +131,7 @@ class LtscReader:
             raise OptionError(f"There are {len(questions)} questions, but passages for {len(passages)}. Pass as many.")
         options = GenerateOptions(max_new_tokens)
         prompts = [self._encode(*one) for one in zip(questions, passages, strict=True)]
-        for prompt in prompts:
-            excess = len(prompt) + max_new_tokens - self.decoder.shape.max_positions
-            if excess > 0:
-                raise ContextBudgetError(
-                    f"The prompt takes {len(prompt)} positions, and {max_new_tokens} new tokens are asked for: {excess} "
-                    f"more than the {self.decoder.shape.max_positions} positions of the model's context."
-                )
+        self._check_context(max(map(len, prompts), default=0), max_new_tokens)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers: dict[int, Answer] = {}
         for start in range(0, len(order), _BATCH):
@@ -174,14 +167,25 @@ class LtscReader:
         embedded: Tensor = self.decoder.embed_tokens(tokens.masked_fill(added, 0))
         return embedded.index_put((added,), meta(tokens[added]))
 
+    def _check_context(self, positions: int, max_new_tokens: int) -> None:
+        excess = positions + max_new_tokens - self.decoder.shape.max_positions
+        if excess > 0:
+            raise ContextBudgetError(
+                f"The prompt takes {positions} positions, and {max_new_tokens} new tokens are asked for: {excess} more "
+                f"than the {self.decoder.shape.max_positions} positions of the model's context. Leave passages out."
+            )
+
     def _encode(self, question: str, passages: Sequence[Passage]) -> list[int]:
         """Return the ids of a prompt up to where the answer begins; each text is tokenized with those next to it."""
-        parts = groupby(self._parts(question, passages), lambda part: isinstance(part, str))
-        return [
-            token
-            for is_text, run in parts
-            for token in (self._tokenizer.encode("".join(run)) if is_text else chain.from_iterable(run))  # type: ignore[arg-type]
-        ]
+        ids: list[int] = []
+        text = ""
+        for part in (*self._parts(question, passages), ()):
+            if isinstance(part, str):
+                text += part
+            else:
+                ids += [*self._tokenizer.encode(text), *part]
+                text = ""
+        return ids
 
     def _parts(self, question: str, passages: Sequence[Passage]) -> Iterator[str | Sequence[int]]:
         """Yield the texts and token ids of a prompt, in the words of Z-tokens' reader."""

@@ -139,7 +139,7 @@ def _doubled(ranks: Ints, length: int) -> Ints:
 
 
 def _shared(positions: Ints, steps: list[Ints]) -> Ints:
-    """Count the symbols that neighbouring suffixes share: from the longest step down, go on by 2^k where names agree."""
+    """Count the symbols that neighbouring suffixes share: from the longest step down, add 2^k where names agree."""
     count = len(positions)
     shared = np.zeros(count, np.int64)
     first, second = positions[:-1].copy(), positions[1:].copy()

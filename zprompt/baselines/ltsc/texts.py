@@ -167,7 +167,7 @@ def _write_texts(
         for grammar in _grammars(documents, mode, signs, tokenizer):
             uses = count_uses(grammar)
             # The most used entries get the shortest signs, where their order is free.
-            order = sorted(range(len(uses)), key=lambda entry: -uses[entry] if mode is Mode.FLAT else entry)  # noqa: B023
+            order = sorted(range(len(uses)), key=lambda entry: -uses[entry] if mode is Mode.FLAT else entry)
             named = dict(zip(order, signs, strict=False))
             names = [named[entry] for entry in range(len(uses))]
             yield _write_grammar(grammar, list(numbers), names, signs[len(names)])
