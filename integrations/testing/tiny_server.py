@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import zprompt
 from zprompt.llm import llama_of
 from zprompt.reader import Reader, ZEmbedding
-from zprompt.serve.running import Server, bind, url_of
-from zprompt.serve.settings import ServerSettings
+from zprompt.serve import Server, ServerSettings, bind, url_of
 
 KEY = "secret"
 PATIENCE = 60.0  # seconds until a test that hangs fails instead

@@ -13,7 +13,7 @@ from benchmarks.server import gather, main, report
 from benchmarks.tasks.server import Load, Target, Times, measure
 from tests.serve.conftest import MODEL, running
 from tests.serve.fake_reader import FakeReader
-from zprompt.serve.settings import ServerSettings
+from zprompt.serve import ServerSettings
 
 KEY = "secret"
 

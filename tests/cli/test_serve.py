@@ -92,7 +92,7 @@ def test_a_server_that_everyone_reaches_without_a_key_is_warned_about(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zprompt.cli.options.open_reader", lambda *_: object())
-    monkeypatch.setattr("zprompt.serve.running.serve", lambda *_: None)
+    monkeypatch.setattr("zprompt.serve.serve", lambda *_: None)
 
     assert "no --api-key" in run("serve", "--host", "0.0.0.0", "--port", 0).stderr
     assert "no --api-key" not in run("serve", "--port", 0).stderr

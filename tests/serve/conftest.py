@@ -13,10 +13,9 @@ import openai
 import pytest
 
 from tests.serve.fake_reader import PATIENCE, FakeReader
-from zprompt.serve.batcher import Batcher
-from zprompt.serve.protocol import ServedReader
-from zprompt.serve.running import Server, bind, url_of
-from zprompt.serve.settings import ServerSettings
+from zprompt.reader import Reader
+from zprompt.serve import Server, ServerSettings, bind, url_of
+from zprompt.serve.queue import JobQueue
 
 MODEL = "zprompt"
 
@@ -31,8 +30,8 @@ class Running:
     stack: ExitStack = field(default_factory=ExitStack)
 
     @property
-    def batcher(self) -> Batcher:
-        return self.server.batcher
+    def queue(self) -> JobQueue:
+        return self.server.queue
 
     def openai(self, key: str = "none", **options: object) -> openai.OpenAI:
         """Give OpenAI's client, which does not ask again by itself."""
@@ -49,10 +48,10 @@ class Running:
 
 
 @contextmanager
-def running(reader: ServedReader, settings: ServerSettings) -> Iterator[Running]:
+def running(reader: FakeReader | Reader, settings: ServerSettings) -> Iterator[Running]:
     """Run a server until the block ends."""
     with bind("127.0.0.1", 0) as bound:
-        server = Server(reader, settings)
+        server = Server(reader, settings)  # type: ignore[arg-type] - a fake has what is needed of a reader
         thread = threading.Thread(target=server.run, args=([bound],))
         run = Running(server, url_of(bound), thread)
         thread.start()

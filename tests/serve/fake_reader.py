@@ -11,11 +11,10 @@ from tests.cli.byte_codec import FINGERPRINT, ByteCodec
 from zprompt.errors import ContextBudgetError
 from zprompt.progress import Progress
 from zprompt.reader.generate import GenerateOptions
-from zprompt.reader.prompt import PromptSize
+from zprompt.reader.prompt import Message, PromptSize
 from zprompt.reader.results import Delta, Generation, Usage
 from zprompt.results import CompressionResult
-from zprompt.serve.protocol import Prompt
-from zprompt.zspan.span import find_spans, read_header, require_codec
+from zprompt.zspan.span import read_header, require_codec, split_at_spans
 
 FAULT = "break now"  # a prompt at which the model fails
 PATIENCE = 20.0  # seconds until a test that hangs fails instead
@@ -40,6 +39,18 @@ class FakeCodec(ByteCodec):
         return super().decompress(documents, **options)
 
 
+@dataclass(frozen=True)
+class FakePrompt:
+    """A prompt that has been read."""
+
+    prompt: str | Sequence[Message]
+    size: PromptSize
+
+    @property
+    def texts(self) -> list[str]:
+        return texts_of(self.prompt)
+
+
 @dataclass
 class FakeReader:
     """Repeats, a word a token, what a prompt says last."""
@@ -49,7 +60,8 @@ class FakeReader:
     codec: FakeCodec = field(default_factory=FakeCodec)
     batches: list[int] = field(default_factory=list)  # texts of each batch that was written
     options: list[GenerateOptions] = field(default_factory=list)  # of each text that was written
-    prompts: list[Prompt] = field(default_factory=list)
+    prompts: list[str | Sequence[Message]] = field(default_factory=list)
+    reads: int = 0  # prompts that were read
     steps: int = 0  # tokens written
     begun: threading.Event = field(default_factory=threading.Event)  # a batch was begun
     gate: threading.Event = field(default_factory=threading.Event)  # nothing is written until it is open
@@ -57,45 +69,32 @@ class FakeReader:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def count(self, prompt: Prompt) -> PromptSize:
-        words = z_tokens = source_tokens = 0
-        for text in texts_of(prompt):
-            end = 0
-            for match in find_spans(text):
-                header = read_header(match.text)
-                require_codec(header, FINGERPRINT)
-                z_tokens, source_tokens = z_tokens + header.count, source_tokens + header.source_tokens
-                words += len(text[end : match.start].split())
-                end = match.end
-            words += len(text[end:].split())
-        return PromptSize(words + z_tokens, z_tokens, source_tokens)
+    def prepare(
+        self, prompt: str | Sequence[Message] | FakePrompt, options: GenerateOptions | None = None
+    ) -> FakePrompt:
+        if not isinstance(prompt, FakePrompt):
+            self.reads += 1
+            prompt = FakePrompt(prompt, size_of(texts_of(prompt)))
+        if options and prompt.size.positions + options.max_new_tokens > self.max_positions:
+            raise ContextBudgetError(
+                f"{prompt.size.positions} positions and {options.max_new_tokens} new tokens: too many."
+            )
+        return prompt
 
     def run(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Sequence[FakePrompt],
         options: Sequence[GenerateOptions],
         batch_size: int,
         wanted: Callable[[int], bool],
     ) -> Generator[Delta]:
-        sizes = [self.count(prompt) for prompt in prompts]
-        for size, asked in zip(sizes, options, strict=True):
-            if size.positions + asked.max_new_tokens > self.max_positions:
-                raise ContextBudgetError(f"{size.positions} positions and {asked.max_new_tokens} new tokens: too many.")
-        return self._write(prompts, options, sizes, wanted)
-
-    def _write(
-        self,
-        prompts: Sequence[Prompt],
-        options: Sequence[GenerateOptions],
-        sizes: Sequence[PromptSize],
-        wanted: Callable[[int], bool],
-    ) -> Generator[Delta]:
+        sizes = [prompt.size for prompt in prompts]
         self.batches.append(len(prompts))
         self.options += options
-        self.prompts += prompts
+        self.prompts += [prompt.prompt for prompt in prompts]
         self.begun.set()
         assert self.gate.wait(PATIENCE)
-        words = [texts_of(prompt)[-1].split() for prompt in prompts]
+        words = [prompt.texts[-1].split() for prompt in prompts]
         if any(FAULT in " ".join(said) for said in words):
             raise RuntimeError("The secret of the machine is 42.")
         going = list(range(len(prompts)))
@@ -118,5 +117,17 @@ class FakeReader:
                 yield Delta(index, text, generation)
 
 
-def texts_of(prompt: Prompt) -> list[str]:
+def texts_of(prompt: str | Sequence[Message]) -> list[str]:
     return [prompt] if isinstance(prompt, str) else [message["content"] for message in prompt]
+
+
+def size_of(texts: Sequence[str]) -> PromptSize:
+    words = z_tokens = source_tokens = 0
+    for piece in (piece for text in texts for piece in split_at_spans(text)):
+        if isinstance(piece, str):
+            words += len(piece.split())
+        else:
+            header = read_header(piece.text)
+            require_codec(header, FINGERPRINT)
+            z_tokens, source_tokens = z_tokens + header.count, source_tokens + header.source_tokens
+    return PromptSize(words + z_tokens, z_tokens, source_tokens)

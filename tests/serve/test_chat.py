@@ -40,7 +40,13 @@ def test_z_spans_may_stand_in_any_message(server: Running, reader: FakeReader) -
         messages=[{"role": "system", "content": SPAN}, {"role": "user", "content": f"{SPAN} {SPAN}"}],
     )
 
-    assert reader.count(reader.prompts[0]).z_tokens == 9
+    assert reader.prepare(reader.prompts[0]).size.z_tokens == 9
+
+
+def test_a_prompt_is_read_once(server: Running, reader: FakeReader) -> None:
+    server.openai().chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "one"}])
+
+    assert reader.reads == 1
 
 
 def test_an_answer_that_is_cut_off_says_so(server: Running) -> None:

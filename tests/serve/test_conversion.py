@@ -91,7 +91,7 @@ def test_compression_waits_for_its_turn(server: Running, reader: FakeReader) -> 
         writing = pool.submit(server.openai().completions.create, model=MODEL, prompt="one")
         until(reader.begun.is_set)
         compressing = pool.submit(post, server, "/v1/compress", input="text")
-        until(lambda: server.batcher.waiting == 1)
+        until(lambda: server.queue.waiting == 1)
         assert reader.codec.calls == []
 
         reader.gate.set()

@@ -309,6 +309,6 @@ def test_bad_requests_change_nothing(server: Running) -> None:
         error_of(server, "/v1/completions", body, 400)
 
     assert server.openai().completions.create(model=MODEL, prompt="one two").choices[0].text == before
-    assert server.batcher.waiting == 0
-    with server.batcher.admit():  # no place was lost
+    assert server.queue.waiting == 0
+    with server.queue.admit():  # no place was lost
         pass

@@ -16,7 +16,7 @@ from zprompt.codec.codec import Codec
 from zprompt.llm import Backbone, load_backbone
 from zprompt.reader.reader import load_reader
 from zprompt.reader.reader import Reader
-from zprompt.serve.settings import ServerSettings
+from zprompt.serve import ServerSettings
 
 
 @pytest.fixture(scope="module")

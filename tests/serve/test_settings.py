@@ -7,8 +7,7 @@ import errno
 import pytest
 
 from zprompt.errors import OptionError
-from zprompt.serve.running import bind, is_local, url_of
-from zprompt.serve.settings import ServerSettings
+from zprompt.serve import ServerSettings, bind, is_local, url_of
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,7 @@ def _serve(
 ) -> None:
     """Answer over HTTP, as OpenAI's API does: messages may hold Z-spans anywhere. Stop it with Ctrl-C."""
     _require_extra()
-    from zprompt.serve.running import bind, is_local, serve, url_of
-    from zprompt.serve.settings import ServerSettings
+    from zprompt.serve import ServerSettings, bind, is_local, serve, url_of
 
     settings = ServerSettings(
         model=model,

@@ -1,13 +1,17 @@
 """The reader over HTTP, in the form of OpenAI's API.
 
-    client ─► meter ─► auth ─► size limit ─► route ─► admission ─► queue ─► one worker thread ─► reader
-                                                                                  │
-    client ◄── JSON, or server-sent events ◄── replies ◄── jobs' results ◄────────┘
+    client ─► metrics ─► key ─► body limit ─► route ─► admission ─► queue ─► one worker thread ─► reader
+                                                                                    │
+    client ◄── JSON, or server-sent events ◄── reply ◄── results of the job ◄───────┘
 
-Reading order: `settings`, `protocol` (what is needed of a reader), `app` (how the parts are put together) → `auth`,
-`limits`, `metrics` (what a request passes first) → `schemas` (what may be asked) → `generation` and `conversion` (the
-routes) → `jobs` and `batcher` (what waits, and what runs) → `waiting` (deadlines, clients that hang up) → `replies` and
-`streaming` (what goes back) → `errors` → `running` (sockets, signals, the end).
+Reading order: `app` (settings, routes, how a request waits) → `middleware` and `metrics` (what it passes first) →
+`schemas` (the bodies) → `queue` (jobs and the worker) → `streaming` (replies, deadlines, clients that hang up) →
+`errors` → `run` (sockets and signals).
 
-It needs the extra `serve`; nothing else in zprompt imports this package.
+It needs the extra `serve`; nothing else in zprompt but its command imports this package.
 """
+
+from zprompt.serve.app import ServerSettings
+from zprompt.serve.run import Server, bind, is_local, serve, url_of
+
+__all__ = ["Server", "ServerSettings", "bind", "is_local", "serve", "url_of"]

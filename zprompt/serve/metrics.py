@@ -1,12 +1,12 @@
-"""Count what the server does, for Prometheus.
+"""Metrics for Prometheus.
 
     zprompt_requests_total{path, status}     zprompt_request_seconds{path}      zprompt_first_piece_seconds
     zprompt_waiting, zprompt_running         zprompt_batch_size                 zprompt_cancelled_total{reason}
     zprompt_prompt_positions_total           zprompt_z_tokens_total             zprompt_source_tokens_total
     zprompt_generated_tokens_total
 
-`z_tokens` are those of the positions that were Z-tokens, and `source_tokens` what they stood for: source_tokens minus
-z_tokens are the positions that Z-tokens saved.
+Of the prompt positions, `z_tokens` were Z-tokens, which stood for `source_tokens`: the difference of the two is what
+compression saved.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """The figures of one server."""
+    """The metrics of one server."""
 
     def __init__(self) -> None:
-        """Start at zero, in a registry of its own: a process may hold several servers."""
+        # A registry of its own, since a process may hold several servers.
         self.registry = registry = CollectorRegistry()
         self.requests = Counter("zprompt_requests", "Requests answered.", ["path", "status"], registry=registry)
         self.seconds = Histogram(
@@ -49,41 +49,25 @@ class Metrics:
         self.generated_tokens = Counter("zprompt_generated_tokens", "Tokens written.", registry=registry)
 
     def count_usage(self, usage: Usage) -> None:
-        """Add what a text took.
-
-        :param usage: What it took.
-        """
+        """Add the usage of one text."""
         self.prompt_positions.inc(usage.prompt_positions)
         self.z_tokens.inc(usage.z_tokens)
         self.source_tokens.inc(usage.source_tokens)
         self.generated_tokens.inc(usage.generated_tokens)
 
     def render(self) -> bytes:
-        """Write all figures in Prometheus' text form.
-
-        :return: The text.
-        """
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class Meter:
-    """Middleware that counts requests and takes their time."""
+    """Middleware that counts and times requests."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Stand before an application.
-
-        :param app: The application.
-        :param metrics: What to add to.
-        """
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and count it.
-
-        :param scope: What is asked.
-        :param receive: Gives its body.
-        :param send: Takes the response.
-        """
+        """Pass a request on, and measure it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -98,7 +82,7 @@ class Meter:
         try:
             await self._app(scope, receive, watch)
         finally:
-            # The route's own path and not the request's: anyone could make up any number of those.
+            # The path of the route, not of the request: clients can make up any number of those.
             path = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(path, status).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - began)

@@ -1,7 +1,7 @@
-"""What may be asked: the fields of each request that are supported.
+"""The bodies of requests.
 
-A field of OpenAI's API that is not supported is refused, unless it has the value that asks for nothing (`n: 1`,
-`tools: []`). Nothing is ignored in silence; `user` and `safety_identifier` name who asks, and change no answer.
+A field of OpenAI's API that is not supported is refused, unless it has a neutral value (`n: 1`, `tools: []`). Nothing
+is ignored silently, except `user` and `safety_identifier`, which name who asks and change no answer.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from zprompt.reader import GenerateOptions
-from zprompt.serve.errors import ApiError, not_supported
-from zprompt.serve.protocol import Prompt
+from zprompt.reader import GenerateOptions, Prompt
+from zprompt.serve.errors import ApiError
 from zprompt.zspan import require_no_surrogates
 
 
-def _whole_characters(text: str) -> str:
+def _no_surrogates(text: str) -> str:
     require_no_surrogates(text)
     return text
 
 
-Text = Annotated[str, AfterValidator(_whole_characters)]
-"""A text that can be encoded: JSON can hold half a surrogate pair, and no tokenizer takes it."""
+Text = Annotated[str, AfterValidator(_no_surrogates)]
+"""A text that can be encoded: JSON can hold lone surrogates, which no tokenizer takes."""
 
 MAX_STOPS = 4  # as OpenAI has it
 
-_Neutral = Mapping[str, tuple[tuple[object, ...], str]]  # by field: the values that ask for nothing; what to do instead
+_Neutral = Mapping[str, tuple[tuple[object, ...], str]]  # by field: its neutral values, and what to do instead
 
 _ONE_ANSWER = "Send the request several times for several answers."
 _NO_LOGPROBS = "Leave it out: probabilities are not given."
@@ -82,18 +81,20 @@ _MESSAGE: _Neutral = {  # what OpenAI's own answers have and clients send back
 
 
 def _without_neutral(values: object, table: _Neutral) -> object:
-    """Take out the fields that are not supported and ask for nothing; refuse those that ask for something."""
+    """Remove unsupported fields that have a neutral value; raise ApiError for one that has another."""
     if not isinstance(values, Mapping):
         return values
     for name, (neutral, hint) in table.items():
         value = values.get(name)
         if value is not None and value not in neutral:
-            raise not_supported(name, hint)
+            raise ApiError(
+                400, f"{name!r} is not supported by this server. {hint}", code="unsupported_parameter", param=name
+            )
     return {name: value for name, value in values.items() if name not in table and value is not None}
 
 
 class _Request(BaseModel):
-    """What all requests have: no field is converted from another type, none is unknown, and null is as good as none."""
+    """Base of all bodies: fields are not converted from other types, none may be unknown, and null means absent."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     unsupported: ClassVar[_Neutral] = {}
@@ -120,17 +121,14 @@ class ChatMessage(_Request):
     content: Text | list[TextPart]
 
     def plain(self) -> dict[str, str]:
-        """Give what the reader takes.
-
-        :return: Role and content.
-        """
-        role = "system" if self.role == "developer" else self.role  # the same by OpenAI's newer name
+        """Return the message as the reader takes it."""
+        role = "system" if self.role == "developer" else self.role  # OpenAI's newer name for the same
         content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
         return {"role": role, "content": content}
 
 
 class StreamOptions(_Request):
-    """What a stream has besides text."""
+    """Options of a stream."""
 
     unsupported: ClassVar[_Neutral] = {"include_obfuscation": ((False,), "Leave it out: nothing is padded.")}
 
@@ -138,11 +136,11 @@ class StreamOptions(_Request):
 
 
 class TextRequest(_Request):
-    """What both kinds of requests for text have."""
+    """Base of both requests for text."""
 
     model: str
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0  # OpenAI's is 1: a small model is better at its surest
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0  # OpenAI's is 1, but a small model is best when greedy
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0  # not OpenAI's; clients send it as an extra field
     stop: Text | Annotated[list[Text], Field(max_length=MAX_STOPS)] = []
@@ -165,25 +163,21 @@ class TextRequest(_Request):
 
     @property
     def prompts(self) -> Sequence[Prompt]:
-        """Give what is to be written on, a text for each."""
+        """Return the prompts, one for each text."""
         raise NotImplementedError
 
     @property
     def new_tokens(self) -> int | None:
-        """Give the most tokens to write; None: it was not said."""
+        """Return the limit of new tokens, or None if the request has none."""
         return self.max_tokens
 
     @property
     def wants_usage(self) -> bool:
-        """Say whether a stream is to end with what it took."""
+        """Return whether a stream is to end with its usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     def options(self, max_new_tokens: int) -> GenerateOptions:
-        """Give what the reader takes.
-
-        :param max_new_tokens: The most tokens to write.
-        :return: The options.
-        """
+        """Return the options as the reader takes them."""
         return GenerateOptions.of(
             max_new_tokens=max_new_tokens,
             temperature=self.temperature,
@@ -204,12 +198,12 @@ class ChatRequest(TextRequest):
 
     @property
     def prompts(self) -> Sequence[Prompt]:
-        """Give the conversation."""
+        """Return the conversation."""
         return [[message.plain() for message in self.messages]]
 
     @property
     def new_tokens(self) -> int | None:
-        """Give the most tokens to write; None: it was not said."""
+        """Return the limit of new tokens, or None if the request has none."""
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
@@ -222,7 +216,7 @@ class CompletionRequest(TextRequest):
 
     @property
     def prompts(self) -> Sequence[Prompt]:
-        """Give the texts."""
+        """Return the texts."""
         return [self.prompt] if isinstance(self.prompt, str) else self.prompt
 
 
@@ -238,16 +232,13 @@ class CompressRequest(_Request):
     ratio: Annotated[float, Field(ge=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     query: Text | None = None
-    # No regular expressions: one can be written that keeps a server busy for ever.
+    # No regular expressions: some keep a server busy for ever.
     protect: list[Text] | None = None
     min_tokens: Annotated[int, Field(ge=1)] | None = None
     on_error: Literal["raise", "passthrough"] = "raise"
 
     def options(self) -> dict[str, Any]:
-        """Give what the codec takes.
-
-        :return: The options that were given.
-        """
+        """Return the options that are set, as `Codec.compress` takes them."""
         return self.model_dump(exclude={"input", "model"}, exclude_none=True)
 
 

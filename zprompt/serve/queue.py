@@ -1,0 +1,299 @@
+"""A bounded queue of jobs, and the one thread that works on them.
+
+    admit    reserves a place in the queue, or refuses: before a prompt is even read, so that reading is bounded too
+    submit   puts a job into its place
+    worker   takes the first job; if it writes texts, all texts that wait, up to the batch size, are written together,
+             each with its own sampling options. What arrives in the meantime waits for the next batch
+    drain    admits nothing more, refuses what waits, and finishes what runs
+
+Results go from the worker's thread to the event loop:
+
+    loop     job = TextJob(…); queue.submit(job);  async for delta in job: …     queue.cancel(job) at any time
+    worker   while job.wanted: job.send(delta)  …  job.finish()  or  job.fail(error)
+
+A cancelled job leaves the queue, or its batch after the next token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from zprompt.progress import Progress
+from zprompt.reader import Delta, GenerateOptions, PreparedPrompt, Reader
+from zprompt.serve.errors import ApiError, shutting_down
+from zprompt.serve.metrics import Metrics
+
+T = TypeVar("T")
+
+_LONGEST_RETRY = 60  # seconds
+_MEMORY = 0.7  # weight of the past in the running mean of the seconds that a batch takes
+
+
+class _CancelledError(Exception):
+    """A call of the codec ends early: nobody wants its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Follows the last result of a job."""
+
+    error: Exception | None = None
+
+
+class Job(Generic[T]):
+    """Work for the worker's thread, whose results arrive one by one; made in a running event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._results: asyncio.Queue[T | _End] = asyncio.Queue()
+        self._cancelled = threading.Event()
+
+    @property
+    def wanted(self) -> bool:
+        """Return whether the results are still awaited."""
+        return not self._cancelled.is_set()
+
+    def send(self, result: T) -> None:
+        """Pass a result to the event loop; called by the worker."""
+        self._put(result)
+
+    def finish(self) -> None:
+        """End the results; called by the worker."""
+        self._put(_End())
+
+    def fail(self, error: Exception) -> None:
+        """End the results with an error; called by the worker, and without effect on a job that has ended."""
+        self._put(_End(error))
+
+    def cancel(self) -> None:
+        """Ask for no more results; called in the event loop."""
+        self._cancelled.set()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        while True:
+            result = await self._results.get()
+            if isinstance(result, _End):
+                if result.error:
+                    raise result.error
+                return
+            yield result
+
+    def _put(self, result: T | _End) -> None:
+        if self.wanted:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._results.put_nowait, result)
+
+
+class TextJob(Job[Delta]):
+    """Texts to generate for one request; the index of a result is that of its prompt in the request."""
+
+    def __init__(self, prompts: Sequence[PreparedPrompt], options: Sequence[GenerateOptions]) -> None:
+        """Take prompts that have been checked, with options for each."""
+        super().__init__()
+        self.prompts, self.options = prompts, options
+
+
+class CallJob(Job[Any]):
+    """A call of the codec; it takes a progress callback, through which it is cancelled."""
+
+    def __init__(self, call: Callable[[Progress], Any]) -> None:
+        super().__init__()
+        self._call = call
+
+    def run(self) -> None:
+        """Call it; done by the worker."""
+        try:
+            self.send(self._call(self._check_wanted))
+        except _CancelledError:
+            self.finish()
+        except Exception as error:  # noqa: BLE001 - raised again where the result is awaited
+            self.fail(error)
+        else:
+            self.finish()
+
+    def _check_wanted(self, _stage: str, _done: int, _total: int) -> None:
+        if not self.wanted:
+            raise _CancelledError
+
+
+AnyJob: TypeAlias = TextJob | CallJob
+
+
+class JobQueue:
+    """Holds the jobs that wait, and works on them in a thread of its own."""
+
+    def __init__(self, reader: Reader, metrics: Metrics, *, length: int, batch_size: int, batch_wait: float) -> None:
+        """Make an empty queue.
+
+        :param reader: Generates the texts; only the worker runs it.
+        :param metrics: Counts batches and usage.
+        :param length: Requests that may wait.
+        :param batch_size: Texts that are generated together.
+        :param batch_wait: Seconds that an idle worker waits for more texts to fill a batch.
+        """
+        self._reader, self._metrics = reader, metrics
+        self._length, self._batch_size, self._batch_wait = length, batch_size, batch_wait
+        self._changed = threading.Condition()
+        self._waiting: deque[AnyJob] = deque()
+        self._admitted = 0  # places that are reserved for jobs not yet submitted
+        self._draining = self._stopping = False
+        self._batch_seconds = 1.0  # running mean
+        self._thread = threading.Thread(target=self._work, name="zprompt-worker", daemon=True)
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether requests are admitted and worked on."""
+        return self._thread.is_alive() and not self._draining
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of jobs that wait."""
+        return len(self._waiting)
+
+    def start(self) -> None:
+        """Start the worker."""
+        self._thread.start()
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Reserve a place while a request is read and submitted; raise ApiError if there is none."""
+        with self._changed:
+            if self._draining:
+                raise shutting_down()
+            taken = len(self._waiting) + self._admitted
+            if taken >= self._length:
+                raise self._full(taken)
+            self._admitted += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._admitted -= 1
+
+    def submit(self, job: AnyJob) -> None:
+        """Append a job, for which a place was reserved; raise ApiError if the server is shutting down by now."""
+        with self._changed:
+            if self._draining:
+                raise shutting_down()
+            self._waiting.append(job)
+            self._changed.notify_all()
+            self._metrics.waiting.set(len(self._waiting))
+
+    def cancel(self, job: AnyJob) -> None:
+        """Cancel a job, whether it waits, runs or is done."""
+        with self._changed:
+            job.cancel()
+            self._waiting = deque(waiting for waiting in self._waiting if waiting is not job)
+            self._metrics.waiting.set(len(self._waiting))
+
+    def drain(self) -> None:
+        """Admit nothing more, and refuse what waits."""
+        with self._changed:
+            self._draining = True
+            for job in self._waiting:
+                job.fail(shutting_down())
+            self._waiting.clear()
+            self._metrics.waiting.set(0)
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Drain, cancel what runs, and wait so many seconds for the worker, which stops after its next token."""
+        self.drain()
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _full(self, taken: int) -> ApiError:
+        """Return the error of a full queue, with an estimate of the time until the next batch begins."""
+        batches = max(1, math.ceil(taken / self._batch_size))
+        seconds = min(_LONGEST_RETRY, max(1, math.ceil(self._batch_seconds * batches)))
+        return ApiError(
+            429,
+            f"{taken} requests wait, and no more may. Ask again in {seconds} seconds.",
+            kind="rate_limit_error",
+            code="queue_full",
+            headers={"Retry-After": str(seconds)},
+        )
+
+    def _work(self) -> None:
+        while jobs := self._take():
+            began = time.perf_counter()
+            self._metrics.running.set(len(jobs))
+            try:
+                self._run(jobs)
+            except Exception as error:  # noqa: BLE001 - raised again, and logged, where the results are awaited
+                for job in jobs:
+                    job.fail(error)
+            self._metrics.running.set(0)
+            self._batch_seconds = _MEMORY * self._batch_seconds + (1 - _MEMORY) * (time.perf_counter() - began)
+
+    def _take(self) -> list[AnyJob]:
+        """Wait for jobs; return none when the server stops."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._waiting or self._stopping)
+                if self._stopping:
+                    return []
+                if isinstance(self._waiting[0], TextJob):  # requests that come at the same time may share a batch
+                    self._changed.wait_for(
+                        lambda: len(self._waiting) >= self._batch_size or self._stopping, self._batch_wait
+                    )
+                if taken := self._next():
+                    self._metrics.waiting.set(len(self._waiting))
+                    return taken
+
+    def _next(self) -> list[AnyJob]:
+        """Take the first job and those that can be run with it; none if all were cancelled in the meantime."""
+        if not self._waiting or isinstance(self._waiting[0], CallJob):
+            return [self._waiting.popleft()] if self._waiting else []
+        taken: list[AnyJob] = []
+        rest: deque[AnyJob] = deque()
+        room = self._batch_size
+        for job in self._waiting:
+            if isinstance(job, TextJob) and len(job.prompts) <= room:
+                taken.append(job)
+                room -= len(job.prompts)
+            else:
+                rest.append(job)
+        self._waiting = rest
+        return taken
+
+    def _run(self, jobs: Sequence[AnyJob]) -> None:
+        texts = [job for job in jobs if isinstance(job, TextJob)]
+        if texts:
+            self._generate(texts)
+        for job in jobs:
+            if isinstance(job, CallJob):
+                job.run()
+
+    def _generate(self, jobs: Sequence[TextJob]) -> None:
+        """Generate the texts of all jobs together, and send each job its own."""
+        rows = [(job, index) for job in jobs for index in range(len(job.prompts))]
+        unfinished = {job: len(job.prompts) for job in jobs}
+        self._metrics.batch_size.observe(len(rows))
+
+        def wanted(row: int) -> bool:
+            return rows[row][0].wanted and not self._stopping
+
+        prompts = [prompt for job in jobs for prompt in job.prompts]
+        options = [own for job in jobs for own in job.options]
+        for delta in self._reader.run(prompts, options, len(rows), wanted):
+            job, index = rows[delta.index]
+            job.send(replace(delta, index=index))
+            if delta.generation:
+                self._metrics.count_usage(delta.generation.usage)
+                unfinished[job] -= 1
+                if not unfinished[job]:
+                    job.finish()
+        if self._stopping:
+            for job in jobs:
+                job.fail(shutting_down())
