@@ -1,5 +1,6 @@
 """Rows of public datasets become questions; a dataset is read through the real `datasets`, from a folder."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import datasets
 import pytest
 
 from zprompt.errors import TrainingDataError
-from zprompt.eval.datasets import first_paragraphs, normalise_row, read_rows, text_of
+from zprompt.eval.datasets import first_paragraphs, normalise_row, read_questions, read_rows, text_of
 from zprompt.eval.tasks import make_tasks
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -96,3 +97,20 @@ def test_texts_are_cut_after_paragraphs() -> None:
     assert first_paragraphs("One two.\n\nThree four five.", 20) == "One two.\n\nThree four"
     assert first_paragraphs("One two, three.\n\nFour.", 20) == "One two, three."
     assert first_paragraphs("short", 20) == "short"
+
+
+def test_questions_keep_their_gold_passages(tmp_path: Path) -> None:
+    passages = [{"title": "A", "text": "a", "gold": False}, {"title": "B", "text": "b", "gold": True}]
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps({"question": "q", "answers": ["x"], "passages": passages}))
+    [question] = read_questions([str(path)])
+    assert [passage.title for passage in question.passages] == ["B"]
+
+
+@pytest.mark.parametrize("row", ["{", "7", '{"question": "q"}', '{"question": "q", "answers": [], "passages": []}'])
+def test_a_row_that_is_no_question_is_named(row: str, tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text(row)
+    with pytest.raises(TrainingDataError, match=r"q\.jsonl, line 1 is no question"):
+        read_questions([str(tmp_path / "q.jsonl")])
+    with pytest.raises(TrainingDataError, match="cannot be read"):
+        read_questions([str(tmp_path / "missing.jsonl")])

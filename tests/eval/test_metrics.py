@@ -98,6 +98,10 @@ ANSWERS = [
     ("a", ["the"]),
     ("Ada Ada Hale", ["Ada Hale Ada Hale"]),
     ("Zürich", ["Zurich", "Bern"]),
+    ("The Moon.", ["moon"]),
+    ("Moon landing", ["Mars", "the moon"]),
+    ("", ["the"]),
+    ("sun", ["moon"]),
 ]
 
 

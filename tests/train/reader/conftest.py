@@ -1,4 +1,4 @@
-"""Training of readers in miniature: a tiny codec's tiles of a few passages."""
+"""Training of readers in miniature: a few passages in a tiny codec's Z-tokens."""
 
 import json
 from collections.abc import Callable
@@ -17,12 +17,11 @@ from zprompt.llm import Backbone
 from zprompt.llm.lora import llama_of
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.prompt import ContentTokenizer
-from zprompt.train.reader.config import ReaderTrainConfig
-from zprompt.train.reader.examples import Asked, Examples
-from zprompt.train.reader.prompts import Prompts, Titled
-from zprompt.train.reader.reading import Reading
-from zprompt.train.reader.teacher import Teacher
-from zprompt.train.reader.tiles import Tile, TileStore
+from zprompt.train.config import ReaderTrainConfig
+from zprompt.train.passages import PassageStore, TiledPassage
+from zprompt.train.reader_data import Prompts, ReaderExamples, TiledQuestion, TitledPassage
+from zprompt.train.reader_model import ReaderModel
+from zprompt.train.teacher import Teacher
 
 CONFIG = ReaderTrainConfig(
     steps=4,
@@ -47,7 +46,7 @@ CONFIG = ReaderTrainConfig(
 ORDERS = [np.random.default_rng(seed).permutation(len(SENTENCES)) for seed in range(8)]
 PASSAGES = [" ".join(SENTENCES[index] for index in order[:4]) for order in ORDERS]
 
-MakeExamples: TypeAlias = Callable[..., Examples]
+MakeExamples: TypeAlias = Callable[..., ReaderExamples]
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +65,9 @@ def codec_folder(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbo
 
 
 @pytest.fixture(scope="session")
-def tiles(tmp_path_factory: pytest.TempPathFactory, reader_codec: Codec) -> list[Tile]:
-    """Give the tiles of a few passages."""
-    return TileStore(tmp_path_factory.mktemp("tiles") / "tiles.jsonl", reader_codec).tiles(PASSAGES, (2.0, 7.0))
+def passages(tmp_path_factory: pytest.TempPathFactory, reader_codec: Codec) -> list[TiledPassage]:
+    """Give a few passages in Z-tokens."""
+    return PassageStore(tmp_path_factory.mktemp("tiles") / "tiles.jsonl", reader_codec).tile(PASSAGES, (2.0, 7.0))
 
 
 @pytest.fixture(scope="session")
@@ -78,35 +77,31 @@ def tokenizer(tiny_backbone: Backbone) -> ContentTokenizer:
 
 
 @pytest.fixture
-def config() -> ReaderTrainConfig:
-    """Give the config of a short run."""
-    return CONFIG
-
-
-@pytest.fixture
-def examples_of(tiles: list[Tile], tokenizer: ContentTokenizer, reader_codec: Codec, tmp_path: Path) -> MakeExamples:
+def examples_of(
+    passages: list[TiledPassage], tokenizer: ContentTokenizer, reader_codec: Codec, tmp_path: Path
+) -> MakeExamples:
     """Give a maker of examples."""
 
-    def make(taught: bool = True, **changes: Any) -> Examples:  # noqa: ANN401 - fields of the config
+    def make(taught: bool = True, **changes: Any) -> ReaderExamples:  # noqa: ANN401 - fields of the config
         config = replace(CONFIG, **changes)
         backbone = reader_codec.backbone
-        teacher = Teacher(tmp_path / "teacher", backbone, [tile.ids for tile in tiles], config.top) if taught else None
+        teacher = Teacher(tmp_path / "teacher", backbone, [one.ids for one in passages], config.top) if taught else None
         if teacher:
             teacher.ensure()
-        shown = [replace(t, surprisal=np.arange(len(t.ids), 0, -1, np.float32)) for t in tiles]
-        questions = [Asked("when did they walk", ("1969",), (Titled("Moon", tile),)) for tile in shown[:3]]
+        shown = [replace(one, surprisal=np.arange(len(one.ids), 0, -1, np.float32)) for one in passages]
+        questions = [TiledQuestion("when did they walk", ("1969",), (TitledPassage("Moon", one),)) for one in shown[:3]]
         prompts = Prompts(tokenizer, config.input, reader_codec.settings.subcodes)
-        return Examples(config, prompts, shown, questions, teacher)
+        return ReaderExamples(config, prompts, shown, questions, teacher)
 
     return make
 
 
 @pytest.fixture
-def untuned(reader_codec: Codec) -> Reading:
+def untuned(reader_codec: Codec) -> ReaderModel:
     """Give the tiny LLM, which knows no Z-tokens."""
     backbone = reader_codec.backbone
     embedding = ZEmbedding(reader_codec.settings, backbone.hidden_size)
-    return Reading(llama_of(backbone), embedding, backbone.embeddings, backbone.output_embeddings)
+    return ReaderModel.of(backbone, llama_of(backbone), embedding)
 
 
 @pytest.fixture

@@ -7,25 +7,25 @@ from pathlib import Path
 import pytest
 
 from tests.train.reader.conftest import CONFIG
-from zprompt.errors import CheckpointError, OptionError, TrainingDataError
-from zprompt.eval import read_questions
-from zprompt.train.config import INPUTS
-from zprompt.reader.checkpoint import find_reader, load_z_embedding, merged_decoder, read_reader_config
-from zprompt.train.reader import command
-from zprompt.train.reader.command import train_reader
-from zprompt.train.reader.config import ReaderTrainConfig
-from zprompt.train.reader.materials import Sources
-from zprompt.train.reader.passages import cut_passages
+from zprompt.baselines.ltsc import LtscReader
+from zprompt.codec.codec import Codec
+from zprompt.errors import CheckpointError, OptionError
+from zprompt.reader.checkpoint import read_reader_config
+from zprompt.reader.reader import Reader
+from zprompt.train import reader as script
+from zprompt.train.config import INPUTS, ReaderTrainConfig
+from zprompt.train.reader import train_reader
+from zprompt.train.reader_data import Sources
 
 
 @pytest.fixture(autouse=True)
 def short_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zprompt.train.reader.evaluation.CONTEXT", 24)
+    monkeypatch.setattr("zprompt.train.reader_evaluation.CONTEXT", 24)
 
 
 @pytest.mark.parametrize("kind", INPUTS)
 def test_the_folder_is_a_reader(
-    kind: str, text_file: Path, question_file: Path, codec_folder: Path, tmp_path: Path
+    kind: str, text_file: Path, question_file: Path, codec_folder: Path, reader_codec: Codec, tmp_path: Path
 ) -> None:
     said: list[str] = []
     sources = Sources([str(text_file)], [str(question_file)], (), [str(question_file)])
@@ -36,12 +36,12 @@ def test_the_folder_is_a_reader(
         codec_name=str(codec_folder),
         report=lambda stage, step, steps, figures: said.append(stage),
     )
-    folder = find_reader(str(tmp_path / "reader"))
-    config = read_reader_config(folder)
-    backbone = command.load(str(codec_folder), quantization="none").backbone
-    assert config.training["input"] == kind and config.backbone_fingerprint == backbone.weights_fingerprint
-    assert load_z_embedding(folder, config, backbone.hidden_size).codes == (kind != "anchors")
-    merged_decoder(folder, backbone)
+    folder = tmp_path / "reader"
+    if kind == "ltsc":
+        LtscReader.from_pretrained(str(folder), backbone=reader_codec.backbone)
+    else:
+        reader = Reader.from_pretrained(str(folder), codec=reader_codec)
+        assert reader.training["input"] == kind and reader.z_embedding.codes == (kind != "anchors")
     record = json.loads((folder / "training.json").read_text())
     assert record["context_benefit"]["4"]["kept"] == pytest.approx(trained.benefit["4"].kept)
     assert record["answers"]["4"]["f1"] == trained.answers["4"].f1 and record["config"]["input"] == kind
@@ -86,7 +86,7 @@ def test_a_reader_can_be_trained_on(text_file: Path, codec_folder: Path, tmp_pat
 def test_a_reader_that_would_be_too_large_is_refused(
     text_file: Path, codec_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "MOST_BYTES", 1000)
+    monkeypatch.setattr(script, "MOST_BYTES", 1000)
     with pytest.raises(OptionError, match="lower --rank"):
         train_reader(Sources([str(text_file)]), tmp_path, CONFIG, codec_name=str(codec_folder))
 
@@ -106,33 +106,3 @@ def test_a_reader_that_would_be_too_large_is_refused(
 def test_a_config_that_cannot_be_followed_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         ReaderTrainConfig(**change)  # type: ignore[arg-type]
-
-
-def encode(text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Cut a text into words."""
-    ends = [index for index in range(1, len(text) + 1) if index == len(text) or text[index] == " "]
-    return list(range(len(ends))), list(zip([0, *ends[:-1]], ends, strict=True))
-
-
-def test_passages_are_whole_paragraphs_and_long_ones_are_cut() -> None:
-    texts = ["a b c\n\nd e f g\n\nh i j k l m n o p q r s\n\nt u"]
-    assert sorted(cut_passages(texts, encode, 4, 9, 10, 0)) == ["a b c\n\nd e f g", "h i j k l m n o"]
-    with pytest.raises(TrainingDataError, match="No text has 30 tokens"):
-        cut_passages(texts, encode, 30, 40, 10, 0)
-
-
-def test_questions_keep_their_gold_passages(tmp_path: Path) -> None:
-    passages = [{"title": "A", "text": "a", "gold": False}, {"title": "B", "text": "b", "gold": True}]
-    path = tmp_path / "q.jsonl"
-    path.write_text(json.dumps({"question": "q", "answers": ["x"], "passages": passages}))
-    [question] = read_questions([str(path)])
-    assert [passage.title for passage in question.passages] == ["B"]
-
-
-@pytest.mark.parametrize("row", ["{", "7", '{"question": "q"}', '{"question": "q", "answers": [], "passages": []}'])
-def test_a_row_that_is_no_question_is_named(row: str, tmp_path: Path) -> None:
-    (tmp_path / "q.jsonl").write_text(row)
-    with pytest.raises(TrainingDataError, match=r"q\.jsonl, line 1 is no question"):
-        read_questions([str(tmp_path / "q.jsonl")])
-    with pytest.raises(TrainingDataError, match="cannot be read"):
-        read_questions([str(tmp_path / "missing.jsonl")])
