@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,20 +29,26 @@ SMALL = (
 ).split()
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "corpus.txt"
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "corpus.txt"
     path.write_text("\n\n".join(SENTENCES * 12), "utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path, tiny_backbone_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A codec's folder, and what the command wrote."""
+    out = tmp_path_factory.mktemp("trained") / "mine"
+    return out, train("--data", corpus, "--out", out, "--backbone", tiny_backbone_dir, *SMALL)
 
 
 def train(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["train", "codec", *map(str, arguments)])
 
 
-def test_a_codec_is_trained_saved_and_summed_up(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
-    out = tmp_path / "mine"
-    result = train("--data", corpus, "--out", out, "--backbone", tiny_backbone_dir, *SMALL)
+def test_a_codec_is_trained_saved_and_summed_up(trained: tuple[Path, Result], tiny_backbone_dir: Path) -> None:
+    out, result = trained
 
     assert result.exit_code == 0, result.stderr
     assert "warmup 2/2" in result.stderr and "joint 3/3" in result.stderr
@@ -52,10 +59,10 @@ def test_a_codec_is_trained_saved_and_summed_up(corpus: Path, tiny_backbone_dir:
 
 
 def test_a_second_run_in_the_folder_has_to_be_a_resumed_one(
-    corpus: Path, tiny_backbone_dir: Path, tmp_path: Path
+    trained: tuple[Path, Result], corpus: Path, tiny_backbone_dir: Path, tmp_path: Path
 ) -> None:
+    shutil.copytree(trained[0], tmp_path / "mine")
     arguments = ("--data", corpus, "-o", tmp_path / "mine", "--backbone", tiny_backbone_dir, *SMALL)
-    assert train(*arguments).exit_code == 0
 
     again = train(*arguments)
     assert again.exit_code == 1
@@ -63,17 +70,18 @@ def test_a_second_run_in_the_folder_has_to_be_a_resumed_one(
     assert train(*arguments, "--resume").exit_code == 0
 
 
-def test_a_codec_may_be_trained_on_from_another(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
+def test_a_codec_may_be_trained_on_from_another(
+    trained: tuple[Path, Result], corpus: Path, tiny_backbone_dir: Path, tmp_path: Path
+) -> None:
     arguments = ("--data", corpus, "--backbone", tiny_backbone_dir, *SMALL)
-    assert train(*arguments, "--out", tmp_path / "first").exit_code == 0
 
     rates = ("--joint-rate", 0.0, "--usage-weight", 0.0)
-    result = train(*arguments, "--out", tmp_path / "second", "--start-from", tmp_path / "first", *rates)
+    result = train(*arguments, "--out", tmp_path / "second", "--start-from", trained[0], *rates)
 
     assert result.exit_code == 0, result.stderr
     assert "warmup" not in result.stderr and "joint 3/3" in result.stderr
     record = json.loads((tmp_path / "second" / "training.json").read_text())
-    assert record["started_from"] == str(tmp_path / "first")
+    assert record["started_from"] == str(trained[0])
     assert (record["config"]["joint_rate"], record["config"]["usage_weight"]) == (0.0, 0.0)
 
 

@@ -47,15 +47,9 @@ def new_heads(backbone: Backbone, seed: int = 0) -> CodecHeads:
         return CodecHeads(SETTINGS, backbone.embeddings, backbone.hidden_size)
 
 
-@pytest.fixture
-def config() -> CodecTrainConfig:
-    """Give the config of a short run."""
-    return CONFIG
-
-
 @pytest.fixture(scope="session")
 def windows(tiny_backbone: Backbone) -> NDArray[np.int32]:
-    """Give training windows: the sentences, in other orders."""
+    """Training windows: the sentences, in other orders."""
     random = np.random.default_rng(0)
     texts = [SENTENCES[index] for _ in range(40) for index in random.permutation(len(SENTENCES))]
     ids = tiny_backbone.encode(" ".join(texts))[: 20 * SETTINGS.window]
@@ -64,13 +58,13 @@ def windows(tiny_backbone: Backbone) -> NDArray[np.int32]:
 
 @pytest.fixture
 def heads(tiny_backbone: Backbone) -> CodecHeads:
-    """Give heads that are not trained yet."""
+    """Heads that are not trained yet."""
     return new_heads(tiny_backbone)
 
 
-@pytest.fixture
-def trainer_of(tiny_backbone: Backbone, windows: NDArray[np.int32], config: CodecTrainConfig) -> MakeTrainer:
-    """Give a maker of trainers, whose heads are new ones."""
+@pytest.fixture(scope="session")
+def trainer_of(tiny_backbone: Backbone, windows: NDArray[np.int32]) -> MakeTrainer:
+    """A function that makes trainers of new heads."""
 
     def make(
         folder: Path,
@@ -78,14 +72,14 @@ def trainer_of(tiny_backbone: Backbone, windows: NDArray[np.int32], config: Code
         backbone: Backbone = tiny_backbone,
         **changes: Any,  # noqa: ANN401 - fields of the config
     ) -> CodecTrainer:
-        return CodecTrainer(replace(config, **changes), backbone, new_heads(backbone, seed_of_heads), windows, folder)
+        return CodecTrainer(replace(CONFIG, **changes), backbone, new_heads(backbone, seed_of_heads), windows, folder)
 
     return make
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    """Give a file of training text."""
-    path = tmp_path / "corpus.txt"
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of training text."""
+    path = tmp_path_factory.mktemp("text") / "corpus.txt"
     path.write_text("\n\n".join(SENTENCES * 12), "utf-8")
     return path

@@ -27,12 +27,10 @@ class StoppedError(Exception):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_backbone_dir: Path) -> TrainedCodec:
-    """Give a codec, trained for a moment."""
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "corpus.txt").write_text("\n\n".join(SENTENCES * 12), "utf-8")
-    config = replace(CONFIG, evaluate_every=3)
-    return train_codec([str(folder / "corpus.txt")], folder / "codec", config, backbone_name=str(tiny_backbone_dir))
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory, tiny_backbone_dir: Path) -> TrainedCodec:
+    """A codec, trained for a moment."""
+    folder = tmp_path_factory.mktemp("trained") / "codec"
+    return train_codec([str(corpus)], folder, replace(CONFIG, evaluate_every=3), backbone_name=str(tiny_backbone_dir))
 
 
 def load(folder: Path, backbone: Path) -> Codec:
@@ -40,7 +38,7 @@ def load(folder: Path, backbone: Path) -> Codec:
 
 
 def stop_after(steps: int) -> Any:  # noqa: ANN401 - a report
-    """Give a report that stops a run."""
+    """Return a report that stops a run."""
 
     def report(stage: str, step: int, of: int, figures: dict[str, float]) -> None:
         nonlocal steps
@@ -91,15 +89,14 @@ def test_a_run_in_the_folder_is_not_overwritten(corpus: Path, tiny_backbone_dir:
 
 
 def test_a_resumed_run_gives_the_codec_of_an_uninterrupted_one(
-    corpus: Path, tiny_backbone_dir: Path, tmp_path: Path
+    trained: TrainedCodec, corpus: Path, tiny_backbone_dir: Path, tmp_path: Path
 ) -> None:
     arguments: dict[str, Any] = {"backbone_name": str(tiny_backbone_dir)}
-    whole = train_codec([str(corpus)], tmp_path / "whole", CONFIG, **arguments)
     with pytest.raises(StoppedError):
         train_codec([str(corpus)], tmp_path / "stopped", CONFIG, report=stop_after(7), **arguments)
     resumed = train_codec([str(corpus)], tmp_path / "stopped", CONFIG, resume=True, **arguments)
-    assert resumed.evaluation == whole.evaluation
-    heads = [(run.folder / "heads.safetensors").read_bytes() for run in (whole, resumed)]
+    assert resumed.evaluation == trained.evaluation
+    heads = [(run.folder / "heads.safetensors").read_bytes() for run in (trained, resumed)]
     assert heads[0] == heads[1]
 
 
@@ -183,9 +180,8 @@ def test_a_codec_with_a_lora_restores_texts(
     with_lora: CodecTrainConfig,
     kept: bool,
 ) -> None:
-    monkeypatch.setattr(
-        codec_lora, "evaluate", lambda *arguments: replace(evaluate(*arguments), bits_per_source_token=0.1 if kept else 100.0)
-    )
+    bits = 0.1 if kept else 100.0
+    monkeypatch.setattr(codec_lora, "evaluate", lambda *of: replace(evaluate(*of), bits_per_source_token=bits))
     trained = train_codec([str(corpus)], tmp_path / "codec", with_lora, backbone_name=str(tiny_backbone_dir))
     assert trained.lora is not None and trained.lora["kept"] == kept
     assert read_config(trained.folder).adapter == kept

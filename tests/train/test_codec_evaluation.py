@@ -16,7 +16,7 @@ from zprompt.zspan.range_coder import BUCKETS, PRECISION, RankCode
 
 @pytest.fixture
 def predictable(tiny_backbone: Backbone) -> NDArray[np.int32]:
-    """Give windows of which heads that expect " the" can drop most."""
+    """Windows of which heads that expect " the" can drop most."""
     [the] = tiny_backbone.encode(" the")
     ids = np.full((2, 32), the, np.int32)
     ids[:, ::7] = tiny_backbone.encode(" sand")[0]
@@ -25,7 +25,7 @@ def predictable(tiny_backbone: Backbone) -> NDArray[np.int32]:
 
 @pytest.fixture
 def leaning(tiny_backbone: Backbone) -> CodecHeads:
-    """Give heads that expect " the"."""
+    """Heads that expect " the"."""
     return make_heads(tiny_backbone, SETTINGS)
 
 

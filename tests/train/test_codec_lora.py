@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:Futur
 
 @pytest.fixture
 def backbone(tiny_backbone_dir: Path) -> Backbone:
-    """Give a tiny Llama of the test's own, since its weights are changed."""
+    """A tiny Llama of the test's own, since its weights are changed."""
     return load_backbone(str(tiny_backbone_dir), device="cpu")
 
 
@@ -45,7 +45,7 @@ def equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 
 @pytest.fixture
 def adapted(backbone: Backbone, ids: Tensor, tmp_path: Path) -> tuple[Path, Tensor]:
-    """Give a random LoRA's folder, and the hidden states that PEFT computes with it."""
+    """A random LoRA's folder, and the hidden states that PEFT computes with it."""
     torch.manual_seed(0)
     config = LoraConfig(r=2, lora_alpha=4, target_modules=list(TARGETS), init_lora_weights=False)
     model: Any = get_peft_model(backbone.model, config)
@@ -97,7 +97,7 @@ def test_a_missing_lora_is_refused(backbone: Backbone, tmp_path: Path) -> None:
 
 
 def figures(bits: float) -> Callable[..., Evaluation]:
-    """Give an evaluation with this result."""
+    """Return an evaluation with this result."""
     return lambda backbone, heads, windows: replace(evaluate(backbone, heads, windows), bits_per_source_token=bits)
 
 

@@ -18,7 +18,7 @@ class StoppedError(Exception):
 
 
 def run(trainer: CodecTrainer, stop_after: int | None = None) -> list[float]:
-    """Train, and give the bits of each step."""
+    """Train, and return the bits of each step."""
     bits: list[float] = []
 
     def report(progress: TrainingProgress, figures: Figures) -> None:
@@ -31,15 +31,15 @@ def run(trainer: CodecTrainer, stop_after: int | None = None) -> list[float]:
 
 
 def same(one: CodecTrainer, two: CodecTrainer) -> bool:
-    """Compare trained heads bit by bit."""
+    """Return whether trained heads are the same, bit by bit."""
     states = one.heads.state_dict(), two.heads.state_dict()
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-@pytest.fixture
-def whole(trainer_of: MakeTrainer, tmp_path: Path) -> CodecTrainer:
-    """Give a run that was not stopped."""
-    trainer = trainer_of(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(trainer_of: MakeTrainer, tmp_path_factory: pytest.TempPathFactory) -> CodecTrainer:
+    """A run that was not stopped."""
+    trainer = trainer_of(tmp_path_factory.mktemp("whole"))
     run(trainer)
     return trainer
 
@@ -77,8 +77,8 @@ def test_a_stopped_run_that_goes_on_gives_the_heads_of_an_uninterrupted_one(
     assert resumed.progress.targets == whole.progress.targets
 
 
-def test_a_finished_run_has_nothing_left_to_do(trainer_of: MakeTrainer, whole: CodecTrainer, tmp_path: Path) -> None:
-    finished = trainer_of(tmp_path / "whole", seed_of_heads=7)
+def test_a_finished_run_has_nothing_left_to_do(trainer_of: MakeTrainer, whole: CodecTrainer) -> None:
+    finished = trainer_of(whole.folder, seed_of_heads=7)
     assert run(finished) == []
     assert same(finished, whole)
 

@@ -29,7 +29,7 @@ def hidden(tiny_backbone: Backbone, ids: Tensor) -> Tensor:
 
 @pytest.fixture
 def spans() -> Spans:
-    """Give spans of every length in every window."""
+    """Spans of every length in every window."""
     gaps = np.tile([1, 2, 3, 4, 5], 4)
     starts = np.tile(np.cumsum([0, 2, 3, 4, 5]), 4)
     return Spans(np.repeat(np.arange(4), 5), starts, gaps)
@@ -37,7 +37,7 @@ def spans() -> Spans:
 
 @pytest.fixture
 def candidates(tiny_backbone: Backbone) -> Tensor:
-    """Give the whole vocabulary."""
+    """The whole vocabulary."""
     return torch.arange(tiny_backbone.vocab_size)
 
 

@@ -22,7 +22,7 @@ def budget() -> Floats:
 
 
 def tilings(length: int) -> Iterator[list[int]]:
-    """Give every way to cut a window into anchors and spans that an anchor follows."""
+    """Yield every way to cut a window into anchors and spans that an anchor follows."""
     if length == 0:
         yield []
     for gap in range(min(MAX_GAP, length - 2) + 1 if length > 1 else length):

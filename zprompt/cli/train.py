@@ -271,11 +271,14 @@ def options_of(config: type[Any], names: Sequence[str]) -> list[inspect.Paramete
     for name in names:
         default, several = fields[name].default, isinstance(fields[name].default, tuple)
         flag = "--" + (name.removesuffix("s") if several else name).replace("_", "-")
-        option = typer.Option(flag, help=f"{comments[name][0].upper()}{comments[name][1:]}.")
-        annotation = Annotated[list[float] if several else hints[name], option]
+        option = typer.Option(
+            list(default) if isinstance(default, tuple) else default,
+            flag,
+            help=f"{comments[name][0].upper()}{comments[name][1:]}.",
+        )
+        annotation = list[float] if several else hints[name]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        value = list(default) if isinstance(default, tuple) else default
-        options.append(inspect.Parameter(name, kind, default=value, annotation=annotation))
+        options.append(inspect.Parameter(name, kind, default=option, annotation=annotation))
     return options
 
 
