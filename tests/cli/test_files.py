@@ -4,7 +4,7 @@ import json
 from pathlib import PurePath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zprompt.cli.files import Content, Source, read_content
@@ -63,6 +63,7 @@ def test_half_an_emoji_that_is_left_as_it_is_can_be_written() -> None:
 @pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
 @settings(max_examples=30, deadline=None)
 @given(records=st.lists(RECORDS, max_size=3))
+@example(records=[{"text": "\x7f"}])
 def test_texts_that_were_replaced_by_spans_come_back_as_they_were_written(
     records: list[dict[str, object]], ensure_ascii: bool, separators: tuple[str, str]
 ) -> None:

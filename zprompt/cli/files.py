@@ -191,11 +191,11 @@ class _Literal:
     value: str
     start: int
     end: int  # after the mark, if there is one
-    escapes: bool  # characters beyond ASCII are escaped
+    escapes: bool  # characters beyond printable ASCII are escaped
 
     def write(self, value: str) -> str:
         """Return another value in the same notation, with a mark if that is needed."""
-        mark = _ESCAPES_MARK if self.escapes and value.isascii() and not self.value.isascii() else ""
+        mark = _ESCAPES_MARK if self.escapes and _is_plain(value) and not _is_plain(self.value) else ""
         escapes = self.escapes or _SURROGATE.search(value) is not None  # which have no UTF-8 form
         return json.dumps(value, ensure_ascii=escapes) + mark
 
@@ -227,9 +227,14 @@ def _literals(source: Source, field: str) -> Iterator[_Literal]:
             value = _read_value(line, field, f"{source.name}, line {number}")
             start, end = _locate(line, field)
             marked = line.startswith(_ESCAPES_MARK, end)
-            escapes = line[start:end].isascii() and (marked or not value.isascii())
+            escapes = _is_plain(line[start:end]) and (marked or not _is_plain(value))
             yield _Literal(value, offset + start, offset + end + marked, escapes)
         offset += len(line) + 1
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether JSON strings with and without escapes beyond ASCII are the same; Python escapes DEL, too."""
+    return text.isascii() and "\x7f" not in text
 
 
 def _read_value(line: str, field: str, place: str) -> str:
