@@ -56,7 +56,9 @@ def check(arguments: list[str]) -> None:
             return
         if not arguments:  # `zprompt --version`
             return
-        command, arguments = command.commands[arguments[0]], arguments[1:]
+        if (named := command.get_command(context, arguments[0])) is None:
+            raise KeyError(arguments[0])
+        command, arguments = named, arguments[1:]
 
 
 @pytest.mark.default_model

@@ -27,7 +27,7 @@ def read_texts(sources: Sequence[str]) -> list[str]:
 
     :param sources: Paths of text files, JSONL files (also .xz and .gz; rows with "text" or "paragraphs") or folders of
         them; or names of datasets on the Hugging Face hub.
-    :return: The texts, in the order of the files.
+    :return: The texts that are not blank, in order.
     :raises TrainingDataError: If a source is missing or holds no text.
     """
     texts = [text for source in sources for text in _read_source(source) if text.strip()]
@@ -97,9 +97,9 @@ def cut_windows(
     :param encode: The backbone's tokenizer.
     :param size: Tokens of a window.
     :param most: Windows wanted.
-    :param seed: Decides which texts, and the order of the windows.
+    :param seed: Decides which texts are used, and the order of the windows.
     :return: (N, size), N <= most.
-    :raises TrainingDataError: If no text is that long.
+    :raises TrainingDataError: If all texts together are shorter than a window.
     """
     random = np.random.default_rng(seed)
     windows: list[list[int]] = []
