@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,15 @@ def test_help_shows_the_comments_and_defaults_of_the_config(monkeypatch: pytest.
 
     assert all(f"--{name.replace('_', '-')} " in shown for name in (*CODEC_OPTIONS, "window", "subcodes", "max_gap"))
     assert re.search(r"--joint-steps .*Steps with the frozen LLM\. \[default: 1200\]", shown)
+
+
+def test_the_options_are_generated_only_when_they_are_needed() -> None:
+    code = (
+        "import sys, typer; from zprompt.cli.main import app; typer.main.get_command(app); "
+        "print({'torch', 'numpy'} & set(sys.modules))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"set()\n"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Training of codecs, readers and Z-token heads: a script for each, and one loop.
+"""Training of codecs, readers and Z-token heads: one script each, and one loop.
 
     loop           steps, learning rate, checkpoints, resume, record
     config         the numbers of each training
@@ -6,11 +6,13 @@
 
     codec          the run: warm-up → joint stage → rank table → LoRA
     codec_trainer  its steps: span_sampling (which spans to drop), hidden_states (of the frozen LLM), objective
-    codec_lora, codec_evaluation
+    codec_lora     its optional last stage; codec_evaluation: ratio and bits on development text
 
-    reader         the run; reader_data, reader_model and reader_evaluation are its parts
+    reader         the run; reader_data, reader_model, reader_trainer and reader_evaluation are its parts
     z_head         the run, for a reader that stays as it is
-    passages, packing, teacher: passages in Z-tokens, many targets on one of them, the frozen LLM's predictions
+
+Readers and Z-token heads learn from passages in Z-tokens (`passages`), with many targets on each (`packing`), and
+from the frozen LLM's predictions (`teacher`).
 """
 
 from zprompt.train.codec import TrainedCodec, train_codec
