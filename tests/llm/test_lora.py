@@ -16,30 +16,30 @@ IDS = torch.arange(24).view(2, 12)
 
 
 @pytest.fixture
-def adapter(tiny_backbone: Backbone) -> Lora:
-    adapter = new_lora(llama_of(tiny_backbone), rank=4, alpha=8.0)
+def lora(tiny_backbone: Backbone) -> Lora:
+    lora = new_lora(llama_of(tiny_backbone), rank=4, alpha=8.0)
     random = torch.Generator().manual_seed(1)
-    up = {name: torch.randn(matrix.shape, generator=random).half().float() for name, matrix in adapter.up.items()}
-    return replace(adapter, up=up, down={name: matrix.half().float() for name, matrix in adapter.down.items()})
+    up = {name: torch.randn(matrix.shape, generator=random).half().float() for name, matrix in lora.up.items()}
+    return replace(lora, up=up, down={name: matrix.half().float() for name, matrix in lora.down.items()})
 
 
-def test_a_new_adapter_changes_nothing(tiny_backbone: Backbone) -> None:
+def test_a_new_lora_changes_nothing(tiny_backbone: Backbone) -> None:
     decoder = merge_copy(new_lora(llama_of(tiny_backbone), rank=4, alpha=8.0), tiny_backbone)
     assert torch.equal(decoder(IDS), tiny_backbone.hidden(IDS))
 
 
-def test_an_adapter_comes_back(adapter: Lora, tmp_path: Path) -> None:
-    write_lora(tmp_path, adapter, "tiny")
+def test_a_lora_comes_back(lora: Lora, tmp_path: Path) -> None:
+    write_lora(tmp_path, lora, "tiny")
     again = read_lora(tmp_path)
     assert (again.rank, again.alpha) == (4, 8.0)
-    for before, after in ((adapter.down, again.down), (adapter.up, again.up)):
+    for before, after in ((lora.down, again.down), (lora.up, again.up)):
         assert before.keys() == after.keys()
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_backbone_stays_as_it_is(adapter: Lora, tiny_backbone: Backbone) -> None:
+def test_the_backbone_stays_as_it_is(lora: Lora, tiny_backbone: Backbone) -> None:
     before = tiny_backbone.hidden(IDS)
-    decoder = merge_copy(adapter, tiny_backbone)
+    decoder = merge_copy(lora, tiny_backbone)
     assert not torch.allclose(decoder(IDS), before)
     assert torch.equal(tiny_backbone.hidden(IDS), before)
     assert decoder.embed_tokens.weight is llama_of(tiny_backbone).embed_tokens.weight
@@ -48,22 +48,22 @@ def test_the_backbone_stays_as_it_is(adapter: Lora, tiny_backbone: Backbone) -> 
 # PEFT asks transformers by a name that is on its way out.
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 def test_peft_reads_it_and_computes_the_same(
-    adapter: Lora, tiny_backbone: Backbone, tiny_backbone_dir: Path, tmp_path: Path
+    lora: Lora, tiny_backbone: Backbone, tiny_backbone_dir: Path, tmp_path: Path
 ) -> None:
     from peft import PeftModel
 
-    write_lora(tmp_path, adapter, str(tiny_backbone_dir))
+    write_lora(tmp_path, lora, str(tiny_backbone_dir))
     model: Any = PeftModel.from_pretrained(load_backbone(str(tiny_backbone_dir), device="cpu").model, str(tmp_path))
     with torch.no_grad():
         theirs = model.base_model.model.model(input_ids=IDS).last_hidden_state
-        ours = merge_copy(adapter, tiny_backbone)(IDS)
+        ours = merge_copy(lora, tiny_backbone)(IDS)
     assert torch.allclose(theirs, ours, atol=1e-4)
 
 
-def test_a_missing_or_broken_adapter_is_named(adapter: Lora, tmp_path: Path) -> None:
+def test_a_missing_or_broken_lora_is_named(lora: Lora, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="No readable LoRA"):
         read_lora(tmp_path)
-    write_lora(tmp_path, adapter, "tiny")
+    write_lora(tmp_path, lora, "tiny")
     tensors = load_file(tmp_path / WEIGHTS_FILE)
     dropped = next(name for name in tensors if "lora_B" in name)
     save_file({name: tensor for name, tensor in tensors.items() if name != dropped}, tmp_path / WEIGHTS_FILE)
@@ -74,10 +74,10 @@ def test_a_missing_or_broken_adapter_is_named(adapter: Lora, tmp_path: Path) -> 
         read_lora(tmp_path)
 
 
-def test_an_adapter_of_another_shape_is_refused(adapter: Lora, tiny_backbone: Backbone) -> None:
-    name = next(iter(adapter.down))
+def test_a_lora_of_another_shape_is_refused(lora: Lora, tiny_backbone: Backbone) -> None:
+    name = next(iter(lora.down))
     with pytest.raises(CheckpointError, match="does not have in that shape"):
-        merge_copy(replace(adapter, down={**adapter.down, name: torch.zeros(4, 3)}), tiny_backbone)
+        merge_copy(replace(lora, down={**lora.down, name: torch.zeros(4, 3)}), tiny_backbone)
 
 
 def test_other_architectures_are_refused(gpt2_backbone_dir: Path) -> None:
