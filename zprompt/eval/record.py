@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class RunRecord:
         )
 
 
+@cache  # the code that was imported stays what it is
 def commit() -> str:
     """Return the commit of the code, with "+changes" if the working tree differs; "unknown" outside of a clone."""
     try:

@@ -52,20 +52,12 @@ class Estimate:
 
 def resample(statistic: Statistic, count: int, resamples: int, seed: int) -> list[float]:
     """Compute a statistic of `resamples` draws of `count` units with replacement."""
-    return [statistic(drawn) for drawn in np.random.default_rng(seed).integers(0, count, (resamples, count))]
+    return [statistic(drawn) for drawn in _draw(count, resamples, seed)]
 
 
 def bootstrap(statistic: Statistic, count: int, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """Compute the 95 % interval of a statistic of `count` units, at least one."""
-    low, high = np.percentile(resample(statistic, count, resamples, seed), PERCENTILES)
-    return Interval(float(low), float(high))
-
-
-def quotient(ratios: Sequence[Ratio]) -> Statistic:
-    """Return the statistic that divides the sum of the numerators by the sum of the denominators."""
-    numerators = np.array([ratio.numerator for ratio in ratios])
-    denominators = np.array([ratio.denominator for ratio in ratios])
-    return lambda drawn: float(numerators[drawn].sum() / denominators[drawn].sum())
+    return _interval(resample(statistic, count, resamples, seed))
 
 
 def estimate(ratios: Sequence[Ratio | None], seed: int, less_is_better: bool = False) -> Estimate | None:
@@ -79,11 +71,10 @@ def estimate(ratios: Sequence[Ratio | None], seed: int, less_is_better: bool = F
     known = [ratio for ratio in ratios if ratio is not None and ratio.denominator]
     if not known:
         return None
-    value = quotient(known)
-    interval = bootstrap(value, len(known), RESAMPLES, seed)
+    interval = _interval(_quotients(known, _draw(len(known), RESAMPLES, seed)))
     worst = max if less_is_better else min
     return Estimate(
-        value=value(np.arange(len(known))),
+        value=float(_quotients(known, np.arange(len(known)))),
         low=interval.low,
         high=interval.high,
         worst=worst(ratio.numerator / ratio.denominator for ratio in known),
@@ -93,5 +84,23 @@ def estimate(ratios: Sequence[Ratio | None], seed: int, less_is_better: bool = F
 
 def paired_difference(one: Sequence[Ratio], other: Sequence[Ratio], seed: int = 0) -> Interval:
     """Compute the interval of the difference of two figures of the same samples, drawing the same ones for both."""
-    first, second = quotient(one), quotient(other)
-    return bootstrap(lambda drawn: first(drawn) - second(drawn), len(one), RESAMPLES, seed)
+    drawn = _draw(len(one), RESAMPLES, seed)
+    return _interval(_quotients(one, drawn) - _quotients(other, drawn))
+
+
+def _draw(count: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """Return the indices of the units of each draw, (resamples, count)."""
+    return np.random.default_rng(seed).integers(0, count, (resamples, count))
+
+
+def _quotients(ratios: Sequence[Ratio], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Divide sums of numerators by sums of denominators; drawn is (…, count), the result (…)."""
+    numerators = np.array([ratio.numerator for ratio in ratios], np.float64)
+    denominators = np.array([ratio.denominator for ratio in ratios], np.float64)
+    quotients: NDArray[np.float64] = numerators[drawn].sum(-1) / denominators[drawn].sum(-1)
+    return quotients
+
+
+def _interval(values: NDArray[np.float64] | Sequence[float]) -> Interval:
+    low, high = np.percentile(values, PERCENTILES)
+    return Interval(float(low), float(high))
