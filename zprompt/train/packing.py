@@ -56,9 +56,7 @@ class Positions:
     def of_pieces(cls, pieces: Iterable[Piece], subcodes: int) -> Positions:
         """Make positions of a prompt."""
         return cls.concatenate(
-            cls.of_ids(piece.ids, subcodes)
-            if isinstance(piece, TextPiece)
-            else cls.of_z_tokens(piece.tokens, subcodes)
+            cls.of_ids(piece.ids, subcodes) if isinstance(piece, TextPiece) else cls.of_z_tokens(piece.tokens, subcodes)
             for piece in pieces
         )
 

@@ -10,57 +10,29 @@ history) and `training.png`; `work/` in it holds the checkpoint. Z-tokens and th
 `work/` too, or in a folder of their own, which runs on all inputs can share.
 """
 
-import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from zprompt.baselines.ltsc import (
-    READER_ALPHABET,
-    LtscReader,
-    LtscReaderConfig,
-    MetaEmbedding,
-    find_ltsc_reader,
-    load_meta_embedding,
-    read_ltsc_config,
-    write_ltsc_reader,
-)
+from zprompt.baselines.ltsc import LtscReader, LtscReaderConfig, MetaEmbedding, write_ltsc_reader
 from zprompt.codec import Codec, load_codec
 from zprompt.errors import CheckpointError, OptionError
 from zprompt.eval import Question, read_questions
-from zprompt.llm import Backbone, Lora, llama_of, new_lora, projections, read_lora
+from zprompt.llm import llama_of, projections
 from zprompt.reader import (
-    ADAPTER_FOLDER,
     Reader,
     ReaderConfig,
     ZEmbedding,
-    find_reader,
     load_z_embedding,
     merged_decoder,
     read_reader_config,
     write_reader,
 )
 from zprompt.train.config import TASKS, ReaderTrainConfig
-from zprompt.train.loop import (
-    Figures,
-    Report,
-    TrainingProgress,
-    is_due,
-    new_figure,
-    rate_at,
-    refuse_another_run,
-    run_steps,
-    write_checkpoint,
-    write_record,
-)
-from zprompt.train.packing import PackedSequence, make_batch, micro_batches
-from zprompt.train.reader_data import Continuation, ReaderData, ReaderExamples, Sources, TiledQuestion
+from zprompt.train.loop import Report, new_figure, run_steps, write_record
+from zprompt.train.reader_data import Continuation, ReaderData, Sources, TiledQuestion
 from zprompt.train.reader_evaluation import (
     Answers,
     Benefit,
@@ -69,20 +41,10 @@ from zprompt.train.reader_evaluation import (
     answer_questions,
     score_answers,
 )
-from zprompt.train.reader_model import (
-    Embedding,
-    ReaderModel,
-    candidate_tokens,
-    decoder_with_lora,
-    init_embeddings,
-    init_from_codes,
-    lora_matrices,
-    target_losses,
-)
+from zprompt.train.reader_model import Embedding, ReaderModel
+from zprompt.train.reader_trainer import ReaderTrainer, keep_history, load_start, new_start
 
 MOST_BYTES = 40_000_000  # of LoRA and Z-embedding on disk
-RAMP = 20  # steps until the learning rate is full
-FREE = ("checkpoint_every", "evaluate_every", "dev_passages", "dev_questions", "dev_ratios", "micro_batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +96,8 @@ def train_reader(
     dev_questions = read_questions(sources.dev_questions)[: config.dev_questions]
     development = Development.of(data, dev_texts, dev_questions)
     trainer = ReaderTrainer(config, codec.backbone, start, examples, work)
-    run_steps(trainer, config.steps, config.checkpoint_every, _reporter(trainer, development, report))
+    after_step = keep_history(config, lambda: {"kept": development.kept(trainer.model)}, report)
+    run_steps(trainer, config.steps, config.checkpoint_every, after_step)
     return _finish(folder, trainer, data, development, sources, start_from)
 
 
@@ -149,181 +112,13 @@ def require_small(codec: Codec, embedding: Embedding, config: ReaderTrainConfig)
         )
 
 
-# Where training starts.
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """The LoRA and the embedding that a run starts with."""
-
-    lora: Lora
-    embedding: Embedding  # is trained itself, not a copy
-    is_new: bool = True  # the embedding, which adds nothing yet
-
-    def init_embedding(self, examples: ReaderExamples, codec: Codec, config: ReaderTrainConfig) -> None:
-        """Start a new embedding at what codes stand for, or at what tells meta-tokens apart."""
-        if not self.is_new:
-            return
-        if isinstance(self.embedding, MetaEmbedding):
-            init_embeddings(self.embedding, codec.backbone.embeddings, config.seed)
-            return
-        asked = {one.passage.span: one.passage for each in examples.questions for one in each.passages}
-        vectors = codec.backbone.embeddings.float().cpu().numpy()
-        init_from_codes(self.embedding, [*examples.passages, *asked.values()], vectors, codec.settings)
-        self.embedding.scale.data.fill_(config.scale)
-
-
-def new_start(codec: Codec, config: ReaderTrainConfig) -> Start:
-    """Start at a reader of text: a LoRA that changes nothing, and an embedding that adds nothing."""
-    lora = new_lora(llama_of(codec.backbone), config.rank, config.alpha, config.seed)
-    size = codec.backbone.hidden_size
-    if config.input == "ltsc":
-        return Start(lora, MetaEmbedding((READER_ALPHABET.vocabulary_size or 0) - READER_ALPHABET.first, size))
-    return Start(lora, ZEmbedding(codec.settings, size, codes=config.input != "anchors"))
-
-
-def load_start(name: str, codec: Codec, config: ReaderTrainConfig) -> Start:
-    """Start at another reader: at its LoRA, and at its embedding if it was trained on the same input.
-
-    :param name: The reader, as `load_reader` takes it.
-    :param codec: The codec whose Z-tokens are to be read.
-    :param config: Has rank, alpha and input.
-    :return: The start.
-    :raises CheckpointError: If that reader has another codec, backbone or rank.
-    """
-    is_ltsc = False
-    with suppress(CheckpointError):
-        folder, is_ltsc = find_ltsc_reader(name), True
-    folder = folder if is_ltsc else find_reader(name)
-    its: LtscReaderConfig | ReaderConfig = read_ltsc_config(folder) if is_ltsc else read_reader_config(folder)
-    lora, backbone = read_lora(folder / ADAPTER_FOLDER), codec.backbone
-    pairs: dict[str, tuple[object, object]] = {
-        "backbone": (its.backbone_fingerprint, backbone.weights_fingerprint),
-        "LoRA's rank": (lora.rank, config.rank),
-        "LoRA's alpha": (lora.alpha, config.alpha),
-        "LoRA's projections": (sorted(lora.down), sorted(name for name, _ in projections(llama_of(backbone)))),
-    }
-    if isinstance(its, ReaderConfig):
-        pairs["codec"] = (its.codec_fingerprint, codec.fingerprint)
-    for what, (theirs, ours) in pairs.items():
-        if theirs != ours:
-            raise CheckpointError(
-                f"The reader in {folder} can't be trained on: its {what} is {theirs}, this run's is {ours}. Give this "
-                "run the same, or leave out --start-from."
-            )
-    if its.training.get("input") != config.input:
-        return Start(lora, new_start(codec, config).embedding)
-    embedding: Embedding = (
-        load_z_embedding(folder, its, backbone.hidden_size)
-        if isinstance(its, ReaderConfig)
-        else load_meta_embedding(folder, backbone.hidden_size)
-    )
-    return Start(lora, embedding.train().requires_grad_(), is_new=False)
-
-
-# The steps.
-
-
-class ReaderTrainer:
-    """Trains a LoRA and an embedding; the sequences of a step are computed in micro-batches of similar length."""
-
-    def __init__(
-        self, config: ReaderTrainConfig, backbone: Backbone, start: Start, examples: ReaderExamples, folder: Path
-    ) -> None:
-        """Set up a run, or resume one that was stopped.
-
-        :param config: How to train.
-        :param backbone: The frozen LLM.
-        :param start: The LoRA and the embedding to start with.
-        :param examples: Where sequences come from.
-        :param folder: Where checkpoints are kept.
-        """
-        self.config, self.examples = config, examples
-        decoder, self.embedding = decoder_with_lora(backbone, start.lora), start.embedding.to(backbone.device)
-        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.model = ReaderModel(decoder, self.embedding, backbone.embeddings, backbone.output_embeddings, dtype)
-        self.downs, self.ups = lora_matrices(decoder, "lora_A"), lora_matrices(decoder, "lora_B")
-        rates = (
-            (list(self.downs.values()), config.rate),
-            (list(self.ups.values()), config.up_rate),
-            (list(self.embedding.parameters()), config.embedding_rate),
-        )
-        groups = [{"params": parameters, "lr": rate, "highest": rate} for parameters, rate in rates]
-        self.parameters = [parameter for parameters, _ in rates for parameter in parameters]
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
-        self.progress = TrainingProgress()
-        folder.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = folder / "checkpoint.pt"
-        if self.checkpoint.is_file():
-            self._resume()
-
-    def lora(self) -> Lora:
-        """Return the LoRA as it is trained now."""
-        down, up = ({name: matrix.detach() for name, matrix in own.items()} for own in (self.downs, self.ups))
-        return Lora(self.config.rank, self.config.alpha, down, up)
-
-    def step(self, step: int) -> Figures:
-        """Train on one batch, and return the loss and each task's cross-entropy before the update."""
-        random = np.random.default_rng([self.config.seed, step])
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(group["highest"], step, self.config.steps, RAMP)
-        sequences = self.examples.draw(random)
-        counts = {task: sum(one.targets for one in sequences if one.task == task) for task in TASKS}
-        sums = dict.fromkeys((*TASKS, "loss"), 0.0)
-        self.optimizer.zero_grad()
-        for part in micro_batches(sequences, self.config.micro_batch):
-            self._accumulate(part, counts, sums, random)
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        self.progress.positions += sum(map(len, sequences))
-        self.progress.targets += sum(counts.values())
-        return {"loss": sums["loss"], **{task: sums[task] / count for task, count in counts.items() if count}}
-
-    def _accumulate(
-        self, sequences: Sequence[PackedSequence], counts: dict[str, int], sums: Figures, random: np.random.Generator
-    ) -> None:
-        """Add the gradients and figures of a micro-batch; each task's targets have its share of the loss together."""
-        batch, config, head = make_batch(sequences, self.config.top), self.config, self.model.head
-        targets = batch.targets
-        tokens = candidate_tokens(targets, len(head), config.common_candidates, config.random_candidates, random)
-        losses = target_losses(self.model.hidden(batch), head, targets, tokens, config.gold_weight)
-        shares = dict(zip(TASKS, self.examples.shares.tolist(), strict=True))
-        weights = torch.tensor([shares[task] / counts[task] for task in batch.tasks])[targets.rows]
-        loss = (losses.total * weights.to(losses.total.device)).sum()
-        loss.backward()
-        sums["loss"] += loss.item()
-        for row, task in enumerate(batch.tasks):
-            sums[task] += float(losses.gold[(targets.rows == row).to(losses.gold.device)].sum())
-
-    def save(self) -> None:
-        """Write a checkpoint."""
-        state = {
-            "config": json.dumps(self.config.to_dict(), sort_keys=True),
-            "parameters": [parameter.detach() for parameter in self.parameters],
-            "optimizer": self.optimizer.state_dict(),
-            "progress": self.progress.to_dict(),
-        }
-        write_checkpoint(self.checkpoint, state)
-
-    def _resume(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
-        refuse_another_run(self.checkpoint.parent, json.loads(state["config"]), self.config.to_dict(), FREE)
-        with torch.no_grad():
-            for parameter, saved in zip(self.parameters, state["parameters"], strict=True):
-                parameter.copy_(saved)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = TrainingProgress(**state["progress"])
-
-
-# Measuring and recording.
-
-
 @dataclass(frozen=True, slots=True)
 class Development:
     """What readers are measured with, by ratio."""
 
     meters: dict[str, BenefitMeter]
     questions: dict[str, list[TiledQuestion]]
+    glance: int  # passages that are measured during training
 
     @classmethod
     def of(cls, data: ReaderData, texts: Sequence[str], questions: Sequence[Question]) -> "Development":
@@ -342,26 +137,11 @@ class Development:
                 asked = data.questions_with_surprisals(asked, "dev-questions")
             meters[f"{ratio:g}"] = BenefitMeter(untuned, passages, continuation)
             tiled[f"{ratio:g}"] = asked
-        return cls(meters, tiled)
+        return cls(meters, tiled, max(1, config.dev_passages // 3))
 
-
-def _reporter(
-    trainer: ReaderTrainer, development: Development, report: Report | None
-) -> Callable[[TrainingProgress, Figures], None]:
-    """Keep the history of a run, and pass it on."""
-    config = trainer.config
-    recent: Figures = {}
-    first = next(iter(development.meters.values()))
-
-    def after_step(progress: TrainingProgress, figures: Figures) -> None:
-        entry = {"step": float(progress.step), **figures}
-        if is_due(progress.step, config.steps, config.evaluate_every):
-            entry["kept"] = recent["kept"] = first.measure(trainer.model, max(1, config.dev_passages // 3)).kept
-        progress.history.append(entry)
-        if report:
-            report("train", progress.step, config.steps, {**figures, **recent})
-
-    return after_step
+    def kept(self, model: ReaderModel) -> float:
+        """Measure the context benefit kept on some passages, at the first ratio."""
+        return next(iter(self.meters.values())).measure(model, self.glance).kept
 
 
 def _finish(
@@ -406,9 +186,7 @@ def _write(folder: Path, codec: Codec, trainer: ReaderTrainer, training: dict[st
         ltsc_config = LtscReaderConfig(backbone.name, fingerprint, training)
         write_ltsc_reader(folder, ltsc_config, embedding, trainer.lora())
         return
-    config = ReaderConfig(
-        backbone.name, fingerprint, codec.fingerprint, codec.settings, embedding.codes, training
-    )
+    config = ReaderConfig(backbone.name, fingerprint, codec.fingerprint, codec.settings, embedding.codes, training)
     write_reader(folder, config, embedding, trainer.lora())
 
 

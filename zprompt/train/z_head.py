@@ -14,7 +14,7 @@ The reader's folder gets `z_token_head.safetensors` and `z-token-head-training.j
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,6 @@ from zprompt.train.loop import (
     Figures,
     Report,
     TrainingProgress,
-    is_due,
     rate_at,
     refuse_another_run,
     run_steps,
@@ -53,9 +52,10 @@ from zprompt.train.loop import (
 )
 from zprompt.train.packing import PackedSequence, Positions, make_batch
 from zprompt.train.passages import PassageStore, TiledPassage
-from zprompt.train.reader import MOST_BYTES, RAMP
+from zprompt.train.reader import MOST_BYTES
 from zprompt.train.reader_data import Prompts, ReaderData, Sources, TiledQuestion
 from zprompt.train.reader_model import ReaderModel
+from zprompt.train.reader_trainer import RAMP, keep_history
 
 RECORD_FILE = "z-token-head-training.json"
 BATCH = 8  # texts that are measured at a time
@@ -107,7 +107,8 @@ def train_z_head(
     data = ReaderData(codec, config.reader_config(input_), cache or folder / "work", report)
     training, development = read_z_texts(data, sources)
     trainer = ZHeadTrainer(config, model, z_head, training, work, reader_fingerprint(folder))
-    run_steps(trainer, config.steps, config.checkpoint_every, _reporter(trainer, development, report))
+    after_step = keep_history(config, lambda: trainer.accuracies(development), report)
+    run_steps(trainer, config.steps, config.checkpoint_every, after_step)
     return _finish(folder, trainer, development, codec, sources)
 
 
@@ -387,6 +388,12 @@ class ZHeadTrainer:
         kinds: Mapping[str, Sequence[ZText]] = {"passages": texts.passages, "answers": texts.answers}
         return {kind: measure_fit(z_head, self.model, own) for kind, own in kinds.items() if own}
 
+    def accuracies(self, texts: ZTexts) -> Figures:
+        """Measure the head as it is now, in the figures that the history has."""
+        fits = self.measure(self.z_head, texts).items()
+        gaps = {f"dev_{kind}_gap_right": fit.gap_accuracy for kind, fit in fits}
+        return gaps | {f"dev_{kind}_code_right": fit.code_accuracy for kind, fit in fits}
+
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
         stopped = json.loads(state["run"])
@@ -394,26 +401,6 @@ class ZHeadTrainer:
         self.z_head.load_state_dict(state["z_head"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = TrainingProgress(**state["progress"])
-
-
-def _reporter(
-    trainer: ZHeadTrainer, development: ZTexts, report: Report | None
-) -> Callable[[TrainingProgress, Figures], None]:
-    """Keep the history of a run, and pass it on."""
-    config = trainer.config
-    recent: Figures = {}
-
-    def after_step(progress: TrainingProgress, figures: Figures) -> None:
-        entry = {"step": float(progress.step), **figures}
-        if is_due(progress.step, config.steps, config.evaluate_every):
-            for kind, fit in trainer.measure(trainer.z_head, development).items():
-                recent.update({f"dev_{kind}_gap_right": fit.gap_accuracy, f"dev_{kind}_code_right": fit.code_accuracy})
-            entry |= recent
-        progress.history.append(entry)
-        if report:
-            report("train", progress.step, config.steps, {**figures, **recent})
-
-    return after_step
 
 
 def _finish(folder: Path, trainer: ZHeadTrainer, development: ZTexts, codec: Codec, sources: Sources) -> TrainedZHead:

@@ -51,13 +51,13 @@ MakeExamples: TypeAlias = Callable[..., ReaderExamples]
 
 @pytest.fixture(scope="session")
 def reader_codec(tiny_backbone: Backbone) -> Codec:
-    """Give a codec over the tiny backbone."""
+    """A codec over the tiny backbone."""
     return Codec(tiny_backbone, make_heads(tiny_backbone), "tiny")
 
 
 @pytest.fixture(scope="session")
 def codec_folder(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone, reader_codec: Codec) -> Path:
-    """Give its folder."""
+    """Its folder."""
     folder = tmp_path_factory.mktemp("codecs") / "tiny"
     config = CodecConfig(reader_codec.settings, tiny_backbone.name, tiny_backbone.weights_fingerprint, {})
     write_codec(folder, config, make_heads(tiny_backbone))
@@ -66,13 +66,13 @@ def codec_folder(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbo
 
 @pytest.fixture(scope="session")
 def passages(tmp_path_factory: pytest.TempPathFactory, reader_codec: Codec) -> list[TiledPassage]:
-    """Give a few passages in Z-tokens."""
+    """A few passages in Z-tokens."""
     return PassageStore(tmp_path_factory.mktemp("tiles") / "tiles.jsonl", reader_codec).tile(PASSAGES, (2.0, 7.0))
 
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny_backbone: Backbone) -> ContentTokenizer:
-    """Give the reader's tokenizer."""
+    """The reader's tokenizer."""
     return ContentTokenizer(tiny_backbone)
 
 
@@ -80,7 +80,7 @@ def tokenizer(tiny_backbone: Backbone) -> ContentTokenizer:
 def examples_of(
     passages: list[TiledPassage], tokenizer: ContentTokenizer, reader_codec: Codec, tmp_path: Path
 ) -> MakeExamples:
-    """Give a maker of examples."""
+    """A maker of examples."""
 
     def make(taught: bool = True, **changes: Any) -> ReaderExamples:  # noqa: ANN401 - fields of the config
         config = replace(CONFIG, **changes)
@@ -98,15 +98,21 @@ def examples_of(
 
 @pytest.fixture
 def untuned(reader_codec: Codec) -> ReaderModel:
-    """Give the tiny LLM, which knows no Z-tokens."""
+    """The tiny LLM, which knows no Z-tokens."""
     backbone = reader_codec.backbone
     embedding = ZEmbedding(reader_codec.settings, backbone.hidden_size)
     return ReaderModel.of(backbone, llama_of(backbone), embedding)
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Z-tokens of all runs: what they have in common is compressed once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
 def text_file(tmp_path: Path) -> Path:
-    """Give a file of training text."""
+    """A file of training text."""
     path = tmp_path / "text.jsonl"
     texts = [" ".join(SENTENCES[index] for index in np.roll(ORDERS[n % 8], n)[:4]) for n in range(12)]
     path.write_text("".join(json.dumps({"paragraphs": [text]}) + "\n" for text in texts), "utf-8")
@@ -115,7 +121,7 @@ def text_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def question_file(tmp_path: Path) -> Path:
-    """Give a file of questions."""
+    """A file of questions."""
     path = tmp_path / "questions.jsonl"
     rows = [
         {"question": "who?", "answers": ["the dog"], "passages": [{"title": "T", "text": text, "gold": True}]}

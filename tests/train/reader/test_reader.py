@@ -25,16 +25,21 @@ def short_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", INPUTS)
 def test_the_folder_is_a_reader(
-    kind: str, text_file: Path, question_file: Path, codec_folder: Path, reader_codec: Codec, tmp_path: Path
+    kind: str,
+    text_file: Path,
+    question_file: Path,
+    codec_folder: Path,
+    cache: Path,
+    reader_codec: Codec,
+    tmp_path: Path,
 ) -> None:
-    said: list[str] = []
     sources = Sources([str(text_file)], [str(question_file)], (), [str(question_file)])
     trained = train_reader(
         sources,
         tmp_path / "reader",
         replace(CONFIG, input=kind, evaluate_every=2),
         codec_name=str(codec_folder),
-        report=lambda stage, step, steps, figures: said.append(stage),
+        cache=cache,
     )
     folder = tmp_path / "reader"
     if kind == "ltsc":
@@ -47,25 +52,35 @@ def test_the_folder_is_a_reader(
     assert record["answers"]["4"]["f1"] == trained.answers["4"].f1 and record["config"]["input"] == kind
     assert [entry["step"] for entry in record["history"]] == [1, 2, 3, 4] and "kept" in record["history"][1]
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
-    assert {"tile", "teach", "train"} <= set(said)
 
 
 def test_a_run_in_the_folder_is_not_overwritten(text_file: Path, codec_folder: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+
     def run(resume: bool) -> None:
-        train_reader(Sources([str(text_file)]), tmp_path, CONFIG, codec_name=str(codec_folder), resume=resume)
+        train_reader(
+            Sources([str(text_file)]),
+            tmp_path,
+            CONFIG,
+            codec_name=str(codec_folder),
+            resume=resume,
+            report=lambda stage, step, steps, figures: said.append(stage),
+        )
 
     run(resume=False)
     first = (tmp_path / "z_embedding.safetensors").read_bytes()
     with pytest.raises(CheckpointError, match="--resume"):
         run(resume=False)
+    assert {"tile", "teach", "train"} <= set(said)
     run(resume=True)
     assert (tmp_path / "z_embedding.safetensors").read_bytes() == first
 
 
-def test_a_reader_can_be_trained_on(text_file: Path, codec_folder: Path, tmp_path: Path) -> None:
+def test_a_reader_can_be_trained_on(text_file: Path, codec_folder: Path, cache: Path, tmp_path: Path) -> None:
     def run(folder: str, config: ReaderTrainConfig, start_from: str | None = None) -> None:
         sources = Sources([str(text_file)])
-        train_reader(sources, tmp_path / folder, config, codec_name=str(codec_folder), start_from=start_from)
+        out, codec = tmp_path / folder, str(codec_folder)
+        train_reader(sources, out, config, codec_name=codec, cache=cache, start_from=start_from)
 
     first, still = str(tmp_path / "first"), replace(CONFIG, rate=0.0, up_rate=0.0, embedding_rate=0.0)
     run("first", CONFIG)
@@ -81,6 +96,11 @@ def test_a_reader_can_be_trained_on(text_file: Path, codec_folder: Path, tmp_pat
     run("text", replace(still, input="text"), first)  # its LoRA alone
     file = "adapter/adapter_model.safetensors"
     assert (tmp_path / "text" / file).read_bytes() == (tmp_path / "first" / file).read_bytes()
+    meta_tokens = replace(still, input="ltsc")
+    run("ltsc", meta_tokens, first)  # its LoRA alone, here too
+    run("same ltsc", meta_tokens, str(tmp_path / "ltsc"))
+    for file in ("adapter/adapter_model.safetensors", "meta_embedding.safetensors"):
+        assert (tmp_path / "same ltsc" / file).read_bytes() == (tmp_path / "ltsc" / file).read_bytes()
 
 
 def test_a_reader_that_would_be_too_large_is_refused(

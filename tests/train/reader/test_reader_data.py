@@ -41,9 +41,7 @@ def test_without_anything_there_is_nothing_to_learn(examples_of: MakeExamples) -
         type(examples)(examples.config, examples.prompts, [], [], None)
 
 
-def test_continuations_go_on_where_the_trunk_ends(
-    examples_of: MakeExamples, passages: list[TiledPassage]
-) -> None:
+def test_continuations_go_on_where_the_trunk_ends(examples_of: MakeExamples, passages: list[TiledPassage]) -> None:
     sequence = examples_of(input="text").draw_one("continuation", np.random.default_rng(0))
     seen = sequence.trunk.ids[1:].tolist()
     [passage] = [passage for passage in passages if passage.ids[: len(seen)].tolist() == seen]
@@ -103,11 +101,11 @@ def test_meta_tokens_stand_for_what_is_repeated(reader_codec: Codec) -> None:
         assert shown == passage.ids[: len(shown)].tolist() and len(shown) <= edge
     assert places[-1] == len(ids)
     tokenizer, subcodes = ContentTokenizer(backbone), reader_codec.settings.subcodes
-    text, ltsc = (
+    plain_size, meta_size = (
         len(Prompts(tokenizer, kind, subcodes).question("Who?", [TitledPassage("Foxes", passage)]))
         for kind in ("text", "ltsc")
     )
-    assert text - ltsc == len(passage.ids) - len(ids)  # each is one position of a prompt, too
+    assert plain_size - meta_size == len(passage.ids) - len(ids)  # each is one position of a prompt, too
     plain = passage.part(0, 3)
     assert as_input(plain, "ltsc").piece == as_input(plain, "text").piece  # nothing is repeated
     assert as_input(plain, "ltsc").places.tolist() == plain.edges.tolist()

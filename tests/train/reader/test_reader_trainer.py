@@ -14,7 +14,7 @@ from zprompt.errors import CheckpointError
 from zprompt.llm.lora import llama_of
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.loop import Figures, TrainingProgress, run_steps
-from zprompt.train.reader import ReaderTrainer, new_start
+from zprompt.train.reader_trainer import ReaderTrainer, new_start
 
 
 def make_trainer(codec: Codec, examples_of: MakeExamples, folder: Path, **changes: object) -> ReaderTrainer:
@@ -92,5 +92,3 @@ def test_half_precision_gives_nearly_the_same_gradients(
     exact, rounded = gradients
     assert not torch.equal(exact, rounded)
     assert torch.nn.functional.cosine_similarity(exact, rounded, dim=0) > 0.99
-
-
