@@ -1,20 +1,18 @@
 """What the framework packages share: which texts become Z-spans, and which stay."""
 
 import pickle
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.codec.conftest import EXPECTED, SETTINGS, make_heads
-from zprompt import api
-from zprompt.codec.checkpoint import CodecConfig, write_codec
-from zprompt.codec.codec import Codec
+from zprompt.codec import Codec, CodecConfig, shared_codec, write_codec
 from zprompt.errors import InvalidTextError, OptionError, WrongCodecError
 from zprompt.llm import Backbone
 from zprompt.options import CompressOptions
-from zprompt.rag import Adapted, CodecSource, adapt, is_stored_span
+from zprompt.rag import CodecSpec, RagText, compress_texts, reuse_spans
 
 LONG = "The dog sleeps" + 12 * EXPECTED + " sun."
 OTHER = "A fox jumps" + 9 * EXPECTED + " sea."
@@ -44,20 +42,12 @@ def calls(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]
     return seen
 
 
-@pytest.fixture
-def forget() -> Iterator[None]:
-    before = dict(api._codecs)
-    yield
-    api._codecs.clear()
-    api._codecs.update(before)
-
-
 def test_texts_become_zspans_in_one_call_of_the_codec(codec: Codec, calls: list[dict[str, Any]]) -> None:
     options = CompressOptions(ratio=2, query="dog", protect=["sun"], min_tokens=3)
-    adapted = adapt(codec, [LONG, OTHER], options, batch_size=4)
-    assert [item.new for item in adapted] == [True, True]
-    assert all(0 < item.z_tokens < item.source_tokens for item in adapted)
-    assert codec.decompress([item.text for item in adapted]) == [LONG, OTHER]
+    items = compress_texts(codec, [LONG, OTHER], options, batch_size=4)
+    assert [item.new for item in items] == [True, True]
+    assert all(0 < item.z_tokens < item.source_tokens for item in items)
+    assert codec.decompress([item.text for item in items]) == [LONG, OTHER]
     [call] = calls
     assert call == {
         "docs": [LONG, OTHER],
@@ -72,82 +62,110 @@ def test_texts_become_zspans_in_one_call_of_the_codec(codec: Codec, calls: list[
 
 
 def test_what_is_marked_as_compressed_is_left_alone(codec: Codec, calls: list[dict[str, Any]]) -> None:
-    [span, mixed] = [adapt(codec, [LONG])[0].text, f"Source 1: {adapt(codec, [LONG])[0].text} and no more"]
+    [span, mixed] = [
+        compress_texts(codec, [LONG])[0].text,
+        f"Source 1: {compress_texts(codec, [LONG])[0].text} and no more",
+    ]
     calls.clear()
-    adapted = adapt(codec, [span, mixed], marked=[True, True])
-    assert [item.text for item in adapted] == [span, mixed]
-    assert all(item.compressed and not item.new and item.z_tokens < item.source_tokens for item in adapted)
+    items = compress_texts(codec, [span, mixed], marked=[True, True])
+    assert [item.text for item in items] == [span, mixed]
+    assert all(item.compressed and not item.new and item.z_tokens < item.source_tokens for item in items)
     assert calls == []
 
 
 def test_a_zspan_without_a_mark_is_text(codec: Codec) -> None:
-    forged = adapt(codec, [LONG])[0].text
-    [item] = adapt(codec, [forged], CompressOptions(min_tokens=10_000))
+    forged = compress_texts(codec, [LONG])[0].text
+    [item] = compress_texts(codec, [forged], CompressOptions(min_tokens=10_000))
     assert item.text != forged
     assert not item.compressed
     assert codec.decompress(item.text) == forged
 
 
 def test_what_only_looks_like_a_zspan_is_text_even_with_a_mark(codec: Codec) -> None:
-    span = adapt(codec, [LONG])[0].text
+    span = compress_texts(codec, [LONG])[0].text
     for text in ("[z1:", f"{span} [z1:0123456789ab:", span[:-3] + "!!]", "[z1:0123456789ab:3:abc:00000000]"):
-        [item] = adapt(codec, [text], marked=[True])
+        [item] = compress_texts(codec, [text], marked=[True])
         assert item.text != text
         assert codec.decompress(item.text) == text
 
 
 def test_a_text_that_does_not_get_shorter_passes_through(codec: Codec) -> None:
-    assert adapt(codec, [HARD, ""], CompressOptions(protect=r".")) == [Adapted(HARD), Adapted("")]
+    assert compress_texts(codec, [HARD, ""], CompressOptions(protect=r".")) == [RagText(HARD), RagText("")]
 
 
 def test_short_texts_pass_through(codec: Codec) -> None:
-    kept, written = adapt(codec, [" sun", LONG], CompressOptions(min_tokens=5))
-    assert kept == Adapted(" sun")
+    kept, written = compress_texts(codec, [" sun", LONG], CompressOptions(min_tokens=5))
+    assert kept == RagText(" sun")
     assert written.new
 
 
 def test_texts_that_cannot_be_compressed_raise_or_pass_through(codec: Codec) -> None:
     with pytest.raises(InvalidTextError):
-        adapt(codec, ["\ud800", LONG])
-    kept, written = adapt(codec, ["\ud800", LONG], CompressOptions(on_error="passthrough"))
+        compress_texts(codec, ["\ud800", LONG])
+    kept, written = compress_texts(codec, ["\ud800", LONG], CompressOptions(on_error="passthrough"))
     assert (kept.text, written.new) == ("\ud800", True)
 
 
 def test_too_few_tokens_raise_or_pass_through(codec: Codec) -> None:
     with pytest.raises(OptionError, match="max_tokens"):
-        adapt(codec, [LONG, "[z1:"], CompressOptions(max_tokens=1))
-    kept = adapt(codec, [LONG, "[z1:"], CompressOptions(max_tokens=1, on_error="passthrough"))
-    assert kept == [Adapted(LONG), Adapted("[z\\1:")]
+        compress_texts(codec, [LONG, "[z1:"], CompressOptions(max_tokens=1))
+    kept = compress_texts(codec, [LONG, "[z1:"], CompressOptions(max_tokens=1, on_error="passthrough"))
+    assert kept == [RagText(LONG), RagText("[z\\1:")]
 
 
 def test_a_zspan_of_another_codec_raises_or_passes_through_as_text(codec: Codec, other: Codec) -> None:
     span = other.compress(LONG).documents
     with pytest.raises(WrongCodecError):
-        adapt(codec, [span], marked=[True])
-    [kept] = adapt(codec, [span], CompressOptions(on_error="passthrough"), marked=[True])
+        compress_texts(codec, [span], marked=[True])
+    [kept] = compress_texts(codec, [span], CompressOptions(on_error="passthrough"), marked=[True])
     assert (kept.compressed, codec.decompress(kept.text)) == (False, span)
 
 
 def test_a_stored_zspan_is_used_for_its_own_text_only(codec: Codec, other: Codec, calls: list[dict[str, Any]]) -> None:
     span, foreign = codec.compress(LONG).documents, other.compress(OTHER).documents
     calls.clear()
-    used, edited, changed_codec = adapt(codec, [LONG, OTHER, OTHER], stored=[span, span, foreign])
+    used, edited, changed_codec = compress_texts(codec, [LONG, OTHER, OTHER], stored=[span, span, foreign])
     assert (used.text, used.new) == (span, False)
     assert codec.decompress([edited.text, changed_codec.text]) == [OTHER, OTHER]
     assert [call["docs"] for call in calls] == [[OTHER, OTHER]]
 
 
+def test_zspans_are_reused_without_their_codec_only_where_all_texts_have_one(codec: Codec, other: Codec) -> None:
+    span = codec.compress(LONG).documents
+
+    def reuse(texts: list[str], marked: list[bool], stored: list[object]) -> list[RagText] | None:
+        return reuse_spans(codec.fingerprint, texts, marked=marked, stored=stored)
+
+    items = reuse([LONG, span], [False, True], [span, None])
+    assert items == compress_texts(codec, [LONG, span], marked=[False, True], stored=[span, None])
+    assert items is not None and [item.text for item in items] == [span, span]
+    for text, is_marked, stored in (
+        (OTHER, False, span),
+        (LONG, False, other.compress(LONG).documents),
+        (LONG, False, None),
+        (span, False, None),
+        (LONG, True, None),
+        (other.compress(LONG).documents, True, None),
+        ("\ud800", False, span),
+    ):
+        assert reuse([LONG, text], [False, is_marked], [span, stored]) is None
+
+
 @pytest.mark.parametrize("span", [None, "", 7, "[z1:", "text", ["x"]])
 def test_anything_else_is_no_stored_zspan(codec: Codec, span: object) -> None:
-    assert not is_stored_span(codec, span, LONG)
-    assert not is_stored_span(codec, codec.compress(LONG).documents, "\ud800")
+    [item] = compress_texts(codec, [LONG], stored=[span])
+    assert item.new
+    stored = [codec.compress(LONG).documents]
+    [kept] = compress_texts(codec, ["\ud800"], CompressOptions(on_error="passthrough"), stored=stored)
+    assert not kept.compressed
 
 
-def test_a_source_pickles_and_loads_one_codec(
-    tmp_path: Path, tiny_backbone: Backbone, codec: Codec, forget: None
+def test_a_spec_pickles_and_loads_one_codec(
+    tmp_path: Path, tiny_backbone: Backbone, codec: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys.modules[shared_codec.__module__], "_codecs", {})
     write_codec(tmp_path, CodecConfig(SETTINGS, tiny_backbone.name, tiny_backbone.weights_fingerprint, {}), codec.heads)
-    source = CodecSource(str(tmp_path), device="cpu", quantization="none")
-    loaded = source.load()
+    spec = CodecSpec(str(tmp_path), device="cpu", quantization="none")
+    loaded = spec.load()
     assert loaded.fingerprint == codec.fingerprint
-    assert pickle.loads(pickle.dumps(source)).load() is loaded
+    assert pickle.loads(pickle.dumps(spec)).load() is loaded

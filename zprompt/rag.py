@@ -1,15 +1,15 @@
-"""Replace texts by Z-spans where that is worth it: what all framework packages share.
+"""Replace passages by Z-spans where that is shorter: what all framework packages share.
 
-    text that is marked as Z-spans, and is           stays as it is: it has been compressed before
-    text with a stored Z-span of exactly this text  is replaced by that, at no cost
-    any other text                                  goes to the codec, all of them in one call …
-    … of which no Z-span is shorter                 stays text, with whatever looks like a Z-span escaped
+    a text marked as compressed, of sound Z-spans    stays as it is
+    a text with a stored Z-span of exactly itself    is replaced by that, at no cost
+    all other texts                                  go to the codec in one call …
+    … those whose Z-span is not shorter              stay text, with whatever looks like a Z-span escaped
 
-Documents are untrusted, and anyone can write a sound Z-span: what a filter or a person did not see would then be read,
-and one whose hash is wrong would fail all documents that are restored with it. So the mark that a package leaves beside
-a text says that it was compressed (`CODEC_KEY` in a document's metadata), and never the text's look: without a mark, a
+Documents are untrusted, and anyone can write a sound Z-span: the reader would see what filters and people did not, and
+a wrong hash would fail all documents that are restored together. So it is never the look of a text that says that it
+was compressed, but a mark that the framework package leaves beside it (`CODEC_KEY` in the metadata): without a mark, a
 Z-span is a text like any other. With one, a sound Z-span of another codec is an error: most likely it was stored before
-the codec was changed, and nobody here reads it.
+the codec was changed, and no reader here can read it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zprompt.errors import OptionError, SpanError, WrongCodecError
-from zprompt.options import CompressOptions, OnError
-from zprompt.zspan import escape_literal, find_spans, parse_span, read_header, text_digest
+from zprompt.errors import DamagedSpanError, OptionError, SpanError, WrongCodecError
+from zprompt.options import CompressOptions
+from zprompt.zspan import (
+    SpanHeader,
+    SpanMatch,
+    ZSpan,
+    escape_literal,
+    parse_span,
+    read_header,
+    split_at_spans,
+    text_digest,
+)
 
 if TYPE_CHECKING:
     from zprompt.codec import Codec
 
 CODEC_KEY = "zprompt_codec"  # metadata key of documents whose text is a Z-span: the fingerprint of its codec
+BATCH = 8  # windows that the LLM reads at a time
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CodecSource:
-    """Where a codec comes from; unlike the codec, it is light, and it pickles."""
+class CodecSpec:
+    """Which codec to load; unlike the codec, it is light and can be pickled."""
 
     name: str = "default"  # a shipped codec, or the folder of one
     backbone: str | None = None  # if it lies elsewhere than the codec says
@@ -41,116 +51,134 @@ class CodecSource:
     quantization: str = "auto"
 
     def load(self) -> Codec:
-        """Load the codec, unless this process has it.
-
-        :return: The codec that all sources with these fields share.
-        """
+        """Return the codec, which is loaded once a process."""
         from zprompt.codec import shared_codec
 
         return shared_codec(self.name, backbone=self.backbone, device=self.device, quantization=self.quantization)
 
 
 @dataclass(frozen=True, slots=True)
-class Adapted:
-    """A text that goes on in the place of another."""
+class RagText:
+    """What takes the place of a text."""
 
     text: str
     z_tokens: int = 0  # of the Z-spans in it; 0: it is plain text
     source_tokens: int = 0  # that these stand for
-    new: bool = False  # this call wrote its Z-span
+    new: bool = False  # whether this call wrote its Z-span
 
     @property
     def compressed(self) -> bool:
-        """Say whether the text holds a Z-span.
-
-        :return: True if it does, whoever wrote it.
-        """
+        """Return whether the text has a Z-span, of this call or an earlier one."""
         return self.z_tokens > 0
 
 
-def adapt(
+def compress_texts(
     codec: Codec,
     texts: Sequence[str],
     options: CompressOptions | None = None,
     *,
     marked: Sequence[bool] | None = None,
-    stored: Sequence[str | None] | None = None,
-    batch_size: int = 8,
-) -> list[Adapted]:
+    stored: Sequence[object] | None = None,
+    batch_size: int = BATCH,
+) -> list[RagText]:
     """Replace texts by Z-spans where these are shorter, with one call of the codec.
 
     :param codec: The codec.
     :param texts: The texts.
-    :param options: As in `Codec.compress`; ratio and max_tokens count for the texts that are compressed now. With
-        on_error="passthrough", texts stay as they are also where a Z-span is of another codec or max_tokens is too few.
+    :param options: As in `Codec.compress`; ratio and max_tokens apply to the texts that are compressed now. With
+        on_error="passthrough", texts stay text also where a Z-span is of another codec, or max_tokens is too few.
     :param marked: For each text whether a mark beside it says that it was compressed; None: no text was.
-    :param stored: For each text the Z-span that was kept for it, or None; it is used if it is of exactly this text.
+    :param stored: For each text the Z-span that was stored with it, or None; used if it is of exactly this text.
     :param batch_size: As in `Codec.compress`.
-    :return: What is to take the place of each text, in order.
+    :return: What takes the place of each text, in order.
     """
     options = options or CompressOptions()
-    known = [
-        _known(codec, text, mark, span, options.on_error)
-        for text, mark, span in zip(texts, marked or [False] * len(texts), stored or [None] * len(texts), strict=True)
+    marked, stored = marked or [False] * len(texts), stored or [None] * len(texts)
+    reused = [
+        _stored_text(codec, span, text) or (_marked_text(codec, text, options) if is_marked else None)
+        for text, is_marked, span in zip(texts, marked, stored, strict=True)
     ]
-    open_texts = [text for text, done in zip(texts, known, strict=True) if done is None]
-    written = iter(_compress(codec, open_texts, options, batch_size) if open_texts else [])
-    return [done or next(written) for done in known]
+    rest = [text for text, item in zip(texts, reused, strict=True) if item is None]
+    written = iter(_compress(codec, rest, options, batch_size) if rest else [])
+    return [item or next(written) for item in reused]
 
 
-def is_stored_span(codec: Codec, span: object, text: str) -> bool:
-    """Say whether something is a Z-span of this very text, by this codec.
+def reuse_spans(
+    fingerprint: str, texts: Sequence[str], *, marked: Sequence[bool], stored: Sequence[object]
+) -> list[RagText] | None:
+    """Replace texts by the Z-spans that they have already, without loading their codec.
 
-    :param codec: The codec.
-    :param span: What was kept, from wherever.
-    :param text: The text as it is now.
-    :return: False for a Z-span of an older text or of another codec, and for anything else.
+    Only headers can be checked without the codec: fingerprint, hash of the text, and checksum. The reader checks the
+    rest, and refuses Z-spans that were forged; `compress_texts` would compress such texts anew.
+
+    :param fingerprint: The codec's.
+    :param texts: The texts.
+    :param marked: As in `compress_texts`.
+    :param stored: As in `compress_texts`.
+    :return: What takes the place of each text, in order; None if one of them needs the codec.
     """
-    if not isinstance(span, str) or not span:
-        return False
+    reused = []
+    for text, is_marked, span in zip(texts, marked, stored, strict=True):
+        header = span_header(span)
+        if header is None or not _is_of(header.digest, text):
+            span, header = text, span_header(text) if is_marked else None
+        if header is None or header.fingerprint != fingerprint:
+            return None
+        reused.append(RagText(str(span), header.count, header.source_tokens))
+    return reused
+
+
+def span_header(text: object) -> SpanHeader | None:
+    """Return the header of a Z-span of any codec, or None if it is none."""
     try:
-        parsed = parse_span(span, codec.alphabet, codec.fingerprint)
-        return parsed.window == codec.settings.window and parsed.digest == text_digest(text)
-    except (SpanError, UnicodeEncodeError):  # lone surrogates have no hash
-        return False
-
-
-def _known(codec: Codec, text: str, marked: bool, span: str | None, on_error: OnError) -> Adapted | None:
-    """Adapt a text without the codec's work, or None if there is work to do."""
-    if span is not None and is_stored_span(codec, span, text):
-        header = read_header(span)
-        return Adapted(span, header.count, header.source_tokens)
-    if not marked:
-        return None
-    try:
-        counts = _spans(codec, text)
-    except WrongCodecError as error:
-        if on_error == "raise":
-            raise
-        logger.warning("A text passes through as text: %s", error)
-        return Adapted(escape_literal(text))
-    return None if counts is None else Adapted(text, *counts)
-
-
-def _spans(codec: Codec, text: str) -> tuple[int, int] | None:
-    """Count Z-tokens and what they stand for in a text whose candidates are all Z-spans of the codec, else None."""
-    z_tokens = source_tokens = 0
-    try:
-        for match in find_spans(text):
-            span = parse_span(match.text, codec.alphabet, codec.fingerprint)
-            if span.window != codec.settings.window:
-                return None
-            z_tokens += len(span.tokens)
-            source_tokens += span.source_tokens
-    except WrongCodecError:
-        raise
+        return read_header(text) if isinstance(text, str) else None
     except SpanError:
         return None
-    return (z_tokens, source_tokens) if z_tokens else None
 
 
-def _compress(codec: Codec, texts: Sequence[str], options: CompressOptions, batch_size: int) -> list[Adapted]:
-    """Compress texts, and take back what did not get shorter."""
+def _is_of(digest: bytes, text: str) -> bool:
+    try:
+        return digest == text_digest(text)
+    except UnicodeEncodeError:  # lone surrogates: no Z-span stands for such a text
+        return False
+
+
+def _stored_text(codec: Codec, span: object, text: str) -> RagText | None:
+    """Return a stored Z-span; None if it is not one of exactly this text, by this codec."""
+    try:
+        parsed = _parse(codec, span) if isinstance(span, str) else None
+    except SpanError:
+        return None
+    if parsed is None or not _is_of(parsed.digest, text):
+        return None
+    return RagText(str(span), len(parsed.tokens), parsed.source_tokens)
+
+
+def _marked_text(codec: Codec, text: str, options: CompressOptions) -> RagText | None:
+    """Return a text that was compressed before, as it is; None if its Z-spans are not sound, or there are none."""
+    try:
+        spans = [_parse(codec, piece.text) for piece in split_at_spans(text) if isinstance(piece, SpanMatch)]
+    except WrongCodecError as error:
+        if options.on_error == "raise":
+            raise
+        logger.warning("A text passes through as text: %s", error)
+        return RagText(escape_literal(text))
+    except SpanError:
+        return None
+    z_tokens = sum(len(span.tokens) for span in spans)
+    return RagText(text, z_tokens, sum(span.source_tokens for span in spans)) if z_tokens else None
+
+
+def _parse(codec: Codec, text: str) -> ZSpan:
+    """Read a Z-span of this codec; raise SpanError for any other."""
+    span = parse_span(text, codec.alphabet, codec.fingerprint)
+    if span.window != codec.settings.window:
+        raise DamagedSpanError("…")
+    return span
+
+
+def _compress(codec: Codec, texts: Sequence[str], options: CompressOptions, batch_size: int) -> list[RagText]:
+    """Compress texts, and keep those that did not get shorter."""
     try:
         result = codec.compress(
             texts,
@@ -166,15 +194,15 @@ def _compress(codec: Codec, texts: Sequence[str], options: CompressOptions, batc
         if options.on_error == "raise":
             raise
         logger.warning("%d texts pass through: %s", len(texts), error)
-        return [Adapted(escape_literal(text)) for text in texts]
+        return [RagText(escape_literal(text)) for text in texts]
     return [_shorter(text, written) for text, written in zip(texts, result.documents, strict=True)]
 
 
-def _shorter(text: str, written: str) -> Adapted:
+def _shorter(text: str, written: str) -> RagText:
     """Choose between a text and what the codec made of it."""
-    if next(find_spans(written), None) is None:  # it passed through, escaped
-        return Adapted(written)
-    header = read_header(written)
+    header = span_header(written)
+    if header is None:  # it passed through, escaped
+        return RagText(written)
     if header.count >= header.source_tokens:
-        return Adapted(escape_literal(text))
-    return Adapted(written, header.count, header.source_tokens, new=True)
+        return RagText(escape_literal(text))
+    return RagText(written, header.count, header.source_tokens, new=True)

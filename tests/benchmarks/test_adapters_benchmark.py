@@ -7,7 +7,6 @@ pytest.importorskip("llama_index.postprocessor.zprompt")
 
 from benchmarks.adapters import measure, passages
 from tests.codec.conftest import make_heads
-from zprompt import api
 from zprompt.codec.codec import Codec
 from zprompt.llm import Backbone
 
@@ -19,7 +18,7 @@ def test_there_are_as_many_passages_as_wanted_and_none_twice() -> None:
 
 def test_each_adapter_is_timed_in_each_round(tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = Codec(tiny_backbone, make_heads(tiny_backbone), "tiny")
-    monkeypatch.setattr(api, "shared_codec", lambda *_, **__: codec)
+    monkeypatch.setattr("zprompt.codec.shared_codec", lambda *_, **__: codec)
     results = measure(codec, passages(3), rounds=2)
     assert len(results) == 2
     assert all(len(result.shares) == 2 and min(result.shares) > 0 for result in results)

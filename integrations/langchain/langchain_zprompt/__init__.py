@@ -1,4 +1,4 @@
-"""Hand retrieved passages and tool results to a Z-aware LLM as Z-spans, from LangChain.
+"""Pass retrieved passages and tool results to a Z-aware LLM as Z-spans, from LangChain.
 
 ZPromptRetriever(retriever=yours)        # passages as Z-spans
 ZPromptMiddleware()                      # long tool results as Z-spans, in the request only
@@ -7,8 +7,7 @@ ZPromptCompressor(), ZPromptDecompressor()               # documents there and b
 
 from typing import TYPE_CHECKING, Any
 
-from langchain_zprompt.compressor import ZPromptCompressor
-from langchain_zprompt.decompressor import ZPromptDecompressor
+from langchain_zprompt.documents import ZPromptCompressor, ZPromptDecompressor
 from langchain_zprompt.retriever import ZPromptRetriever
 
 if TYPE_CHECKING:
@@ -18,14 +17,8 @@ __version__ = "0.1.0"
 __all__ = ["ZPromptCompressor", "ZPromptDecompressor", "ZPromptMiddleware", "ZPromptRetriever"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
-    """Import what needs `langchain` when it is asked for.
-
-    :param name: "ZPromptMiddleware".
-    :return: The class.
-    :raises AttributeError: If there is nothing of this name.
-    :raises MissingDependencyError: If `langchain` is not installed.
-    """
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the class
+    """Import the middleware when it is first used, since it needs `langchain`."""
     if name != "ZPromptMiddleware":
         raise AttributeError(f"module 'langchain_zprompt' has no attribute {name!r}")
     from zprompt.errors import MissingDependencyError

@@ -1,10 +1,10 @@
-"""Compress long messages on their way to the model, and nowhere else: the agent's state keeps the text.
+"""Compress long messages on their way to the model only: the agent's state keeps the text.
 
-So the model can be changed for one that is not Z-aware, and checkpoints stay readable. What became a Z-span once is the
-same Z-span in all later requests: the server's prefix cache holds, and each text is compressed only once.
+So the model can be replaced by one that is not Z-aware, and checkpoints stay readable. A text becomes the same Z-span
+in all later requests: the server's prefix cache stays valid, and each text is compressed only once.
 
 A message has no mark that says who wrote a Z-span in it, and what a tool returns is untrusted: it is text, whatever it
-looks like. A tool that hands out Z-spans itself has to be named.
+looks like. A tool that returns Z-spans itself must be named in `leave`.
 """
 
 import asyncio
@@ -16,9 +16,8 @@ from typing import Any, Literal, TypeVar
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 
-from langchain_zprompt.compressor import ZPromptCompressor
+from langchain_zprompt.documents import ZPromptCompressor
 from zprompt.errors import OptionError
-from zprompt.rag import adapt
 
 Role = Literal["tool", "human", "system"]
 ROLES: tuple[Role, ...] = ("tool", "human", "system")
@@ -39,7 +38,7 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
         roles: Collection[Role] = DEFAULT_ROLES,
         leave: Collection[str] = (),
     ) -> None:
-        """Say what is compressed.
+        """Choose what is compressed.
 
         :param compressor: How; by default texts of 100 tokens and more, and what cannot be compressed passes through.
         :param roles: Whose messages: "tool", "human" (all of them, the question too, if it is long), "system".
@@ -57,53 +56,42 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | AIMessage:
-        """Compress a request.
-
-        :param request: The request; it stays as it is.
-        :param handler: What gets the compressed one.
-        :return: What the handler gives.
-        """
-        return handler(self._shorten(request))
+        """Call the handler with a compressed copy of the request."""
+        return handler(self._compress(request))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | AIMessage:
-        """Compress a request in a thread, so that the event loop goes on.
+        """Call the handler with a copy of the request that is compressed in a thread, beside the event loop."""
+        return await handler(await asyncio.to_thread(self._compress, request))
 
-        :param request: The request; it stays as it is.
-        :param handler: What gets the compressed one.
-        :return: What the handler gives.
-        """
-        return await handler(await asyncio.to_thread(self._shorten, request))
-
-    def _shorten(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """Copy a request with Z-spans in it."""
+    def _compress(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        """Copy a request, with Z-spans for texts."""
         system = request.system_message
-        chosen: list[BaseMessage] = [message for message in request.messages if self._is_meant(message)]
-        if system is not None and self._is_meant(system):
-            chosen.append(system)
-        spans = self._spans([text for message in chosen for text in _texts(message)], _question(request.messages))
+        selected: list[BaseMessage] = [message for message in request.messages if self._is_selected(message)]
+        if system is not None and self._is_selected(system):
+            selected.append(system)
+        spans = self._spans([text for message in selected for text in _texts(message)], _question(request.messages))
         if all(text == span for text, span in spans.items()):
             return request
         messages: list[AnyMessage] = [
-            _replace(message, spans) if self._is_meant(message) else message for message in request.messages
+            _replace(message, spans) if self._is_selected(message) else message for message in request.messages
         ]
-        if system is None or not self._is_meant(system):
+        if system is None or not self._is_selected(system):
             return request.override(messages=messages)
         return request.override(messages=messages, system_message=_replace(system, spans))
 
-    def _is_meant(self, message: BaseMessage) -> bool:
+    def _is_selected(self, message: BaseMessage) -> bool:
         return message.type in self.roles and self.leave.isdisjoint({message.name, message.id})
 
     def _spans(self, texts: Sequence[str], query: str | None) -> dict[str, str]:
-        """Give what takes the place of each text; one call of the codec for all that are new."""
+        """Return what takes the place of each text, with one call of the codec for all new ones."""
         with self._lock:
             spans = {text: self._known[text] for text in texts if text in self._known}
         new = [text for text in dict.fromkeys(texts) if text not in spans]
         if new:
-            options = self.compressor._options(query)
-            adapted = adapt(self.compressor.load(), new, options, batch_size=self.compressor.batch_size)
-            spans |= {text: item.text for text, item in zip(new, adapted, strict=True)}
+            items = self.compressor.compress_texts(new, query)
+            spans |= {text: item.text for text, item in zip(new, items, strict=True)}
         with self._lock:
             for text in spans:  # two threads may have compressed the same text: the first Z-span stays
                 spans[text] = self._known.setdefault(text, spans[text])
@@ -114,7 +102,7 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
 
 
 def _texts(message: BaseMessage) -> Iterator[str]:
-    """Give the texts of a message: its content, or those of its content blocks that are text."""
+    """Return the texts of a message: its content, or those of its content blocks that are text."""
     if isinstance(message.content, str):
         yield message.content
         return
@@ -126,7 +114,7 @@ def _texts(message: BaseMessage) -> Iterator[str]:
 
 
 def _replace(message: M, spans: dict[str, str]) -> M:
-    """Copy a message with other texts; blocks that are no text stay as they are."""
+    """Copy a message with other texts; blocks that are not text stay as they are."""
     if isinstance(message.content, str):
         return message.model_copy(update={"content": spans[message.content]})
     blocks: list[Any] = []
@@ -141,5 +129,5 @@ def _replace(message: M, spans: dict[str, str]) -> M:
 
 
 def _question(messages: Sequence[BaseMessage]) -> str | None:
-    """Give what was asked last."""
+    """Return the last message of the user."""
     return next((str(message.text) for message in reversed(messages) if isinstance(message, HumanMessage)), None)

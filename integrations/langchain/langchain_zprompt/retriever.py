@@ -10,37 +10,31 @@ from langchain_core.runnables.config import ensure_config, set_config_context
 from langchain_core.runnables.utils import coro_with_context
 from pydantic import ConfigDict, Field
 
-from langchain_zprompt.compressor import ZPromptCompressor
+from langchain_zprompt.documents import ZPromptCompressor
 
 
 class ZPromptRetriever(BaseRetriever):
-    """Compresses what another retriever finds."""
+    """Compresses what another retriever returns."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")  # a mistyped option must not be lost
 
     retriever: RetrieverLike  # anything from a query to documents
     compressor: ZPromptCompressor = Field(default_factory=ZPromptCompressor)
-    k: int | None = Field(default=None, ge=1)  # passages at most; None: as many as the other retriever gives
+    k: int | None = Field(default=None, ge=1)  # passages at most; None: all that the other retriever returns
 
     def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: ANN401
-        """Find passages.
+        """Retrieve passages as Z-spans.
 
         :param input: The query.
         :param config: It reaches the other retriever, too.
-        :param kwargs: For the other retriever, as `k`.
+        :param kwargs: Passed to the other retriever, as `k`.
         :return: The passages, as Z-spans.
         """
         with set_config_context(_inherited(config)) as context:
             return context.run(super().invoke, input, config, **kwargs)
 
     async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: ANN401
-        """Find passages without blocking the event loop.
-
-        :param input: The query.
-        :param config: It reaches the other retriever, too.
-        :param kwargs: For the other retriever, as `k`.
-        :return: The passages, as Z-spans.
-        """
+        """Retrieve passages as Z-spans, without blocking the event loop; takes the same as `invoke`."""
         with set_config_context(_inherited(config)) as context:
             return await coro_with_context(super().ainvoke(input, config, **kwargs), context)
 
@@ -67,11 +61,11 @@ class ZPromptRetriever(BaseRetriever):
         return list(await self.compressor.acompress_documents(found[: kwargs.get("k")], query))
 
     def _with_k(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Add k. Retrievers that know none ignore it, so what they give is cut as well."""
+        """Add k; retrievers without a k ignore it, so the callers cut the results as well."""
         return kwargs if self.k is None else {"k": self.k, **kwargs}
 
 
 def _inherited(config: RunnableConfig | None) -> RunnableConfig:
-    """Take from a config what is for the runs within as well; callbacks, tags and metadata go by the run manager."""
-    given = ensure_config(config)
-    return RunnableConfig(configurable=given.get("configurable", {}))  # a run's name and id are its own
+    """Return the part of a config that inner runs inherit; the run manager passes callbacks, tags and metadata on."""
+    full = ensure_config(config)
+    return RunnableConfig(configurable=full.get("configurable", {}))  # a run's name and id are its own

@@ -14,11 +14,10 @@ from zprompt.zspan import (
     ZSpan,
     ZToken,
     escape_literal,
-    find_spans,
     format_span,
     parse_span,
+    split_at_spans,
     text_digest,
-    unescape_literal,
 )
 
 ALPHABET = Alphabet(vocab_size=256, max_gap=3, subcodes=1, subcode_size=4)
@@ -64,11 +63,7 @@ class ByteCodec:
         return format_span(ZSpan(self.fingerprint, tokens, residual, len(data), 0, False, text_digest(text)), ALPHABET)
 
     def _restore_all(self, text: str) -> str:
-        pieces, end = [], 0
-        for match in find_spans(text):
-            pieces += [unescape_literal(text[end : match.start]), self._restore(match.text)]
-            end = match.end
-        return "".join([*pieces, unescape_literal(text[end:])])
+        return "".join(piece if isinstance(piece, str) else self._restore(piece.text) for piece in split_at_spans(text))
 
     def _restore(self, text: str) -> str:
         span = parse_span(text, ALPHABET, self.fingerprint)

@@ -4,13 +4,11 @@ import pytest
 from byte_codec import ByteCodec
 from langchain_core.documents import Document
 
-from zprompt import api
-
 
 @pytest.fixture
 def codec(monkeypatch: pytest.MonkeyPatch) -> ByteCodec:
     codec = ByteCodec()
-    monkeypatch.setattr(api, "shared_codec", lambda name="default", **_: codec)
+    monkeypatch.setattr("zprompt.codec.shared_codec", lambda name="default", **_: codec)
     return codec
 
 

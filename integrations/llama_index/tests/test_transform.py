@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from llama_index.core.vector_stores.simple import SimpleVectorStore
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 from tiny import SENTENCES, save_codec
 
-import zprompt.api
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor, ZPromptTransform
 from zprompt import Codec
+from zprompt.codec import shared_codec
 
 MARKS = {"zprompt_span", "zprompt_codec"}
 
@@ -142,7 +143,7 @@ class TestPipelines:
         pipeline = IngestionPipeline(transformations=[])
         for seed in (0, 1):  # the codec in the folder is trained anew
             save_codec(folder, backbone_folder, seed)
-            monkeypatch.setattr(zprompt.api, "_codecs", {})  # another process
+            monkeypatch.setattr(sys.modules[shared_codec.__module__], "_codecs", {})  # another process
             pipeline.transformations = [ZPromptTransform(codec=str(folder))]
             spans.append([node.metadata["zprompt_span"] for node in pipeline.run(documents=documents)])
         assert not set(spans[0]) & set(spans[1])

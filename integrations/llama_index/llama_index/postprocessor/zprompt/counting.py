@@ -11,37 +11,31 @@ cut Z-span cannot be read. This tokenizer measures Z-spans right, so that they a
 from collections.abc import Callable
 from typing import Any
 
-from zprompt.errors import SpanError
-from zprompt.zspan import find_spans, read_header
+from zprompt.rag import span_header
+from zprompt.zspan import split_at_spans
 
 Tokenizer = Callable[[str], list[Any]]
 Z_TOKEN = -1  # stands for a Z-token in the list: no tokenizer has this id
 
 
 def position_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
-    """Make a tokenizer whose lists are as long as a text with Z-spans is in positions.
+    """Return a tokenizer whose lists are as long as a text with Z-spans is in positions.
 
-    :param tokenizer: What cuts the text between Z-spans into tokens: the model's own tokenizer, if you have it.
+    :param tokenizer: Tokenizes the text between Z-spans: the model's own tokenizer, if you have it.
     :return: The tokenizer; its ids are for counting, not for a model.
     """
 
-    def tokenize(text: str) -> list[Any]:
+    def tokenize(prompt: str) -> list[Any]:
         ids: list[Any] = []
-        end = 0
-        for match in find_spans(text):
-            count = _z_tokens(match.text)
-            if count is not None:
-                ids += tokenizer(text[end : match.start])
-                ids += [Z_TOKEN] * count
-                end = match.end
-        return ids + tokenizer(text[end:])
+        text = ""
+        for piece in split_at_spans(prompt):
+            if isinstance(piece, str):
+                text += piece
+            elif header := span_header(piece.text):
+                ids += tokenizer(text) + [Z_TOKEN] * header.count
+                text = ""
+            else:  # no Z-span, though it looks like one: it counts as text
+                text += piece.text
+        return ids + tokenizer(text)
 
     return tokenize
-
-
-def _z_tokens(span: str) -> int | None:
-    """Count the Z-tokens of a Z-span; None if it is none, so that it counts as the text that it is."""
-    try:
-        return read_header(span).count
-    except SpanError:
-        return None

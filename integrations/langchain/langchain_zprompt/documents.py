@@ -1,0 +1,155 @@
+"""Replace the texts of documents by Z-spans, and back: order, ids and metadata stay, and no document given is changed.
+
+One key is added to the metadata of what becomes a Z-span: `zprompt_codec`. This mark, and not the look of a text, says
+that a document was compressed before (zprompt/rag.py says why).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import BaseDocumentCompressor, BaseDocumentTransformer, Document
+from langchain_core.runnables import Runnable, RunnableLambda
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from zprompt import Codec
+from zprompt.documents import read_documents
+from zprompt.options import CompressOptions, OnError
+from zprompt.rag import BATCH, CODEC_KEY, CodecSpec, RagText, compress_texts
+
+
+class CodecFields(BaseModel):
+    """Which codec a component uses; it is loaded when first needed, and shared within the process.
+
+    The fields are plain values, so that components can be pickled.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    codec: str = "default"  # a shipped codec, or the folder of one
+    backbone: str | None = None  # if it lies elsewhere than the codec says
+    device: str = "auto"
+    quantization: str = "auto"
+
+    def load(self) -> Codec:
+        """Return the codec, which is loaded once a process."""
+        return CodecSpec(self.codec, self.backbone, self.device, self.quantization).load()
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the codec, 12 hexadecimal digits; this loads it."""
+        return self.load().fingerprint
+
+
+class ZPromptCompressor(CodecFields, BaseDocumentCompressor, BaseDocumentTransformer):
+    """Compresses documents, where that makes them shorter: with a query as a compressor, without as a transformer."""
+
+    ratio: float | None = None  # source tokens per Z-token over all documents of a call; None: the usual one
+    max_tokens: int | None = None  # Z-tokens that all documents of a call may take together
+    protect: str | list[str] | None = None  # a regex, or literal strings, whose tokens are all kept as anchors
+    min_tokens: int | None = None  # shorter texts pass through
+    on_error: OnError = "raise"  # or "passthrough": what cannot be compressed stays text
+    use_query: bool = True  # whether the codec sees the query
+    stored_key: str = "zprompt"  # metadata key of Z-spans that `store_documents` made
+    batch_size: int = Field(default=BATCH, ge=1)  # windows that the LLM reads at a time
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._options(None)
+        return self
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
+        """Compress retrieved documents, in one call of the codec.
+
+        :param documents: The documents.
+        :param query: What will be asked; what it mentions is rather kept as anchors.
+        :param callbacks: Not used: nothing that runs here has callbacks.
+        :return: Copies, in the same order, with Z-spans for texts.
+        """
+        return self._compress(documents, query)
+
+    def transform_documents(self, documents: Sequence[Document], **kwargs: Any) -> list[Document]:  # noqa: ANN401
+        """Compress documents, in one call of the codec.
+
+        :param documents: The documents.
+        :param kwargs: `query`, if there is one.
+        :return: Copies, in the same order, with Z-spans for texts.
+        """
+        return self._compress(documents, kwargs.get("query"))
+
+    def store_documents(self, documents: Sequence[Document]) -> list[Document]:
+        """Put Z-spans into the metadata, beside texts that stay: for a vector store, which embeds the text.
+
+        A compressor with the same codec and `stored_key` puts them in place of the texts later, at no cost.
+
+        :param documents: The documents.
+        :return: Copies, in the same order, with a Z-span under `stored_key` where it is shorter than the text.
+        """
+        batch = read_documents(list(documents))
+        copies: Any = batch.with_texts(batch.texts)
+        for document, item in zip(copies, self.compress_texts(batch.texts), strict=True):
+            if item.new:
+                document.metadata[self.stored_key] = item.text
+        return list(copies)
+
+    def compress_texts(self, texts: Sequence[str], query: str | None = None) -> list[RagText]:
+        """Compress texts, none of which was compressed before, in one call of the codec."""
+        return compress_texts(self.load(), texts, self._options(query), batch_size=self.batch_size)
+
+    def as_runnable(self) -> Runnable[Sequence[Document], Sequence[Document]]:
+        """Return a step of a chain, from documents to compressed documents."""
+        return RunnableLambda(self.transform_documents, afunc=self.atransform_documents)
+
+    def _compress(self, documents: Sequence[Document], query: str | None) -> list[Document]:
+        if not documents:
+            return []
+        batch, codec = read_documents(list(documents)), self.load()
+        stored = [document.metadata.get(self.stored_key) for document in documents]
+        items = compress_texts(
+            codec,
+            batch.texts,
+            self._options(query),
+            marked=[CODEC_KEY in document.metadata for document in documents],
+            stored=stored,
+            batch_size=self.batch_size,
+        )
+        copies: Any = batch.with_texts([item.text for item in items])
+        for document, item, span in zip(copies, items, stored, strict=True):
+            if item.text == span:
+                del document.metadata[self.stored_key]  # it would be there twice
+            document.metadata.pop(CODEC_KEY, None)
+            if item.compressed:
+                document.metadata[CODEC_KEY] = codec.fingerprint
+        return list(copies)
+
+    def _options(self, query: str | None) -> CompressOptions:
+        return CompressOptions(
+            ratio=self.ratio,
+            max_tokens=self.max_tokens,
+            query=(query or None) if self.use_query else None,
+            protect=self.protect,
+            min_tokens=self.min_tokens,
+            on_error=self.on_error,
+        )
+
+
+class ZPromptDecompressor(CodecFields, BaseDocumentTransformer):
+    """Restores documents, byte for byte; it must name the codec that compressed them."""
+
+    def transform_documents(self, documents: Sequence[Document], **kwargs: Any) -> list[Document]:  # noqa: ANN401
+        """Restore documents.
+
+        :param documents: Documents that went through a compressor, compressed or not.
+        :param kwargs: Not used.
+        :return: Copies, in the same order, with texts and metadata as they were.
+        """
+        restored: list[Document] = list(self.load().decompress(list(documents))) if documents else []
+        for document in restored:
+            document.metadata.pop(CODEC_KEY, None)
+        return restored
+
+    def as_runnable(self) -> Runnable[Sequence[Document], Sequence[Document]]:
+        """Return a step of a chain, from compressed documents to documents."""
+        return RunnableLambda(self.transform_documents, afunc=self.atransform_documents)

@@ -1,0 +1,267 @@
+"""The postprocessor and the transform, and what they share: the options, the codec, the one call, and the way back.
+
+A component holds the codec's name, not the codec: it is loaded when the first text is to be compressed, once a process
+for all components, and a component that is pickled into a worker loads it there. `fingerprint` is a declared field,
+and known whenever the component is serialised, since LlamaIndex's ingestion cache looks at declared fields alone: with
+another codec behind the same name, nothing stale comes out of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import BaseComponent, BaseNode, NodeWithScore, QueryBundle, TransformComponent
+
+from llama_index.postprocessor.zprompt.events import ZCompressEndEvent, ZCompressStartEvent
+from llama_index.postprocessor.zprompt.nodes import (
+    SPAN_KEY,
+    body,
+    is_compressed,
+    is_escaped,
+    untouched,
+    with_stored,
+    with_text,
+    without_marks,
+)
+from zprompt.errors import OptionError, WrongCodecError
+from zprompt.options import CompressOptions, OnError
+from zprompt.rag import BATCH, CODEC_KEY, CodecSpec, RagText, compress_texts, reuse_spans
+
+if TYPE_CHECKING:
+    from zprompt import Codec
+
+_dispatcher = get_dispatcher(__name__)
+
+
+class ZPromptComponent(BaseComponent):
+    """Options and codec of a component that compresses nodes."""
+
+    model_config = ConfigDict(extra="forbid")  # a mistyped option must not be lost
+
+    codec: str = Field(default="default", description="A shipped codec, or the folder of another one.")
+    backbone: str | None = Field(default=None, description="The backbone, if it lies elsewhere than the codec says.")
+    device: str = Field(default="auto", description="'auto', 'cpu' or 'cuda'.")
+    quantization: str = Field(default="auto", description="'auto', 'none', 'nf4' or 'int8'; each is another codec.")
+    fingerprint: str | None = Field(
+        default=None, description="The codec's fingerprint; another codec is refused. None: whatever is loaded."
+    )
+    ratio: float | None = Field(default=None, description="Source tokens per Z-token, over all nodes of a call.")
+    max_tokens: int | None = Field(default=None, description="Z-tokens that all nodes of a call may take together.")
+    protect: str | list[str] | None = Field(
+        default=None, description="A regular expression, or literal strings, whose tokens are all kept as anchors."
+    )
+    min_tokens: int | None = Field(default=None, description="Nodes with fewer tokens pass through.")
+    on_error: OnError = Field(default="raise", description="What happens to texts that cannot be compressed.")
+    batch_size: int = Field(default=BATCH, ge=1, description="Windows that the LLM reads at a time.")
+
+    _given: Any = PrivateAttr(default=None)  # a Codec; naming its type would load torch
+    _declared: bool = PrivateAttr(default=False)  # the fingerprint was given, not read from the codec
+
+    @classmethod
+    def from_codec(cls, codec: Codec, **options: Any) -> Self:  # noqa: ANN401 - the other fields
+        """Make a component around a codec that is loaded already.
+
+        :param codec: The codec. A component around one cannot be pickled.
+        :param options: The other fields.
+        :return: The component.
+        """
+        component = cls(codec=codec.name, fingerprint=codec.fingerprint, **options)
+        component._given = codec
+        return component
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        """Refuse options that no call could meet, now and not at the first query."""
+        self._options(None)
+        self._declared = self.fingerprint is not None
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, and not the codec; raise OptionError if the component was made around a codec."""
+        if self._given is not None:
+            raise OptionError(
+                f"A {self.class_name()} made with from_codec cannot be pickled, since the codec itself would have to "
+                f"go along. Name it instead, so that each process loads it: {self.class_name()}(codec=FOLDER)."
+            )
+        return super().__getstate__()
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's
+        """Return the fields as a dict, which is part of the key of LlamaIndex's ingestion cache.
+
+        If the fingerprint is not known yet, this loads the codec.
+
+        :param kwargs: Of pydantic's `model_dump`.
+        :return: The dict.
+        """
+        self._known_fingerprint()
+        return super().to_dict(**kwargs)
+
+    def load(self) -> Codec:
+        """Return the codec, which is loaded once a process.
+
+        :return: The codec.
+        :raises WrongCodecError: If it has another fingerprint than the component names.
+        """
+        spec = CodecSpec(self.codec, self.backbone, self.device, self.quantization)
+        codec = cast("Codec", self._given) if self._given is not None else spec.load()
+        if self.fingerprint is None:
+            self.fingerprint = codec.fingerprint
+        if self.fingerprint != codec.fingerprint:
+            raise WrongCodecError(
+                f"The {self.class_name()} names the codec {self.fingerprint}, but {self.codec!r} is "
+                f"{codec.fingerprint}. Its Z-spans would not be those that are stored: load the codec that wrote them "
+                "(the same heads, backbone and quantization), or leave out fingerprint= and compress again."
+            )
+        return codec
+
+    def restore(self, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
+        """Restore the texts of retrieved nodes, for people to read: the sources of an answer, say.
+
+        :param nodes: Nodes as the postprocessor returned them; others among them stay as they are.
+        :return: Copies that are as the nodes were before.
+        """
+        restored = self.restore_nodes([item.node for item in nodes])
+        return [item.model_copy(update={"node": node}) for item, node in zip(nodes, restored, strict=True)]
+
+    def restore_nodes(self, nodes: Sequence[BaseNode]) -> list[BaseNode]:
+        """Restore the texts of nodes.
+
+        :param nodes: Nodes as the transform returned them; others among them stay as they are.
+        :return: Copies that are as the nodes were before.
+        """
+        changed = [is_compressed(node) or is_escaped(node) for node in nodes]
+        texts = [body(node) for node, is_changed in zip(nodes, changed, strict=True) if is_changed]
+        restored = iter(self.load().decompress(texts)) if texts else iter(())
+        return [
+            without_marks(node, next(restored) if is_changed else body(node))
+            for node, is_changed in zip(nodes, changed, strict=True)
+        ]
+
+    def _compress(self, nodes: Sequence[BaseNode], query: str | None) -> list[RagText | None]:
+        """Return what takes the place of each node's text, None where it stays; and send events."""
+        _dispatcher.event(ZCompressStartEvent(component=self.class_name(), nodes=len(nodes), query=query))
+        began = time.perf_counter()
+        indices = [index for index, node in enumerate(nodes) if body(node) and not is_escaped(node)]
+        items = dict(zip(indices, self._compress_texts([nodes[i] for i in indices], query), strict=True))
+        seconds = time.perf_counter() - began
+        _dispatcher.event(self._end_event(len(nodes), list(items.values()), seconds))
+        return [items.get(index) for index in range(len(nodes))]
+
+    def _compress_texts(self, nodes: Sequence[BaseNode], query: str | None) -> list[RagText]:
+        """Compress nodes in one call of the codec, which is not loaded for none, nor for Z-spans that it wrote."""
+        if not nodes:
+            return []
+        texts = [body(node) for node in nodes]
+        marked, stored = [CODEC_KEY in n.metadata for n in nodes], [n.metadata.get(SPAN_KEY) for n in nodes]
+        if self._declared and self._given is None and self.fingerprint:
+            reused = reuse_spans(self.fingerprint, texts, marked=marked, stored=stored)
+            if reused is not None:
+                return reused
+        options = self._options(query)
+        return compress_texts(self.load(), texts, options, marked=marked, stored=stored, batch_size=self.batch_size)
+
+    def _replace(self, node: BaseNode, item: RagText | None) -> BaseNode:
+        """Copy a node with what takes the place of its text."""
+        return untouched(node) if item is None else with_text(node, item, self._known_fingerprint())
+
+    def _options(self, query: str | None) -> CompressOptions:
+        return CompressOptions(self.ratio, self.max_tokens, query, self.protect, self.min_tokens, self.on_error)
+
+    def _end_event(self, nodes: int, items: Sequence[RagText], seconds: float) -> ZCompressEndEvent:
+        compressed = sum(item.new for item in items)
+        ready = sum(item.compressed and not item.new for item in items)
+        passed = sum(self._count_tokens(item.text) for item in items if not item.compressed)
+        return ZCompressEndEvent(
+            component=self.class_name(),
+            nodes=nodes,
+            compressed=compressed,
+            ready=ready,
+            passed_through=nodes - compressed - ready,
+            source_tokens=sum(item.source_tokens for item in items) + passed,
+            z_tokens=sum(item.z_tokens for item in items) + passed,
+            seconds=seconds,
+            codec=self.fingerprint,
+        )
+
+    def _count_tokens(self, text: str) -> int:
+        return len(self.load().backbone.encode(text.encode("utf-8", "replace").decode()))
+
+    def _known_fingerprint(self) -> str:
+        """Return the fingerprint, for which the codec is loaded unless it is known."""
+        return self.fingerprint or self.load().fingerprint
+
+
+class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
+    """Replaces the text of retrieved nodes by Z-spans; ids, scores, order, metadata and relationships stay.
+
+    A Z-span that `ZPromptTransform` left in a node's metadata takes the text's place as it is. All other texts go
+    through the codec in one call. Put it last: rerankers and other postprocessors need texts. The synthesizer sends
+    `node.get_content(MetadataMode.LLM)`: metadata as text, and the Z-span as the body.
+    """
+
+    use_query: bool = Field(
+        default=True, description="Keep the words that the query mentions as anchors; the Z-spans depend on it then."
+    )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name of the class in serialised components."""
+        return "ZPromptPostprocessor"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        """Compress the nodes; the base class runs this in a thread for `apostprocess_nodes`."""
+        query = query_bundle.query_str if query_bundle and self.use_query else None
+        items = self._compress([item.node for item in nodes], query)
+        return [
+            scored.model_copy(update={"node": self._replace(scored.node, item)})
+            for scored, item in zip(nodes, items, strict=True)
+        ]
+
+
+class ZPromptTransform(ZPromptComponent, TransformComponent):
+    """Compresses nodes in an `IngestionPipeline`, after the splitter, so that query time pays nothing.
+
+    store="metadata"    text, embedding, reranking and keyword search as ever; ZPromptPostprocessor swaps it in
+    store="text"        the Z-span is the text: after the embedding, and where nothing else reads the text
+    """
+
+    store: Literal["metadata", "text"] = Field(
+        default="metadata", description="Where the Z-span goes: beside the text, or in its place."
+    )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name of the class in serialised components, and so in the keys of the ingestion cache."""
+        return "ZPromptTransform"
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:  # noqa: ANN401 - the framework's
+        """Compress nodes, in one call of the codec.
+
+        :param nodes: The nodes, which stay as they are.
+        :param kwargs: What the pipeline was run with; none of it matters here.
+        :return: Copies, in the same order.
+        """
+        items = self._compress(nodes, None)
+        if self.store == "text":
+            return [self._replace(node, item) for node, item in zip(nodes, items, strict=True)]
+        return [
+            untouched(node) if item is None else with_stored(node, item)
+            for node, item in zip(nodes, items, strict=True)
+        ]
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:  # noqa: ANN401
+        """Compress nodes in a thread: the base class would block the event loop.
+
+        :param nodes: The nodes, which stay as they are.
+        :param kwargs: What the pipeline was run with.
+        :return: Copies, in the same order.
+        """
+        return await asyncio.to_thread(self.__call__, nodes, **kwargs)
