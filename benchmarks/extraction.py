@@ -11,9 +11,9 @@ import numpy as np
 
 from zprompt import Codec
 from zprompt.relevance import relevant_sentences
-from zprompt.train.old_reader.examples import Asked
-from zprompt.train.old_reader.prompts import Titled
-from zprompt.train.old_reader.tiles import Tile
+from benchmarks.old_reader.examples import Asked
+from benchmarks.old_reader.prompts import Titled
+from benchmarks.old_reader.tiles import Tile
 
 Encode = Callable[[str], list[int]]
 

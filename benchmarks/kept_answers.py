@@ -27,7 +27,7 @@ from zprompt import Codec
 from zprompt.eval import RESAMPLES, Interval, Question, bootstrap, number, percent, table
 from zprompt.options import Protect
 from zprompt.results import CompressionStats
-from zprompt.train.old_reader.tiles import make_tile
+from benchmarks.old_reader.tiles import make_tile
 
 NAMES_AND_DIGITS = r"(?<![.!?] )(?<!^)\b[A-Z][\w’'-]*|\b\d[\d.,:/-]*"  # no capital where a sentence begins
 

@@ -19,10 +19,10 @@ from benchmarks.plan import ReaderPlan
 from zprompt import Codec
 from zprompt.errors import TrainingDataError
 from zprompt.eval import Question, draw, read_questions
-from zprompt.train.old_reader.examples import Asked
-from zprompt.train.old_reader.prompts import Titled
-from zprompt.train.old_reader.teacher import surprised
-from zprompt.train.old_reader.tiles import Tile, TileStore
+from benchmarks.old_reader.examples import Asked
+from benchmarks.old_reader.prompts import Titled
+from benchmarks.old_reader.teacher import surprised
+from benchmarks.old_reader.tiles import Tile, TileStore
 
 Surprisals = NDArray[np.float32]
 

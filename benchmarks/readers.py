@@ -15,8 +15,8 @@ from zprompt.errors import CheckpointError
 from zprompt.eval import SHIPPED
 from zprompt.reader import EMBEDDING_FILE, find_reader, read_reader_config
 from zprompt.train import INPUTS
-from zprompt.train.old_reader import reading
-from zprompt.train.old_reader.reading import Reading
+from benchmarks.old_reader import reading
+from benchmarks.old_reader.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,10 +36,10 @@ from benchmarks.readers import FoundReader, load_reading
 from zprompt import Codec
 from zprompt.eval import Interval, Question, bootstrap, draw, exact_match, f1
 from zprompt.reader import ContentTokenizer, load_reader
-from zprompt.train.old_reader.evaluation import ANSWER, answer_questions
-from zprompt.train.old_reader.examples import Asked
-from zprompt.train.old_reader.inputs import as_input
-from zprompt.train.old_reader.prompts import Prompts
+from benchmarks.old_reader.evaluation import ANSWER, answer_questions
+from benchmarks.old_reader.examples import Asked
+from benchmarks.old_reader.inputs import as_input
+from benchmarks.old_reader.prompts import Prompts
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from zprompt.analysis.report import Analysis, analyse
 from zprompt.analysis.sample import Document, Sample
 from zprompt.codec.codec import Codec
 from zprompt.llm import Backbone
-from zprompt.train.old_reader.tiles import Tile
+from zprompt.train.passages import TiledPassage as Tile
 from zprompt.zspan.alphabet import ZToken
 
 TEXTS = [" ".join(SENTENCES), " the" * 60 + " dog sleeps on in the sun.", SENTENCES[2] * 3]

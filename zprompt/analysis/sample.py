@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from zprompt.codec import Codec
 from zprompt.errors import OptionError
 from zprompt.progress import Progress
-from zprompt.train.old_reader.tiles import Tile, make_tile
+from zprompt.train.passages import TiledPassage as Tile
+from zprompt.train.passages import tile_passage as make_tile
 
 Bools = NDArray[np.bool_]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zprompt.llm import Backbone, LlamaDecoder
 from zprompt.reader import ZEmbedding, load_z_embedding, merged_decoder, read_reader_config
-from zprompt.train.old_reader.rows import Batch
+from benchmarks.old_reader.rows import Batch
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,15 +13,15 @@ from functools import partial
 import numpy as np
 
 from zprompt.errors import TrainingDataError
-from zprompt.train.old_reader.cloze import cloze_questions
-from zprompt.train.old_reader.config import TASKS, ReaderTrainConfig
-from zprompt.train.old_reader.continuation import Continuation
-from zprompt.train.old_reader.inputs import as_input
-from zprompt.train.old_reader.positions import Ints, Positions, concatenate, of_ids, of_z_tokens
-from zprompt.train.old_reader.prompts import Prompts, Titled
-from zprompt.train.old_reader.rows import Branch, Row
-from zprompt.train.old_reader.teacher import Teacher
-from zprompt.train.old_reader.tiles import Tile
+from benchmarks.old_reader.cloze import cloze_questions
+from benchmarks.old_reader.config import TASKS, ReaderTrainConfig
+from benchmarks.old_reader.continuation import Continuation
+from benchmarks.old_reader.inputs import as_input
+from benchmarks.old_reader.positions import Ints, Positions, concatenate, of_ids, of_z_tokens
+from benchmarks.old_reader.prompts import Prompts, Titled
+from benchmarks.old_reader.rows import Branch, Row
+from benchmarks.old_reader.teacher import Teacher
+from benchmarks.old_reader.tiles import Tile
 
 AGAIN = "\n\nThe same text again:\n\n"
 TRIES = 100  # until a row can be made

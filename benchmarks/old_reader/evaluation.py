@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from zprompt.eval import Statistic, bootstrap, exact_match, f1
-from zprompt.train.old_reader.continuation import Continuation
-from zprompt.train.old_reader.examples import Asked
-from zprompt.train.old_reader.prompts import Prompts
-from zprompt.train.old_reader.reading import Reading
-from zprompt.train.old_reader.rows import Branch, Row, lay_out
-from zprompt.train.old_reader.tiles import Tile
+from benchmarks.old_reader.continuation import Continuation
+from benchmarks.old_reader.examples import Asked
+from benchmarks.old_reader.prompts import Prompts
+from benchmarks.old_reader.reading import Reading
+from benchmarks.old_reader.rows import Branch, Row, lay_out
+from benchmarks.old_reader.tiles import Tile
 
 CONTEXT = 128  # source tokens of the shortest context that is measured
 ANSWER = 16  # tokens that an answer has at most

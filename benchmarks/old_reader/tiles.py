@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from zprompt.codec import Codec
 from zprompt.errors import CheckpointError
-from zprompt.train.old_reader.positions import Ints
+from benchmarks.old_reader.positions import Ints
 from zprompt.zspan import ZToken, find_spans, parse_span
 
 CHUNK = 16  # passages that are compressed at a time

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zprompt.reader import ContentTokenizer, chat_template, encode_messages, question_messages
-from zprompt.train.old_reader.inputs import as_input
-from zprompt.train.old_reader.positions import Ints, Positions, of_ids, of_pieces
-from zprompt.train.old_reader.tiles import Tile
+from benchmarks.old_reader.inputs import as_input
+from benchmarks.old_reader.positions import Ints, Positions, of_ids, of_pieces
+from benchmarks.old_reader.tiles import Tile
 from zprompt.zspan import escape_literal
 
 

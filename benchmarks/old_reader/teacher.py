@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zprompt.llm import Backbone
-from zprompt.train.old_reader.positions import Ints
-from zprompt.train.old_reader.rows import Expectation
-from zprompt.train.old_reader.tiles import Tile
+from benchmarks.old_reader.positions import Ints
+from benchmarks.old_reader.rows import Expectation
+from benchmarks.old_reader.tiles import Tile
 
 BATCH = 8  # passages at a time
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zprompt.errors import OptionError
-from zprompt.train.old_reader.meta_tokens import meta_tokens
-from zprompt.train.old_reader.positions import Ints
-from zprompt.train.old_reader.tiles import Tile
+from benchmarks.old_reader.meta_tokens import meta_tokens
+from benchmarks.old_reader.positions import Ints
+from benchmarks.old_reader.tiles import Tile
 from zprompt.zspan import ZToken
 
 

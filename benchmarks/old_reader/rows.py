@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zprompt.llm import Step
-from zprompt.train.old_reader.positions import Ints, Positions, concatenate
+from benchmarks.old_reader.positions import Ints, Positions, concatenate
 
 
 @dataclass(frozen=True, slots=True, eq=False)

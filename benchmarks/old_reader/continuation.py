@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zprompt.train.old_reader.inputs import as_input
-from zprompt.train.old_reader.positions import concatenate, of_ids, of_z_tokens
-from zprompt.train.old_reader.rows import Branch, Expectation, Row
-from zprompt.train.old_reader.tiles import Tile
+from benchmarks.old_reader.inputs import as_input
+from benchmarks.old_reader.positions import concatenate, of_ids, of_z_tokens
+from benchmarks.old_reader.rows import Branch, Expectation, Row
+from benchmarks.old_reader.tiles import Tile
 
 SHORTEST = 8  # tokens that a continuation has at least
 

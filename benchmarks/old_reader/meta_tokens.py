@@ -18,8 +18,8 @@ from zprompt.baselines.ltsc import READER_ALPHABET as ALPHABET
 from zprompt.baselines.ltsc import read_dictionary, to_model_ids
 from zprompt.errors import OptionError
 from zprompt.reader import ZEmbedding
-from zprompt.train.old_reader.positions import Ints
-from zprompt.train.old_reader.tiles import Tile
+from benchmarks.old_reader.positions import Ints
+from benchmarks.old_reader.tiles import Tile
 from zprompt.zspan import ZToken
 
 ANCHOR = 32  # an ordinary token of every common tokenizer: a special one would be spelled out (reader/content.py)
