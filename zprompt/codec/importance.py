@@ -1,11 +1,12 @@
-"""Say how much each token is worth keeping as an anchor, which a reader sees, before the residual, which it does not.
+"""How much a reader loses with each token that is not kept as an anchor.
 
-A tiling minimises  price = 1 + rate · Σ w[t] · (bits[t] + lost[t])  over dropped tokens (segmentation.py). Here is w,
-the most that any of these say of a token's words, and `lost` is what a query adds (relevance.py):
+A tiling minimises  price = 1 + rate · Σ w[t] · (bits[t] + penalty[t])  over the dropped tokens (tiling.py), because a
+reader sees anchors and not the residual. `penalty` is what a query adds (relevance/shared_words.py), and w is the
+largest weight that applies to any character of the token:
 
     PLAIN      any other word
     SALIENT    numbers and names: nothing else in the text tells a reader what they are
-    infinite   what the caller protects: always anchors, at any rate
+    infinite   what the caller protects: always an anchor, at any rate
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from zprompt.options import Protection
@@ -27,10 +28,10 @@ _SENTENCE_BREAK = re.compile(r"[.!?…。！？\n]")
 
 
 class TokenImportance(NamedTuple):
-    """What a token is worth to a reader."""
+    """What it costs a reader if a token is dropped."""
 
-    weight: float = PLAIN  # of all bits
-    lost: float = 0.0  # bits, beside those that restore it
+    weight: float = PLAIN  # of each bit; infinite: the token is never dropped
+    penalty: float = 0.0  # bits, in addition to those that restore it
 
 
 def token_importance(
@@ -41,68 +42,54 @@ def token_importance(
     query: str | None = None,
     protect: Protection | None = None,
 ) -> list[TokenImportance]:
-    """Say what each token of a text is worth.
+    """Return the importance of each token of a text.
 
     :param text: The text.
     :param offsets: Character range (start, end) of each token; an empty one counts as the character at its start.
-    :param encode: Gives a word's token ids.
-    :param query: A question that the text is to answer.
-    :param protect: What is kept as anchors.
-    :return: The worth of each token.
+    :param encode: Returns a word's token ids.
+    :param query: The question that a reader will be asked.
+    :param protect: What is always kept as anchors.
+    :return: One for each token.
     """
     weights = token_weights(text, offsets, protect)
-    lost = _by_token(word_penalties(text, query, encode), offsets) if query else [0.0] * len(weights)
-    return [TokenImportance(*pair) for pair in zip(weights, lost, strict=True)]
+    penalties = _by_token(word_penalties(text, query, encode), offsets) if query else [0.0] * len(weights)
+    return [TokenImportance(*pair) for pair in zip(weights, penalties, strict=True)]
 
 
 def token_weights(text: str, offsets: Sequence[tuple[int, int]], protect: Protection | None = None) -> list[float]:
-    """Weigh each token of a text by how much a bit of it counts.
+    """Return the weight of each token: PLAIN, SALIENT or infinity.
 
     :param text: The text.
     :param offsets: As in `token_importance`.
-    :param protect: What is kept as anchors.
-    :return: A weight for each token: PLAIN, SALIENT or infinity.
+    :param protect: As in `token_importance`.
+    :return: One for each token.
     """
     weights = [PLAIN] * len(text)  # of characters
-    for word in _words(text):
-        if word.salient:
-            weights[word.start : word.end] = [SALIENT] * (word.end - word.start)
+    for start, end in _salient_words(text):
+        weights[start:end] = [SALIENT] * (end - start)
     for start, end in protect.ranges(text) if protect else ():
         weights[start:end] = [math.inf] * (end - start)
     return [max(weights[start : max(end, start + 1)], default=PLAIN) for start, end in offsets]
 
 
 def _by_token(ranges: Iterable[tuple[int, int, float]], offsets: Sequence[tuple[int, int]]) -> list[float]:
-    """Give each token the value of the range that its last character is in; ranges leave no character out."""
+    """Return for each token the value of the range that holds its last character; the ranges cover the text."""
     ends, values = zip(*((end, value) for _, end, value in ranges), strict=True) if offsets else ((), ())
     return [values[min(bisect_right(ends, max(start, end - 1)), len(ends) - 1)] for start, end in offsets]
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """A word in a text."""
-
-    text: str
-    start: int
-    end: int
-    salient: bool  # a number or a name
-
-
-def _words(text: str) -> Iterator[_Word]:
-    """Find the words; a capital where a sentence begins makes a name only if the word has one elsewhere, too."""
-    found = [(match, _opens_sentence(text, before, match)) for before, match in _with_predecessors(text)]
-    names = {match.group() for match, opens in found if not opens and _is_capitalised(match.group())}
-    for match, _ in found:
-        word = match.group()
-        salient = _has_digit(word) or word in names or _has_inner_capital(word)
-        yield _Word(word, *match.span(), salient)
-
-
-def _with_predecessors(text: str) -> Iterator[tuple[re.Match[str] | None, re.Match[str]]]:
-    before = None
-    for match in WORD.finditer(text):
-        yield before, match
-        before = match
+def _salient_words(text: str) -> Iterator[tuple[int, int]]:
+    """Find numbers and names; a capital at the start of a sentence makes a name only of a word that has one elsewhere."""
+    words = list(WORD.finditer(text))
+    opening = [_opens_sentence(text, before, word) for before, word in pairwise(chain([None], words)) if word]
+    names = {
+        word.group() for word, opens in zip(words, opening, strict=True) if not opens and _is_capitalised(word.group())
+    }
+    for word in words:
+        said = word.group()
+        # An inner capital makes NASA and McDonald names wherever they stand.
+        if any(map(str.isdigit, said)) or said in names or any(map(str.isupper, said[1:])):
+            yield word.span()
 
 
 def _opens_sentence(text: str, before: re.Match[str] | None, word: re.Match[str]) -> bool:
@@ -115,12 +102,3 @@ def _opens_sentence(text: str, before: re.Match[str] | None, word: re.Match[str]
 
 def _is_capitalised(word: str) -> bool:
     return word[0].isupper() and word.casefold() not in STOP_WORDS
-
-
-def _has_inner_capital(word: str) -> bool:
-    """Tell NASA and McDonald, which are names wherever they stand."""
-    return any(map(str.isupper, word[1:]))
-
-
-def _has_digit(word: str) -> bool:
-    return any(map(str.isdigit, word))

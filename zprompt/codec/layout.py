@@ -32,12 +32,7 @@ class Segment:
 
 
 def segments(gap: int, subcodes: int) -> list[Segment]:
-    """Cut a span into the segments of its sub-codes.
-
-    :param gap: Tokens of the span, at least 1.
-    :param subcodes: Number of sub-codes, M.
-    :return: One segment for each sub-code, from left to right.
-    """
+    """Cut a span of `gap` tokens, at least 1, into the segments of its sub-codes, from left to right."""
     if gap < subcodes:
         tokens = [m * gap // subcodes for m in range(subcodes)]
         return [Segment(token, 1, m - tokens.index(token)) for m, token in enumerate(tokens)]
@@ -59,21 +54,13 @@ class Layout:
 
     @property
     def places(self) -> int:
-        """Count the places.
-
-        :return: Number of places.
-        """
+        """Return the number of places."""
         return self.first_place[-1] + self.sizes[-1]
 
 
 @lru_cache(maxsize=8)
 def layout(subcodes: int, max_gap: int) -> Layout:
-    """Make the tables.
-
-    :param subcodes: Number of sub-codes, M.
-    :param max_gap: Longest span, G, in tokens.
-    :return: The layout.
-    """
+    """Build the tables for M sub-codes and spans of up to G tokens."""
     longest = max(1, -(-max_gap // subcodes))
     sizes = (1,) * subcodes + tuple(range(2, longest + 1))
     first_place = tuple(sum(sizes[:role]) for role in range(len(sizes)))

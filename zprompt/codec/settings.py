@@ -16,16 +16,15 @@ class CodecSettings:
     """The shape of the heads and of a Z-token."""
 
     subcodes: int = 4  # M, learned sub-codes of a code
-    subcode_size: int = 256  # K, choices of each
+    subcode_size: int = 256  # K, values of each
     max_gap: int = 23  # G, most source tokens that one Z-token swallows beside its anchor
     width: int = 512  # W, hidden units of the span head and of a code vector
-    span_width: int = 256  # units that the code head gives a token of the span
+    span_width: int = 256  # units that the code head has for each token of the span
     window: int = 512  # source tokens that share left context; the next window starts cold
     margin: float = 5e-4  # logits; a rank counts only if no rival is nearer than this
-    rank_table: tuple[int, ...] = ()  # frequency of each bucket of symbols, in 1/4096; (): residual.py's
+    rank_table: tuple[int, ...] = ()  # frequency of each bucket of ranks, in 1/4096; (): range_coder.py's
 
     def __post_init__(self) -> None:
-        """Refuse settings that no codec can have."""
         for name in ("subcodes", "subcode_size", "max_gap", "width", "span_width", "window"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}. See CodecSettings.")
@@ -37,35 +36,20 @@ class CodecSettings:
             check_table(self.rank_table)
 
     def alphabet(self, vocab_size: int) -> Alphabet:
-        """Give the alphabet of the Z-tokens over a backbone's vocabulary.
-
-        :param vocab_size: Number of token ids of the backbone.
-        :return: The alphabet.
-        """
+        """Return the alphabet of the Z-tokens over a backbone with `vocab_size` token ids."""
         return Alphabet(vocab_size, self.max_gap, self.subcodes, self.subcode_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the settings as JSON-able values.
-
-        :return: One entry for each setting.
-        """
+        """Return the settings as JSON-able values."""
         return {**asdict(self), "rank_table": list(self.rank_table)}
 
     def to_json(self) -> str:
-        """Give the settings as canonical JSON, the form that the fingerprint is made of.
-
-        :return: JSON with sorted keys.
-        """
+        """Return the settings as canonical JSON, which the fingerprint is made of."""
         return json.dumps(self.to_dict(), sort_keys=True)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "CodecSettings":
-        """Read settings that `to_dict` wrote.
-
-        :param values: One entry for each setting.
-        :return: The settings.
-        :raises CheckpointError: If an entry is not known to this release.
-        """
+        """Read settings that `to_dict` wrote; raise CheckpointError for a setting that this release does not know."""
         unknown = set(values) - set(cls.__dataclass_fields__)
         if unknown:
             raise CheckpointError(

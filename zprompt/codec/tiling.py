@@ -6,11 +6,10 @@ costs bits of residual, keeping a token costs a Z-token, and `rate` is the excha
     price(t, g) = 1 + rate * (bits of residual that restore span (t, g))
     best(t)     = min over g of  price(t, g) + best(t + g + 1),   best(n) = 0
 
-This is a shortest path: the best tiling at that rate is found, not predicted. Every tiling restores the text exactly. A
-low rate swallows long spans and leaves much to the residual, which a reader does not see; a high one keeps what the
-code cannot tell as anchors. Without a wanted length the rate is `USUAL_RATE`; a wanted length is met by bisecting one
-rate over all windows of a call, so every document pays the same price for the same bits: one that is hard to predict
-gets more Z-tokens.
+The best tiling at a rate is found, not predicted, and every tiling restores the text exactly. A low rate swallows long
+spans and leaves much to the residual, which a reader does not see; a high one keeps what the code cannot tell as
+anchors. A wanted length is met by bisecting one rate over all windows of a call, so every document pays the same price
+for the same bits, and one that is hard to predict gets more Z-tokens.
 """
 
 from collections.abc import Sequence
@@ -48,23 +47,18 @@ def shortest_path(price: Floats) -> Tiling:
 
 
 def prices(bits: Floats, rate: float) -> Floats:
-    """Price the Z-tokens of a window.
+    """Return the price of each Z-token of a window, (n, G + 1).
 
     :param bits: (n, G + 1), bits of residual that restore span (t, g); inf where it cannot be dropped.
     :param rate: Z-tokens that a bit is worth.
-    :return: (n, G + 1).
+    :return: The prices; inf where a span cannot be dropped.
     """
     possible = np.isfinite(bits)
     return np.where(possible, 1.0 + rate * np.where(possible, bits, 0.0), np.inf)
 
 
-def count(windows: Sequence[Floats], rate: float) -> int:
-    """Count the Z-tokens of the cheapest tilings.
-
-    :param windows: Bits of the spans of each window.
-    :param rate: Z-tokens that a bit is worth.
-    :return: Z-tokens of all windows.
-    """
+def count_z_tokens(windows: Sequence[Floats], rate: float) -> int:
+    """Count the Z-tokens of the cheapest tilings of windows, given the bits of their spans."""
     return sum(len(shortest_path(prices(bits, rate))) for bits in windows)
 
 
@@ -75,10 +69,10 @@ def highest_rate(windows: Sequence[Floats], most: int) -> float:
     :param most: Z-tokens that all windows may take together.
     :return: The rate; 0 if no tiling is that short, or only the shortest.
     """
-    if count(windows, MOST) <= most:
+    if count_z_tokens(windows, MOST) <= most:
         return MOST
     low, high = LEAST, MOST
     for _ in range(BISECTIONS):
         rate = (low * high) ** 0.5
-        low, high = (rate, high) if count(windows, rate) <= most else (low, rate)
+        low, high = (rate, high) if count_z_tokens(windows, rate) <= most else (low, rate)
     return low if low > LEAST else 0.0
