@@ -1,0 +1,202 @@
+"""What several benchmarks share: texts and questions, Z-tokens laid over their text, and lines of a report.
+
+Passages of Wikipedia are whole paragraphs from an article's beginning, as a retriever returns them; the file,
+wikipedia-dev, is not part of the project, and without it the examples' prose takes its place. Neither are the questions,
+../shared/data/*-dev.jsonl: any files in the form of zprompt/eval/datasets.py will do. Texts of this machine, in which
+much is repeated, are Python's standard library, the JSON of packages, and logs.
+"""
+
+import json
+import re
+import site
+import sysconfig
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zprompt import Codec
+from zprompt.baselines import Tokenizer
+from zprompt.eval import RESAMPLES, Interval, Question, RunRecord, bootstrap, draw, read_questions
+from zprompt.zspan import ZToken, find_spans
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PROSE = ROOT / "examples" / "texts"
+DATA = ROOT.parent / "shared" / "data"
+WIKIPEDIA = DATA / "wikipedia-dev.jsonl"
+QUESTION_SETS = ("xquad", "nq", "hotpotqa", "musique")
+
+LONG = 20_000  # tokens of a long input
+MOST = 200_000  # tokens of a kind of machine texts, about
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Count = Callable[[str], int]  # tokens of a text
+
+
+# Natural texts.
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text and where it comes from."""
+
+    name: str
+    domain: str
+    text: str
+
+
+def wikipedia_file() -> Path | None:
+    """Return the Wikipedia file, or None if it is not there."""
+    return WIKIPEDIA if WIKIPEDIA.is_file() else None
+
+
+def natural_documents(path: Path | None, articles: int, tokens: int, seed: int, count: Count) -> list[Document]:
+    """Draw passages from Wikipedia, or take what the project has of prose.
+
+    :param path: The Wikipedia file; None if there is none.
+    :param articles: Articles to draw.
+    :param tokens: Tokens of a passage, at most, but one paragraph at least.
+    :param seed: Seed of the draw.
+    :param count: Counts the tokens of a text.
+    :return: The passages, in the file's order.
+    """
+    if path is None:
+        return [Document(file.name, "prose", read_exactly(file)) for file in sorted(PROSE.glob("*.txt"))]
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [
+        Document(row["title"], "wikipedia", first_paragraphs(row["paragraphs"], tokens, count))
+        for row in draw(rows, articles, seed)
+    ]
+
+
+def first_paragraphs(paragraphs: Sequence[str], tokens: int, count: Count) -> str:
+    """Join whole paragraphs from the beginning, as many as fit and one at least."""
+    taken = paragraphs[0]
+    for paragraph in paragraphs[1:]:
+        longer = f"{taken}\n\n{paragraph}"
+        if count(longer) > tokens:
+            break
+        taken = longer
+    return taken
+
+
+def read_paragraphs(path: Path) -> list[list[str]]:
+    """Return the paragraphs of each text of a file: plain text, or JSON lines with "paragraphs" or "text"."""
+    text = path.read_text("utf-8")
+    if path.suffix != ".jsonl":
+        return [re.split(r"\n\s*\n", text.strip())]
+    rows = [json.loads(line) for line in text.splitlines()]
+    return [row.get("paragraphs") or re.split(r"\n\s*\n", row.get("text", "")) for row in rows]
+
+
+def joined_prose(path: Path | None) -> str:
+    """Join all articles of the Wikipedia file into one long text, or the project's prose if there is no file."""
+    files = [path] if path else sorted(PROSE.glob("*.txt"))
+    return "\n\n".join(paragraph for file in files for text in read_paragraphs(file) for paragraph in text)
+
+
+def read_exactly(path: Path) -> str:
+    """Read a text with its line ends as they are."""
+    return path.read_bytes().decode("utf-8")
+
+
+# Questions.
+
+
+def question_files() -> list[Path]:
+    """List the usual files of questions that are there."""
+    return [path for name in QUESTION_SETS if (path := DATA / f"{name}-dev.jsonl").is_file()]
+
+
+def draw_questions(files: Sequence[Path], limit: int, seed: int = 0) -> dict[str, list[Question]]:
+    """Draw `limit` questions from each file, in its order, by the name of the data set."""
+    return {path.stem.removesuffix("-dev"): draw(read_questions([str(path)]), limit, seed) for path in files}
+
+
+# Texts of this machine.
+
+
+def machine_files() -> dict[str, list[Path]]:
+    """List the texts of each kind, none of them empty."""
+    library = Path(sysconfig.get_paths()["stdlib"])
+    packages = Path(site.getsitepackages()[0])
+    logs = [*Path("/var/log").rglob("*.log"), *(ROOT / "tests" / "texts").glob("*.log")]
+    found = {"code": library.glob("*.py"), "JSON": packages.rglob("*.json"), "logs": logs}
+    return {kind: sorted(path for path in paths if path.stat().st_size) for kind, paths in found.items()}
+
+
+def machine_ids(paths: Sequence[Path], tokenizer: Tokenizer) -> list[int]:
+    """Return the token ids of the files of a kind, one after the other; of a large file, those of its beginning."""
+    ids: list[int] = []
+    for path in paths:
+        try:
+            text = path.read_text("utf-8")[: 60 * LONG // len(paths) + LONG]
+        except (OSError, UnicodeDecodeError):
+            continue  # a log that others may not read
+        ids += tokenizer.encode(text)
+        if len(ids) > MOST:
+            break
+    return ids
+
+
+def draw_inputs(ids: Sequence[int], tokens: int, limit: int, seed: int) -> list[list[int]]:
+    """Cut ids into inputs of `tokens` ids, and draw `limit` of them, in their order."""
+    starts = range(0, len(ids) - tokens + 1, tokens)
+    return [list(ids[start : start + tokens]) for start in draw(starts, limit, seed)]
+
+
+# Z-tokens over their text.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TiledText:
+    """A text with its Z-tokens laid over its source tokens."""
+
+    text: str
+    ids: Ints  # (n,) source tokens
+    offsets: tuple[tuple[int, int], ...]  # of each, in characters of the text
+    tokens: tuple[ZToken, ...]
+
+    @property
+    def starts(self) -> Ints:
+        """Return the index of each anchor in ids, (z,)."""
+        lengths = np.array([token.gap + 1 for token in self.tokens], np.int64)
+        return np.cumsum(lengths) - lengths
+
+
+def tile_text(codec: Codec, text: str, span: str) -> TiledText | None:
+    """Lay the Z-tokens of a Z-span over its text; None if the text passed through, or had to be escaped."""
+    if next(find_spans(span), None) is None:
+        return None
+    parsed = codec.parse(span)
+    if parsed.escaped:
+        return None
+    ids, offsets = codec.backbone.encode_with_offsets(text)
+    return TiledText(text, np.array(ids, np.int64), tuple(offsets), parsed.tokens)
+
+
+# Reports.
+
+
+def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """Return the 95 % interval of a mean."""
+    return bootstrap(lambda drawn: float(values[drawn].mean()), len(values), resamples, seed)
+
+
+def describe_run(record: RunRecord) -> str:
+    """Return where, when and how a benchmark ran, in sentences."""
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    return (
+        f"`{record.command}` at commit {record.commit}, {record.started}, {record.seconds / 60:.1f} minutes, "
+        f"seed {record.seed}. Machine: {record.machine}, {record.cores} cores, {record.memory_gigabytes:.0f} GB, "
+        f"{record.threads} threads, load average {record.load_average:.1f}; {versions}."
+    )
+
+
+def one_cell(text: str) -> str:
+    """Write a text so that it stays in its cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
