@@ -57,7 +57,7 @@ class ZTokens:
         check_budget(budget)
         ratio = self._ratio if budget is None else self._ratio_for(text, budget)
         result = self.codec.compress(text, ratio=ratio, query=query)
-        return Shortened(str(result.documents), result.stats.source_tokens, result.stats.z_tokens, self.name)
+        return Shortened(str(result.documents), result.stats.source_tokens, result.stats.positions, self.name)
 
     def restore(self, text: str) -> str:
         """Decompress a Z-span."""

@@ -2,11 +2,10 @@
 
 import pytest
 
-import zprompt
 from zprompt.baselines import ltsc
 from zprompt.baselines.ltsc import Ltsc, LtscZTokens, Mode, ReadableLtsc, TunedLtsc
 from zprompt.baselines.protocol import LosslessBaseline
-from zprompt.codec import Codec
+from zprompt.codec import Codec, shared_codec
 from zprompt.errors import DamagedSequenceError, OptionError
 from zprompt.llm import Backbone
 
@@ -15,7 +14,7 @@ TEXT = "The quick brown fox jumps over the lazy dog, and the dog sleeps on in th
 
 class TestVariants:
     def test_all_are_lossless_baselines_with_names(self, tiny_backbone: Backbone, small_codec: Codec) -> None:
-        methods = [
+        variants = [
             Ltsc(tokenizer=tiny_backbone),
             Ltsc(Mode.FLAT, tiny_backbone),
             Ltsc(Mode.HIERARCHICAL, tiny_backbone),
@@ -25,13 +24,13 @@ class TestVariants:
             LtscZTokens(codec=small_codec),
         ]
         names = ["ltsc", "ltsc-flat", "ltsc-hierarchical", "ltsc-lzw", "ltsc-tuned", "ltsc-text", "ltsc-ztokens"]
-        assert [method.name for method in methods] == names
-        for method in methods:
-            assert isinstance(method, LosslessBaseline)
-            shortened = method.shorten(TEXT, budget=5, query="Who jumps?")
-            assert shortened.baseline == method.name
+        assert [variant.name for variant in variants] == names
+        for variant in variants:
+            assert isinstance(variant, LosslessBaseline)
+            shortened = variant.shorten(TEXT, budget=5, query="Who jumps?")
+            assert shortened.baseline == variant.name
             assert shortened.source_tokens == len(tiny_backbone.encode(TEXT)) > shortened.tokens
-            assert method.restore(shortened.text) == TEXT
+            assert variant.restore(shortened.text) == TEXT
 
     def test_the_text_of_meta_tokens_is_their_ids(self, tiny_backbone: Backbone) -> None:
         shortened = Ltsc(tokenizer=tiny_backbone).shorten(TEXT)
@@ -57,5 +56,5 @@ class TestVariants:
     @pytest.mark.slow
     def test_the_shipped_codec_gives_a_shortened_text_back(self) -> None:
         text = "The ferry leaves Harwich at nine and reaches the Hook of Holland at five. " * 3
-        method = LtscZTokens(codec=zprompt.load(device="cpu", quantization="none"))
+        method = LtscZTokens(codec=shared_codec(device="cpu", quantization="none"))
         assert method.restore(method.shorten(text).text) == text

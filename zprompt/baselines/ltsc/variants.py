@@ -152,7 +152,7 @@ class LtscZTokens:
             ratio = max(1.0, count_tokens(references, codec.backbone) / max(budget, 1))
         result = codec.compress(references, ratio=ratio, query=query)
         tokens = count_tokens(text, codec.backbone)
-        return Shortened(str(result.documents), tokens, result.stats.z_tokens, self.name)
+        return Shortened(str(result.documents), tokens, result.stats.positions, self.name)
 
     def restore(self, text: str) -> str:
         """Return exactly the source of a text that `shorten` wrote."""
