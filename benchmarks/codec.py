@@ -2,37 +2,103 @@
 
     python -m benchmarks.codec [--codec NAME] [--wikipedia PATH] [--documents N] [--short | --quick] [--only TASK ...]
 
-Writes codec.json (all figures, also of single documents), codec.md and codec-rate-distortion.png to
-benchmarks/results, and prints the tables. Most of an hour on 2 idle cores; with --short a quarter of it, with
---quick a few minutes, for trying things out. Timings need an idle machine.
+Each task is a module: exactness, rate_distortion, speed and ablation. The documents are passages of Wikipedia (or what
+the project has of prose), long ones, texts that are hard to restore exactly (the files of tests/texts, this project's
+own code, and strings made here), and one of over 20,000 tokens. Writes codec.json (all figures, also of single
+documents), codec.md and codec-rate-distortion.png to benchmarks/results, and prints the tables. Most of an hour on 2
+idle cores; with --short a quarter of it, with --quick a few minutes, for trying things out. Timings need an idle
+machine.
 """
 
 import argparse
+import json
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import zprompt
-from benchmarks.documents import (
+from benchmarks import ablation, exactness, rate_distortion, speed
+from benchmarks.ablation import Ablation
+from benchmarks.common import (
+    PROSE,
+    RESULTS,
+    ROOT,
     WIKIPEDIA,
+    Count,
     Document,
-    hard_documents,
-    huge_document,
-    long_documents,
+    describe_run,
+    first_paragraphs,
     natural_documents,
+    read_exactly,
+    wikipedia_file,
 )
-from benchmarks.plan import FULL, QUICK, SHORT, Plan
-from benchmarks.plots import plot_rate_distortion
-from benchmarks.record import RESULTS, RunRecord, write_json
-from benchmarks.report import Result, report
-from benchmarks.tasks import ablation, exactness, rate_distortion, speed
+from benchmarks.exactness import Exactness
+from benchmarks.rate_distortion import RateDistortion
+from benchmarks.speed import Speed, SpeedPlan
 from zprompt import Codec
-from zprompt.eval import draw
+from zprompt.eval import RunRecord, draw, write_json
 
 TASKS = ("exactness", "rate_distortion", "speed", "ablation")
-PROSE = "The first sentence of this note was compressed before the rest of it was written."
+SENTENCE = "The first sentence of this note was compressed before the rest of it was written."
+CODE = ("codec/tiling.py", "cli/files.py", "documents.py")  # in zprompt/
+CODE_LINES = 30  # of each
+RANDOM_BYTES = 200
+
+Result = Exactness | RateDistortion | Speed | Ablation
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sample sizes of a run."""
+
+    seed: int = 0  # of every choice of documents, and of the bootstrap
+    articles: int = 40  # Wikipedia articles; one passage each
+    passage_tokens: int = 400  # whole paragraphs from the article's beginning, at most this many tokens, one at least
+    long_articles: int = 1  # articles that are also taken as long documents ...
+    long_tokens: int = 1500  # ... of about this many tokens
+    huge_tokens: int = 20_000  # length that the huge document exceeds; 0: leave it out
+    hard_characters: int | None = None  # of each hard text; None: all
+    elsewhere_tokens: int = 1200  # of documents that are also restored with another batch size, threads and process
+    in_another_process: bool = True
+    ratios: tuple[float, ...] = (2, 3, 4, 6, 8, 12, 18)  # of the rate-distortion curve
+    curve_documents: int = 6  # passages that the curve is measured on
+    resamples: int = 1000  # of the bootstrap
+    rates: tuple[float, ...] = (1 / 10, 1 / 30, 1 / 90)  # Z-tokens a bit, of the ablation
+    ablated_documents: int = 6  # passages that parts are taken away on
+    speed: SpeedPlan = field(default_factory=SpeedPlan)
+
+
+FULL = Plan()
+SHORT = Plan(  # no huge document, fewer of each kind
+    articles=16,
+    passage_tokens=350,
+    long_articles=0,
+    huge_tokens=0,
+    hard_characters=1500,
+    elsewhere_tokens=800,
+    curve_documents=4,
+    ablated_documents=4,
+    speed=SpeedPlan(pass_windows=3, step_tokens=48),
+)
+QUICK = Plan(
+    articles=6,
+    passage_tokens=150,
+    long_articles=0,
+    huge_tokens=0,
+    hard_characters=200,
+    elsewhere_tokens=300,
+    ratios=(4, 8),
+    rates=(1 / 30, 1 / 90),
+    curve_documents=4,
+    ablated_documents=2,
+    speed=SpeedPlan(2, 250, 3, 32, 2, (1, 4), 2),
+)
+
+
+# Documents.
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,56 +111,100 @@ class Corpus:
 
     @property
     def prose(self) -> str:
-        """Join the passages.
-
-        :return: A long text to cut pieces of.
-        """
+        """Join the passages into a long text to cut pieces of."""
         return "\n\n".join(document.text for document in self.passages)
 
 
 def gather(codec: Codec, wikipedia: Path | None, plan: Plan) -> Corpus:
-    """Collect the documents.
-
-    :param codec: The codec.
-    :param wikipedia: The Wikipedia file; None: there is none.
-    :param plan: How many, and how long.
-    :return: The documents.
-    """
+    """Collect the documents; without a Wikipedia file, the passages are the project's own prose."""
 
     def count(text: str) -> int:
         return len(codec.backbone.encode(text))
 
-    passages = natural_documents(wikipedia, plan, count)
-    long, huge = long_documents(wikipedia, plan, count), huge_document(plan, count)
-    hard = hard_documents(codec.compress(PROSE).documents, plan)
-    note = f"{len(hard)} hard texts" + (f" and one of {count(huge.text):,} tokens" if huge else "") + " of the project."
+    passages = natural_documents(wikipedia, plan.articles, plan.passage_tokens, plan.seed, count)
+    long, huge = long_documents(wikipedia, plan, count), huge_document(plan.huge_tokens, count)
+    hard = hard_documents(codec.compress(SENTENCE).documents, plan.hard_characters)
+    note = f"{len(hard)} hard texts" + (f" and one of {count(huge[0].text):,} tokens" if huge else "")
     if wikipedia is None:
-        return Corpus(
-            passages, [*long, *hard, *([huge] if huge else [])], f"no Wikipedia file; the examples' prose, and {note}"
+        note = f"no Wikipedia file; the examples' prose, and {note} of the project."
+    else:
+        note = (
+            f"{wikipedia.name}: {len(passages)} articles (drawn with seed {plan.seed}; whole paragraphs from the "
+            f"beginning, up to {plan.passage_tokens} tokens), {len(long)} of them also as long documents; {note} of "
+            "the project."
         )
-    note = (
-        f"{wikipedia.name}: {len(passages)} articles (drawn with seed {plan.seed}; whole paragraphs from the beginning,"
-        f" up to {plan.passage_tokens} tokens), {len(long)} of them also as long documents; {note}"
-    )
-    return Corpus(passages, [*long, *hard, *([huge] if huge else [])], note)
+    return Corpus(passages, [*long, *hard, *huge], note)
+
+
+def long_documents(path: Path | None, plan: Plan, count: Count) -> list[Document]:
+    """Draw the beginnings of Wikipedia articles that are longer than a window."""
+    if path is None or not plan.long_articles:
+        return []
+    articles = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    long = [article for article in articles if count("\n\n".join(article["paragraphs"])) > 2 * plan.long_tokens]
+    return [
+        Document(article["title"], "wikipedia, long", first_paragraphs(article["paragraphs"], plan.long_tokens, count))
+        for article in draw(long, plan.long_articles, plan.seed)
+    ]
+
+
+def hard_documents(z_span: str, characters: int | None) -> list[Document]:
+    """Return the texts that are hardest to restore; several domains have several.
+
+    :param z_span: A Z-span of the codec that is measured, to be compressed as text.
+    :param characters: Of each text; None for all.
+    :return: The documents.
+    """
+    texts = ROOT / "tests" / "texts"
+    files = [Document(file.name, file.name.split("-")[0], read_exactly(file)) for file in sorted(texts.glob("*-*.*"))]
+    code = [
+        Document(name, "code", "".join(read_exactly(ROOT / "zprompt" / name).splitlines(keepends=True)[:CODE_LINES]))
+        for name in CODE
+    ]
+    generator = random.Random(0)
+    noise = bytes(generator.randrange(256) for _ in range(RANDOM_BYTES)).decode("latin-1")
+    spans = f"{z_span} is a Z-span, [z1:{z_span[4:40]} a broken one, [z\\1: an escaped one. {z_span}{z_span}"
+    controls = "".join(map(chr, range(32))) + "\x7f" + "".join(map(chr, range(128, 160)))
+    made = [
+        Document("empty", "tiny", ""),
+        Document("one character", "tiny", "x"),
+        Document("one rare character", "tiny", "\U0001f9ff"),
+        Document("white space", "tiny", " \t\n\r\n  \u00a0\u2003\u200b\n\n\n   \t"),
+        Document("control characters", "control", controls),
+        Document(
+            "control characters in prose", "control", "A\x00 line\x1b[31m in red\x07,\x06 torn\x04 by\x1d marks.\r"
+        ),
+        Document("Z-spans of this codec", "zspans", spans),
+        Document("random bytes", "bytes", noise),
+    ]
+    return [replace(document, text=document.text[:characters]) for document in (*code, *files, *made)]
+
+
+def huge_document(tokens: int, count: Count) -> list[Document]:
+    """Join this project's own files until they exceed `tokens` tokens; return no document for 0."""
+    if not tokens:
+        return []
+    text = ""
+    for file in [*sorted(PROSE.iterdir()), *sorted((ROOT / "zprompt" / "codec").glob("*.py"))]:
+        text += read_exactly(file)
+        if count(text) > tokens:
+            break
+    return [Document(f"over {tokens:,} tokens", "huge", text)]
+
+
+# The run.
 
 
 def run(codec: Codec, corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> Iterator[Result]:
-    """Run tasks, and say on stderr how long each took.
-
-    :param codec: The codec.
-    :param corpus: The documents.
-    :param plan: Sample sizes.
-    :param tasks: Which of `TASKS`.
-    :yields: The result of each.
-    """
+    """Run some of TASKS, yield the result of each, and print to stderr how long it took."""
     curve = draw(corpus.passages, plan.curve_documents, plan.seed)
     ablated = draw(corpus.passages, plan.ablated_documents, plan.seed)
+    every = [*corpus.passages, *corpus.others]
     measures: dict[str, Callable[[], Result]] = {
-        "exactness": lambda: exactness.measure(codec, [*corpus.passages, *corpus.others], plan),
-        "rate_distortion": lambda: rate_distortion.measure(codec, curve, plan),
-        "speed": lambda: speed.measure(codec, corpus.prose, plan),
-        "ablation": lambda: ablation.measure(codec, ablated, plan),
+        "exactness": lambda: exactness.measure(codec, every, plan.elsewhere_tokens, plan.in_another_process),
+        "rate_distortion": lambda: rate_distortion.measure(codec, curve, plan.ratios, plan.resamples, plan.seed),
+        "speed": lambda: speed.measure(codec, corpus.prose, plan.speed),
+        "ablation": lambda: ablation.measure(codec, ablated, plan.rates),
     }
     for task in tasks:
         began = time.perf_counter()
@@ -103,16 +213,7 @@ def run(codec: Codec, corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> Itera
 
 
 def save(folder: Path, record: RunRecord, codec: Codec, corpus: Corpus, plan: Plan, results: Sequence[Result]) -> str:
-    """Write JSON, Markdown and plot.
-
-    :param folder: Where to.
-    :param record: How the benchmark ran.
-    :param codec: The codec.
-    :param corpus: The documents.
-    :param plan: Sample sizes.
-    :param results: The tasks' results.
-    :return: The Markdown.
-    """
+    """Write JSON, Markdown and the plot, and return the Markdown."""
     about = {"name": codec.name, "fingerprint": codec.fingerprint, "settings": codec.settings.to_dict()}
     findings = {type(result).__name__: asdict(result) for result in results}
     write_json(
@@ -121,9 +222,35 @@ def save(folder: Path, record: RunRecord, codec: Codec, corpus: Corpus, plan: Pl
     text = report(record, repr(codec), corpus.note, results)
     (folder / "codec.md").write_text(text, encoding="utf-8")
     for result in results:
-        if isinstance(result, rate_distortion.RateDistortion):
-            plot_rate_distortion(result, folder / "codec-rate-distortion.png")
+        if isinstance(result, RateDistortion):
+            rate_distortion.plot(result, folder / "codec-rate-distortion.png")
     return text
+
+
+def report(record: RunRecord, codec: str, data: str, results: Sequence[Result]) -> str:
+    """Write the report as Markdown: what was measured on what, then one section per task."""
+    lines = [
+        "# What the codec does",
+        "",
+        f"{describe_run(record)} Raw figures: `codec.json`.",
+        "",
+        f"Codec: {codec}.",
+        f"Data: {data}",
+        "",
+        "The decompressor sees the Z-span and nothing else. BLEU: sacrebleu's corpus BLEU-4 (13a). Bits are those of "
+        "Z-tokens and residual.",
+    ]
+    for result in results:
+        lines += ["", *_section(result)]
+    return "\n".join(lines) + "\n"
+
+
+def _section(result: Result) -> Iterator[str]:
+    if isinstance(result, Exactness):
+        return exactness.section(result)
+    if isinstance(result, RateDistortion):
+        return rate_distortion.section(result)
+    return speed.section(result) if isinstance(result, Speed) else ablation.section(result)
 
 
 def parse() -> argparse.Namespace:
@@ -150,13 +277,12 @@ def main() -> None:
     plan = QUICK if options.quick else SHORT if options.short else FULL
     if options.documents:
         plan = replace(plan, articles=options.documents)
-    wikipedia = options.wikipedia or (WIKIPEDIA if WIKIPEDIA.is_file() else None)
     codec = zprompt.load(options.codec, device="cpu")
-    corpus = gather(codec, wikipedia, plan)
+    corpus = gather(codec, options.wikipedia or wikipedia_file(), plan)
     print(f"{codec}\n{corpus.note}", file=sys.stderr, flush=True)
     results: list[Result] = []
     for result in run(codec, corpus, plan, options.only):
-        results.append(result)  # saved one by one: what comes after may fail, or be stopped
+        results.append(result)  # saved one by one: the next may fail, or be stopped
         text = save(options.out, RunRecord.take(plan.seed, began), codec, corpus, plan, results)
     print(text)
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.codes [--codec NAME] [--data PATH] [--limit N] [--tokens N] [--ratio R] [--parts-of-speech]
 
-A sub-code's value depends on its segment of words and on its role alone (zprompt/codec/code_layout.py), so the same words in
-the same role always have the same value. What can differ is which other words share it, and what the words mean where
-they stand.
+A sub-code's value depends on its segment of words and on its role alone (zprompt/codec/code_layout.py), so the same
+words in the same role always have the same value. What can differ is which other words share it, and what the words
+mean where they stand.
 
     usage          H(value) = -Σ p log2 p, bits that a use of a sub-code carries, of log2 K at most; from relative
                    frequencies, so too low where uses are few. Beside the values that do not occur stands how many equal

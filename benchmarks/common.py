@@ -1,9 +1,9 @@
 """What several benchmarks share: texts and questions, Z-tokens laid over their text, and lines of a report.
 
-Passages of Wikipedia are whole paragraphs from an article's beginning, as a retriever returns them; the file,
-wikipedia-dev, is not part of the project, and without it the examples' prose takes its place. Neither are the questions,
-../shared/data/*-dev.jsonl: any files in the form of zprompt/eval/datasets.py will do. Texts of this machine, in which
-much is repeated, are Python's standard library, the JSON of packages, and logs.
+Passages of Wikipedia are whole paragraphs from an article's beginning, as a retriever returns them. Their file is not
+part of the project; without it, the examples' prose takes its place. Nor are the questions, ../shared/data/*-dev.jsonl:
+any files in the form of zprompt/eval/datasets.py will do. Texts of this machine, in which much is repeated, are Python's
+standard library, the JSON of packages, and logs.
 """
 
 import json

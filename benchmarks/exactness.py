@@ -4,23 +4,26 @@
     bits per Z-token        bits of Z-tokens and residual / Z-tokens
     bits per source token   bits per Z-token / positions ratio
 
-Every document is compressed with the defaults and restored by free decoding. Some are restored again with another batch
-size, another number of threads, and in another process.
+Every document is compressed with the defaults and restored by `Codec.decompress`. Some are restored again with another
+batch size, another number of threads, and in another process, which has the Z-spans and the codec's name alone.
 """
 
+import json
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from benchmarks.documents import Document
-from benchmarks.plan import Plan
-from benchmarks.restoring import restore_in_another_process, restore_texts
+import zprompt
+from benchmarks.common import Document
 from zprompt import Codec
-from zprompt.errors import InvalidTextError
-from zprompt.eval import CorpusBleu
+from zprompt.codec import DECOMPRESS_BATCH
+from zprompt.errors import InvalidTextError, ZPromptError
+from zprompt.eval import CorpusBleu, number, percent, table
 from zprompt.zspan import read_header
 
 OTHER_BATCH_SIZE = 3
@@ -80,12 +83,13 @@ class Exactness:
     documents: tuple[ExactDocument, ...]
 
 
-def measure(codec: Codec, documents: Sequence[Document], plan: Plan) -> Exactness:
+def measure(codec: Codec, documents: Sequence[Document], elsewhere_tokens: int, in_another_process: bool) -> Exactness:
     """Compress and restore documents.
 
     :param codec: The codec.
     :param documents: The documents.
-    :param plan: How many of them to restore in other ways.
+    :param elsewhere_tokens: Tokens of the documents that are restored in other ways, too.
+    :param in_another_process: Whether another process is one of these ways.
     :return: The findings.
     """
     began = time.perf_counter()
@@ -98,7 +102,7 @@ def measure(codec: Codec, documents: Sequence[Document], plan: Plan) -> Exactnes
         bits_per_z_token=result.stats.bits_per_z_token,
         bits_per_source_token=result.stats.bits_per_source_token,
         domains=tuple(_domains(documents, restored, rows)),
-        elsewhere=tuple(_restore_elsewhere(codec, documents, spans, rows, plan)),
+        elsewhere=tuple(_restore_elsewhere(codec, documents, spans, rows, elsewhere_tokens, in_another_process)),
         surrogates_refused=_refuses_surrogates(codec),
         compress_seconds=compressed - began,
         decompress_seconds=done - compressed,
@@ -107,7 +111,6 @@ def measure(codec: Codec, documents: Sequence[Document], plan: Plan) -> Exactnes
 
 
 def _row(document: Document, span: str, restored: str | None) -> ExactDocument:
-    """Sum up one document."""
     header = read_header(span)
     ratio = header.source_tokens / header.count if header.count else 1.0
     identical = restored == document.text
@@ -118,7 +121,6 @@ def _row(document: Document, span: str, restored: str | None) -> ExactDocument:
 def _domains(
     documents: Sequence[Document], restored: Sequence[str | None], rows: Sequence[ExactDocument]
 ) -> list[ExactDomain]:
-    """Sum up the documents of each kind."""
     found = []
     for domain in dict.fromkeys(document.domain for document in documents):
         chosen = [index for index, document in enumerate(documents) if document.domain == domain]
@@ -146,17 +148,22 @@ def _domains(
 
 
 def _restore_elsewhere(
-    codec: Codec, documents: Sequence[Document], spans: Sequence[str], rows: Sequence[ExactDocument], plan: Plan
+    codec: Codec,
+    documents: Sequence[Document],
+    spans: Sequence[str],
+    rows: Sequence[ExactDocument],
+    most_tokens: int,
+    in_another_process: bool,
 ) -> list[Elsewhere]:
     """Restore some documents of every kind in other ways."""
-    chosen = _some_of_each(rows, plan.elsewhere_tokens)
+    chosen = _some_of_each(rows, most_tokens)
     texts, given = [documents[index].text for index in chosen], [spans[index] for index in chosen]
     ways: dict[str, Callable[[], list[str | None]]] = {
         f"batch size {OTHER_BATCH_SIZE}": lambda: restore_texts(codec, given, OTHER_BATCH_SIZE),
-        f"{other_threads()} thread(s)": lambda: _with_other_threads(codec, given),
+        f"{_other_threads()} thread(s)": lambda: _with_other_threads(codec, given),
     }
-    if plan.in_another_process:
-        ways["another process"] = lambda: restore_in_another_process(codec.name, given)
+    if in_another_process:
+        ways["another process"] = lambda: _restore_in_another_process(codec.name, given)
     tokens = sum(rows[index].source_tokens for index in chosen)
     found = []
     for way, restore in ways.items():
@@ -165,22 +172,42 @@ def _restore_elsewhere(
     return found
 
 
-def other_threads() -> int:
-    """Choose another number of threads than torch has now.
-
-    :return: 1, or 2 if it is 1.
-    """
+def _other_threads() -> int:
+    """Return another number of threads than torch has now: 1, or 2 if it is 1."""
     return 1 if torch.get_num_threads() > 1 else 2
 
 
 def _with_other_threads(codec: Codec, spans: Sequence[str]) -> list[str | None]:
-    """Restore with another number of threads."""
     usual = torch.get_num_threads()
-    torch.set_num_threads(other_threads())
+    torch.set_num_threads(_other_threads())
     try:
         return restore_texts(codec, spans)
     finally:
         torch.set_num_threads(usual)
+
+
+def restore_texts(codec: Codec, spans: Sequence[str], batch_size: int = DECOMPRESS_BATCH) -> list[str | None]:
+    """Decompress as a user does, but return None for a document that is refused, which is a finding."""
+    try:
+        return list(codec.decompress(list(spans), batch_size=batch_size))
+    except ZPromptError:
+        return [_restore_one(codec, span, batch_size) for span in spans]
+
+
+def _restore_one(codec: Codec, span: str, batch_size: int) -> str | None:
+    try:
+        return str(codec.decompress(span, batch_size=batch_size))
+    except ZPromptError:
+        return None
+
+
+def _restore_in_another_process(codec_name: str, spans: Sequence[str]) -> list[str | None]:
+    command = [sys.executable, "-m", "benchmarks.exactness", codec_name]
+    given = json.dumps(list(spans))
+    texts: list[str | None] = json.loads(
+        subprocess.run(command, input=given, check=True, stdout=subprocess.PIPE, text=True).stdout
+    )
+    return texts
 
 
 def _some_of_each(rows: Sequence[ExactDocument], tokens: int) -> list[int]:
@@ -195,9 +222,51 @@ def _some_of_each(rows: Sequence[ExactDocument], tokens: int) -> list[int]:
 
 
 def _refuses_surrogates(codec: Codec) -> bool:
-    """Try a text that no encoding has."""
+    """Return whether a text that no encoding has is refused, with the place of its surrogate."""
     try:
         codec.compress("half a pair: \ud83d, and on")
     except InvalidTextError as error:
         return "13" in str(error)
     return False
+
+
+def section(result: Exactness) -> Iterator[str]:
+    """Write the tables of domains and of other ways, line by line."""
+    yield from ("## What comes back, and how short it is", "")
+    yield (
+        f"{result.bits_per_z_token:.1f} bits per Z-token, {result.bits_per_source_token:.2f} per source token, over "
+        "all documents. Ratio: source tokens per Z-token, over all tokens of a domain."
+    )
+    yield ""
+    yield from table(
+        (
+            *("domain", "documents", "tokens", "identical", "ratio", "mean", "median", "worst"),
+            *("bits per Z-token", "bits per token", "BLEU-4"),
+        ),
+        (
+            (
+                domain.domain,
+                str(domain.documents),
+                f"{domain.source_tokens:,}",
+                percent(domain.identical),
+                f"**{domain.ratio:.2f}**",
+                f"{domain.mean_ratio:.2f}",
+                f"{domain.median_ratio:.2f}",
+                f"{domain.worst_ratio:.2f}",
+                number(domain.bits_per_z_token, 1),
+                number(domain.bits_per_source_token, 1),
+                number(domain.bleu, 2),
+            )
+            for domain in result.domains
+        ),
+    )
+    yield from ("", "The same Z-spans restored in other ways:", "")
+    rows = [(way.way, str(way.documents), f"{way.tokens:,}", percent(way.identical)) for way in result.elsewhere]
+    yield from table(("restored with", "documents", "tokens", "identical"), rows)
+    yield ""
+    refused = "refused, with an error that says where it is" if result.surrogates_refused else "NOT refused"
+    yield f"A text with a lone surrogate is {refused}."
+
+
+if __name__ == "__main__":  # the other process
+    print(json.dumps(restore_texts(zprompt.load(sys.argv[1], device="cpu"), json.load(sys.stdin))))

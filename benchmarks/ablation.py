@@ -1,11 +1,11 @@
 """Measure what each part of the codec contributes: ratio and bits without it, at several exchange rates.
 
-Nothing is trained again: a part is taken away from the heads as they are, so what is left never learned to do without,
+Nothing is trained again: a part is taken away from the heads as they are, so the others never learned to do without it,
 and the rank table stays the full codec's. All variants are tiled and written as every text is, and all restore it.
 
     full codec              as it is
     no code                 own = following = 0: the LLM, the next anchor and the residual
-    LLM and residual        out = 0: the span head says nothing
+    LLM and residual        out = 0: the span head adds nothing
 
 Bits are those of Z-tokens and residual; a Z-token whose code says nothing is counted without it.
 """
@@ -17,17 +17,16 @@ from itertools import repeat
 
 import torch
 
-from benchmarks.documents import Document
-from benchmarks.plan import Plan
-from benchmarks.restoring import source_ids
+from benchmarks.common import Document
 from zprompt import Codec
-from zprompt.codec import COMPRESS_BATCH, USUAL_RATE, USUAL_REACH, CodecHeads, Compressor, Job
+from zprompt.codec import COMPRESS_BATCH, USUAL_RATE, USUAL_THRESHOLD, CodecHeads, Compressor, RateControl
+from zprompt.eval import percent, table
 from zprompt.zspan import Alphabet
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The codec, or what is left of it, at one exchange rate."""
+    """The codec, whole or without a part, at one exchange rate."""
 
     name: str
     rate: float  # Z-tokens a bit
@@ -46,21 +45,14 @@ class Ablation:
     variants: tuple[Variant, ...]  # rate by rate
 
 
-def measure(codec: Codec, documents: Sequence[Document], plan: Plan) -> Ablation:
-    """Measure the variants.
-
-    :param codec: The codec.
-    :param documents: The documents.
-    :param plan: The exchange rates.
-    :return: Ratio and bits of each.
-    """
-    rows = [source_ids(codec, document.text) for document in documents]
-    variants = [variant for rate in plan.rates for variant in _variants(codec, rows, rate)]
+def measure(codec: Codec, documents: Sequence[Document], rates: Sequence[float]) -> Ablation:
+    """Measure all variants at exchange rates in Z-tokens a bit."""
+    rows = [codec.backbone.encode(codec.backbone.escape(document.text).text) for document in documents]
+    variants = [variant for rate in rates for variant in _variants(codec, rows, rate)]
     return Ablation(len(documents), sum(map(len, rows)), tuple(variants))
 
 
 def _variants(codec: Codec, rows: Sequence[Sequence[int]], rate: float) -> Iterator[Variant]:
-    """Take parts away."""
     no_code = replace(codec.alphabet, subcodes=0)
     for name, heads, alphabet in (
         ("full codec", codec.heads, codec.alphabet),
@@ -86,22 +78,18 @@ def _variant(
 
 
 def _write(compressor: Compressor, ids: Sequence[int], rate: float) -> tuple[int, list[int]]:
-    """Give the number of Z-tokens of a document, and the symbols of its residual."""
+    """Return the number of Z-tokens of a document, and the symbols of its residual."""
     size = compressor.settings.window
     windows = [ids[start : start + size] for start in range(0, len(ids), size)]
-    job = Job(compressor, windows, [None] * len(windows), COMPRESS_BATCH, None)
-    reach = USUAL_REACH * max(1.0, USUAL_RATE / rate)  # spans are longer where bits are cheaper
-    tiled = [window for batch in job.analyses(reach) for window in job.write(batch, repeat(rate))]
+    control = RateControl(compressor, windows, [None] * len(windows), COMPRESS_BATCH)
+    threshold = USUAL_THRESHOLD * max(1.0, USUAL_RATE / rate)  # spans are longer where bits are cheaper
+    tiled = [window for batch in control.analyses(threshold) for window in control.write(batch, repeat(rate))]
     symbols = [symbol for window in tiled for symbol in window.symbols]
     return sum(len(window.tokens) for window in tiled), symbols
 
 
 def without_code(heads: CodecHeads) -> CodecHeads:
-    """Copy heads, and make their codes say nothing.
-
-    :param heads: The heads.
-    :return: Heads in which all codes mean the same.
-    """
+    """Copy heads, and make all codes mean the same."""
     changed = copy.deepcopy(heads)
     with torch.no_grad():
         changed.span_head.own.zero_()
@@ -110,13 +98,31 @@ def without_code(heads: CodecHeads) -> CodecHeads:
 
 
 def without_span_head(heads: CodecHeads) -> CodecHeads:
-    """Copy heads, and take the correction of the LLM away.
-
-    :param heads: The heads.
-    :return: Heads that leave the LLM's logits as they are.
-    """
+    """Copy heads, and make them leave the LLM's logits as they are."""
     changed = copy.deepcopy(heads)
     with torch.no_grad():
         changed.span_head.out.weight.zero_()
         changed.span_head.out.bias.zero_()
     return changed
+
+
+def section(result: Ablation) -> Iterator[str]:
+    """Write the table of variants, line by line."""
+    yield from ("## What each part contributes", "")
+    yield (
+        f"{result.documents} documents, {result.source_tokens:,} tokens; heads as trained, parts taken away later. "
+        "Rate: Z-tokens per bit. First guesses: share of the dropped tokens that need no residual."
+    )
+    yield ""
+    rows = [
+        (
+            v.name,
+            f"1/{1 / v.rate:.3g}",
+            f"**{v.ratio:.2f}**",
+            f"{v.bits_per_z_token:.1f}",
+            f"{v.bits_per_source_token:.2f}",
+            percent(v.first_guesses),
+        )
+        for v in result.variants
+    ]
+    yield from table(("codec", "rate", "ratio", "bits per Z-token", "bits per source token", "first guesses"), rows)
