@@ -134,7 +134,7 @@ def test_markdown_and_page_are_written(results: BenchResults, tmp_path: Path) ->
 
 
 def test_drawings_take_the_colours_of_the_page(results: BenchResults) -> None:
-    drawn = draw_charts(results).charts
+    drawn = draw_charts(results)
 
     assert [chart.title for chart in drawn] == ["Questions: what is kept", "Questions: what it takes"]
     for chart in drawn:
@@ -142,7 +142,7 @@ def test_drawings_take_the_colours_of_the_page(results: BenchResults) -> None:
         assert "var(--m1)" in chart.svg and "var(--ink)" in chart.svg
         assert not re.search(r"#0[0-4][0-9a-f]{2}0[0-4]\b", chart.svg)
         assert "source tokens per position" in chart.svg
-    assert draw_charts(results).charts == drawn
+    assert draw_charts(results) == drawn
 
 
 def test_two_runs_are_compared_by_sample(results: BenchResults) -> None:

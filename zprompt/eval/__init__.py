@@ -16,26 +16,37 @@ from zprompt.eval.record import RunRecord, peak_megabytes, write_json
 from zprompt.eval.report import number, percent, table, write_reports
 from zprompt.eval.results import BenchResults, BenchSettings, load_results
 from zprompt.eval.runner import run
-from zprompt.eval.statistics import PERCENTILES, RESAMPLES, Interval, Statistic, bootstrap, resample
-from zprompt.eval.tasks import TASKS
+from zprompt.eval.statistics import (
+    PERCENTILES,
+    RESAMPLES,
+    Estimate,
+    Interval,
+    Ratio,
+    Statistic,
+    bootstrap,
+    estimate,
+    resample,
+)
 
 __all__ = [
     "PERCENTILES",
     "RESAMPLES",
     "SHIPPED",
-    "TASKS",
     "BenchResults",
     "BenchSettings",
     "CorpusBleu",
+    "Estimate",
     "Interval",
     "Passage",
     "Question",
+    "Ratio",
     "Recall",
     "RunRecord",
     "Statistic",
     "bootstrap",
     "correct_tokens",
     "draw",
+    "estimate",
     "exact_match",
     "f1",
     "load_results",

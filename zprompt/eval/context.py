@@ -237,17 +237,21 @@ class EvaluationContext:
             self._readers[column] = self._load_reader() if column == READER else self._untuned_reader()
         return self._readers[column]
 
-    def reply(
-        self, column: str, predictions: Sequence[Prediction], prompts: Sequence[Sequence[Message]], max_new_tokens: int
-    ) -> Replies:
-        """Let a reader reply to prompts.
+    def replies(
+        self, predictions: Sequence[Prediction], prompts: Sequence[Sequence[Message]], max_new_tokens: int
+    ) -> list[Replies]:
+        """Let all `TEXT_READERS` reply to prompts.
 
-        :param column: One of `TEXT_READERS`.
         :param predictions: What a method made of each sample.
         :param prompts: The messages for each, with the shortened texts in them.
         :param max_new_tokens: Of each reply.
-        :return: The replies; if the reader cannot read what the method wrote, the reason.
+        :return: The replies of each reader; the reason, if it cannot read what the method wrote.
         """
+        return [self._reply(column, predictions, prompts, max_new_tokens) for column in TEXT_READERS]
+
+    def _reply(
+        self, column: str, predictions: Sequence[Prediction], prompts: Sequence[Sequence[Message]], max_new_tokens: int
+    ) -> Replies:
         try:
             for one in predictions:
                 one.require_text()

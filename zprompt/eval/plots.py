@@ -21,41 +21,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # matplotlib's markers, and the same as characters for the legend
-MARKERS = {
-    "o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "h": "⬢", "p": "⬟",
-    "*": "★",
-}  # fmt: skip
+_MARKERS = (
+    ("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("<", "◀"), (">", "▶"),
+    ("h", "⬢"), ("p", "⬟"), ("*", "★"),
+)  # fmt: skip
 _INK, _SOFT, _LINE = "#010101", "#020202", "#030303"  # stand for variables of the style sheet
 _VARIABLES = {_INK: "--ink", _SOFT: "--soft", _LINE: "--line"}
 _SIZE = (5.4, 3.6)  # inches
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Style:
     """How a method is drawn in every chart."""
 
     method: str
-    place: int  # among all methods
-
-    @property
-    def marker(self) -> str:
-        """Return matplotlib's name of the marker."""
-        return list(MARKERS)[self.place % len(MARKERS)]
-
-    @property
-    def sign(self) -> str:
-        """Return the marker as a character."""
-        return MARKERS[self.marker]
-
-    @property
-    def color(self) -> str:
-        """Return the variable of the style sheet."""
-        return f"--m{self.place % len(MARKERS)}"
-
-    @property
-    def stand_in(self) -> str:
-        """Return the colour that stands for the variable while matplotlib draws."""
-        return f"#04{self.place:02x}04"
+    marker: str
+    sign: str  # the marker in the legend
+    variable: str  # of the style sheet: the colour
+    stand_in: str  # the colour that stands for the variable while matplotlib draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,53 +49,53 @@ class Chart:
     svg: str
 
 
-@dataclass(frozen=True, slots=True)
-class Charts:
-    """All drawings of a run, and their legend."""
-
-    lines: tuple[Line, ...]
-    charts: tuple[Chart, ...]
-
-
-def draw_charts(results: BenchResults) -> Charts:
-    """Draw quality and time for each task that has figures."""
+def styles_of(results: BenchResults) -> list[Style]:
+    """List the methods that have figures, each with its style."""
     methods = dict.fromkeys(one.cell.method for one in results.cells if one.reason is None)
-    lines = tuple(Line(method, place) for place, method in enumerate(methods))
+    return [
+        Style(method, *_MARKERS[place % len(_MARKERS)], f"--m{place % len(_MARKERS)}", f"#04{place:02x}04")
+        for place, method in enumerate(methods)
+    ]
+
+
+def draw_charts(results: BenchResults) -> list[Chart]:
+    """Draw quality and time for each task that has figures."""
+    styles = styles_of(results)
     charts: list[Chart] = []
     for task in results.tasks:
         own = [one for one in results.of_task(task.name) if one.reason is None]
         if own:
-            charts += [_draw_quality(task, own, lines), _draw_time(task, own, lines)]
-    return Charts(lines, tuple(charts))
+            charts += [_draw_quality(task, own, styles), _draw_time(task, own, styles)]
+    return charts
 
 
-def _draw_quality(task: TaskInfo, own: Sequence[CellResult], lines: Sequence[Line]) -> Chart:
+def _draw_quality(task: TaskInfo, own: Sequence[CellResult], styles: Sequence[Style]) -> Chart:
     metric = task.main_metric
     figure, axes = _new_axes(f"{metric.name}{', %' if metric.percent else ''}")
     scale = 100 if metric.percent else 1
-    for line in lines:
-        points = _points(line.method, own, metric)
+    for style in styles:
+        points = _points(style.method, own, metric)
         ratios = [x for x, _ in points]
         if len(points) > 1:
             low, high = [scale * y.low for _, y in points], [scale * y.high for _, y in points]
-            axes.fill_between(ratios, low, high, color=line.stand_in, alpha=0.12, linewidth=0)
-        _plot(axes, ratios, [scale * y.value for _, y in points], line)
+            axes.fill_between(ratios, low, high, color=style.stand_in, alpha=0.12, linewidth=0)
+        _plot(axes, ratios, [scale * y.value for _, y in points], style)
     axes.set_ylim(-3, 103)
-    return Chart(f"{task.title}: what is kept", _svg(figure, f"{task.name}-quality", lines))
+    return Chart(f"{task.title}: what is kept", _svg(figure, f"{task.name}-quality", styles))
 
 
-def _draw_time(task: TaskInfo, own: Sequence[CellResult], lines: Sequence[Line]) -> Chart:
+def _draw_time(task: TaskInfo, own: Sequence[CellResult], styles: Sequence[Style]) -> Chart:
     from matplotlib.ticker import LogLocator
 
     figure, axes = _new_axes("s to shorten 1,000 tokens")
-    for line in lines:
-        points = [(x, y) for x, y in _points(line.method, own, SPEED) if y.value]
-        _plot(axes, [x for x, _ in points], [1000 / y.value for _, y in points], line)
+    for style in styles:
+        points = [(x, y) for x, y in _points(style.method, own, SPEED) if y.value]
+        _plot(axes, [x for x, _ in points], [1000 / y.value for _, y in points], style)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # there may be less than a decade
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
-    return Chart(f"{task.title}: what it takes", _svg(figure, f"{task.name}-time", lines))
+    return Chart(f"{task.title}: what it takes", _svg(figure, f"{task.name}-time", styles))
 
 
 def _points(method: str, own: Sequence[CellResult], metric: Metric) -> list[tuple[float, Estimate]]:
@@ -143,11 +126,11 @@ def _new_axes(label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _plot(axes: Axes, ratios: Sequence[float], values: Sequence[float], line: Line) -> None:
-    axes.plot(ratios, values, color=line.stand_in, marker=line.marker, markersize=5, linewidth=1.6, clip_on=False)
+def _plot(axes: Axes, ratios: Sequence[float], values: Sequence[float], style: Style) -> None:
+    axes.plot(ratios, values, color=style.stand_in, marker=style.marker, markersize=5, linewidth=1.6, clip_on=False)
 
 
-def _svg(figure: Figure, name: str, lines: Sequence[Line]) -> str:
+def _svg(figure: Figure, name: str, styles: Sequence[Style]) -> str:
     """Return a drawing as SVG that can stand in a page among others."""
     import matplotlib as mpl
 
@@ -160,6 +143,6 @@ def _svg(figure: Figure, name: str, lines: Sequence[Line]) -> str:
     svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'{head} \1 xmlns="http://www.w3.org/2000/svg">', svg, count=1)
     used = set(re.findall(r"#([\w-]+)", svg))
     svg = re.sub(r' id="([\w-]+)"', lambda match: match.group() if match.group(1) in used else "", svg)
-    for color, variable in {**_VARIABLES, **{line.stand_in: line.color for line in lines}}.items():
+    for color, variable in {**_VARIABLES, **{style.stand_in: style.variable for style in styles}}.items():
         svg = svg.replace(color, f"var({variable})")
     return svg

@@ -50,7 +50,7 @@ def write_reports(results: BenchResults, folder: Path, other: BenchResults | Non
     :param other: Results to compare with.
     :return: The two files.
     """
-    from zprompt.eval.plots import draw_charts
+    from zprompt.eval.plots import draw_charts, styles_of
 
     parts = [*sections(results), *(compare(results, other) if other else ())]
     values = {"title": TITLE, "about": about(results), "sections": parts}
@@ -58,8 +58,8 @@ def write_reports(results: BenchResults, folder: Path, other: BenchResults | Non
     folder.mkdir(parents=True, exist_ok=True)
     markdown, page = folder / MARKDOWN, folder / PAGE
     markdown.write_text(environment.get_template("bench.md.jinja").render(values), encoding="utf-8")
-    html = environment.get_template("bench.html.jinja").render(values, charts=draw_charts(results))
-    page.write_text(html, encoding="utf-8")
+    charts = {"legend": styles_of(results), "charts": draw_charts(results)}
+    page.write_text(environment.get_template("bench.html.jinja").render(values, **charts), encoding="utf-8")
     return markdown, page
 
 

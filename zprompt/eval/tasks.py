@@ -65,15 +65,19 @@ class Scores:
     times: dict[Metric, list[Ratio | None]] = field(default_factory=dict)  # as `ratios`, but other in every run
     missing: dict[str, str] = field(default_factory=dict)  # metric or reader: why it has no figures
 
-    def add_costs(self, replies: Replies) -> None:
-        """Add what reading the prompts cost, or why they could not be read."""
-        if replies.error is not None:
-            self.missing[replies.reader] = replies.error
-            return
-        self.ratios[m.KV_CACHE.by(replies.reader)] = [Ratio(size) for size in replies.kv_megabytes]
-        self.times[m.READING.by(replies.reader)] = [Ratio(replies.seconds, len(replies.texts))]
-        if replies.first_token_seconds is not None:
-            self.times[m.FIRST_TOKEN.by(replies.reader)] = [Ratio(replies.first_token_seconds)]
+    def add_costs(self, replies: Iterable[Replies]) -> list[Replies]:
+        """Add what reading the prompts cost; return the replies of the readers that could read them."""
+        readable = []
+        for own in replies:
+            if own.error is not None:
+                self.missing[own.reader] = own.error
+                continue
+            readable.append(own)
+            self.ratios[m.KV_CACHE.by(own.reader)] = [Ratio(size) for size in own.kv_megabytes]
+            self.times[m.READING.by(own.reader)] = [Ratio(own.seconds, len(own.texts))]
+            if own.first_token_seconds is not None:
+                self.times[m.FIRST_TOKEN.by(own.reader)] = [Ratio(own.first_token_seconds)]
+        return readable
 
 
 @dataclass(frozen=True)
@@ -149,16 +153,13 @@ class QuestionAnswering(Task):
         from zprompt.reader import question_messages  # imports torch, which a report does not need
 
         prompts = [question_messages(one.sample.query or "", _titled(one)) for one in predictions]
-        replies = [context.reply(reader, predictions, prompts, self.max_new_tokens) for reader in TEXT_READERS]
-        if (answers := context.answer_with_ltsc(predictions, self.max_new_tokens)) is not None:
-            replies.append(answers)
+        ltsc = context.answer_with_ltsc(predictions, self.max_new_tokens)
+        replies = [*context.replies(predictions, prompts, self.max_new_tokens), *([ltsc] if ltsc else [])]
         scores = Scores()
-        for own in replies:
-            scores.add_costs(own)
-            if own.error is None:
-                pairs = [(text, one.sample.answers) for text, one in zip(own.texts, predictions, strict=True)]
-                scores.ratios[m.F1.by(own.reader)] = [Ratio(m.f1(*pair)) for pair in pairs]
-                scores.ratios[m.EXACT_MATCH.by(own.reader)] = [Ratio(m.exact_match(*pair)) for pair in pairs]
+        for own in scores.add_costs(replies):
+            pairs = [(text, one.sample.answers) for text, one in zip(own.texts, predictions, strict=True)]
+            scores.ratios[m.F1.by(own.reader)] = [Ratio(m.f1(*pair)) for pair in pairs]
+            scores.ratios[m.EXACT_MATCH.by(own.reader)] = [Ratio(m.exact_match(*pair)) for pair in pairs]
         return scores
 
 
@@ -189,19 +190,15 @@ class Summarisation(Task):
         scores = Scores()
         prompts = [_summary_prompt(one.shortened[0].text) for one in predictions]
         references = [one.sample.answers[0] if one.sample.answers else None for one in predictions]
-        for reader in TEXT_READERS:
-            replies = context.reply(reader, predictions, prompts, self.max_new_tokens)
-            scores.add_costs(replies)
-            if replies.error is not None:
-                continue
-            full = self._summaries_of_full_texts(reader, context)
-            found = [scorer.score(*pair) for pair in zip(full, replies.texts, strict=True)]
+        for own in scores.add_costs(context.replies(predictions, prompts, self.max_new_tokens)):
+            full = self._summaries_of_full_texts(own.reader, context)
+            found = [scorer.score(*pair) for pair in zip(full, own.texts, strict=True)]
             for metric, kind in self.kinds.items():
-                scores.ratios[metric.by(reader)] = [Ratio(one[kind].fmeasure) for one in found]
+                scores.ratios[metric.by(own.reader)] = [Ratio(one[kind].fmeasure) for one in found]
             if any(references):
-                scores.ratios[m.ROUGE_REFERENCE.by(reader)] = [
-                    None if right is None else Ratio(scorer.score(right, own)["rougeL"].fmeasure)
-                    for right, own in zip(references, replies.texts, strict=True)
+                scores.ratios[m.ROUGE_REFERENCE.by(own.reader)] = [
+                    None if right is None else Ratio(scorer.score(right, text)["rougeL"].fmeasure)
+                    for right, text in zip(references, own.texts, strict=True)
                 ]
         return scores
 
@@ -264,13 +261,9 @@ class Copying(Task):
         kept = [value in context.words(one)[0] for value, one in zip(values, predictions, strict=True)]
         scores = Scores({m.KEPT: [Ratio(float(there)) for there in kept]})
         prompts = [question_messages(one.sample.query or "", [one.shortened[0].text]) for one in predictions]
-        for reader in TEXT_READERS:
-            replies = context.reply(reader, predictions, prompts, self.max_new_tokens)
-            scores.add_costs(replies)
-            if replies.error is None:
-                scores.ratios[m.COPIED.by(reader)] = [
-                    Ratio(float(value in text)) for value, text in zip(values, replies.texts, strict=True)
-                ]
+        for own in scores.add_costs(context.replies(predictions, prompts, self.max_new_tokens)):
+            copied = [value in text for value, text in zip(values, own.texts, strict=True)]
+            scores.ratios[m.COPIED.by(own.reader)] = [Ratio(float(one)) for one in copied]
         return scores
 
 
