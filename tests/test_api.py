@@ -9,8 +9,8 @@ import pytest
 
 import zprompt
 from tests.codec.conftest import SETTINGS, make_heads
-from zprompt import api
-from zprompt.codec import checkpoint
+from zprompt.codec import checkpoint, shared_codec
+from zprompt.codec import codec as codec_module
 from zprompt.codec.checkpoint import CodecConfig, write_codec
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError, OptionError
@@ -32,7 +32,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone) ->
 def shipped(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Ship the tiny codec, and forget it afterwards."""
     monkeypatch.setattr(checkpoint, "SHIPPED", models)
-    monkeypatch.setattr(api, "_codecs", {})
+    monkeypatch.setattr(codec_module, "_codecs", {})
     yield
 
 
@@ -40,14 +40,14 @@ def shipped(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def loads(shipped: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give the names of the codecs that are loaded from now on."""
     names: list[str] = []
-    load = api.load
+    load = Codec.from_pretrained
 
     def slow_load(name: str, **options: str) -> Codec:
         names.append(name)
         time.sleep(0.05)  # so that threads meet
         return load(name, **options)
 
-    monkeypatch.setattr(api, "load", slow_load)
+    monkeypatch.setattr(Codec, "from_pretrained", slow_load)
     return names
 
 
@@ -79,13 +79,13 @@ def test_the_default_codec_is_loaded_once(loads: list[str]) -> None:
 
 def test_threads_that_come_together_load_it_once(loads: list[str]) -> None:
     with ThreadPoolExecutor(4) as pool:
-        codecs = list(pool.map(lambda _: api.shared_codec(), range(8)))
+        codecs = list(pool.map(lambda _: shared_codec(), range(8)))
     assert loads == ["default"]
     assert all(codec is codecs[0] for codec in codecs)
 
 
 def test_other_arguments_give_another_codec(loads: list[str], models: Path) -> None:
-    one, two = api.shared_codec(), api.shared_codec(str(models / "default"), device="cpu")
+    one, two = shared_codec(), shared_codec(str(models / "default"), device="cpu")
     assert one is not two
     assert one.fingerprint == two.fingerprint
 

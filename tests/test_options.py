@@ -54,19 +54,6 @@ def test_a_ratio_or_a_number_of_tokens_is_a_wanted_length(options: CompressOptio
     assert options.has_length is has_length
 
 
-@pytest.mark.parametrize(
-    ("options", "has_weights"),
-    [
-        (CompressOptions(), False),
-        (CompressOptions(ratio=2, min_tokens=3), False),
-        (CompressOptions(query="who?"), True),
-        (CompressOptions(protect=["x"]), True),
-    ],
-)
-def test_a_query_or_a_protection_makes_tokens_differ(options: CompressOptions, has_weights: bool) -> None:
-    assert options.has_weights is has_weights
-
-
 def test_what_is_protected_may_be_a_regex_or_literals() -> None:
     assert CompressOptions(protect=r"\d+").protection.ranges("a 12") == [(2, 4)]
     assert CompressOptions(protect=re.compile("a")).protection.ranges("a 12") == [(0, 1)]

@@ -12,12 +12,13 @@ STATS = CompressionStats(
     documents=2,
     source_tokens=1200,
     z_tokens=300,
+    positions=300,
     ratio=4.0,
     bits_per_z_token=75.96,
     bits_per_source_token=19.0,
-    exact=1.0,
     passed_through=0,
     seconds=0.5,
+    exact=1.0,
 )
 TOKEN = ExplainedToken(
     index=0,

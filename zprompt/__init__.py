@@ -38,19 +38,14 @@ _LAZY = {
     "compress": "zprompt.api",
     "decompress": "zprompt.api",
     "load": "zprompt.api",
-    "Codec": "zprompt.codec.codec",
-    "load_reader": "zprompt.reader.reader",
-    "Reader": "zprompt.reader.reader",
+    "Codec": "zprompt.codec",
+    "load_reader": "zprompt.reader",
+    "Reader": "zprompt.reader",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
-    """Import what needs torch when it is asked for.
-
-    :param name: One of `__all__`.
-    :return: What has this name.
-    :raises AttributeError: If nothing has.
-    """
+    """Import what needs torch when it is asked for."""
     if name in _LAZY:
         from importlib import import_module
 

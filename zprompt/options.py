@@ -1,4 +1,4 @@
-"""What a caller of `compress` may ask for, checked before anything runs."""
+"""The options of `compress`, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Protection:
 
     @classmethod
     def of(cls, protect: str | re.Pattern[str] | Sequence[str] | None) -> Protection:
-        """Make a protection from what a caller may give.
+        """Read what a caller may give: a regular expression, a compiled one, or strings that are meant literally.
 
-        :param protect: A regular expression, a compiled one, or a sequence of strings that are meant literally.
-        :return: The protection; None protects nothing.
+        :param protect: None protects nothing.
+        :return: The protection.
         :raises OptionError: If the regular expression is not valid, or a literal is no string or empty.
         """
         match protect:
@@ -45,11 +45,7 @@ class Protection:
         )
 
     def ranges(self, text: str) -> list[tuple[int, int]]:
-        """Find what is protected in a text.
-
-        :param text: The text.
-        :return: Character ranges (start, end), from left to right, without overlap and not empty.
-        """
+        """Return the character ranges (start, end) protected in a text, left to right, disjoint and not empty."""
         found = [match.span() for match in self.pattern.finditer(text)] if self.pattern else []
         for literal in self.literals:
             found += _occurrences(literal, text)
@@ -68,7 +64,6 @@ class CompressOptions:
     on_error: OnError = "raise"  # or "passthrough": texts that cannot be compressed stay as they are
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be met."""
         if self.ratio is not None and self.max_tokens is not None:
             raise OptionError("ratio and max_tokens exclude each other: both say how short the result is to be.")
         if self.ratio is not None and not self.ratio >= 1:
@@ -85,35 +80,17 @@ class CompressOptions:
 
     @property
     def has_length(self) -> bool:
-        """Say whether a length was asked for.
-
-        :return: True if it was.
-        """
+        """Return whether a length was asked for."""
         return self.ratio is not None or self.max_tokens is not None
 
     @property
-    def has_weights(self) -> bool:
-        """Say whether tokens differ in what they are worth.
-
-        :return: True if a query was given, or something is protected.
-        """
-        return self.query is not None or self.protect is not None
-
-    @property
     def protection(self) -> Protection:
-        """Give what is protected.
-
-        :return: The protection.
-        """
+        """Return what is protected."""
         return Protection.of(self.protect)
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Refuse a batch size that no batch can have.
-
-    :param batch_size: Windows at a time.
-    :raises OptionError: If it is not positive.
-    """
+    """Raise OptionError if a batch size is not positive."""
     if batch_size < 1:
         raise OptionError(f"batch_size must be at least 1, got {batch_size}. Leave it out for the default.")
 

@@ -1,7 +1,4 @@
-"""Hold what a compression gave, and what a tiling looks like, as plain values.
-
-All results are frozen, say the gist of themselves in one line, and turn into JSON with `to_dict()`.
-"""
+"""The results of compressing and explaining, as plain values: frozen, with a short `repr` and `to_dict()` for JSON."""
 
 from __future__ import annotations
 
@@ -20,31 +17,26 @@ class CompressionStats:
 
     documents: int
     source_tokens: int
-    z_tokens: int  # positions that the documents take now; a source token of a passed-through document takes one
-    ratio: float  # source tokens per Z-token
+    z_tokens: int
+    positions: int  # that the documents take now: Z-tokens, and the source tokens of what passed through
+    ratio: float  # source tokens per position
     bits_per_z_token: float  # of the compressed documents: Z-tokens and residual
     bits_per_source_token: float  # of the compressed documents, too
-    exact: float  # share of the documents that come back byte for byte, 0 to 1
     passed_through: int  # documents that were left as they are
-    seconds: float
+    seconds: float  # without verifying
+    exact: float | None = None  # share of the documents that came back byte for byte, 0 to 1; None: not verified
 
     def __repr__(self) -> str:
-        """Say the figures in one line.
-
-        :return: The line.
-        """
+        exact = "" if self.exact is None else f"{self.exact:.1%} exact, "
         return (
             f"CompressionStats({self.documents:,} documents, {self.source_tokens:,} source tokens → "
             f"{self.z_tokens:,} Z-tokens, ratio {self.ratio:.2f}, {self.bits_per_z_token:.1f} bits per Z-token, "
-            f"{self.bits_per_source_token:.2f} per source token, {self.exact:.1%} exact, "
+            f"{self.bits_per_source_token:.2f} per source token, {exact}"
             f"{self.passed_through:,} passed through, {self.seconds:.2f} s)"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn the figures into a dict for JSON.
-
-        :return: A dict with a number, or None for one that is not finite, under each field's name.
-        """
+        """Return the figures under the fields' names; None for one that is not finite."""
         return _plain(self)
 
 
@@ -56,17 +48,10 @@ class CompressionResult:
     stats: CompressionStats
 
     def __repr__(self) -> str:
-        """Say the figures in one line; documents may be long.
-
-        :return: The line.
-        """
         return f"CompressionResult({self.stats!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn the result into a dict for JSON.
-
-        :return: The texts of the documents, in order, under "texts", and the figures under "stats".
-        """
+        """Return the texts of the documents, in order, under "texts", and the figures under "stats"."""
         return {"texts": list(read_documents(self.documents).texts), "stats": self.stats.to_dict()}
 
 
@@ -85,17 +70,10 @@ class ExplainedToken:
     cost: float  # bits: of the Z-token itself and of its span in the residual
 
     def __repr__(self) -> str:
-        """Say what the Z-token stands for.
-
-        :return: The line.
-        """
         return f"ExplainedToken({self.index}: {_quote(self.anchor)} + {self.gap}, {self.cost:.0f} bits)"
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn the Z-token into a dict for JSON.
-
-        :return: A dict with the fields under their names; a cost that is not finite is None.
-        """
+        """Return the fields under their names; a cost that is not finite is None."""
         return _plain(self)
 
 
@@ -109,17 +87,10 @@ class Explanation:
     span: str  # the Z-span that carries these Z-tokens
 
     def __repr__(self) -> str:
-        """Say the gist; text and tokens may be long.
-
-        :return: The line.
-        """
         return f"Explanation({_quote(self.text)}, {len(self.tokens):,} Z-tokens, {self.stats!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn the tiling into a dict for JSON.
-
-        :return: A dict with the fields under their names, the tokens as a list of dicts.
-        """
+        """Return the fields under their names, the tokens as a list of dicts."""
         return {**_plain(self), "tokens": [token.to_dict() for token in self.tokens], "stats": self.stats.to_dict()}
 
 

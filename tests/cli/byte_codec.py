@@ -59,7 +59,7 @@ def write_span(text: str) -> str:
 
 def stats_of(texts: Sequence[str], passed_through: int = 0) -> CompressionStats:
     bits = ALPHABET.bits_per_z_token
-    return CompressionStats(len(texts), sum(map(len, texts)), 1, 4.0, bits, bits / 4, 1.0, passed_through, 0.1)
+    return CompressionStats(len(texts), sum(map(len, texts)), 1, 1, 4.0, bits, bits / 4, passed_through, 0.1)
 
 
 def _pack(group: bytes) -> ZToken:

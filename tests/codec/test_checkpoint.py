@@ -12,7 +12,7 @@ from zprompt.codec.codec import Codec
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
-from zprompt.llm import Backbone
+from zprompt.llm import Backbone, llama_of, new_lora, write_lora
 
 
 @pytest.fixture
@@ -126,3 +126,28 @@ def test_an_unknown_name_says_so_where_no_codec_is_shipped(tmp_path: Path, monke
     monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path)
     with pytest.raises(CheckpointError, match="none"):
         find_codec("nowhere")
+
+
+def test_a_codec_that_was_saved_is_loaded_from_its_folder(tmp_path: Path, tiny_codec: Codec) -> None:
+    tiny_codec.save_pretrained(tmp_path / "saved")
+    loaded = Codec.from_pretrained(tmp_path / "saved", device="cpu")
+    assert loaded.fingerprint == tiny_codec.fingerprint
+    assert loaded.decompress(tiny_codec.compress("There is the text.").documents) == "There is the text."
+
+
+def test_a_codec_with_a_lora_is_saved_with_it(
+    tmp_path: Path, tiny_backbone: Backbone, tiny_heads: CodecHeads, tiny_backbone_dir: Path
+) -> None:
+    lora = new_lora(llama_of(tiny_backbone), rank=2, alpha=4.0)
+    for matrix in lora.up.values():
+        matrix.fill_(0.01)
+    config = CodecConfig(
+        tiny_heads.settings, str(tiny_backbone_dir), tiny_backbone.weights_fingerprint, {"steps": 7}, True
+    )
+    write_codec(tmp_path / "made", config, tiny_heads)
+    write_lora(tmp_path / "made" / "lora", lora, tiny_backbone.name)
+    codec = Codec.from_pretrained(tmp_path / "made", device="cpu")
+    codec.save_pretrained(tmp_path / "saved")
+    loaded = Codec.from_pretrained(tmp_path / "saved", device="cpu")
+    assert (loaded.fingerprint, loaded.training) == (codec.fingerprint, {"steps": 7})
+    assert codec.fingerprint != Codec(tiny_backbone, tiny_heads).fingerprint

@@ -8,18 +8,17 @@ import torch
 
 from tests.codec.conftest import HeadsFactory
 from tests.conftest import SENTENCES
-from zprompt.codec import compressor
-from zprompt.codec import span_costs as candidates
+from zprompt.codec import compressor, span_costs
 from zprompt.codec.compressor import Analysis, Compressor, TiledWindow
 from zprompt.codec.decompressor import Decompressor, KnownWindow
-from zprompt.codec.heads import DroppedTokens, ahead
+from zprompt.codec.heads import DroppedTokens, right_context
 from zprompt.codec.importance import TokenImportance
 from zprompt.codec.settings import CodecSettings
 from zprompt.codec.tiling import Tiling, prices, shortest_path
 from zprompt.llm import Backbone
 from zprompt.zspan.range_coder import LITERALS
 
-FAR = float("inf")  # reach: every span is looked at
+FAR = float("inf")  # threshold: every span is looked at
 RATE = 0.1  # Z-tokens a bit
 NEAR = 1e-5  # logits: nearer rivals may change places
 
@@ -35,10 +34,10 @@ def analysis(tiny_compressor: Compressor, ids: list[int]) -> Analysis:
 
 
 def analyse(
-    maker: Compressor, ids: list[int], worth: list[TokenImportance] | None = None, reach: float = FAR
+    maker: Compressor, ids: list[int], importance: list[TokenImportance] | None = None, threshold: float = FAR
 ) -> Analysis:
     [hidden] = maker.hidden([ids])
-    return maker.analyse(ids, hidden, reach, worth)
+    return maker.analyse(ids, hidden, threshold, importance)
 
 
 def tile(analysis: Analysis, rate: float = RATE) -> Tiling:
@@ -77,9 +76,10 @@ def test_spans_that_no_anchor_follows_cannot_be_dropped(analysis: Analysis, ids:
             assert np.isfinite(analysis.bits[t, gap]) == (t + gap + 1 < len(ids)), (t, gap)
 
 
-def test_a_wider_reach_looks_at_more_spans_and_changes_none(tiny_compressor: Compressor, ids: list[int]) -> None:
+def test_a_higher_threshold_checks_more_spans_and_changes_none(tiny_compressor: Compressor, ids: list[int]) -> None:
     near, far = (
-        analyse(tiny_compressor, ids, reach=reach).bits[:, tiny_compressor.checker.probed] for reach in (25.0, FAR)
+        analyse(tiny_compressor, ids, threshold=threshold).bits[:, tiny_compressor.span_costs.sampled]
+        for threshold in (25.0, FAR)
     )
     seen = np.isfinite(near)
     assert 0 < seen.sum() < np.isfinite(far).sum()
@@ -96,9 +96,9 @@ def test_the_bits_of_a_token_count_by_its_weight(tiny_compressor: Compressor, id
 
 
 def test_only_spans_over_a_heavier_token_cost_more(tiny_compressor: Compressor, ids: list[int]) -> None:
-    worth = [TokenImportance()] * len(ids)
-    worth[7] = TokenImportance(5.0)
-    plain, heavy = analyse(tiny_compressor, ids).bits, analyse(tiny_compressor, ids, worth).bits
+    importance = [TokenImportance()] * len(ids)
+    importance[7] = TokenImportance(5.0)
+    plain, heavy = analyse(tiny_compressor, ids).bits, analyse(tiny_compressor, ids, importance).bits
     for t, gap in np.argwhere(np.isfinite(plain)):
         if t < 7 <= t + gap:
             assert heavy[t, gap] > plain[t, gap]
@@ -107,18 +107,18 @@ def test_only_spans_over_a_heavier_token_cost_more(tiny_compressor: Compressor, 
 
 
 def test_what_is_lost_with_a_token_is_added_to_spans_over_it(tiny_compressor: Compressor, ids: list[int]) -> None:
-    worth = [TokenImportance(2.0)] * len(ids)
-    plain = analyse(tiny_compressor, ids, worth).bits
-    worth[7] = TokenImportance(2.0, 30.0)
-    dear = analyse(tiny_compressor, ids, worth).bits
+    importance = [TokenImportance(2.0)] * len(ids)
+    plain = analyse(tiny_compressor, ids, importance).bits
+    importance[7] = TokenImportance(2.0, 30.0)
+    dear = analyse(tiny_compressor, ids, importance).bits
     for t, gap in np.argwhere(np.isfinite(plain)):
         assert dear[t, gap] - plain[t, gap] == pytest.approx(60.0 if t < 7 <= t + gap else 0.0, abs=1e-4)
 
 
 def test_spans_over_a_protected_token_cannot_be_dropped(tiny_compressor: Compressor, ids: list[int]) -> None:
-    worth = [TokenImportance()] * len(ids)
-    worth[7] = TokenImportance(float("inf"))
-    bits = analyse(tiny_compressor, ids, worth).bits
+    importance = [TokenImportance()] * len(ids)
+    importance[7] = TokenImportance(float("inf"))
+    bits = analyse(tiny_compressor, ids, importance).bits
     for t, gap in np.argwhere(np.isfinite(bits)):
         assert not t < 7 <= t + gap
     assert np.isfinite(bits[7, 1:4]).all()  # though it may be the anchor before a span
@@ -152,8 +152,8 @@ def test_a_written_rank_is_the_tokens_place_in_the_full_vocabulary(
     dropped, head = DroppedTokens.of(written.tokens), tiny_compressor.heads.span_head
     position = torch.from_numpy(dropped.position)
     hidden, true = analysis.window.hidden[position], torch.tensor(ids)[position]
-    context = head.context(tiny_compressor.heads.embeddings[analysis.window.ids[position - 1]], hidden)
-    features = head.features(context + ahead(tiny_compressor.heads, dropped))
+    context = head.left_context(tiny_compressor.heads.embeddings[analysis.window.ids[position - 1]], hidden)
+    features = head.features(context + right_context(tiny_compressor.heads, dropped))
     logits = (hidden + head.out(features)) @ tiny_backbone.output_embeddings.T
     symbols = torch.tensor(written.symbols)
     margin = tiny_compressor.settings.margin
@@ -168,7 +168,7 @@ def test_the_same_segment_has_the_same_sub_codes_wherever_it_stands(
 ) -> None:
     words = tiny_backbone.encode(" the sand and the mud")
     one, two = (analyse(tiny_compressor, tiny_backbone.encode(start)[:9] + words) for start in SENTENCES[:2])
-    sizes = tiny_compressor.checker.layout.sizes
+    sizes = tiny_compressor.span_costs.layout.sizes
     assert len(words) >= max(sizes)
     assert torch.equal(one.subcodes[9, :], two.subcodes[9, :])
     assert torch.equal(one.subcodes[9 : 9 + len(words), 0], two.subcodes[9 : 9 + len(words), 0])
@@ -182,7 +182,7 @@ def test_bad_estimates_cost_bits_and_never_exactness(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    monkeypatch.setattr(candidates, name, 1)
+    monkeypatch.setattr(span_costs, name, 1)
     analysis = analyse(tiny_compressor, ids)
     written = write(tiny_compressor, analysis, 0.01)
     assert len(written.tokens) < len(ids)

@@ -76,7 +76,7 @@ def test_a_window_of_anchors_needs_no_llm(tiny_decompressor: Decompressor, monke
 
 def test_a_step_feeds_all_tokens_up_to_the_next_unknown_one(tiny_decompressor: Decompressor) -> None:
     tokens = [ZToken(7, 0, NO_CODE), ZToken(8, 2, NO_CODE), ZToken(9, 0, NO_CODE)]
-    plan = tiny_decompressor.plan(KnownWindow(tokens, [3, 4]))
+    plan = tiny_decompressor.plan_window(KnownWindow(tokens, [3, 4]))
     assert plan.ids.tolist() == [7, 8, UNKNOWN, UNKNOWN, 9]
     assert plan.symbols[2:4].tolist() == [3, 4]
     assert plan.pending() == 3  # the start token, 7 and 8
@@ -131,6 +131,6 @@ def test_a_window_that_ends_in_a_gap_is_refused(tiny_decompressor: Decompressor)
 
 def test_nothing_is_known_of_the_left_context_beforehand(tiny_decompressor: Decompressor) -> None:
     tokens = [ZToken(8, 2, (1, 2, 3)), ZToken(9, 0, NO_CODE)]
-    early = tiny_decompressor.plan(KnownWindow(tokens, [0, 0]))
-    late = tiny_decompressor.plan(KnownWindow([ZToken(7, 0, NO_CODE), *tokens], [0, 0]))
-    assert torch.equal(early.ahead[1:3], late.ahead[2:4])
+    early = tiny_decompressor.plan_window(KnownWindow(tokens, [0, 0]))
+    late = tiny_decompressor.plan_window(KnownWindow([ZToken(7, 0, NO_CODE), *tokens], [0, 0]))
+    assert torch.equal(early.right_context[1:3], late.right_context[2:4])

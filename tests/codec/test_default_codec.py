@@ -68,7 +68,7 @@ def test_texts_come_back_exactly(codec: Codec, spans: list[str], name: str) -> N
 
 
 def test_english_is_short_and_comes_back(codec: Codec) -> None:
-    result = codec.compress(ENGLISH)
+    result = codec.compress(ENGLISH, verify=True)
     assert result.stats.exact == 1.0
     assert result.stats.ratio > 3.2
     assert codec.decompress(result.documents) == ENGLISH

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.codec.conftest import HeadsFactory
+from zprompt.codec.code_layout import layout
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.layout import layout
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone
@@ -28,14 +28,14 @@ def test_a_head_without_output_weights_leaves_the_llm_its_prediction(
 
 def test_the_context_may_leave_out_the_llm(tiny_heads: CodecHeads) -> None:
     previous, hidden = torch.randn(3, 64), torch.randn(3, 64)
-    without = tiny_heads.span_head.context(previous, None)
+    without = tiny_heads.span_head.left_context(previous, None)
     assert without.shape == (3, tiny_heads.settings.width)
-    assert not torch.allclose(without, tiny_heads.span_head.context(previous, hidden))
+    assert not torch.allclose(without, tiny_heads.span_head.left_context(previous, hidden))
 
 
 def test_the_scale_of_a_hidden_state_does_not_matter(tiny_heads: CodecHeads) -> None:
     previous, hidden = torch.randn(3, 64), torch.randn(3, 64)
-    context = tiny_heads.span_head.context
+    context = tiny_heads.span_head.left_context
     torch.testing.assert_close(context(previous, hidden), context(previous, 100 * hidden), atol=1e-3, rtol=1e-3)
 
 

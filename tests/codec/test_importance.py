@@ -1,4 +1,4 @@
-"""What a token is worth follows what it says, what is asked, and what is protected."""
+"""How important a token is follows what it says, what is asked, and what is protected."""
 
 import math
 import re
@@ -104,35 +104,36 @@ class TestProtection:
             Protection.of(protect)
 
 
-class TestWorth:
+class TestPenalty:
     TEXT = "The cat sat. A dog stood up.\nRain fell."
 
-    def lost(self, query: str | None) -> list[float]:
-        return [worth.lost for worth in token_importance(self.TEXT, offsets_of(self.TEXT), encode, query=query)]
+    def penalties(self, query: str | None) -> list[float]:
+        found = token_importance(self.TEXT, offsets_of(self.TEXT), encode, query=query)
+        return [one.penalty for one in found]
 
     def test_tokens_of_a_sentence_that_a_query_is_about_are_worth_more(self) -> None:
-        for (start, _), bits in zip(offsets_of(self.TEXT), self.lost("Which dogs?"), strict=True):
+        for (start, _), bits in zip(offsets_of(self.TEXT), self.penalties("Which dogs?"), strict=True):
             assert (bits > 0) == (12 <= start < 28), self.TEXT[start:]
 
     @pytest.mark.parametrize("query", [None, "", "what is it?"])
     def test_nothing_more_is_lost_without_a_query_that_asks_for_something(self, query: str | None) -> None:
-        assert not any(self.lost(query))
+        assert not any(self.penalties(query))
 
     def test_what_is_protected_is_so_whatever_the_query(self) -> None:
-        worth = token_importance("A cat", [(0, 1), (1, 5)], encode, query="cat", protect=Protection.of("cat"))
-        assert [one.weight for one in worth] == [PLAIN, math.inf]
+        importance = token_importance("A cat", [(0, 1), (1, 5)], encode, query="cat", protect=Protection.of("cat"))
+        assert [one.weight for one in importance] == [PLAIN, math.inf]
 
     def test_of_no_tokens_is_none(self) -> None:
         assert token_importance("", [], encode, query="cat") == []
 
 
 @given(st.text(), st.text(), st.lists(st.text(min_size=1)))
-def test_every_token_of_every_text_has_a_worth(text: str, query: str, literals: list[str]) -> None:
+def test_every_token_of_every_text_has_an_importance(text: str, query: str, literals: list[str]) -> None:
     offsets = offsets_of(text)
-    worth = token_importance(text, offsets, encode, query=query, protect=Protection.of(literals))
-    assert len(worth) == len(offsets)
-    assert {one.weight for one in worth} <= {PLAIN, SALIENT, math.inf}
-    assert all(0 <= one.lost < math.inf for one in worth)
+    importance = token_importance(text, offsets, encode, query=query, protect=Protection.of(literals))
+    assert len(importance) == len(offsets)
+    assert {one.weight for one in importance} <= {PLAIN, SALIENT, math.inf}
+    assert all(0 <= one.penalty < math.inf for one in importance)
 
 
 @pytest.mark.parametrize("piece", ["1.", "A. ", "word ", "\n", "9"])

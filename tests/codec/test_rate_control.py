@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SENTENCES
-from zprompt.codec import rate_control as planning
+from zprompt.codec import rate_control
 from zprompt.codec.compressor import Analysis, Compressor
 from zprompt.codec.decompressor import Decompressor, KnownWindow
 from zprompt.codec.importance import TokenImportance
-from zprompt.codec.rate_control import Job, TiledWindow, tile_windows
+from zprompt.codec.rate_control import RateControl, TiledWindow
 from zprompt.errors import OptionError
 from zprompt.llm import Backbone
 from zprompt.options import CompressOptions
@@ -25,12 +25,12 @@ def windows(tiny_backbone: Backbone) -> list[list[int]]:
     return [tiny_backbone.encode(text)[:32] for text in (*SENTENCES, " the" * 32)]
 
 
-def job_of(compressor: Compressor, windows: Sequence[Sequence[int]], batch_size: int = 4) -> Job:
-    return Job(compressor, windows, [[TokenImportance()] * len(ids) for ids in windows], batch_size, None)
+def job_of(compressor: Compressor, windows: Sequence[Sequence[int]], batch_size: int = 4) -> RateControl:
+    return RateControl(compressor, windows, [[TokenImportance()] * len(ids) for ids in windows], batch_size, None)
 
 
 def tile(compressor: Compressor, windows: list[list[int]], **options: float) -> list[TiledWindow]:
-    return list(tile_windows(job_of(compressor, windows), CompressOptions(**options)))  # type: ignore[arg-type]
+    return list(job_of(compressor, windows).tile(CompressOptions(**options)))  # type: ignore[arg-type]
 
 
 def length(tiled: Iterable[TiledWindow]) -> int:
@@ -74,7 +74,7 @@ def test_a_higher_ratio_never_gives_more_z_tokens(tiny_compressor: Compressor, w
 
 
 @settings(max_examples=15)
-@given(wanted=st.tuples(*[st.floats(1, planning.USUAL_REACH / planning.WIDE_REACH)] * 2).map(sorted))
+@given(wanted=st.tuples(*[st.floats(1, rate_control.USUAL_THRESHOLD / rate_control.WIDE_THRESHOLD)] * 2).map(sorted))
 def test_neither_does_a_ratio_that_is_hardly_higher(
     tiny_compressor: Compressor, windows: list[list[int]], wanted: list[float]
 ) -> None:
@@ -128,8 +128,8 @@ def test_progress_counts_every_window_once(
     tiny_compressor: Compressor, windows: list[list[int]], options: CompressOptions
 ) -> None:
     told: list[tuple[str, int, int]] = []
-    worth = [[TokenImportance()] * len(ids) for ids in windows]
-    list(tile_windows(Job(tiny_compressor, windows, worth, 3, lambda *news: told.append(news)), options))
+    importance = [[TokenImportance()] * len(ids) for ids in windows]
+    list(RateControl(tiny_compressor, windows, importance, 3, lambda *news: told.append(news)).tile(options))
     assert told == [("compress", done, len(windows)) for done in range(1, len(windows) + 1)]
 
 
@@ -142,8 +142,8 @@ def test_no_windows_give_no_tilings(tiny_compressor: Compressor) -> None:
 def test_tilings_do_not_depend_on_the_batch_size(
     tiny_compressor: Compressor, windows: list[list[int]], options: CompressOptions, batch_size: int
 ) -> None:
-    expected = list(tile_windows(job_of(tiny_compressor, windows), options))
-    assert list(tile_windows(job_of(tiny_compressor, windows, batch_size), options)) == expected
+    expected = list(job_of(tiny_compressor, windows).tile(options))
+    assert list(job_of(tiny_compressor, windows, batch_size).tile(options)) == expected
 
 
 def test_documents_share_one_rate(tiny_compressor: Compressor, windows: list[list[int]]) -> None:
@@ -159,22 +159,22 @@ class TestWideAnalysis:
     @staticmethod
     def spy(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         """Note the reach of every analysis from now on."""
-        reaches: list[float] = []
+        thresholds: list[float] = []
         analyse = Compressor.analyse
 
-        def spied(maker: Compressor, ids: list[int], hidden: object, reach: float, *rest: object) -> Analysis:
-            reaches.append(reach)
-            return analyse(maker, ids, hidden, reach, *rest)  # type: ignore[arg-type]
+        def spied(maker: Compressor, ids: list[int], hidden: object, threshold: float, *rest: object) -> Analysis:
+            thresholds.append(threshold)
+            return analyse(maker, ids, hidden, threshold, *rest)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Compressor, "analyse", spied)
-        return reaches
+        return thresholds
 
     def test_a_usual_length_needs_no_second_look(
         self, tiny_compressor: Compressor, windows: list[list[int]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        reaches = self.spy(monkeypatch)
+        thresholds = self.spy(monkeypatch)
         tile(tiny_compressor, windows, ratio=1.5)
-        assert reaches == [planning.USUAL_REACH] * len(windows)
+        assert thresholds == [rate_control.USUAL_THRESHOLD] * len(windows)
 
     def test_a_length_beyond_the_first_reach_is_met_by_a_second_look(
         self,
@@ -184,11 +184,11 @@ class TestWideAnalysis:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         expected = tile(tiny_compressor, windows, ratio=4)
-        monkeypatch.setattr(planning, "USUAL_REACH", 8.0)
-        monkeypatch.setattr(planning, "WIDE_REACH", 1.0)
-        reaches = self.spy(monkeypatch)
+        monkeypatch.setattr(rate_control, "USUAL_THRESHOLD", 8.0)
+        monkeypatch.setattr(rate_control, "WIDE_THRESHOLD", 1.0)
+        thresholds = self.spy(monkeypatch)
         tiled = tile(tiny_compressor, windows, ratio=4)
-        assert reaches == [8.0] * len(windows) + [float("inf")] * len(windows)
+        assert thresholds == [8.0] * len(windows) + [float("inf")] * len(windows)
         assert length(tiled) <= sum(map(len, windows)) / 4
         assert length(tiled) == pytest.approx(length(expected), abs=2)
         assert restore(tiny_decompressor, tiled) == windows
@@ -196,9 +196,9 @@ class TestWideAnalysis:
     def test_only_what_is_protected_stays_out_of_reach(
         self, tiny_compressor: Compressor, windows: list[list[int]]
     ) -> None:
-        worth = [[TokenImportance(np.inf if t == 9 else 1.0) for t in range(len(ids))] for ids in windows]
-        job = Job(tiny_compressor, windows, worth, 4, None)
-        for window, ids in zip(tile_windows(job, CompressOptions(ratio=100)), windows, strict=True):
+        importance = [[TokenImportance(np.inf if t == 9 else 1.0) for t in range(len(ids))] for ids in windows]
+        job = RateControl(tiny_compressor, windows, importance, 4, None)
+        for window, ids in zip(job.tile(CompressOptions(ratio=100)), windows, strict=True):
             starts = np.cumsum([0, *(token.gap + 1 for token in window.tokens)])
             assert 9 in starts
             assert ids[9] == window.tokens[starts.tolist().index(9)].anchor

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zprompt.codec.tiling import BISECTIONS, LEAST, MOST, Floats, Tiling, count, highest_rate, prices, shortest_path
+from zprompt.codec.tiling import (
+    BISECTIONS,
+    LEAST,
+    MOST,
+    Floats,
+    Tiling,
+    count_z_tokens,
+    highest_rate,
+    prices,
+    shortest_path,
+)
 
 MAX_GAP = 3
 STEP = (MOST / LEAST) ** (0.5**BISECTIONS)  # between neighbouring rates
@@ -88,12 +98,12 @@ def test_a_z_token_costs_one_and_its_bits_at_the_rate(bits: Floats, rate: float)
 
 
 def test_at_no_rate_the_fewest_z_tokens_are_the_cheapest() -> None:
-    assert count([beyond_the_end_is_forbidden(np.full((8, MAX_GAP + 1), 1e6))], 0.0) == 2
+    assert count_z_tokens([beyond_the_end_is_forbidden(np.full((8, MAX_GAP + 1), 1e6))], 0.0) == 2
 
 
 @given(WINDOWS, RATES, st.floats(1.01, 100))
 def test_tilings_get_no_shorter_at_a_higher_rate(windows: list[Floats], rate: float, factor: float) -> None:
-    assert count(windows, rate) <= count(windows, rate * factor)
+    assert count_z_tokens(windows, rate) <= count_z_tokens(windows, rate * factor)
 
 
 @given(WINDOWS, st.floats(1e-3, 1e3), st.floats(1.01, 100))
@@ -108,27 +118,27 @@ def test_tilings_leave_no_more_to_the_residual_at_a_higher_rate(
 
 @given(WINDOWS, st.integers(1, 40))
 def test_the_highest_rate_keeps_to_the_length_wherever_one_can(windows: list[Floats], most: int) -> None:
-    assert count(windows, highest_rate(windows, most)) <= max(most, count(windows, 0.0))
+    assert count_z_tokens(windows, highest_rate(windows, most)) <= max(most, count_z_tokens(windows, 0.0))
 
 
 @given(WINDOWS, st.integers(1, 40))
 def test_no_higher_rate_keeps_to_the_length(windows: list[Floats], most: int) -> None:
     rate = highest_rate(windows, most)
     if LEAST < rate < MOST:
-        assert count(windows, rate * STEP**2) > most
+        assert count_z_tokens(windows, rate * STEP**2) > most
 
 
 @given(WINDOWS, st.data())
 def test_more_room_never_gives_shorter_tilings(windows: list[Floats], data: st.DataObject) -> None:
     less = data.draw(st.integers(1, 40))
     more = data.draw(st.integers(less, 41))
-    counts = [count(windows, highest_rate(windows, most)) for most in (less, more)]
+    counts = [count_z_tokens(windows, highest_rate(windows, most)) for most in (less, more)]
     assert counts[0] <= counts[1]
 
 
 def test_a_length_that_no_tiling_has_gives_no_rate() -> None:
     windows = [window_where_a_token_costs(1.0)]
-    assert highest_rate(windows, count(windows, 0.0) - 1) == 0.0
+    assert highest_rate(windows, count_z_tokens(windows, 0.0) - 1) == 0.0
 
 
 def test_the_rate_is_one_for_all_windows_so_the_harder_window_gets_more_tokens() -> None:

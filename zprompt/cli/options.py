@@ -155,9 +155,9 @@ def protected(expressions: Sequence[str] | None, texts: Iterable[str]) -> str | 
 
 def open_codec(name: str, backbone: str | None, device: Device, quantization: Quantization) -> Codec:
     """Load the codec that the options choose."""
-    from zprompt.codec import load_codec
+    from zprompt.codec import Codec
 
-    return load_codec(name, backbone=backbone, device=device.value, quantization=quantization.value)
+    return Codec.from_pretrained(name, backbone=backbone, device=device.value, quantization=quantization.value)
 
 
 def open_reader(name: str, codec: str | None, device: Device) -> Reader:

@@ -1,44 +1,42 @@
 """Text to Z-tokens and back.
 
-The way of one passage: `codec` (documents in, documents out) → `compressor` → `candidates` (which spans could be
-dropped) → `segmentation` (which are) → `layout` and `heads` (what a code says) → `residual` (what it leaves) →
-`vocabulary` (the Z-token) → `zspan` (its text form) → `decompressor`.
+A passage goes from `codec` (documents in, documents out) and `source` (text to tokens) to `compressor`, which asks
+`span_costs` what each span would cost, `rate_control` and `tiling` which spans are dropped, and `heads` with
+`code_layout` what their codes say; `importance` is how much a reader needs each token. `decompressor` goes back. The
+written form of it all is in `zprompt.zspan`.
 """
 
 from zprompt.codec.checkpoint import HEADS_FILE, SHIPPED, CodecConfig, find_codec, write_codec
-from zprompt.codec.codec import COMPRESS_BATCH, DECOMPRESS_BATCH, Codec, split_windows
+from zprompt.codec.code_layout import Layout, layout, segments
+from zprompt.codec.codec import COMPRESS_BATCH, DECOMPRESS_BATCH, Codec, shared_codec, split_windows
 from zprompt.codec.compressor import Compressor
-from zprompt.codec.decompressor import Decompressor, KnownWindow, Plan
+from zprompt.codec.decompressor import Decompressor, KnownWindow, WindowPlan
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.importance import SALIENT, Protection, token_weights
-from zprompt.codec.layout import Layout, layout, segments
-from zprompt.codec.loading import load_codec, shared_codec
-from zprompt.codec.rate_control import USUAL_REACH, Job
+from zprompt.codec.importance import SALIENT, token_weights
+from zprompt.codec.rate_control import USUAL_THRESHOLD, RateControl
 from zprompt.codec.settings import CodecSettings
 from zprompt.codec.tiling import USUAL_RATE, prices, shortest_path
 
 __all__ = [
     "COMPRESS_BATCH",
+    "DECOMPRESS_BATCH",
+    "HEADS_FILE",
+    "SALIENT",
+    "SHIPPED",
+    "USUAL_RATE",
+    "USUAL_THRESHOLD",
     "Codec",
     "CodecConfig",
     "CodecHeads",
     "CodecSettings",
     "Compressor",
-    "DECOMPRESS_BATCH",
     "Decompressor",
-    "HEADS_FILE",
-    "Job",
     "KnownWindow",
     "Layout",
-    "Plan",
-    "Protection",
-    "SALIENT",
-    "SHIPPED",
-    "USUAL_RATE",
-    "USUAL_REACH",
+    "RateControl",
+    "WindowPlan",
     "find_codec",
     "layout",
-    "load_codec",
     "prices",
     "segments",
     "shared_codec",

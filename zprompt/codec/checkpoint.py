@@ -1,4 +1,4 @@
-"""Codecs on disk: a folder with `config.json` and `heads.safetensors`.
+"""Codecs on disk: a folder with `config.json`, `heads.safetensors`, and a LoRA in `lora/` if the codec has one.
 
 Heads belong to the exact weights that they were trained on: the folder names them, and loading over others is
 refused.
@@ -16,6 +16,7 @@ from zprompt.llm import Backbone, merge_in_place
 
 FORMAT = 2  # 1 had residuals of a fixed size
 HEADS_FILE = "heads.safetensors"
+LORA_FOLDER = "lora"
 SHIPPED = Path(__file__).parent.parent / "models"
 
 
@@ -27,16 +28,11 @@ class CodecConfig:
     backbone: str  # its name, as `load_backbone` takes it
     backbone_fingerprint: str  # of the weights, before any quantization
     training: dict[str, Any]  # how the heads were made, for people
-    adapter: bool = False  # whether a LoRA in `lora/` is to be merged into the backbone
+    lora: bool = False  # whether a LoRA is to be merged into the backbone
 
 
 def find_codec(name: str) -> Path:
-    """Find a codec's folder.
-
-    :param name: The name of a shipped codec, or a path.
-    :return: The folder.
-    :raises CheckpointError: If there is none.
-    """
+    """Return the folder of a shipped codec or of a path; raise CheckpointError if there is none."""
     for folder in (SHIPPED / name, Path(name)):
         if (folder / "config.json").is_file():
             return folder
@@ -48,12 +44,7 @@ def find_codec(name: str) -> Path:
 
 
 def read_config(folder: Path) -> CodecConfig:
-    """Read a codec's config.json.
-
-    :param folder: The codec's folder.
-    :return: The config.
-    :raises CheckpointError: If it is not of the known form.
-    """
+    """Read a codec's config.json; raise CheckpointError if it is not of the known form."""
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text("utf-8"))
@@ -76,12 +67,7 @@ def read_config(folder: Path) -> CodecConfig:
 
 
 def write_codec(folder: Path, config: CodecConfig, heads: CodecHeads) -> None:
-    """Write a codec.
-
-    :param folder: Where to; it is made if it is missing.
-    :param config: What to say about it.
-    :param heads: Its heads.
-    """
+    """Write a codec's config and heads to a folder, which is made if it is missing; a LoRA is not written."""
     folder.mkdir(parents=True, exist_ok=True)
     heads.save(folder / HEADS_FILE)
     values = {
@@ -90,7 +76,7 @@ def write_codec(folder: Path, config: CodecConfig, heads: CodecHeads) -> None:
         "backbone_fingerprint": config.backbone_fingerprint,
         "settings": config.settings.to_dict(),
         "training": config.training,
-        "adapter": config.adapter,
+        "adapter": config.lora,
     }
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
@@ -100,7 +86,7 @@ def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHe
 
     :param folder: The codec's folder.
     :param config: Its config.
-    :param backbone: The backbone.
+    :param backbone: The backbone, which the LoRA changes in place.
     :return: The heads, frozen.
     :raises CheckpointError: If they were trained on other weights.
     """
@@ -110,8 +96,8 @@ def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHe
             f"({config.backbone_fingerprint}), but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. "
             "Load that one, or train a codec on this one with `zprompt train codec`."
         )
-    if config.adapter:
-        merge_in_place(backbone, folder / "lora")
+    if config.lora:
+        merge_in_place(backbone, folder / LORA_FOLDER)
     heads = CodecHeads(config.settings, backbone.embeddings, backbone.hidden_size)
     heads.load(folder / HEADS_FILE)
     return heads.to(backbone.device).eval().requires_grad_(False)

@@ -1,8 +1,8 @@
 """Turn windows of token ids into Z-tokens: one LLM pass, a shortest path, and the ranks that the decompressor will see.
 
-    analyse   one pass of the LLM over the window, then the bits of every span, estimated (candidates.py)
-    tile      the cheapest path (segmentation.py)
-    write     the symbols of the dropped tokens, ranked in the full vocabulary (residual.py)
+    analyse   one pass of the LLM over the window, then the bits of every span, estimated (span_costs.py)
+    tile      the cheapest path (tiling.py)
+    write     the symbols of the dropped tokens, ranked in the full vocabulary (zspan/range_coder.py)
 
 The decompressor sees, at every step, the text that the compressor saw, since all that it has restored so far is right.
 So the hidden states of this one pass are the ones that it will compute, and no second pass is needed.
@@ -18,9 +18,9 @@ from math import inf
 import torch
 from torch import Tensor
 
-from zprompt.codec.heads import CodecHeads, DroppedTokens, ahead
+from zprompt.codec.heads import CodecHeads, DroppedTokens, right_context
 from zprompt.codec.importance import TokenImportance
-from zprompt.codec.span_costs import SpanChecker, Window, rank_among
+from zprompt.codec.span_costs import SpanCosts, Window, rank_among
 from zprompt.codec.tiling import Floats, Tiling
 from zprompt.llm import Backbone, group_by_length, pad_rows, padded_batch
 from zprompt.zspan import LITERALS, RankCode, ZToken
@@ -36,24 +36,18 @@ class Analysis:
 
     window: Window
     subcodes: Tensor  # (n', roles): sub-code of the segment that begins at each position
-    bits: Floats  # (n, G + 1): estimated, and weighted by what each token is worth; inf where it cannot be dropped
-    plain: Floats  # (n, G + 1): as if all tokens were worth the same, but those that are never dropped
+    bits: Floats  # (n, G + 1): estimated, weighted by importance; inf where a token cannot be dropped
+    plain: Floats  # (n, G + 1): as if all tokens were equally important, but for those that are never dropped
 
     @property
     def ids(self) -> list[int]:
-        """Give the window's token ids without padding.
-
-        :return: n ids.
-        """
+        """Return the window's n token ids, without padding."""
         ids: list[int] = self.window.ids[: self.window.length].tolist()
         return ids
 
     @property
     def hidden(self) -> Tensor:
-        """Give the window's hidden states without padding.
-
-        :return: (n, H).
-        """
+        """Return the window's hidden states, (n, H), without padding."""
         return self.window.hidden[: self.window.length]
 
 
@@ -69,17 +63,12 @@ class Compressor:
     """Finds Z-tokens for windows of token ids."""
 
     def __init__(self, backbone: Backbone, heads: CodecHeads) -> None:
-        """Put backbone and heads together.
-
-        :param backbone: The LLM.
-        :param heads: Heads that were trained for it.
-        """
         self.backbone, self.heads, self.settings = backbone, heads, heads.settings
         self.rank_code = RankCode(backbone.vocab_size, self.settings.rank_table)
-        self.checker = SpanChecker(heads, backbone.output_embeddings, self.rank_code)
+        self.span_costs = SpanCosts(heads, backbone.output_embeddings, self.rank_code)
 
     def hidden(self, windows: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Run the LLM over windows.
+        """Run the LLM over windows of token ids.
 
         :param windows: Token ids of each window.
         :return: (n, H) for each: hidden[t] predicts token t from the start token and those before t.
@@ -92,53 +81,49 @@ class Compressor:
         return states
 
     def analyse(
-        self, ids: Sequence[int], hidden: Tensor, reach: float, worth: Sequence[TokenImportance] | None = None
+        self,
+        ids: Sequence[int],
+        hidden: Tensor,
+        threshold: float,
+        importance: Sequence[TokenImportance] | None = None,
     ) -> Analysis:
         """Estimate what dropping each span of a window costs.
 
         :param ids: The window's token ids.
         :param hidden: (n, H), from `hidden`.
-        :param reach: Bits that the LLM alone may need for a span; one that it needs more for is not looked at.
-        :param worth: Of each token; an infinite weight: it is never dropped. None: a bit counts 1, and no more is lost.
+        :param threshold: Bits; spans that the LLM alone needs more for are pruned.
+        :param importance: Of each token; None: all are equally important.
         :return: The analysis.
         """
         window = Window(pad_rows(torch.tensor(ids, device=hidden.device)), pad_rows(hidden), len(ids))
-        parts = self.checker.parts(window)
-        bits = self.checker.estimate(window, parts, reach)  # (n, G + 1, G)
-        own = self._span_bits(bits, worth)
-        plain = (
-            own
-            if worth is None
-            else self._span_bits(bits, [TokenImportance(inf if one.weight == inf else 1.0) for one in worth])
-        )
+        parts = self.span_costs.parts(window)
+        bits = self.span_costs.estimate(window, parts, threshold)  # (n, G + 1, G)
+        own = plain = self._span_bits(bits, importance)
+        if importance is not None:
+            plain = self._span_bits(bits, [TokenImportance(inf if one.weight == inf else 1.0) for one in importance])
         return Analysis(window, parts.subcodes, own, plain)
 
-    def _span_bits(self, bits: Tensor, worth: Sequence[TokenImportance] | None) -> Floats:
+    def _span_bits(self, bits: Tensor, importance: Sequence[TokenImportance] | None) -> Floats:
         """Sum the bits of the tokens of each span: (n, G + 1)."""
         n, gaps, places = bits.shape
         inside = (torch.arange(places) < torch.arange(gaps)[:, None]).to(bits.device)
         bits = bits + SURCHARGE
-        if worth is not None:
-            padded = torch.tensor([*worth, *[TokenImportance()] * places], dtype=bits.dtype, device=bits.device)
-            weight, lost = padded[torch.arange(n)[:, None] + 1 + torch.arange(places)].unbind(-1)
-            bits = (bits + lost[:, None]) * weight[:, None]
+        if importance is not None:
+            padded = torch.tensor([*importance, *[TokenImportance()] * places], dtype=bits.dtype, device=bits.device)
+            weight, penalty = padded[torch.arange(n)[:, None] + 1 + torch.arange(places)].unbind(-1)
+            bits = (bits + penalty[:, None]) * weight[:, None]
         total: Floats = bits.masked_fill_(~inside, 0.0).sum(-1, dtype=torch.double).cpu().numpy()
         return total
 
     def write(self, analyses: Sequence[Analysis], tilings: Sequence[Tiling]) -> list[TiledWindow]:
-        """Write tilings as Z-tokens, with what the codes leave to the residual.
-
-        :param analyses: Windows.
-        :param tilings: The gaps of each.
-        :return: The Z-tokens and symbols of each window.
-        """
+        """Write the tilings of windows as Z-tokens, with the symbols of their residuals."""
         drafts = [self._draft(*item) for item in zip(analyses, tilings, strict=True)]
         symbols = self._symbols(analyses, [DroppedTokens.of(draft) for draft in drafts])
         return [TiledWindow(tokens, found) for tokens, found in zip(drafts, symbols, strict=True)]
 
     def _draft(self, analysis: Analysis, tiling: Tiling) -> list[ZToken]:
-        """Put the Z-tokens of a window together."""
-        ids, subcodes, cut = analysis.ids, analysis.subcodes.cpu().numpy(), self.checker.layout
+        """Return the Z-tokens of a window."""
+        ids, subcodes, cut = analysis.ids, analysis.subcodes.cpu().numpy(), self.span_costs.layout
         tokens, t = [], 0
         for gap in tiling:
             code = subcodes[t + 1 + cut.start[gap], cut.role[gap]].tolist() if gap else [0] * self.settings.subcodes
@@ -148,7 +133,7 @@ class Compressor:
 
     @torch.no_grad()
     def _symbols(self, analyses: Sequence[Analysis], dropped: Sequence[DroppedTokens]) -> list[list[int]]:
-        """Give the symbols of dropped tokens, in the order of the text."""
+        """Return the symbols of dropped tokens, in the order of the text."""
         if not analyses:
             return []
         corrected = torch.cat([self._corrected(*item) for item in zip(analyses, dropped, strict=True)])
@@ -157,18 +142,18 @@ class Compressor:
         return [symbols.tolist() for symbols in torch.cat(found).split([len(rows.position) for rows in dropped])]
 
     def _corrected(self, analysis: Analysis, dropped: DroppedTokens) -> Tensor:
-        """Give the corrected hidden states of dropped tokens: (R, H)."""
+        """Return the corrected hidden states of dropped tokens, (R, H)."""
         head, window = self.heads.span_head, analysis.window
         position = torch.from_numpy(dropped.position)
         hidden = window.hidden[position]
         previous = self.heads.embeddings[window.ids[position - 1]]
-        known = ahead(self.heads, dropped)
-        z = head.context(pad_rows(previous), pad_rows(hidden)) + pad_rows(known)
+        right = right_context(self.heads, dropped)
+        z = head.left_context(pad_rows(previous), pad_rows(hidden)) + pad_rows(right)
         correction: Tensor = head.out(head.features(z))
         return hidden + correction[: len(hidden)]
 
     def _rank_in_full(self, corrected: Tensor, true: Tensor) -> Tensor:
-        """Give the symbols of one chunk of tokens: ranks in the full vocabulary where they are certain."""
+        """Return the symbols of a chunk of tokens: ranks in the full vocabulary where they are certain."""
         logits = (pad_rows(corrected) @ self.backbone.output_embeddings.T)[: len(true)]
         best = logits.topk(min(RANKED_TOP, logits.shape[1]), -1).values
         threshold = logits.gather(1, true[:, None])

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zprompt.codec.heads import CodecHeads, DroppedTokens, ahead
+from zprompt.codec.heads import CodecHeads, DroppedTokens, right_context
 from zprompt.errors import DamagedSpanError
 from zprompt.llm import Backbone, Cache
 from zprompt.zspan import LITERALS, ZToken
@@ -38,19 +38,16 @@ class KnownWindow:
 
 
 @dataclass(slots=True)
-class Plan:
-    """What is known of one window before decoding, and how far it has come."""
+class WindowPlan:
+    """What is known of one window before decoding, and how far decoding has come."""
 
     ids: NDArray[np.int64]  # (n,): anchors, and `UNKNOWN` where a token was dropped
-    ahead: Tensor  # (n, W): the part of the span head's input that does not depend on the left
+    right_context: Tensor  # (n, W): the part of the span head's input that needs no LLM
     symbols: NDArray[np.int64]  # (n,): of the dropped tokens
     fed: int = 0  # tokens given to the LLM, the start token included
 
     def pending(self) -> int:
-        """Count the tokens that can be fed before the next unknown one.
-
-        :return: At least 1, or 0 when the window is finished.
-        """
+        """Count the tokens that can be fed before the next unknown one; 0 when the window is finished."""
         unknown = np.flatnonzero(self.ids[self.fed :] == UNKNOWN)
         return int(unknown[0]) + 1 if len(unknown) else 0
 
@@ -59,24 +56,19 @@ class Decompressor:
     """Restores windows of token ids from their Z-tokens."""
 
     def __init__(self, backbone: Backbone, heads: CodecHeads) -> None:
-        """Put backbone and heads together.
-
-        :param backbone: The LLM.
-        :param heads: The heads of the codec that wrote the Z-tokens.
-        """
         self.backbone, self.heads, self.settings = backbone, heads, heads.settings
 
     def restore(
         self, windows: Sequence[KnownWindow], batch_size: int, advance: Callable[[int], None] | None = None
     ) -> list[list[int]]:
-        """Restore windows.
+        """Return the token ids of windows.
 
         :param windows: The windows.
         :param batch_size: Windows decoded at a time.
         :param advance: Called with the number of windows that were finished since the last call.
         :return: Token ids of each window.
         """
-        plans = [self.plan(window) for window in windows]
+        plans = [self.plan_window(window) for window in windows]
         steps = [int((plan.ids == UNKNOWN).sum()) for plan in plans]
         order = sorted(range(len(plans)), key=lambda i: -steps[i])
         for first in range(0, len(order), batch_size):
@@ -86,13 +78,8 @@ class Decompressor:
         return [plan.ids.tolist() for plan in plans]
 
     @torch.no_grad()
-    def plan(self, window: KnownWindow) -> Plan:
-        """Lay out what is known of a window.
-
-        :param window: The window.
-        :return: The plan.
-        :raises DamagedSpanError: If its last Z-token drops tokens.
-        """
+    def plan_window(self, window: KnownWindow) -> WindowPlan:
+        """Lay out what is known of a window; raise DamagedSpanError if its last Z-token drops tokens."""
         tokens = window.tokens
         if tokens and tokens[-1].gap:
             raise DamagedSpanError(
@@ -105,24 +92,29 @@ class Decompressor:
         kept[dropped.position] = False
         ids[kept] = [token.anchor for token in tokens]
         symbols[dropped.position] = window.symbols
-        known = torch.zeros(length, self.settings.width, device=self.backbone.device)
+        right = torch.zeros(length, self.settings.width, device=self.backbone.device)
         if len(dropped.position):
-            known[torch.from_numpy(dropped.position)] = ahead(self.heads, dropped)
-        return Plan(ids, known, symbols)
+            right[torch.from_numpy(dropped.position)] = right_context(self.heads, dropped)
+        return WindowPlan(ids, right, symbols)
 
     @torch.no_grad()
-    def _decode(self, plans: list[Plan]) -> None:
+    def _decode(self, plans: list[WindowPlan]) -> None:
         """Fill in the unknown tokens of a batch of windows."""
         cache = self.backbone.new_cache(len(plans))
         while plans:
-            self._step(plans, cache)
+            self.step(plans, cache)
             going = [row for row, plan in enumerate(plans) if UNKNOWN in plan.ids[plan.fed :]]
             if len(going) < len(plans):
                 plans = [plans[row] for row in going]
                 cache.keep_rows(torch.tensor(going, dtype=torch.long))
 
-    def _step(self, plans: list[Plan], cache: Cache) -> list[int]:
-        """Run the LLM once, and fill in an unknown token of some windows; say of which. None are left: nothing runs."""
+    def step(self, plans: list[WindowPlan], cache: Cache) -> list[int]:
+        """Run the LLM once and fill in one unknown token of some windows, unless none is left.
+
+        :param plans: The windows, one for each row of the cache.
+        :param cache: The keys and values so far.
+        :return: The rows in which a token was filled in.
+        """
         pending = [plan.pending() for plan in plans]
         due = [count for count in pending if count]
         if not due:
@@ -137,8 +129,8 @@ class Decompressor:
         self._predict([plans[row] for row in ready], hidden[ready, [fed[row] - 1 for row in ready]])
         return ready
 
-    def _inputs(self, plans: list[Plan], width: int) -> NDArray[np.int64]:
-        """Give each row's next tokens; what is not known yet is padding, which is rolled back."""
+    def _inputs(self, plans: list[WindowPlan], width: int) -> NDArray[np.int64]:
+        """Return each row's next tokens; what is not known yet is padding, which is rolled back."""
         inputs = np.full((len(plans), width), self.backbone.start_id)
         for row, plan in zip(inputs, plans, strict=True):
             shift = 1 if plan.fed == 0 else 0  # the start token comes first
@@ -146,16 +138,16 @@ class Decompressor:
             row[shift : shift + len(known)] = np.maximum(known, 0)
         return inputs
 
-    def _predict(self, plans: list[Plan], hidden: Tensor) -> None:
+    def _predict(self, plans: list[WindowPlan], hidden: Tensor) -> None:
         """Fill in the next unknown token of each window from its hidden state."""
         if not plans:
             return
         position = [plan.fed - 1 for plan in plans]
         previous = [plan.ids[at - 1] if at else 0 for plan, at in zip(plans, position, strict=True)]
         embedded = self.heads.embeddings[torch.tensor(previous)]
-        ahead = torch.stack([plan.ahead[at] for plan, at in zip(plans, position, strict=True)])
+        right = torch.stack([plan.right_context[at] for plan, at in zip(plans, position, strict=True)])
         head = self.heads.span_head
-        features = head.features(head.context(embedded, hidden) + ahead)
+        features = head.features(head.left_context(embedded, hidden) + right)
         logits = (hidden + head.out(features)) @ self.backbone.output_embeddings.T
         symbols = torch.tensor([plan.symbols[at] for plan, at in zip(plans, position, strict=True)])
         literal = symbols >= LITERALS

@@ -2,22 +2,18 @@
 
     code head    sub-code of a segment = argmax_k  out[role] · norm(gelu(W_role · [A e(x) for x in segment]))
     span head    logits[t] = E (h[t] + d),   d = out · u,   u = v + gelu(mid · v),   v = gelu(z)
-                 z = previous(e(x[t-1])) + hidden(norm h[t]) + gate[g-j] * next(e(b)) + forward[j] + backward[g-j]
-                     + own[place, sub-code] + following[role, next sub-code]
+                 z = left context + right context
+                 left context  = previous(e(x[t-1])) + hidden(norm h[t])
+                 right context = gate[g-j] ∘ next(e(b)) + forward[j] + backward[g-j]
+                               + own[place, sub-code] + following[role, next sub-code]
 
 for token j of a span of g tokens with next anchor b; e(x) is the backbone's input embedding of x at unit scale, E its
 output embedding, h[t] its hidden state. The span head corrects what the LLM expects, it does not replace it: an
 untrained one (out = 0) leaves the LLM's own prediction. z is a sum of parts that depend on few things each, so a
 compressor can compute the parts once and check every span of a text with additions and one W x W product for each
-token.
+token. The right context needs no LLM: compressor and decompressor compute it from the Z-tokens by `right_context`.
 
-Roles, places and segments: see layout.py.
-
-What code and next anchor say about dropped tokens: the part of the span head's input that needs no LLM.
-
-    ahead = gate[g-j] ∘ next(e(b)) + backward[g-j] + forward[j] + own[place, sub-code] + following[role, next sub-code]
-
-(heads.py has the whole sum.) Compressor and decompressor compute it by this one function, from the Z-tokens.
+Roles, places and segments: see code_layout.py.
 """
 
 import hashlib
@@ -27,13 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zprompt.codec.layout import layout
+from zprompt.codec.code_layout import Indices, layout
 from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
 from zprompt.llm import pad_rows
@@ -46,11 +41,7 @@ class CodeHead(nn.Module):
     """Classifies segments of a span: the encoder."""
 
     def __init__(self, settings: CodecSettings, embedding_size: int) -> None:
-        """Make a head with random weights.
-
-        :param settings: The codec's settings.
-        :param embedding_size: Size D of the backbone's embeddings.
-        """
+        """Build a head with random weights over embeddings of size D."""
         super().__init__()
         self.sizes = layout(settings.subcodes, settings.max_gap).sizes
         self.token = nn.Linear(embedding_size, settings.span_width)
@@ -60,21 +51,16 @@ class CodeHead(nn.Module):
         self.out = nn.Parameter(torch.randn(len(self.sizes), SEGMENT_HIDDEN, settings.subcode_size) * scale)
 
     def forward(self, role: int, embedded: Tensor) -> Tensor:
-        """Classify segments of one role.
+        """Return the logits of the sub-code, (N, K), of segments of one role.
 
         :param role: The role.
         :param embedded: (N, size, D), embeddings of the segments' tokens at unit scale.
-        :return: (N, K), logits of the sub-code.
+        :return: (N, K).
         """
         return self.classify(role, self.token(embedded))
 
     def classify(self, role: int, tokens: Tensor) -> Tensor:
-        """Classify segments whose tokens went through `token` already.
-
-        :param role: The role.
-        :param tokens: (N, size, span_width).
-        :return: (N, K), logits of the sub-code.
-        """
+        """Return the same of tokens, (N, size, span_width), that went through `token` already."""
         hidden = functional.gelu(self.roles[role](tokens.flatten(1)))
         logits: Tensor = self.norm(hidden.float()) @ self.out[role]
         return logits
@@ -84,11 +70,11 @@ class SpanHead(nn.Module):
     """Corrects the LLM's hidden state by anchors and code: the decoder."""
 
     def __init__(self, settings: CodecSettings, embedding_size: int, hidden_size: int) -> None:
-        """Make a head with random weights.
+        """Build a head with random weights.
 
         :param settings: The codec's settings.
         :param embedding_size: Size D of the backbone's embeddings.
-        :param hidden_size: Size of the backbone's hidden states (and of its output embeddings).
+        :param hidden_size: Size H of the backbone's hidden states, and of its output embeddings.
         """
         super().__init__()
         cut, width, gap = layout(settings.subcodes, settings.max_gap), settings.width, settings.max_gap
@@ -105,11 +91,11 @@ class SpanHead(nn.Module):
         nn.init.normal_(self.out.weight, std=0.02)
         nn.init.zeros_(self.out.bias)
 
-    def context(self, previous: Tensor, hidden: Tensor | None) -> Tensor:
-        """Give the part of z that depends on what is left of a token.
+    def left_context(self, previous: Tensor, hidden: Tensor | None) -> Tensor:
+        """Return the left context, (..., W).
 
         :param previous: (..., D), embedding of the token before, at unit scale.
-        :param hidden: (..., H), hidden state, or None to leave the LLM out (the training's warm-up).
+        :param hidden: (..., H), hidden state, or None to leave the LLM out, as training's warm-up does.
         :return: (..., W).
         """
         z: Tensor = self.previous(previous)
@@ -117,22 +103,18 @@ class SpanHead(nn.Module):
             z = z + self.hidden(functional.layer_norm(hidden, hidden.shape[-1:]))
         return z
 
-    def ahead(self, following_anchor: Tensor, distance: Tensor) -> Tensor:
-        """Give the part of z that depends on the next anchor.
+    def anchor_context(self, next_anchor: Tensor, distance: Tensor) -> Tensor:
+        """Return the part of the right context that depends on the next anchor, (..., W).
 
-        :param following_anchor: (..., D), its embedding at unit scale.
+        :param next_anchor: (..., D), its embedding at unit scale.
         :param distance: (...), tokens from the token to that anchor, 1 if it is the next.
         :return: (..., W).
         """
-        z: Tensor = self.next(following_anchor) * self.next_gate[distance] + self.backward_place[distance]
+        z: Tensor = self.next(next_anchor) * self.next_gate[distance] + self.backward_place[distance]
         return z
 
     def features(self, z: Tensor) -> Tensor:
-        """Give u, from which the correction is linear.
-
-        :param z: (..., W).
-        :return: (..., W).
-        """
+        """Return u, (..., W), from which the correction is linear, given z, (..., W)."""
         v = functional.gelu(z)
         return v + functional.gelu(self.mid(v))
 
@@ -143,11 +125,11 @@ class CodecHeads(nn.Module):
     embeddings: Tensor  # (V, D), at unit scale
 
     def __init__(self, settings: CodecSettings, embeddings: Tensor, hidden_size: int) -> None:
-        """Make heads with random weights.
+        """Build heads with random weights.
 
         :param settings: The codec's settings.
         :param embeddings: (V, D), the backbone's input embeddings.
-        :param hidden_size: Size of the backbone's hidden states.
+        :param hidden_size: Size H of the backbone's hidden states.
         """
         super().__init__()
         self.settings = settings
@@ -157,10 +139,7 @@ class CodecHeads(nn.Module):
         self.span_head = SpanHead(settings, embeddings.shape[1], hidden_size)
 
     def fingerprint(self) -> str:
-        """Hash settings and weights.
-
-        :return: 64 hexadecimal digits.
-        """
+        """Hash settings and weights into 64 hexadecimal digits."""
         digest = hashlib.sha256(self.settings.to_json().encode())
         for name, tensor in sorted(self.state_dict().items()):
             # In half precision, the form they are shipped in: heads have one fingerprint before and after saving.
@@ -174,10 +153,7 @@ class CodecHeads(nn.Module):
             parameter.copy_(parameter.half())
 
     def save(self, path: Path) -> None:
-        """Write the weights in half precision.
-
-        :param path: A safetensors file.
-        """
+        """Write the weights in half precision to a safetensors file."""
         save_file({name: tensor.detach().cpu().half().contiguous() for name, tensor in self.state_dict().items()}, path)
 
     def load(self, path: Path) -> None:
@@ -197,9 +173,6 @@ class CodecHeads(nn.Module):
             ) from error
 
 
-Indices = NDArray[np.int64]
-
-
 @dataclass(frozen=True, slots=True)
 class DroppedTokens:
     """The dropped tokens of one window, one row each."""
@@ -212,11 +185,7 @@ class DroppedTokens:
 
     @classmethod
     def of(cls, tokens: Sequence[ZToken]) -> "DroppedTokens":
-        """List the dropped tokens of a window.
-
-        :param tokens: Its Z-tokens; the last of them drops none.
-        :return: One row for each.
-        """
+        """List the dropped tokens of a window, given its Z-tokens, the last of which drops none."""
         gaps = np.array([token.gap for token in tokens], np.int64)
         anchors = np.array([token.anchor for token in tokens], np.int64)
         codes = np.array([token.code for token in tokens], np.int64)
@@ -226,17 +195,12 @@ class DroppedTokens:
         return cls(start[owner] + token, token, gaps[owner], np.append(anchors[1:], 0)[owner], codes[owner])
 
 
-def ahead(heads: CodecHeads, dropped: DroppedTokens) -> Tensor:
-    """Sum the parts that code and next anchor decide.
-
-    :param heads: The codec's heads.
-    :param dropped: The dropped tokens.
-    :return: (R, W).
-    """
+def right_context(heads: CodecHeads, dropped: DroppedTokens) -> Tensor:
+    """Return the right context of dropped tokens, (R, W)."""
     head, device = heads.span_head, heads.embeddings.device
     token, gap = dropped.token, dropped.gap
     following = pad_rows(heads.embeddings[torch.from_numpy(dropped.anchor).to(device)])
-    z = head.ahead(following, pad_rows(torch.from_numpy(gap - token).to(device)))[: len(token)]
+    z = head.anchor_context(following, pad_rows(torch.from_numpy(gap - token).to(device)))[: len(token)]
     z = z + head.forward_place[torch.from_numpy(token)]
     cut = layout(heads.settings.subcodes, heads.settings.max_gap)
     place, follower = cut.place[gap, token], cut.follower[gap, token]

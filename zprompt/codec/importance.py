@@ -79,7 +79,7 @@ def _by_token(ranges: Iterable[tuple[int, int, float]], offsets: Sequence[tuple[
 
 
 def _salient_words(text: str) -> Iterator[tuple[int, int]]:
-    """Find numbers and names; a capital at the start of a sentence makes a name only of a word that has one elsewhere."""
+    """Find numbers and names; a capital that opens a sentence makes a name only of a word that has one elsewhere."""
     words = list(WORD.finditer(text))
     opening = [_opens_sentence(text, before, word) for before, word in pairwise(chain([None], words)) if word]
     names = {

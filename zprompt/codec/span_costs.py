@@ -1,4 +1,4 @@
-"""Rank the tokens of every span that could be dropped, without asking the full vocabulary about each.
+"""Estimate the bits that every span of a window would cost, without asking the full vocabulary about each.
 
 A token at position p may be dropped by any span (t, g) around it, t < p <= t + g: up to G (G + 1) / 2 of them. The
 LLM's logits are the same in all, only the correction differs, so each position has one *shortlist*, the LLM's S
@@ -6,22 +6,19 @@ best tokens among the most common ones, and a token's rank in a span is how many
 
     score(v) = base[p, v] + (E_v out) . u(t, g, j)          u: the span head's features (heads.py)
 
-E out is one (V, W) table, so a check costs one W x W product and S + 1 dot products. Spans that the LLM alone would
-need far too many bits for are not looked at (`reach` is the limit, in bits), nor are spans of every length (probes.py).
+E out is one (V, W) table, so a check costs one W x W product and S + 1 dot products. Two things keep checks few:
 
-All this estimates what spans cost, so that a tiling can be chosen; the ranks that are written are those in the full
-vocabulary (compressor.py).
+    pruning          spans that the LLM alone would need more than `threshold` bits for are not checked
+    gap subsampling  spans of neighbouring lengths cost nearly the same token by token, so only the gaps of
+                     `sampled_gaps` are checked: 40 % of the rows, for 1 % more bits in the tilings that are chosen
+                     (docs/codec.md); a token of another span is estimated by the next longer sampled one that begins
+                     (left half) or ends (right half) at the same place:
 
-Look at some gaps only, and take the others to cost what the nearest longer one does.
+        bits(t, g, j) = bits(t, s, j)                     j < g / 2
+                      = bits(t - (s - g), s, j + s - g)   else             s = the least sampled gap >= g
 
-Spans of neighbouring lengths cost nearly the same token by token, so only the gaps of `probed_gaps` are checked: about
-40 % of the rows, for 1 % more bits in the tilings that are chosen (docs/codec.md). A token of a span between two of
-them is estimated by the next longer probed span that begins (left half) or ends (right half) at the same place:
-
-    bits(t, g, j) = bits(t, s, j)                     j < g / 2
-                  = bits(t - (s - g), s, j + s - g)   else             s = the least probed gap >= g
-
-These are estimates for choosing a tiling. What is written is ranked in full (compressor.py).
+All this only decides which tiling is chosen; the ranks that are written are those in the full vocabulary
+(compressor.py).
 """
 
 from dataclasses import dataclass
@@ -30,8 +27,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from zprompt.codec.code_layout import Layout, layout
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.layout import Layout, layout
 from zprompt.llm import pad_rows
 from zprompt.zspan import LITERALS, RankCode
 
@@ -39,12 +36,12 @@ SHORTLIST = 32  # S
 COMMON = 1 << 14  # token ids that a shortlist is drawn from: in a BPE vocabulary, the lowest are the most common
 DEEPEST = 192  # ranks: so far down, logits are so dense that a rival is too near to be sure
 ROWS = 6144  # checks at a time, so that they stay in the processor's cache
-UNSEEN = -1  # in place of a symbol: the span was not looked at
+UNSEEN = -1  # in place of a symbol: the span was not checked
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One window of a text, as the LLM sees it, padded to a steady shape (steady.py)."""
+    """One window of a text as the LLM sees it, padded to a batch-invariant shape."""
 
     ids: Tensor  # (n',)
     hidden: Tensor  # (n', H): hidden[t] predicts ids[t]
@@ -57,19 +54,19 @@ class SpanParts:
 
     own: Tensor  # (n', places, W): what is left of p, and p's own sub-codes in each place
     following: Tensor  # (n', roles + 1, W): the sub-code of the segment that begins at p, by role; zeros in the last
-    ahead: Tensor  # (n', G + 1, W): the next anchor, by distance
+    anchor: Tensor  # (n', G + 1, W): the next anchor, by distance
     subcodes: Tensor  # (n', roles): sub-code of the segment that begins at p
 
 
-class SpanChecker:
-    """Ranks tokens of spans, given the heads of a codec and the output embeddings of its backbone."""
+class SpanCosts:
+    """Estimates what the spans of windows cost, given a codec's heads and its backbone's output embeddings."""
 
     def __init__(self, heads: CodecHeads, output_embeddings: Tensor, rank_code: RankCode) -> None:
         """Prepare the tables that all windows share.
 
         :param heads: The codec's heads.
         :param output_embeddings: (V, H), the backbone's.
-        :param rank_code: What prices ranks.
+        :param rank_code: The code that ranks are written in, which prices them.
         """
         self.heads, self.settings, self.output = heads, heads.settings, output_embeddings
         self.layout: Layout = layout(self.settings.subcodes, self.settings.max_gap)
@@ -78,27 +75,19 @@ class SpanChecker:
             self.table = output_embeddings @ heads.span_head.out.weight  # (V, W)
         self.place = torch.from_numpy(self.layout.place).to(device)
         self.follower = torch.from_numpy(self.layout.follower % (len(self.layout.sizes) + 1)).to(device)  # -1: last row
-        self.probed = probed_gaps(self.settings.max_gap)
+        self.sampled = sampled_gaps(self.settings.max_gap)
         self.follower_start = torch.from_numpy(self.layout.follower_start).to(device)
         costs = torch.tensor(rank_code.bucket_costs(), device=device)
         buckets = [symbol.bit_length() for symbol in range(LITERALS + 1)]  # LITERALS stands for all of them
         self.symbol_bits = torch.cat((costs[buckets], costs.new_full((1,), float("inf"))))  # UNSEEN: the last one
 
     def bits(self, symbols: Tensor) -> Tensor:
-        """Price symbols.
-
-        :param symbols: Ranks of tokens, any shape; what is `LITERALS` or more is a literal.
-        :return: Bits that each takes in a residual; inf for `UNSEEN`.
-        """
+        """Return the bits that symbols of any shape take in a residual; inf for `UNSEEN`."""
         return self.symbol_bits[symbols.clamp(max=LITERALS).long()]
 
     @torch.no_grad()
     def parts(self, window: Window) -> SpanParts:
-        """Compute what the spans of a window share.
-
-        :param window: The window.
-        :return: The parts.
-        """
+        """Compute what the spans of a window share."""
         head, n = self.heads.span_head, len(window.ids)
         embedded = self.heads.embeddings[window.ids]  # (n, D)
         previous = torch.cat((embedded[:1] * 0, embedded[:-1]))
@@ -106,9 +95,9 @@ class SpanChecker:
         distance = torch.arange(self.settings.max_gap + 1, device=embedded.device)
         following = torch.stack([table[codes] for table, codes in zip(head.following, subcodes.T, strict=True)], 1)
         return SpanParts(
-            own=head.context(previous, window.hidden)[:, None] + self._own(subcodes),
+            own=head.left_context(previous, window.hidden)[:, None] + self._own(subcodes),
             following=torch.cat((following, torch.zeros_like(following[:, :1])), 1),
-            ahead=head.ahead(embedded[:, None], distance.expand(n, -1)),
+            anchor=head.anchor_context(embedded[:, None], distance.expand(n, -1)),
             subcodes=subcodes,
         )
 
@@ -124,7 +113,7 @@ class SpanChecker:
         return subcodes
 
     def _own(self, subcodes: Tensor) -> Tensor:
-        """Give the vector of a token's own sub-codes in each place: (n, places, W)."""
+        """Return the vector of a token's own sub-codes in each place, (n, places, W)."""
         own, n = self.heads.span_head.own, len(subcodes)
         vectors = own.new_zeros(n, self.layout.places, self.settings.width)
         for role, (size, first) in enumerate(zip(self.layout.sizes, self.layout.first_place, strict=True)):
@@ -135,44 +124,43 @@ class SpanChecker:
         return vectors
 
     def features(self, parts: SpanParts, position: Tensor, token: Tensor, gap: Tensor) -> Tensor:
-        """Run the span head on tokens of spans.
+        """Return the span head's features u of tokens of spans.
 
         :param parts: The window's parts.
         :param position: (R,), positions p in the window.
         :param token: (R,), which token j of its span each is.
         :param gap: (R,), length g of that span.
-        :return: (R, W), features u.
+        :return: (R, W).
         """
         count = len(position)
         position, token, gap = (pad_rows(rows) for rows in (position, token, gap))
         head, distance = self.heads.span_head, gap - token
         z = parts.own[position, self.place[gap, token]]
-        z += parts.ahead[position + distance, distance]
+        z += parts.anchor[position + distance, distance]
         z += head.forward_place[token]
         follower_start = (position - token + self.follower_start[gap, token]).clamp(max=len(parts.own) - 1)
         z += parts.following[follower_start, self.follower[gap, token]]
         features: Tensor = head.features(z)
         return features[:count]
 
-    def estimate(self, window: Window, parts: SpanParts, reach: float) -> Tensor:
+    def estimate(self, window: Window, parts: SpanParts, threshold: float) -> Tensor:
         """Estimate what the tokens of all spans cost.
 
         :param window: The window.
         :param parts: Its parts.
-        :param reach: Bits that the LLM alone may need for a span.
-        :return: (n, G + 1, G), bits of token j of span (t, g); inf for what was not looked at.
+        :param threshold: Bits; spans that the LLM alone needs more for are pruned.
+        :return: (n, G + 1, G), bits of token j of span (t, g); inf where the span was pruned.
         """
-        return fill_between(self.bits(self.rank(window, parts, reach)), self.probed)
+        return fill_between(self.bits(self.rank(window, parts, threshold)), self.sampled)
 
     @torch.no_grad()
-    def rank(self, window: Window, parts: SpanParts, reach: float) -> Tensor:
-        """Rank the tokens of all spans within reach whose gap is probed.
+    def rank(self, window: Window, parts: SpanParts, threshold: float) -> Tensor:
+        """Estimate the ranks of the tokens of all spans that are neither pruned nor of a gap left out.
 
         :param window: The window.
         :param parts: Its parts.
-        :param reach: Bits that the LLM alone may need for a span.
-        :return: (n, G + 1, G), symbol of token j of span (t, g), ranks being estimates; `UNSEEN` for what was not
-            looked at.
+        :param threshold: As in `estimate`.
+        :return: (n, G + 1, G), symbol of token j of span (t, g); `UNSEEN` where the span was not checked.
         """
         n, gap = len(window.ids), self.settings.max_gap
         expected = window.hidden + self.heads.span_head.out.bias
@@ -187,7 +175,7 @@ class SpanChecker:
         candidates = torch.cat((shortlist, window.ids[:, None]), 1)  # (n, S + 1)
         scores = torch.cat((scores, true), 1)
         ranks = torch.full((n, gap + 1, gap), UNSEEN, dtype=torch.int32, device=base.device)
-        position, token, span_gap = self._rows(self._within_reach(base_rank, window.length, reach))
+        position, token, span_gap = self._rows(self._unpruned(base_rank, window.length, threshold))
         bounds = torch.searchsorted(position, torch.arange(n + 1, device=base.device)).tolist()
         for first, last in _chunks(bounds):
             rows = slice(bounds[first], bounds[last])
@@ -211,16 +199,16 @@ class SpanChecker:
         rank = (lead > 0).sum(-1)
         return torch.where(lead.abs_().amin(-1) > self.settings.margin, rank, LITERALS)
 
-    def _within_reach(self, base_rank: Tensor, length: int, reach: float) -> Tensor:
-        """Say which spans are worth a look: (n', G + 1)."""
+    def _unpruned(self, base_rank: Tensor, length: int, threshold: float) -> Tensor:
+        """Mark the spans that are checked, (n', G + 1)."""
         n, gap = len(base_rank), self.settings.max_gap
         total = torch.cat((base_rank.new_zeros(1, dtype=torch.float), self.bits(base_rank).float().cumsum(0)))
         start = torch.arange(n, device=base_rank.device)[:, None]
         gaps = torch.arange(gap + 1, device=base_rank.device)
         end = start + gaps + 1  # the next anchor
         spent = total[end.clamp(max=n)] - total[start + 1]
-        probed = torch.isin(gaps, torch.tensor(self.probed, device=gaps.device))
-        return probed & (end < length) & (spent <= reach)
+        sampled = torch.isin(gaps, torch.tensor(self.sampled, device=gaps.device))
+        return sampled & (end < length) & (spent <= threshold)
 
     def _rows(self, spans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """List the tokens of spans as (position, token, gap), sorted by position."""
@@ -234,7 +222,7 @@ class SpanChecker:
 
 
 def rank_among(logits: Tensor, best: Tensor, true: Tensor) -> Tensor:
-    """Count the logits above a threshold, looking at more than the best ones only where that is needed.
+    """Count the logits above a threshold, (R,), looking beyond the best ones only where that is needed.
 
     :param logits: (R, V).
     :param best: (R, S), the best of them, from `topk`.
@@ -258,26 +246,22 @@ def _chunks(bounds: list[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def probed_gaps(max_gap: int) -> list[int]:
-    """List the gaps that are looked at.
-
-    :param max_gap: Longest span, in tokens.
-    :return: Gaps from 1 to `max_gap`, ever farther apart.
-    """
+def sampled_gaps(max_gap: int) -> list[int]:
+    """List the gaps that are checked: from 1 to `max_gap`, ever farther apart."""
     gaps = [1]
     while gaps[-1] < max_gap:
         gaps.append(min(gaps[-1] + 1 + gaps[-1] // 4, max_gap))
     return gaps
 
 
-def fill_between(bits: Tensor, probed: list[int]) -> Tensor:
-    """Estimate the spans of gaps that were not looked at.
+def fill_between(bits: Tensor, sampled: list[int]) -> Tensor:
+    """Estimate the spans of the gaps that were not checked, in place.
 
-    :param bits: (n, G + 1, G), bits of token j of span (t, g); inf where it was not looked at. Changed in place.
-    :param probed: The gaps that were.
+    :param bits: (n, G + 1, G), bits of token j of span (t, g); inf where it was not checked.
+    :param sampled: The gaps that were checked.
     :return: `bits`.
     """
-    for longer, shorter in zip(probed[1:], probed, strict=False):
+    for longer, shorter in zip(sampled[1:], sampled, strict=False):
         for gap in range(shorter + 1, longer):
             _fill(bits, gap, longer)
     return bits

@@ -7,7 +7,7 @@
     text        the codec's decompressor restores the span before the anchor, Z-token by Z-token
     read back   the Z-embedding of (a, g, c), in one position
 
-Roles are those of codec/layout.py: a sub-code's value means the same words in every span, so there is one table for
+Roles are those of codec/code_layout.py: a sub-code's value means the same words in every span, so there is one table for
 each role, and `slot` says where in which span. h is the reader's own: only the Z-token head is trained for this.
 
 The reader's passes become fewer, the decompressor does the rest. There is no residual: every dropped token is the
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zprompt.codec import Codec, CodecHeads, CodecSettings, Decompressor, KnownWindow, Plan, layout
+from zprompt.codec import Codec, CodecHeads, CodecSettings, Decompressor, KnownWindow, WindowPlan, layout
 from zprompt.llm import Backbone, LlamaDecoder
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.generate import Sampler, StepOutput, sample
@@ -135,7 +135,7 @@ class IncrementalDecompressor(Decompressor):
         for row, token in enumerate(tokens):
             if token is not None:
                 self._extend(row, token)
-        while self._step(self._plans, self._cache):
+        while self.step(self._plans, self._cache):
             pass
         return [plan.ids[start:].tolist() for plan, start in zip(self._plans, known, strict=True)]
 
@@ -147,18 +147,18 @@ class IncrementalDecompressor(Decompressor):
         self._cache.keep_rows(torch.tensor(rows, dtype=torch.long))
         self._plans, self._last = [self._plans[row] for row in rows], [self._last[row] for row in rows]
 
-    def _empty(self) -> Plan:
+    def _empty(self) -> WindowPlan:
         nothing = torch.zeros(0, self.settings.width, device=self.backbone.device)
-        return Plan(np.zeros(0, np.int64), nothing, np.zeros(0, np.int64))
+        return WindowPlan(np.zeros(0, np.int64), nothing, np.zeros(0, np.int64))
 
     def _extend(self, row: int, token: ZToken) -> None:
         """Plan the span between a text's last anchor and the new one."""
         last, self._last[row] = self._last[row], token
         anchor = replace(token, gap=0, code=(0,) * len(token.code))  # its own span waits for the next anchor
-        new = self.plan(KnownWindow([last, anchor] if last else [anchor], [0] * (last.gap if last else 0)))
+        new = self.plan_window(KnownWindow([last, anchor] if last else [anchor], [0] * (last.gap if last else 0)))
         first, plan = 1 if last else 0, self._plans[row]
         plan.ids = np.append(plan.ids, new.ids[first:])
-        plan.ahead = torch.cat((plan.ahead, new.ahead[first:]))
+        plan.right_context = torch.cat((plan.right_context, new.right_context[first:]))
         plan.symbols = np.append(plan.symbols, new.symbols[first:])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zprompt.codec import USUAL_RATE, USUAL_REACH, CodecHeads, Compressor, prices, shortest_path
+from zprompt.codec import USUAL_RATE, USUAL_THRESHOLD, CodecHeads, Compressor, prices, shortest_path
 from zprompt.llm import Backbone
 from zprompt.zspan import BUCKETS, LITERAL_BUCKET, PRECISION, RankCode
 
@@ -86,7 +86,7 @@ def _tile(backbone: Backbone, heads: CodecHeads, windows: NDArray[np.int32]) -> 
     lengths: list[int] = []
     symbols: list[int] = []
     for ids in windows.tolist():
-        analysis = compressor.analyse(ids, compressor.hidden([ids])[0], USUAL_REACH)
+        analysis = compressor.analyse(ids, compressor.hidden([ids])[0], USUAL_THRESHOLD)
         [written] = compressor.write([analysis], [shortest_path(prices(analysis.bits, USUAL_RATE))])
         lengths.append(len(written.tokens))
         symbols += written.symbols

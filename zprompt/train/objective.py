@@ -153,7 +153,7 @@ class Objective:
         following = embeddings[ids[dropped.window, dropped.position + distance]]
         state = None if hidden is None else hidden[dropped.window, dropped.position]
         part: Tensor = (
-            head.context(previous, state) + head.ahead(following, distance) + head.forward_place[dropped.token]
+            head.left_context(previous, state) + head.anchor_context(following, distance) + head.forward_place[dropped.token]
         )
         return part
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zprompt.baselines.ltsc import LtscReader, LtscReaderConfig, MetaEmbedding, write_ltsc_reader
-from zprompt.codec import Codec, load_codec
+from zprompt.codec import Codec
 from zprompt.errors import CheckpointError, OptionError
 from zprompt.eval import Question, read_questions
 from zprompt.llm import llama_of, projections
@@ -86,7 +86,7 @@ def train_reader(
     work = folder / "work"
     if (work / "checkpoint.pt").is_file() and not resume:
         raise CheckpointError(f"A training run is in {work}. Go on with it by --resume, or choose another --out.")
-    codec = load_codec(codec_name, backbone=backbone_name, quantization="none")  # a LoRA trains, and merges, in fp32
+    codec = Codec.from_pretrained(codec_name, backbone=backbone_name, quantization="none")  # a LoRA trains, and merges, in fp32
     start = load_start(start_from, codec, config) if start_from else new_start(codec, config)
     require_small(codec, start.embedding, config)
     data = ReaderData(codec, config, cache or work, report)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zprompt.codec import Codec, load_codec
+from zprompt.codec import Codec
 from zprompt.errors import CheckpointError, OptionError, TrainingDataError
 from zprompt.eval import read_questions
 from zprompt.reader import (
@@ -99,7 +99,7 @@ def train_z_head(
     work = folder / "work" / "z-head"
     if (work / "checkpoint.pt").is_file() and not resume:
         raise CheckpointError(f"A training run is in {work}. Go on with it by --resume, or delete it to start anew.")
-    codec = load_codec(codec_name, backbone=backbone_name, quantization="none")
+    codec = Codec.from_pretrained(codec_name, backbone=backbone_name, quantization="none")
     model, input_ = load_frozen_reader(folder, codec)
     torch.manual_seed(config.seed)
     z_head = ZTokenHead(codec.settings, codec.backbone.hidden_size, config.width).to(codec.backbone.device)

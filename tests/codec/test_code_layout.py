@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zprompt.codec.layout import Segment, layout, segments
+from zprompt.codec.code_layout import Segment, layout, segments
 
 SUBCODES = st.integers(1, 8)
 GAPS = st.integers(1, 40)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import SENTENCES
+from zprompt.codec.code_layout import layout
 from zprompt.codec.compressor import Compressor
-from zprompt.codec.heads import CodecHeads, DroppedTokens, ahead
-from zprompt.codec.layout import layout
+from zprompt.codec.heads import CodecHeads, DroppedTokens, right_context
 from zprompt.codec.span_costs import Window
 from zprompt.llm import Backbone
 from zprompt.llm.batch_invariance import pad_rows
@@ -38,9 +38,9 @@ def test_every_dropped_token_is_listed_where_it_stands(tokens: list[ZToken]) -> 
 
 @given(TOKENS)
 def test_what_is_ahead_does_not_depend_on_the_spans_around(tiny_heads: CodecHeads, tokens: list[ZToken]) -> None:
-    together, alone = ahead(tiny_heads, DroppedTokens.of(windows_of(tokens))), []
+    together, alone = right_context(tiny_heads, DroppedTokens.of(windows_of(tokens))), []
     for token, following in zip(tokens, windows_of(tokens)[1:], strict=True):
-        alone.append(ahead(tiny_heads, DroppedTokens.of([token, ZToken(following.anchor, 0, NO_CODE)])))
+        alone.append(right_context(tiny_heads, DroppedTokens.of([token, ZToken(following.anchor, 0, NO_CODE)])))
     expected = torch.cat(alone) if alone else together
     assert together.shape == (sum(token.gap for token in tokens), tiny_heads.settings.width)
     torch.testing.assert_close(together, expected, atol=1e-5, rtol=1e-5)
@@ -50,9 +50,9 @@ def test_it_is_the_sum_that_heads_define(tiny_heads: CodecHeads) -> None:
     head, cut = tiny_heads.span_head, layout(3, 6)
     for gap in range(1, 7):
         code = (3, 1, 4)
-        rows = ahead(tiny_heads, DroppedTokens.of([ZToken(7, gap, code), ZToken(9, 0, NO_CODE)]))
+        rows = right_context(tiny_heads, DroppedTokens.of([ZToken(7, gap, code), ZToken(9, 0, NO_CODE)]))
         for j in range(gap):
-            total = head.ahead(tiny_heads.embeddings[[9]], torch.tensor([gap - j]))[0] + head.forward_place[j]
+            total = head.anchor_context(tiny_heads.embeddings[[9]], torch.tensor([gap - j]))[0] + head.forward_place[j]
             mine = [m for m in range(3) if 0 <= j - cut.start[gap, m] < cut.sizes[cut.role[gap, m]]]
             for m in mine:
                 role = cut.role[gap, m]
@@ -67,7 +67,7 @@ def test_code_anchor_and_gap_all_matter(tiny_heads: CodecHeads, change: dict[str
     values = {"anchor": 9, "gap": 5, "code": (3, 1, 4)}
 
     def rows(anchor: int, gap: int, code: tuple[int, ...]) -> torch.Tensor:
-        return ahead(tiny_heads, DroppedTokens.of([ZToken(7, gap, code), ZToken(anchor, 0, NO_CODE)]))
+        return right_context(tiny_heads, DroppedTokens.of([ZToken(7, gap, code), ZToken(anchor, 0, NO_CODE)]))
 
     one, other = rows(**values), rows(**{**values, **change})  # type: ignore[arg-type]
     count = min(len(one), len(other))
@@ -75,14 +75,17 @@ def test_code_anchor_and_gap_all_matter(tiny_heads: CodecHeads, change: dict[str
 
 
 def test_a_window_of_anchors_has_nothing_ahead(tiny_heads: CodecHeads) -> None:
-    assert ahead(tiny_heads, DroppedTokens.of([ZToken(7, 0, NO_CODE)] * 3)).shape == (0, tiny_heads.settings.width)
+    assert right_context(tiny_heads, DroppedTokens.of([ZToken(7, 0, NO_CODE)] * 3)).shape == (
+        0,
+        tiny_heads.settings.width,
+    )
     assert len(DroppedTokens.of([]).position) == 0
 
 
 def test_the_compressor_computes_the_same_features_for_the_same_spans(
     tiny_backbone: Backbone, tiny_compressor: Compressor
 ) -> None:
-    checker, ids = tiny_compressor.checker, tiny_backbone.encode(SENTENCES[2])[:24]
+    checker, ids = tiny_compressor.span_costs, tiny_backbone.encode(SENTENCES[2])[:24]
     [hidden] = tiny_compressor.hidden([ids])
     window = Window(pad_rows(torch.tensor(ids)), pad_rows(hidden), len(ids))
     parts, cut, head = checker.parts(window), checker.layout, tiny_compressor.heads.span_head
@@ -91,7 +94,7 @@ def test_the_compressor_computes_the_same_features_for_the_same_spans(
             code = parts.subcodes[t + 1 + cut.start[gap], cut.role[gap]].tolist()
             dropped = DroppedTokens.of([ZToken(ids[t], gap, tuple(code)), ZToken(ids[t + gap + 1], 0, NO_CODE)])
             position = torch.from_numpy(dropped.position) + t
-            context = head.context(tiny_compressor.heads.embeddings[window.ids[position - 1]], hidden[position])
-            shared = head.features(context + ahead(tiny_compressor.heads, dropped))
+            context = head.left_context(tiny_compressor.heads.embeddings[window.ids[position - 1]], hidden[position])
+            shared = head.features(context + right_context(tiny_compressor.heads, dropped))
             token, gaps = torch.from_numpy(dropped.token), torch.from_numpy(np.array(dropped.gap))
             torch.testing.assert_close(checker.features(parts, position, token, gaps), shared, atol=1e-4, rtol=0)
