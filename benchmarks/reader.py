@@ -3,55 +3,80 @@
     python -m benchmarks.reader --readers FOLDER [--data PATH ...] [--limit N] [--quick] [--only TASK ...]
 
 FOLDER has a reader for each kind of input (z, text, anchors, pruned, truncated, ltsc), as `zprompt train reader --input
-…` writes them; without z or ltsc, the shipped reader is measured. Writes reader.json and reader.md to
-benchmarks/results after each condition, so that a run that is stopped leaves what it found, and prints the tables.
-Z-tokens of the questions' passages are kept (--cache). Timings (prefill) need an idle machine.
+…` writes them; without z or ltsc, the shipped reader is measured. The tasks are the modules answers and prefill. Writes
+reader.json and reader.md to benchmarks/results after each condition, so that a run that is stopped leaves what it
+found, and prints the tables. Z-spans of the questions' passages are kept (--cache). Timings (prefill) need an idle
+machine.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import zprompt
-from benchmarks.documents import WIKIPEDIA, joined
-from benchmarks.plan import READER_FULL, READER_QUICK, ReaderPlan
-from benchmarks.questions import DATA, SETS, default_files, draw_questions
-from benchmarks.reader_report import Result, report
-from benchmarks.readers import FoundReader, find_readers
-from benchmarks.record import RESULTS, RunRecord, write_json
-from benchmarks.tasks import answers, prefill
+from benchmarks import answers, prefill
+from benchmarks.answers import ReaderAnswers, Resampling
+from benchmarks.common import (
+    DATA,
+    QUESTION_SETS,
+    RESULTS,
+    describe_run,
+    draw_questions,
+    joined_prose,
+    question_files,
+    wikipedia_file,
+)
+from benchmarks.prefill import Prefill, PrefillPlan
+from benchmarks.readers import INPUTS, FoundReader, find_readers
 from zprompt import Codec
+from zprompt.eval import RESAMPLES, RunRecord, write_json
 from zprompt.paths import cache_dir
-from zprompt.train import INPUTS
 
 TASKS = ("answers", "prefill")
+
+Result = ReaderAnswers | Prefill
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sample sizes of a run."""
+
+    seed: int = 0  # of the choice of questions, and of the bootstrap
+    questions: int = 100  # of each data set
+    resamples: int = RESAMPLES  # of the bootstrap
+    prefill: PrefillPlan = field(default_factory=PrefillPlan)
+
+
+FULL = Plan()
+QUICK = Plan(questions=8, prefill=PrefillPlan((250, 500), passage=125, rounds=1))
 
 
 def run(
     codec: Codec,
-    readers: dict[str, FoundReader],
+    readers: Mapping[str, FoundReader],
     files: Sequence[Path],
     cache: Path,
-    plan: ReaderPlan,
+    plan: Plan,
     tasks: Sequence[str],
 ) -> Iterator[dict[str, Result]]:
-    """Run tasks, and say on stderr how long each took.
+    """Run tasks, and print to stderr how long each took.
 
     :param codec: The codec.
     :param readers: The readers by kind of input.
     :param files: Files of questions.
-    :param cache: Where Z-tokens and surprisals are kept.
+    :param cache: Folder where Z-spans are kept for the next run.
     :param plan: Sample sizes.
     :param tasks: Which of `TASKS`.
     :yields: All results so far, by task; several times for each task.
     """
-    wikipedia = WIKIPEDIA if WIKIPEDIA.is_file() else None
+    questions = draw_questions(files, plan.questions, plan.seed)
+    resampling = Resampling(plan.resamples, plan.seed)
     measures: dict[str, Callable[[], Iterator[Result]]] = {
-        "answers": lambda: answers.measure(codec, readers, draw_questions(files, plan), cache, plan),
-        "prefill": lambda: prefill.measure(codec, readers["z"], joined(wikipedia), plan),
+        "answers": lambda: answers.measure(codec, readers, questions, cache, resampling),
+        "prefill": lambda: prefill.measure(codec, readers["z"], joined_prose(wikipedia_file()), plan.prefill),
     }
     results: dict[str, Result] = {}
     for task in tasks:
@@ -62,23 +87,30 @@ def run(
         print(f"{task}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
 
-def save(folder: Path, record: RunRecord, codec: Codec, data: str, plan: ReaderPlan, results: dict[str, Result]) -> str:
-    """Write JSON and Markdown.
-
-    :param folder: Where to.
-    :param record: How the benchmark ran.
-    :param codec: The codec.
-    :param data: What it ran on.
-    :param plan: Sample sizes.
-    :param results: The results so far, by task.
-    :return: The Markdown.
-    """
+def save(folder: Path, record: RunRecord, codec: Codec, data: str, plan: Plan, results: Mapping[str, Result]) -> str:
+    """Write JSON and Markdown, and return the Markdown."""
     about = {"name": codec.name, "fingerprint": codec.fingerprint, "settings": codec.settings.to_dict()}
-    values = {"run": record, "codec": about, "data": data, "plan": plan, "results": results}
+    values = {"run": record, "codec": about, "data": data, "plan": plan, "results": dict(results)}
     write_json(folder / "reader.json", values)
     text = report(record, repr(codec), data, results)
     (folder / "reader.md").write_text(text, encoding="utf-8")
     return text
+
+
+def report(record: RunRecord, codec: str, data: str, results: Mapping[str, Result]) -> str:
+    """Write the report as Markdown: what was measured on what, then one section per task."""
+    lines = [
+        "# What the reader makes of Z-tokens",
+        "",
+        f"{describe_run(record)} Raw figures, also of single questions: `reader.json`.",
+        "",
+        f"Codec: {codec}.",
+        f"Data: {data}.",
+    ]
+    for result in results.values():
+        section = answers.section(result) if isinstance(result, ReaderAnswers) else prefill.section(result)
+        lines += ["", *section]
+    return "\n".join(lines) + "\n"
 
 
 def parse() -> argparse.Namespace:
@@ -87,18 +119,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--codec", default="default", help="a shipped codec, or a codec's folder")
     parser.add_argument("--readers", type=Path, help="folder with a reader's folder for each kind of input")
     parser.add_argument(
-        "--data", type=Path, nargs="+", help=f"JSONL files of questions; default: {', '.join(SETS)} in {DATA}"
+        "--data", type=Path, nargs="+", help=f"JSONL files of questions; default: {', '.join(QUESTION_SETS)} in {DATA}"
     )
-    parser.add_argument(
-        "--cache", type=Path, help="where Z-tokens are kept; not the folder of a training run that is not at its end"
-    )
+    parser.add_argument("--cache", type=Path, help="folder where Z-spans are kept")
     parser.add_argument("--inputs", nargs="+", choices=INPUTS, default=INPUTS, help="readers to measure; all")
-    parser.add_argument("--limit", type=int, help=f"questions of each data set; default: {READER_FULL.questions}")
+    parser.add_argument("--limit", type=int, help=f"questions of each data set; default: {FULL.questions}")
     parser.add_argument("--quick", action="store_true", help="small samples, to see that everything runs")
     parser.add_argument("--only", nargs="+", choices=TASKS, default=TASKS, metavar="TASK", help=", ".join(TASKS))
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
-    options.data = options.data or default_files()
+    options.data = options.data or question_files()
     for path in (*options.data, *([options.readers] if options.readers else [])):
         if not path.exists():
             parser.error(f"There is no {path}.")
@@ -112,7 +142,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measure, write and print."""
     options, began = parse(), time.time()
-    plan = READER_QUICK if options.quick else READER_FULL
+    plan = QUICK if options.quick else FULL
     if options.limit:
         plan = replace(plan, questions=options.limit)
     cache = options.cache or cache_dir() / "benchmarks" / "reader"

@@ -1,22 +1,55 @@
-"""The readers that are compared: one for each kind of input, trained in the same number of steps from the same seed.
+"""The readers that are compared, and what each of them answers from passages that are given in its way.
 
     FOLDER/z  FOLDER/text  FOLDER/anchors  FOLDER/pruned  FOLDER/truncated  FOLDER/ltsc       by `zprompt train reader`
 
 Shipped readers stand in for FOLDER/z and FOLDER/ltsc. A reader that is missing or does not fit is no error: what needs
-it is listed with the reason.
+it is listed with the reason. All answers are those of the classes that users call: `Reader.answer` and
+`LtscReader.answer`, or `Reader.complete` where a passage is not a text but a choice of its tokens.
+
+    z            the passage's Z-tokens
+    anchors      the same, to a reader that does not see the codes
+    text         the passage
+    pruned       the tokens that the LLM expected least, as many as there are Z-tokens
+    truncated    the first tokens, as many as there are Z-tokens
+    extracted    the sentences that share most with the question, as many tokens as there are Z-tokens. The codec keeps
+                 the very same sentences word for word, but spends some positions on all others, too
+    ltsc         all tokens, with LTSC's meta-tokens for what is repeated
 """
 
-from collections.abc import Collection
+import copy
+import json
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 from zprompt import Codec
-from zprompt.errors import CheckpointError
-from zprompt.eval import SHIPPED
-from zprompt.reader import EMBEDDING_FILE, find_reader, read_reader_config
-from zprompt.train import INPUTS
-from benchmarks.old_reader import reading
-from benchmarks.old_reader.reading import Reading
+from zprompt.baselines.ltsc import READER_ALPHABET, LtscReader, find_ltsc_reader, read_ltsc_config, to_model_ids
+from zprompt.errors import CheckpointError, TrainingDataError
+from zprompt.eval import Question
+from zprompt.llm import Backbone
+from zprompt.reader import (
+    PreparedPrompt,
+    Reader,
+    TextPiece,
+    encode_messages,
+    find_reader,
+    load_reader,
+    question_messages,
+    read_reader_config,
+)
+from zprompt.relevance import TokenIds, relevant_sentences
+from zprompt.zspan import escape_literal, find_spans, read_header
+
+INPUTS = ("text", "z", "anchors", "pruned", "truncated", "ltsc")  # what readers are trained on
+ANSWER = 16  # tokens of an answer, at most
+CHUNK = 16  # passages that are compressed together; a ratio is met over all of them
+
+
+# Readers.
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +67,10 @@ class FoundReader:
 def find_readers(readers: Path | None, codec: Codec, inputs: Collection[str] = INPUTS) -> dict[str, FoundReader]:
     """Look for a reader of each kind of input.
 
-    :param readers: A folder with a folder for each kind; None: only shipped readers are there.
+    :param readers: A folder with a folder for each kind; None for shipped readers only.
     :param codec: The codec whose Z-tokens they are to read.
     :param inputs: The kinds of input that are wanted.
-    :return: What was found, by kind of input; the others with a problem.
+    :return: The readers by kind of input, each that cannot be measured with its problem.
     """
     unwanted = "left out of this run (--inputs)"
     return {
@@ -46,49 +79,236 @@ def find_readers(readers: Path | None, codec: Codec, inputs: Collection[str] = I
     }
 
 
-def load_reading(reader: FoundReader, codec: Codec) -> Reading:
-    """Load a reader that was found.
-
-    :param reader: The reader.
-    :param codec: Its codec.
-    :return: Its model.
-    :raises CheckpointError: If there is none, or it is damaged.
-    """
-    if reader.folder is None or reader.problem:
-        raise CheckpointError(f"The reader {reader.input!r} cannot be loaded: {reader.problem}.")
-    return reading.load_reading(Path(reader.folder), codec.backbone)
-
-
 def _find(kind: str, readers: Path | None, codec: Codec) -> FoundReader:
-    """Look for the reader of one kind of input."""
-    folder = readers / kind if readers else None
-    if folder is None or not (folder / EMBEDDING_FILE).is_file():
-        if kind not in SHIPPED:
-            reason = f"no reader in {folder}" if folder else "no folder of readers was given (--readers)"
-            return FoundReader(kind, None, problem=reason)
-        try:
-            folder = find_reader(codec.name if kind == "z" else SHIPPED[kind])
-        except CheckpointError as error:
-            return FoundReader(kind, None, problem=str(error))
+    own = readers / kind if readers else None
+    name = str(own) if own and own.is_dir() else {"z": codec.name, "ltsc": "ltsc"}.get(kind)
+    if name is None:
+        reason = f"no reader in {own}" if own else "no folder of readers was given (--readers)"
+        return FoundReader(kind, None, problem=reason)
     try:
-        return _describe(kind, folder, codec)
+        return _describe(kind, find_ltsc_reader(name) if kind == "ltsc" else find_reader(name), codec)
     except CheckpointError as error:
-        return FoundReader(kind, str(folder), problem=str(error))
+        return FoundReader(kind, str(own) if own else None, problem=str(error))
 
 
 def _describe(kind: str, folder: Path, codec: Codec) -> FoundReader:
-    """Say how a reader was made, and whether it fits."""
-    config = read_reader_config(folder)
+    """Return how a reader was made, and whether it fits."""
+    config = read_ltsc_config(folder) if kind == "ltsc" else read_reader_config(folder)
     training = dict(config.training)
-    steps, seed = training.pop("steps", None), training.pop("seed", None)
+    steps, seed, trained_on = (training.pop(name, None) for name in ("steps", "seed", "input"))
+    reads_codec = getattr(config, "codec_fingerprint", codec.fingerprint)
     problem = None
-    trained_on = config.training.get("input")
     if trained_on != kind:
         problem = f"the reader in {folder} was trained on {trained_on!r}"
-    elif config.codec_fingerprint != codec.fingerprint:
-        problem = (
-            f"the reader in {folder} was trained for the codec {config.codec_fingerprint}, not {codec.fingerprint}"
-        )
+    elif reads_codec != codec.fingerprint:
+        problem = f"the reader in {folder} was trained for the codec {reads_codec}, not {codec.fingerprint}"
     elif config.backbone_fingerprint != codec.backbone.weights_fingerprint:
         problem = f"the reader in {folder} was trained on other weights, {config.backbone_fingerprint}"
     return FoundReader(kind, str(folder), steps, seed, training, problem)
+
+
+def load_found(found: FoundReader, codec: Codec) -> Reader | LtscReader:
+    """Load a reader; raise CheckpointError if it has a problem, or is damaged."""
+    if found.folder is None or found.problem:
+        raise CheckpointError(f"The reader {found.input!r} cannot be loaded: {found.problem}.")
+    if found.input == "ltsc":
+        return LtscReader.from_pretrained(found.folder, backbone=codec.backbone)
+    return load_reader(found.folder, codec=codec)
+
+
+def without_codes(reader: Reader) -> Reader:
+    """Return the same reader, but unable to see the codes of Z-tokens."""
+    embedding = copy.copy(reader.z_embedding)
+    embedding.codes = False
+    return Reader(reader.codec, reader.decoder, embedding, reader.name)
+
+
+# Questions, with the Z-spans of their passages.
+
+
+class Setting(NamedTuple):
+    """How passages are compressed."""
+
+    ratio: float | None  # None: what `compress` gives without one
+    query: bool = False  # whether the codec is told the question
+
+
+@dataclass(frozen=True, slots=True)
+class AskedQuestion:
+    """A question of a data set, with the Z-spans of its passages in several settings."""
+
+    data_set: str
+    question: Question
+    spans: Mapping[Setting, Sequence[str]]  # of each passage
+
+    @property
+    def texts(self) -> list[str]:
+        """Return the texts of its passages."""
+        return [passage.text for passage in self.question.passages]
+
+
+def ask(
+    questions: Mapping[str, Sequence[Question]], settings: Sequence[Setting], codec: Codec, cache: Path
+) -> list[AskedQuestion]:
+    """Compress the passages of questions in each setting.
+
+    Every condition is to be asked the same questions, so one with a passage that passed through or had to be escaped in
+    any setting is left out.
+
+    :param questions: The questions by data set.
+    :param settings: The settings.
+    :param codec: The codec.
+    :param cache: Folder where Z-spans are kept for the next run.
+    :return: The questions.
+    :raises TrainingDataError: If all are left out.
+    """
+    flat = [(name, question) for name, own in questions.items() for question in own]
+    store = SpanStore(cache, codec)
+    spans = {setting: store.spans([one for _, one in flat], setting) for setting in settings}
+    asked = [
+        AskedQuestion(name, question, {setting: own[index] for setting, own in spans.items()})
+        for index, (name, question) in enumerate(flat)
+    ]
+    kept = [one for one in asked if all(_is_plain(span, codec) for own in one.spans.values() for span in own)]
+    if not kept:
+        raise TrainingDataError(f"None of the {len(flat)} questions has passages that Z-tokens are made of.")
+    return kept
+
+
+def _is_plain(span: str, codec: Codec) -> bool:
+    return next(find_spans(span), None) is not None and not codec.parse(span).escaped
+
+
+class SpanStore:
+    """Z-spans of passages, kept in a file of JSON lines: compressing takes longer than answering."""
+
+    def __init__(self, folder: Path, codec: Codec) -> None:
+        """Read what the file of a codec has, without a last line that a stopped run cut off."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path, self._codec = folder / f"spans-{codec.fingerprint}.jsonl", codec
+        lines = self._path.read_text("utf-8").splitlines(keepends=True) if self._path.is_file() else []
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        self._spans = {(text, ratio, query): span for text, ratio, query, span in rows}
+        self._path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+    def spans(self, questions: Sequence[Question], setting: Setting) -> list[list[str]]:
+        """Return the Z-spans of the passages of each question."""
+        if setting.query:  # compressed together and with the question, as an app does
+            groups = [([passage.text for passage in one.passages], one.question) for one in questions]
+        else:
+            texts = list(dict.fromkeys(passage.text for one in questions for passage in one.passages))
+            groups = [(texts[start : start + CHUNK], None) for start in range(0, len(texts), CHUNK)]
+        for number, (texts, query) in enumerate(groups, 1):
+            self._compress(texts, setting.ratio, query)
+            print(f"compress at {setting}: {number}/{len(groups)}", file=sys.stderr, flush=True)
+        return [
+            [self._spans[p.text, setting.ratio, one.question if setting.query else None] for p in one.passages]
+            for one in questions
+        ]
+
+    def _compress(self, texts: Sequence[str], ratio: float | None, query: str | None) -> None:
+        """Compress passages, unless all are there, and append them to the file."""
+        texts = list(dict.fromkeys(texts))
+        if all((text, ratio, query) in self._spans for text in texts):
+            return
+        spans = self._codec.compress(texts, ratio=ratio, query=query, on_error="passthrough").documents
+        with self._path.open("a", encoding="utf-8") as file:
+            for text, span in zip(texts, spans, strict=True):
+                self._spans[text, ratio, query] = span
+                file.write(json.dumps([text, ratio, query, span]) + "\n")
+
+
+# Answers.
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The passages of a question, given in some way."""
+
+    question: Question
+    kind: str  # one of the ways above, or "nothing"
+    passages: Sequence[str | list[int]]  # texts, Z-spans or token ids
+    spans: Sequence[str]  # the Z-spans that token ids take the place of
+    positions: int  # that the passages take; titles, question and template are not counted
+
+
+def give(asked: AskedQuestion, setting: Setting, kind: str, codec: Codec) -> Given:
+    """Give the passages of a question in some way; those of other kinds get as many tokens as the Z-spans of a setting."""
+    spans, texts, encode = asked.spans[setting], asked.texts, codec.backbone.encode
+    counts = [read_header(span).count for span in spans]
+    if kind == "nothing":
+        return Given(asked.question, kind, (), (), 0)
+    if kind in ("z", "anchors"):
+        return Given(asked.question, kind, spans, spans, sum(counts))
+    if kind == "extracted":
+        texts = extract(texts, asked.question.question, sum(counts), encode)
+    ids = [encode(text) for text in texts]
+    if kind in ("text", "extracted"):
+        return Given(asked.question, kind, texts, spans, sum(map(len, ids)))
+    if kind == "truncated":
+        ids = [own[:count] for own, count in zip(ids, counts, strict=True)]
+    elif kind == "pruned":
+        ids = [_least_expected(codec.backbone, own, count) for own, count in zip(ids, counts, strict=True)]
+    else:
+        ids = [to_model_ids(own, READER_ALPHABET) for own in ids]
+    return Given(asked.question, kind, ids, spans, sum(map(len, ids)))
+
+
+def extract(texts: Sequence[str], query: str, budget: int, encode: TokenIds) -> list[str]:
+    """Keep the sentences of texts that share most with a question and fit into a budget of tokens, in their order."""
+    found = [(index, one) for index, text in enumerate(texts) for one in relevant_sentences(text, query, encode)]
+    ranked = [(index, one.start, one.end) for index, one in sorted(found, key=lambda each: -each[1].relevance)]
+    kept: list[list[tuple[int, int]]] = [[] for _ in texts]
+    lengths = [0] * len(texts)
+    for index, start, end in ranked:
+        longer = sorted([*kept[index], (start, end)])
+        length = len(encode(_join(texts[index], longer)))
+        if sum(lengths) - lengths[index] + length <= budget:
+            kept[index], lengths[index] = longer, length
+    return [_join(text, own) for text, own in zip(texts, kept, strict=True)]
+
+
+def _join(text: str, ranges: Sequence[tuple[int, int]]) -> str:
+    return "".join(text[start:end] for start, end in ranges).strip()
+
+
+@torch.no_grad()
+def _least_expected(backbone: Backbone, ids: Sequence[int], count: int) -> list[int]:
+    """Return the `count` tokens of the highest -log p(x[t] | x[<t]), in their order."""
+    given = torch.tensor([[backbone.start_id, *ids[:-1]]])
+    log = (backbone.hidden(given)[0] @ backbone.output_embeddings.T).log_softmax(1)  # (T, V)
+    surprisal = -log.gather(1, torch.tensor(ids, device=log.device)[:, None])[:, 0]
+    kept = surprisal.argsort(descending=True, stable=True)[:count].sort().values
+    return [ids[place] for place in kept.tolist()]
+
+
+def answer(reader: Reader | LtscReader, given: Sequence[Given]) -> list[str]:
+    """Answer questions greedily from passages that are all given in the same way."""
+    questions = [one.question.question for one in given]
+    if isinstance(reader, LtscReader):
+        passages = [_documents(one, one.passages) for one in given]
+        return [one.text for one in reader.answer(questions, passages, max_new_tokens=ANSWER)]
+    if given[0].kind in ("pruned", "truncated"):
+        prompts = [_prompt_of_ids(reader, one) for one in given]
+        return [one.text.strip() for one in reader.complete(prompts, max_new_tokens=ANSWER)]
+    if given[0].kind in ("z", "anchors"):
+        passages = [_documents(one, one.spans) for one in given]
+    else:
+        passages = [_documents(one, [escape_literal(str(text)) for text in one.passages]) for one in given]
+    return [one.text for one in reader.answer(questions, passages, max_new_tokens=ANSWER)]
+
+
+def _documents(given: Given, contents: Sequence[str | list[int]]) -> list[dict[str, object]]:
+    titles = [passage.title for passage in given.question.passages][: len(contents)]
+    return [{"title": title, "text": content} for title, content in zip(titles, contents, strict=True)]
+
+
+def _prompt_of_ids(reader: Reader, given: Given) -> PreparedPrompt:
+    """Put token ids in the place of Z-spans, so that they are not tokenized in another way."""
+    pieces = {
+        span: TextPiece(reader.tokenizer.spell_out(ids))
+        for span, ids in zip(given.spans, given.passages, strict=True)
+        if not isinstance(ids, str)
+    }
+    messages = question_messages(given.question.question, _documents(given, given.spans))
+    return PreparedPrompt.of(encode_messages(reader.tokenizer, messages, pieces.__getitem__))

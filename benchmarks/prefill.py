@@ -1,0 +1,229 @@
+"""Measure the time to first token, and the cache, with passages as Z-tokens and as text.
+
+    speed-up           time to first token with text / with Z-tokens; with compression: / (compression + with Z-tokens)
+    positions ratio    positions of the prompt with text / with Z-tokens: what the speed-up can be at most, or a little
+                       more, since attention takes time with the square of the length
+
+Time to first token is that of `Reader.generate` with one new token: read the prompt, embed, prefill, choose. What is
+compared is run in turn, round after round; figures are medians, and a speed-up is the median of the rounds'. Bytes are
+those of the cache's own tensors after the prompt.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from benchmarks.readers import FoundReader
+from zprompt import Codec
+from zprompt.eval import table
+from zprompt.llm import llama_of
+from zprompt.reader import Message, Reader, ZEmbedding, load_reader, question_messages
+
+QUESTION = "What are the passages about?"
+BAR = 0.7  # speed-up per positions ratio
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillPlan:
+    """How much is timed."""
+
+    tokens: tuple[int, ...] = (1000, 2000, 4000, 8000)  # source tokens of the passages ...
+    positions: int = 8000  # ... which are fewer where the prompt would take more than this
+    passage: int = 400  # source tokens of one passage
+    ratios: tuple[float | None, ...] = (None, 8.0)  # None: what `compress` gives without a ratio
+    rounds: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Passages given in one way."""
+
+    name: str
+    positions: int  # of the whole prompt
+    z_tokens: int  # of these positions; 0 for text
+    seconds: float  # to the first token, median
+    fastest: float
+    slowest: float
+    compression_seconds: float  # median; 0 for text
+    cache_bytes: int
+    positions_ratio: float  # positions of the prompt with text, per this one's
+    speed_up: float
+    speed_up_per_ratio: float
+    speed_up_with_compression: float
+    speed_up_with_compression_per_ratio: float
+    cache_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillSize:
+    """Passages of one length, in all ways."""
+
+    wanted_tokens: int
+    source_tokens: int  # of the passages
+    passages: int
+    rounds: int
+    ways: tuple[Way, ...]  # text first
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """All that was found so far."""
+
+    threads: int
+    reader: str  # its folder, or "untrained"
+    cache_dtype: str
+    sizes: tuple[PrefillSize, ...]
+
+
+@dataclass(slots=True)
+class _Timed:
+    """A way while it is measured."""
+
+    name: str
+    ratio: float | None
+    messages: Sequence[Message]
+    seconds: list[float]
+    compressing: list[float]
+    cache_bytes: int = 0
+
+
+def measure(codec: Codec, found: FoundReader, prose: str, plan: PrefillPlan) -> Iterator[Prefill]:
+    """Measure length after length, and yield all that was found so far after each.
+
+    :param codec: The codec.
+    :param found: The reader of Z-tokens; if there is none, an untrained one takes the same time.
+    :param prose: A text to take passages of.
+    :param plan: Lengths, ratios and rounds.
+    :yields: All that was found so far.
+    """
+    if found.problem or found.folder is None:
+        embedding = ZEmbedding(codec.settings, codec.backbone.hidden_size).eval().to(codec.backbone.device)
+        reader, name = Reader(codec, llama_of(codec.backbone), embedding, "untrained"), "untrained"
+    else:
+        reader, name = load_reader(found.folder, codec=codec), found.folder
+    sizes: list[PrefillSize] = []
+    for tokens in plan.tokens:
+        sizes.append(measure_size(reader, prose, tokens, plan))
+        dtype = str(reader.decoder.new_cache(1).layer(0).dtype).removeprefix("torch.")
+        yield Prefill(torch.get_num_threads(), name, dtype, tuple(sizes))
+
+
+def measure_size(reader: Reader, prose: str, tokens: int, plan: PrefillPlan) -> PrefillSize:
+    """Measure passages of `tokens` source tokens together, or fewer if the prompt would be too long."""
+    passages = fitting_passages(reader, prose, tokens, plan)
+    codec, ways = reader.codec, [_Timed("text", None, _messages(passages), [], [])]
+    for ratio in plan.ratios:
+        name = "Z, usual ratio" if ratio is None else f"Z, ratio {ratio:g}"
+        ways.append(_Timed(name, ratio, _messages(codec.compress(passages, ratio=ratio).documents), [], []))
+    for way in ways:  # which warms up, too
+        way.cache_bytes = cache_bytes(reader, way.messages)
+    for _ in range(plan.rounds):
+        for way in ways:
+            plain = way is ways[0]
+            way.compressing.append(0.0 if plain else _seconds(partial(codec.compress, passages, ratio=way.ratio)))
+            way.seconds.append(_seconds(partial(reader.generate, way.messages, max_new_tokens=1)))
+    source = sum(len(reader.backbone.encode(passage)) for passage in passages)
+    return PrefillSize(tokens, source, len(passages), plan.rounds, tuple(_sum_up(reader, way, ways[0]) for way in ways))
+
+
+def fitting_passages(reader: Reader, prose: str, tokens: int, plan: PrefillPlan) -> list[str]:
+    """Cut passages of `tokens` source tokens together out of a text, or as many as fit into a prompt."""
+    ids = reader.backbone.encode(prose)
+    ids *= 1 + tokens // len(ids)
+    most = min(plan.positions, reader.max_positions - 1)
+    while True:
+        starts = range(0, tokens, plan.passage)
+        passages = [reader.backbone.decode(ids[s : min(s + plan.passage, tokens)]) for s in starts]
+        excess = reader.count(_messages(passages)).positions - most
+        if excess <= 0:
+            return passages
+        tokens -= excess
+
+
+@torch.no_grad()
+def cache_bytes(reader: Reader, messages: Sequence[Message]) -> int:
+    """Return the bytes of the tensors of keys and values of a prompt, with the room that is allocated beyond it."""
+    cache = reader.decoder.new_cache(1)
+    reader.decoder.run(reader.embed(messages)[None], cache)
+    return sum(cache.layer(index).nbytes for index in range(reader.decoder.shape.layers))
+
+
+def _messages(passages: Sequence[str]) -> Sequence[Message]:
+    return question_messages(QUESTION, list(passages))
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def _sum_up(reader: Reader, way: _Timed, text: _Timed) -> Way:
+    size, text_size = reader.count(way.messages), reader.count(text.messages)
+    ratio = text_size.positions / size.positions
+    alone = _speed_up(text.seconds, way.seconds)
+    whole = _speed_up(text.seconds, [a + b for a, b in zip(way.seconds, way.compressing, strict=True)])
+    return Way(
+        name=way.name,
+        positions=size.positions,
+        z_tokens=size.z_tokens,
+        seconds=statistics.median(way.seconds),
+        fastest=min(way.seconds),
+        slowest=max(way.seconds),
+        compression_seconds=statistics.median(way.compressing),
+        cache_bytes=way.cache_bytes,
+        positions_ratio=ratio,
+        speed_up=alone,
+        speed_up_per_ratio=alone / ratio,
+        speed_up_with_compression=whole,
+        speed_up_with_compression_per_ratio=whole / ratio,
+        cache_ratio=text.cache_bytes / way.cache_bytes,
+    )
+
+
+def _speed_up(text: Sequence[float], own: Sequence[float]) -> float:
+    return statistics.median(its / mine for its, mine in zip(text, own, strict=True))
+
+
+def section(result: Prefill) -> Iterator[str]:
+    """Write the table of lengths, line by line."""
+    rounds = result.sizes[0].rounds
+    reader = (
+        "an untrained reader, which takes the same time as a trained one"
+        if result.reader == "untrained"
+        else f"the reader {result.reader}"
+    )
+    yield from ("## Time to first token, and cache", "")
+    yield (
+        f"By {reader}; {result.threads} threads; medians of {rounds} rounds in turn, in brackets the fastest and "
+        f"slowest. Positions and their ratio are those of the whole prompt. Wanted: speed-up / positions ratio of at "
+        f"least {BAR}. Cache: tensors of keys and values, {result.cache_dtype}."
+    )
+    yield ""
+    head = (
+        *("source tokens", "passages as", "positions", "ratio", "time to first token", "speed-up", "/ ratio"),
+        *("compression", "speed-up with it", "/ ratio", "cache", "text's / this"),
+    )
+    yield from table(head, [_cells(size, way) for size in result.sizes for way in size.ways])
+
+
+def _cells(size: PrefillSize, way: Way) -> tuple[str, ...]:
+    plain = way is size.ways[0]
+    return (
+        f"{size.source_tokens:,}",
+        way.name,
+        f"{way.positions:,}",
+        "" if plain else f"{way.positions_ratio:.2f}",
+        f"{way.seconds:.2f} s [{way.fastest:.2f}, {way.slowest:.2f}]",
+        "" if plain else f"**{way.speed_up:.2f}**",
+        "" if plain else f"{way.speed_up_per_ratio:.2f}",
+        "" if plain else f"{way.compression_seconds:.2f} s",
+        "" if plain else f"{way.speed_up_with_compression:.2f}",
+        "" if plain else f"{way.speed_up_with_compression_per_ratio:.2f}",
+        f"{way.cache_bytes / 1e6:.1f} MB",
+        "" if plain else f"{way.cache_ratio:.2f}",
+    )

@@ -1,0 +1,311 @@
+"""The benchmark of the reader, on tiny readers with random weights."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import prefill
+from benchmarks.answers import COMPRESSED, CONDITIONS, ReaderAnswers, Resampling, compare, measure
+from benchmarks.common import draw_questions, joined_prose
+from benchmarks.prefill import Prefill, PrefillPlan
+from benchmarks.reader import QUICK, Plan, run, save
+from benchmarks.readers import INPUTS, ask, extract, find_readers, load_found
+from tests.codec.conftest import SETTINGS, make_heads
+from tests.conftest import SENTENCES
+from tests.reader.conftest import random_adapter, random_embedding
+from zprompt.codec import Codec
+from zprompt.errors import CheckpointError
+from zprompt.eval import RunRecord
+from zprompt.llm import Backbone
+from zprompt.reader import ReaderConfig, ZEmbedding, write_reader
+
+PASSAGES = [" ".join((*SENTENCES[start:], *SENTENCES[:start])[:3]) for start in range(6)]
+
+
+def write_tiny_reader(folder: Path, codec: Codec, kind: str, **changes: object) -> None:
+    backbone = codec.backbone
+    config = ReaderConfig(
+        backbone.name,
+        backbone.weights_fingerprint,
+        codec.fingerprint,
+        codec.settings,
+        kind != "anchors",
+        {"input": kind, "steps": 7, "seed": 3, "data": ["tiny"]},
+    )
+    embedding = random_embedding(codec)
+    if kind == "anchors":
+        embedding = ZEmbedding(codec.settings, backbone.hidden_size, codes=False)
+    write_reader(folder, replace(config, **changes), embedding, random_adapter(codec))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def codec(chat_backbone: Backbone) -> Codec:
+    return Codec(chat_backbone, make_heads(chat_backbone, SETTINGS), "no such reader")
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory: pytest.TempPathFactory, codec: Codec) -> Path:
+    """Readers of all kinds but truncated and ltsc."""
+    folder = tmp_path_factory.mktemp("readers")
+    for kind in INPUTS[:-2]:
+        write_tiny_reader(folder / kind, codec, kind)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("data")
+    for name, passages in (("one-dev", PASSAGES[:4]), ("two-dev", PASSAGES[4:])):
+        rows = [
+            {
+                "question": f"Who sleeps, {number}?",
+                "answers": ["the dog"],
+                "passages": [
+                    {"title": "T", "text": text, "gold": True},
+                    {"title": "U", "text": "Nothing of it.", "gold": False},
+                ],
+            }
+            for number, text in enumerate(passages)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return replace(QUICK, questions=3, resamples=20, prefill=PrefillPlan((100, 2000), passage=60, rounds=2))
+
+
+RESAMPLING = Resampling(20)
+
+
+@pytest.fixture(scope="module")
+def answers(
+    codec: Codec, readers: Path, files: list[Path], plan: Plan, tmp_path_factory: pytest.TempPathFactory
+) -> ReaderAnswers:
+    cache = tmp_path_factory.mktemp("cache")
+    *_, last = measure(codec, find_readers(readers, codec), draw_questions(files, plan.questions), cache, RESAMPLING)
+    return last
+
+
+def test_every_condition_is_measured_or_listed_with_a_reason(answers: ReaderAnswers) -> None:
+    measured = {one.condition.name for one in answers.conditions}
+    missing = {one.condition: one.reason for one in answers.missing}
+
+    assert measured | missing.keys() == {condition.name for condition in CONDITIONS}
+    assert missing.keys() == {"truncation, ratio 4", "truncation, ratio 8", "LTSC", "plain text, LTSC's reader"}
+    assert all("truncated" in reason or "ltsc" in reason for reason in missing.values())
+
+
+def test_all_conditions_are_asked_the_same_questions(answers: ReaderAnswers) -> None:
+    assert [question.data_set for question in answers.questions] == ["one"] * 3 + ["two"] * 2
+    for one in answers.conditions:
+        assert len(one.answers) == len(one.f1s) == len(one.exact_matches) == one.overall.questions == 5
+        assert {name: score.questions for name, score in one.data_sets.items()} == {"one": 3, "two": 2}
+        assert one.overall.f1 == pytest.approx(sum(one.f1s) / 5)
+        assert one.overall.f1_interval.low <= one.overall.f1 <= one.overall.f1_interval.high
+
+
+def test_others_take_the_positions_of_z_tokens(answers: ReaderAnswers) -> None:
+    positions = {one.condition.name: one.overall.positions for one in answers.conditions}
+
+    assert positions["anchors, ratio 4"] == positions["pruning, ratio 4"] == positions["Z, ratio 4"]
+    assert positions["Z, ratio 4"] < positions["Z, ratio 2"] < positions["plain text"]
+    assert positions["no passage"] == positions["no passage, Z's reader"] == 0
+    assert positions["plain text, Z's reader"] == positions["plain text"]
+    assert positions["truncation, ratio 4, Z's reader"] == positions["Z, ratio 4"]
+    assert 0 < positions["sentences by the question, ratio 2, Z's reader"] <= positions["Z, ratio 2, with the question"]
+    for one in answers.conditions:
+        reached = [score.positions_ratio for score in one.data_sets.values() if score.positions_ratio]
+        assert one.worst_positions_ratio == min(reached, default=None)
+
+
+def test_readers_are_described(answers: ReaderAnswers) -> None:
+    by_input = {reader.input: reader for reader in answers.readers}
+
+    assert (by_input["z"].steps, by_input["z"].seed, by_input["z"].training) == (7, 3, {"data": ["tiny"]})
+    assert by_input["truncated"].problem
+
+
+def test_z_tokens_are_compared_with_text_and_with_the_same_ratio(answers: ReaderAnswers) -> None:
+    pairs = {(one.z, one.other, one.figure) for one in answers.comparisons}
+
+    assert ("Z, ratio 4", "plain text", "ratio") in pairs and ("Z, usual ratio", "plain text", "ratio") in pairs
+    assert ("Z, ratio 4", "pruning, ratio 4", "difference") in pairs
+    assert ("Z, ratio 2", "anchors, ratio 2", "difference") in pairs
+    assert ("Z, ratio 4, with the question", "plain text, Z's reader", "ratio") in pairs
+    asked = {other for z, other, figure in pairs if z == "Z, ratio 4, with the question" and figure == "difference"}
+    assert asked == {"sentences by the question, ratio 4, Z's reader"}
+    assert not any(other in ("no passage", "pruning, ratio 8") for z, other, _ in pairs if z == "Z, ratio 4")
+
+
+def test_comparisons_are_paired_and_judged(answers: ReaderAnswers) -> None:
+    sets = [question.data_set for question in answers.questions]
+    scores = {
+        "plain text": (1.0, 1.0, 0.5, 1.0, 0.5),
+        "Z, ratio 4": (1.0, 1.0, 0.5, 0.5, 0.5),
+        "pruning, ratio 4": (0.5, 0.5, 0.0, 0.0, 0.0),
+        "anchors, ratio 4": (0.0, 1.0, 0.5, 0.5, 1.0),
+    }
+    results = [replace(o, f1s=scores[o.condition.name]) for o in answers.conditions if o.condition.name in scores]
+    found = {one.other: one for one in compare(results, sets, RESAMPLING)}
+
+    assert found["plain text"].overall.value == pytest.approx(3.5 / 4) and found["plain text"].reached
+    assert found["plain text"].data_sets["two"].value == pytest.approx(1 / 1.5)
+    constant = found["pruning, ratio 4"].overall  # the difference is the same in every question
+    assert (constant.value, constant.interval.low, constant.interval.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert found["pruning, ratio 4"].reached and not found["anchors, ratio 4"].reached
+    assert found["anchors, ratio 4"].overall.value == pytest.approx(0.1)
+
+
+def test_there_is_no_ratio_to_nothing(answers: ReaderAnswers) -> None:
+    sets = [question.data_set for question in answers.questions]
+    results = [replace(one, f1s=(0.0,) * 5) for one in answers.conditions]
+    [ratio, *_] = [one for one in compare(results, sets, RESAMPLING) if one.figure == "ratio"]
+
+    assert math.isnan(ratio.overall.value) and not ratio.reached
+
+
+def test_passages_are_compressed_once(
+    codec: Codec, files: list[Path], plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = draw_questions(files, plan.questions)
+    first = ask(questions, COMPRESSED, codec, tmp_path)
+    monkeypatch.setattr(codec, "compress", None)
+    again = ask(questions, COMPRESSED, codec, tmp_path)
+
+    assert [one.spans for one in first] == [one.spans for one in again]
+    assert all(set(one.spans) == set(COMPRESSED) for one in first)
+
+
+def test_readers_that_do_not_fit_are_not_measured(codec: Codec, tmp_path: Path) -> None:
+    write_tiny_reader(tmp_path / "text", codec, "z")
+    write_tiny_reader(tmp_path / "z", codec, "z", codec_fingerprint="0" * 12)
+    write_tiny_reader(tmp_path / "anchors", codec, "anchors", backbone_fingerprint="0" * 16)
+    (tmp_path / "anchors" / "config.json").touch()
+    write_tiny_reader(tmp_path / "pruned", codec, "pruned")
+    (tmp_path / "pruned" / "config.json").write_text("{", "utf-8")
+    found = find_readers(tmp_path, codec)
+
+    assert "trained on 'z'" in str(found["text"].problem)
+    assert "000000000000" in str(found["z"].problem)
+    assert "other weights" in str(found["anchors"].problem)
+    assert "no reader config" in str(found["pruned"].problem)
+    with pytest.raises(CheckpointError, match="'text' cannot be loaded"):
+        load_found(found["text"], codec)
+
+
+def test_readers_can_be_left_out(readers: Path, codec: Codec) -> None:
+    found = find_readers(readers, codec, ["text"])
+    assert found["text"].problem is None
+    assert "--inputs" in str(found["z"].problem)
+
+
+def test_without_a_folder_all_but_shipped_readers_are_missing(codec: Codec) -> None:
+    found = find_readers(None, codec)
+
+    assert "No reader 'no such reader'" in str(found["z"].problem)  # the codec has none
+    assert all("--readers" in str(found[kind].problem) for kind in INPUTS if kind not in ("z", "ltsc"))
+
+
+@pytest.fixture(scope="module")
+def timings(codec: Codec, readers: Path, plan: Plan) -> Prefill:
+    *_, last = prefill.measure(codec, find_readers(readers, codec)["z"], joined_prose(None), plan.prefill)
+    return last
+
+
+def test_prefill_is_timed_in_all_ways(timings: Prefill, codec: Codec) -> None:
+    assert timings.cache_dtype == "float32" and timings.reader.endswith("z")
+    for size in timings.sizes:
+        text, *others = size.ways
+        assert (text.name, text.z_tokens, text.speed_up, text.positions_ratio) == ("text", 0, 1.0, 1.0)
+        assert [way.name for way in others] == ["Z, usual ratio", "Z, ratio 8"]
+        for way in others:
+            assert 0 < way.z_tokens < way.positions < text.positions
+            assert way.positions_ratio == text.positions / way.positions
+            assert way.speed_up_with_compression < way.speed_up
+            assert way.speed_up_per_ratio == pytest.approx(way.speed_up / way.positions_ratio)
+            assert way.fastest <= way.seconds <= way.slowest and way.compression_seconds > 0
+            assert way.cache_bytes <= text.cache_bytes
+
+
+def test_the_cache_counts_what_its_tensors_take(timings: Prefill) -> None:
+    [text, *_] = timings.sizes[0].ways
+    room = -(-text.positions // 64) * 64
+
+    assert text.cache_bytes == 2 * 2 * 2 * 16 * room * 4  # layers, keys and values, heads, width of a head, fp32
+
+
+def test_passages_are_shortened_to_what_fits(timings: Prefill) -> None:
+    short, long = timings.sizes
+
+    assert abs(short.source_tokens - short.wanted_tokens) <= short.passages
+    assert long.source_tokens < long.wanted_tokens
+    assert long.ways[0].positions <= 1023
+
+
+def test_an_untrained_reader_will_do_for_timing_and_is_called_so(codec: Codec, plan: Plan) -> None:
+    short = replace(plan.prefill, tokens=(60,))
+    [result] = prefill.measure(codec, find_readers(None, codec)["z"], joined_prose(None), short)
+
+    assert result.reader == "untrained"
+
+
+def test_a_run_leaves_json_and_tables_after_each_condition(
+    codec: Codec, readers: Path, files: list[Path], plan: Plan, tmp_path: Path
+) -> None:
+    plan = replace(plan, questions=1, prefill=replace(plan.prefill, tokens=(60,)))
+    found = find_readers(readers, codec)
+    steps = run(codec, found, files, tmp_path / "cache", plan, ("answers", "prefill"))
+    record = RunRecord.take(plan.seed, 0.0)
+    counts = []
+    for results in cast(Iterator[dict[str, ReaderAnswers]], steps):
+        text = save(tmp_path, record, codec, "tiny data", plan, dict(results))
+        written = json.loads((tmp_path / "reader.json").read_text("utf-8"))
+        counts.append(len(written["results"]["answers"]["conditions"]))
+
+    assert counts[0] == 1 and counts[-1] == len(CONDITIONS) - 4
+    assert list(written["results"]) == ["answers", "prefill"]
+    assert written["results"]["answers"]["readers"][1]["seed"] == 3
+    assert (tmp_path / "reader.md").read_text("utf-8") == text
+    for words in (
+        "Not measured:",
+        "- truncation, ratio 4: no reader in",
+        "first",
+    ):
+        assert words in text
+
+
+# Sentences that share most with a question.
+
+STORY = ["Rain fell. She lit the lamp. It burned.", "The lamp was old. Nobody came."]
+
+
+def word_ids(text: str) -> list[int]:
+    return [1000] * len(text.split())
+
+
+def test_the_best_sentences_stay_in_their_order() -> None:
+    assert extract(STORY, "Who lit the old lamp?", 8, word_ids) == ["She lit the lamp.", "The lamp was old."]
+
+
+def test_what_does_not_fit_leaves_room_for_what_does() -> None:
+    assert extract(STORY, "Who lit the old lamp?", 2, word_ids) == ["Rain fell.", ""]
+
+
+def test_all_stays_where_there_is_room() -> None:
+    assert extract(STORY, "Who?", 100, word_ids) == STORY
+
+
+@given(st.lists(st.text("ab .\n", max_size=40), max_size=3), st.integers(0, 12))
+def test_the_budget_is_kept(texts: list[str], budget: int) -> None:
+    kept = extract(texts, "ab ba", budget, word_ids)
+    assert len(kept) == len(texts)
+    assert sum(len(word_ids(text)) for text in kept) <= budget
