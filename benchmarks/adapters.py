@@ -31,6 +31,7 @@ from benchmarks.record import RESULTS, RunRecord, write_json
 from examples.rag_common import library
 from zprompt.codec import Codec, shared_codec
 from zprompt.eval import table
+from zprompt.options import CompressOptions
 
 BAR = 0.05
 QUERY = "Who lit the lamp?"
@@ -124,15 +125,15 @@ def measure(codec: Codec, texts: Sequence[str], rounds: int, name: str = "defaul
 def _time(run: Callable[[], object]) -> tuple[Seconds, Seconds]:
     """Time a call, and `Codec.compress` within it."""
     within: list[Seconds] = []
-    compress = Codec.compress
+    compress_with = Codec.compress_with
 
-    def timed(self: Codec, docs: Any, **options: Any) -> Any:  # noqa: ANN401 - as Codec.compress
+    def timed(self: Codec, options: CompressOptions, docs: Any, **keywords: Any) -> Any:  # noqa: ANN401
         began = Seconds.now()
-        result = compress(self, docs, **options)
+        result = compress_with(self, options, docs, **keywords)
         within.append(Seconds.now() - began)
         return result
 
-    with patch.object(Codec, "compress", timed):
+    with patch.object(Codec, "compress_with", timed):
         began = Seconds.now()
         run()
         whole = Seconds.now() - began

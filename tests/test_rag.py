@@ -32,13 +32,13 @@ def other(tiny_backbone: Backbone) -> Codec:
 @pytest.fixture
 def calls(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
-    compress = codec.compress
+    compress_with = codec.compress_with
 
-    def record(docs: list[str], **options: object) -> object:
-        seen.append({"docs": list(docs), **options})
-        return compress(docs, **options)  # type: ignore[arg-type]
+    def record(options: CompressOptions, docs: list[str], *, batch_size: int, **keywords: Any) -> object:  # noqa: ANN401
+        seen.append({"options": options, "docs": list(docs), "batch_size": batch_size})
+        return compress_with(options, docs, batch_size=batch_size, **keywords)
 
-    monkeypatch.setattr(codec, "compress", record)
+    monkeypatch.setattr(codec, "compress_with", record)
     return seen
 
 
@@ -49,16 +49,7 @@ def test_texts_become_zspans_in_one_call_of_the_codec(codec: Codec, calls: list[
     assert all(0 < item.z_tokens < item.source_tokens for item in items)
     assert codec.decompress([item.text for item in items]) == [LONG, OTHER]
     [call] = calls
-    assert call == {
-        "docs": [LONG, OTHER],
-        "ratio": 2,
-        "max_tokens": None,
-        "query": "dog",
-        "protect": ["sun"],
-        "min_tokens": 3,
-        "on_error": "raise",
-        "batch_size": 4,
-    }
+    assert call == {"options": options, "docs": [LONG, OTHER], "batch_size": 4}
 
 
 def test_what_is_marked_as_compressed_is_left_alone(codec: Codec, calls: list[dict[str, Any]]) -> None:

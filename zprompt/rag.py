@@ -19,14 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zprompt.errors import DamagedSpanError, OptionError, SpanError, WrongCodecError
+from zprompt.errors import OptionError, SpanError, WrongCodecError
 from zprompt.options import CompressOptions
 from zprompt.zspan import (
     SpanHeader,
     SpanMatch,
-    ZSpan,
     escape_literal,
-    parse_span,
     read_header,
     split_at_spans,
     text_digest,
@@ -146,7 +144,7 @@ def _is_of(digest: bytes, text: str) -> bool:
 def _stored_text(codec: Codec, span: object, text: str) -> RagText | None:
     """Return a stored Z-span; None if it is not one of exactly this text, by this codec."""
     try:
-        parsed = _parse(codec, span) if isinstance(span, str) else None
+        parsed = codec.parse(span) if isinstance(span, str) else None
     except SpanError:
         return None
     if parsed is None or not _is_of(parsed.digest, text):
@@ -157,7 +155,7 @@ def _stored_text(codec: Codec, span: object, text: str) -> RagText | None:
 def _marked_text(codec: Codec, text: str, options: CompressOptions) -> RagText | None:
     """Return a text that was compressed before, as it is; None if its Z-spans are not sound, or there are none."""
     try:
-        spans = [_parse(codec, piece.text) for piece in split_at_spans(text) if isinstance(piece, SpanMatch)]
+        spans = [codec.parse(piece.text) for piece in split_at_spans(text) if isinstance(piece, SpanMatch)]
     except WrongCodecError as error:
         if options.on_error == "raise":
             raise
@@ -169,27 +167,10 @@ def _marked_text(codec: Codec, text: str, options: CompressOptions) -> RagText |
     return RagText(text, z_tokens, sum(span.source_tokens for span in spans)) if z_tokens else None
 
 
-def _parse(codec: Codec, text: str) -> ZSpan:
-    """Read a Z-span of this codec; raise SpanError for any other."""
-    span = parse_span(text, codec.alphabet, codec.fingerprint)
-    if span.window != codec.settings.window:
-        raise DamagedSpanError("…")
-    return span
-
-
 def _compress(codec: Codec, texts: Sequence[str], options: CompressOptions, batch_size: int) -> list[RagText]:
     """Compress texts, and keep those that did not get shorter."""
     try:
-        result = codec.compress(
-            texts,
-            ratio=options.ratio,
-            max_tokens=options.max_tokens,
-            query=options.query,
-            protect=options.protect,
-            min_tokens=options.min_tokens,
-            on_error=options.on_error,
-            batch_size=batch_size,
-        )
+        result = codec.compress_with(options, texts, batch_size=batch_size)
     except OptionError as error:  # the options were checked: these texts cannot be as short as max_tokens says
         if options.on_error == "raise":
             raise

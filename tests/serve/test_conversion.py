@@ -28,7 +28,7 @@ def test_documents_come_back_as_they_were(server: Running, documents: object) ->
 
     assert restored["output"] == documents
     assert compressed["codec"] == restored["codec"] == FINGERPRINT
-    assert compressed["stats"]["exact"] == 1.0
+    assert compressed["stats"]["exact"] is None  # not verified
 
 
 def test_spans_are_restored_where_they_stand(server: Running) -> None:

@@ -1,11 +1,13 @@
 """A codec without a model: real Z-spans whose Z-tokens hold the bytes of the text, four at a time."""
 
 import threading
-from types import SimpleNamespace
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from zprompt.documents import read_documents
 from zprompt.errors import InvalidTextError, OptionError
+from zprompt.options import CompressOptions
 from zprompt.results import CompressionResult, CompressionStats
 from zprompt.zspan import (
     LITERALS,
@@ -28,34 +30,37 @@ _GROUP = ALPHABET.max_gap + 1
 class ByteCodec:
     """Source tokens are bytes: an anchor, and up to three bytes after it in the residual."""
 
-    alphabet = ALPHABET
-    settings = SimpleNamespace(window=0)
-
     def __init__(self, fingerprint: str = "0123456789ab") -> None:
         self.fingerprint = fingerprint
         self.calls: list[dict[str, Any]] = []
         self.threads: set[int] = set()
 
-    def compress(self, docs: list[str], **options: Any) -> CompressionResult:  # noqa: ANN401
-        self.calls.append({"docs": list(docs), **options})
+    def compress(self, docs: list[str]) -> CompressionResult:
+        return self.compress_with(CompressOptions(), docs)
+
+    def compress_with(self, options: CompressOptions, docs: Sequence[str], *, batch_size: int = 1) -> CompressionResult:
+        self.calls.append({"docs": list(docs), "batch_size": batch_size, **asdict(options)})
         self.threads.add(threading.get_ident())
-        most = options["max_tokens"]
+        most = options.max_tokens
         if most is not None and sum(-(-len(text) // _GROUP) for text in docs) > most:
             raise OptionError("max_tokens cannot be met.")
         texts = [self._write(text, options) for text in docs]
-        return CompressionResult(texts, CompressionStats(len(docs), 1, 1, 1.0, 1.0, 1.0, 1.0, 0, 0.0))
+        return CompressionResult(texts, CompressionStats(len(docs), 1, 1, 1, 1.0, 1.0, 1.0, 0, 0.0))
+
+    def parse(self, text: str) -> ZSpan:
+        return parse_span(text, ALPHABET, self.fingerprint)
 
     def decompress(self, docs: Any) -> Any:  # noqa: ANN401
         batch = read_documents(docs)
         return batch.with_texts([self._restore_all(text) for text in batch.texts])
 
-    def _write(self, text: str, options: dict[str, Any]) -> str:
+    def _write(self, text: str, options: CompressOptions) -> str:
         if "\ud800" in text:
-            if options["on_error"] == "raise":
+            if options.on_error == "raise":
                 raise InvalidTextError("lone surrogate")
             return escape_literal(text)
         data = text.encode()
-        if len(data) < (options["min_tokens"] or 0):
+        if len(data) < (options.min_tokens or 0):
             return escape_literal(text)
         groups = [data[i : i + _GROUP] for i in range(0, len(data), _GROUP)]
         tokens = tuple(ZToken(group[0], len(group) - 1, (0,)) for group in groups)
@@ -66,7 +71,7 @@ class ByteCodec:
         return "".join(piece if isinstance(piece, str) else self._restore(piece.text) for piece in split_at_spans(text))
 
     def _restore(self, text: str) -> str:
-        span = parse_span(text, ALPHABET, self.fingerprint)
+        span = self.parse(text)
         symbols = iter(_RANK_CODE.decode(span.residual, sum(token.gap for token in span.tokens)))
         groups = ([token.anchor, *(next(symbols) - LITERALS for _ in range(token.gap))] for token in span.tokens)
         return bytes(byte for group in groups for byte in group).decode()

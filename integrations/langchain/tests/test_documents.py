@@ -22,8 +22,7 @@ from zprompt.errors import InvalidTextError, OptionError, WrongCodecError
 
 
 def span_of(codec: ByteCodec) -> str:
-    options = {"max_tokens": None, "on_error": "raise", "min_tokens": 0}
-    return str(codec.compress(["a text of some length"], **options).documents[0])
+    return str(codec.compress(["a text of some length"]).documents[0])
 
 
 def test_it_is_a_compressor_and_a_transformer() -> None:

@@ -108,7 +108,7 @@ def test_short_results_are_left_alone(codec: ByteCodec) -> None:
 
 
 def test_zspans_in_results_are_text_unless_the_tool_is_named(codec: ByteCodec) -> None:
-    span = ZPromptCompressor().load().compress([RESULT], max_tokens=None, on_error="raise", min_tokens=0).documents[0]
+    span = ZPromptCompressor().load().compress([RESULT]).documents[0]
     message = ToolMessage(f"Source 1:\n{span}", tool_call_id="1", name="search")
     [text] = shortened(ZPromptMiddleware(), message).messages
     assert codec.decompress(text.content) == message.content

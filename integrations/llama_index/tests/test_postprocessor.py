@@ -21,7 +21,8 @@ from tiny import SENTENCES
 
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor, position_tokenizer
 from zprompt import Codec
-from zprompt.errors import InvalidTextError, OptionError, WrongCodecError
+from zprompt.errors import BackboneError, InvalidTextError, OptionError, WrongCodecError
+from zprompt.options import CompressOptions
 
 QUESTION = "Who lit the lamp?"
 
@@ -108,6 +109,17 @@ class TestNodes:
         )
         assert "4 texts pass through" in caplog.text
 
+    def test_with_a_z_span_of_another_codec_raise_or_pass_through_as_text(
+        self, tiny: str, other: str, scored: list[NodeWithScore]
+    ) -> None:
+        foreign = ZPromptPostprocessor(codec=other).postprocess_nodes(scored)
+        with pytest.raises(WrongCodecError):
+            ZPromptPostprocessor(codec=tiny).postprocess_nodes(foreign)
+        component = ZPromptPostprocessor(codec=tiny, on_error="passthrough")
+        found = component.postprocess_nodes(foreign)
+        assert not any(text.startswith("[z1:") for text in texts(found))
+        assert texts(component.restore(found)) == texts(foreign)
+
     def test_of_other_kinds_keep_what_they_have(self, tiny: str, tiny_codec: Codec) -> None:
         resource = MediaResource(text=SENTENCES[0], mimetype="text/markdown")
         nodes = [ImageNode(image_url="file:///a.png"), Node(), Node(text_resource=resource)]
@@ -143,11 +155,11 @@ class CountingCodec:
     """Passes calls on and keeps what they asked for."""
 
     def __init__(self, codec: Codec) -> None:
-        self.codec, self.calls = codec, []  # type: tuple[Codec, list[tuple[Any, dict[str, Any]]]]
+        self.codec, self.calls = codec, []  # type: tuple[Codec, list[tuple[Any, CompressOptions]]]
 
-    def compress(self, docs: Any, **options: Any) -> Any:  # noqa: ANN401
+    def compress_with(self, options: CompressOptions, docs: Any, **keywords: Any) -> Any:  # noqa: ANN401
         self.calls.append((docs, options))
-        return self.codec.compress(docs, **options)
+        return self.codec.compress_with(options, docs, **keywords)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(self.codec, name)
@@ -160,16 +172,26 @@ class TestCodec:
         component.postprocess_nodes(scored, query_bundle=QueryBundle(QUESTION))
         [(docs, options)] = codec.calls
         assert docs == SENTENCES
-        assert (options["query"], options["ratio"], options["protect"]) == (QUESTION, 1.2, r"\d+")
+        assert (options.query, options.ratio, options.protect) == (QUESTION, 1.2, r"\d+")
 
     def test_is_not_told_the_query_if_not_wanted(self, fresh_codec: Codec, scored: list[NodeWithScore]) -> None:
         codec: Any = CountingCodec(fresh_codec)
         ZPromptPostprocessor.from_codec(codec, use_query=False).postprocess_nodes(scored, query_str=QUESTION)
-        assert codec.calls[0][1]["query"] is None
+        assert codec.calls[0][1].query is None
 
     def test_is_loaded_at_the_first_text(self) -> None:
         component = ZPromptPostprocessor(codec="/nowhere")
         assert component.postprocess_nodes([NodeWithScore(node=TextNode(text=""))])[0].node.get_content() == ""
+
+    def test_that_fails_is_not_passed_through(self, fresh_codec: Codec, scored: list[NodeWithScore]) -> None:
+        codec: Any = CountingCodec(fresh_codec)
+
+        def fail(options: CompressOptions, docs: Any, **keywords: Any) -> Any:  # noqa: ANN401
+            raise BackboneError("It cannot run.")
+
+        codec.compress_with = fail
+        with pytest.raises(BackboneError):
+            ZPromptPostprocessor.from_codec(codec, on_error="passthrough").postprocess_nodes(scored)
 
     def test_is_shared_by_threads_and_loops(self, tiny: str, scored: list[NodeWithScore]) -> None:
         component = ZPromptPostprocessor(codec=tiny)
@@ -186,14 +208,14 @@ class TestCodec:
     def test_does_not_block_the_event_loop(self, fresh_codec: Codec, scored: list[NodeWithScore]) -> None:
         started, go = threading.Event(), threading.Event()
         codec: Any = CountingCodec(fresh_codec)
-        compress = codec.compress
+        compress_with = codec.compress_with
 
-        def wait(docs: Any, **options: Any) -> Any:  # noqa: ANN401
+        def wait(options: CompressOptions, docs: Any, **keywords: Any) -> Any:  # noqa: ANN401
             started.set()
             assert go.wait(10)  # only the loop, if it runs, lets this go on
-            return compress(docs, **options)
+            return compress_with(options, docs, **keywords)
 
-        codec.compress = wait
+        codec.compress_with = wait
 
         async def run() -> None:
             task = asyncio.create_task(ZPromptPostprocessor.from_codec(codec).apostprocess_nodes(scored))
@@ -314,15 +336,15 @@ def test_the_adapter_costs_little_beside_the_codec(fresh_codec: Codec) -> None:
     component = ZPromptPostprocessor.from_codec(codec)
     component.postprocess_nodes(nodes[:1])
     codec.calls.clear()
-    within, compress = [], codec.compress
+    within, compress_with = [], codec.compress_with
 
-    def timed(docs: Any, **options: Any) -> Any:  # noqa: ANN401
+    def timed(options: CompressOptions, docs: Any, **keywords: Any) -> Any:  # noqa: ANN401
         began = time.thread_time()
-        result = compress(docs, **options)
+        result = compress_with(options, docs, **keywords)
         within.append(time.thread_time() - began)
         return result
 
-    codec.compress = timed
+    codec.compress_with = timed
     began = time.thread_time()
     component.postprocess_nodes(nodes)
     own = time.thread_time() - began - sum(within)

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tiny import SENTENCES, save_codec
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor, ZPromptTransform
 from zprompt import Codec
 from zprompt.codec import shared_codec
+from zprompt.zspan import format_span, parse_span
 
 MARKS = {"zprompt_span", "zprompt_codec"}
 
@@ -100,6 +102,16 @@ class TestStoredSpans:
         found = component.postprocess_nodes(stored)
         assert [item.metadata["zprompt_codec"] for item in found] == [component.fingerprint] * 4
         assert [item.node.get_content() for item in component.restore(found)] == SENTENCES
+
+    def test_that_this_codec_cannot_have_written_are_not_used(
+        self, tiny: str, tiny_codec: Codec, nodes: list[TextNode]
+    ) -> None:
+        [node, *_] = ZPromptTransform(codec=tiny)(nodes)
+        span = parse_span(node.metadata["zprompt_span"], tiny_codec.alphabet)
+        node.metadata["zprompt_span"] = format_span(replace(span, window=span.window + 1), tiny_codec.alphabet)
+        [found] = ZPromptPostprocessor(codec=tiny).postprocess_nodes([NodeWithScore(node=node)])
+        assert found.node.get_content() != node.metadata["zprompt_span"]
+        assert tiny_codec.decompress(found.node.get_content()) == SENTENCES[0]
 
 
 class TestPipelines:
