@@ -27,10 +27,10 @@ from langchain_zprompt import ZPromptCompressor
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor
 
-from benchmarks.record import RESULTS, RunRecord, write_json
+from benchmarks.common import RESULTS, describe_run
 from examples.rag_common import library
 from zprompt.codec import Codec, shared_codec
-from zprompt.eval import table
+from zprompt.eval import RunRecord, table, write_json
 from zprompt.options import CompressOptions
 
 BAR = 0.05
@@ -47,24 +47,17 @@ class Seconds:
 
     @classmethod
     def now(cls) -> "Seconds":
-        """Read the clocks.
-
-        :return: What they say.
-        """
+        """Read the clocks."""
         return cls(time.process_time(), time.perf_counter())
 
     def __sub__(self, other: "Seconds") -> "Seconds":
-        """Give the time between two readings, or two durations.
-
-        :param other: The earlier one.
-        :return: The difference.
-        """
+        """Return the time between two readings, or the difference of two durations."""
         return Seconds(self.cpu - other.cpu, self.wall - other.wall)
 
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """What an adapter costs."""
+    """The cost of an adapter."""
 
     adapter: str
     own: tuple[Seconds, ...]  # of each round
@@ -72,19 +65,12 @@ class Overhead:
 
     @property
     def shares(self) -> list[float]:
-        """Divide the CPU seconds.
-
-        :return: Own per direct, of each round.
-        """
+        """Return own CPU seconds / direct ones of each round."""
         return [own.cpu / direct.cpu for own, direct in zip(self.own, self.direct, strict=True)]
 
 
 def passages(count: int) -> list[str]:
-    """Take sentences of the examples' library.
-
-    :param count: How many; they repeat, with a number, if there are not as many.
-    :return: The sentences.
-    """
+    """Return `count` sentences of the examples' library; where they repeat, with a number."""
     sentences = [one for text in library() for one in re.split(r"(?<=\.)\s+", text.text) if one]
     return [
         f"{sentence} ({number})" if number >= len(sentences) else sentence
@@ -95,9 +81,9 @@ def passages(count: int) -> list[str]:
 def measure(codec: Codec, texts: Sequence[str], rounds: int, name: str = "default") -> list[Overhead]:
     """Time all three, round after round.
 
-    :param codec: What `zprompt.api.shared_codec` gives for this name.
+    :param codec: The codec that `shared_codec` returns for this name.
     :param texts: The passages.
-    :param rounds: How often.
+    :param rounds: Rounds after the first, which warms up.
     :param name: The codec's name.
     :return: The overhead of each adapter.
     """
@@ -123,7 +109,7 @@ def measure(codec: Codec, texts: Sequence[str], rounds: int, name: str = "defaul
 
 
 def _time(run: Callable[[], object]) -> tuple[Seconds, Seconds]:
-    """Time a call, and `Codec.compress` within it."""
+    """Return the time of a call, and of `Codec.compress` within it."""
     within: list[Seconds] = []
     compress_with = Codec.compress_with
 
@@ -142,13 +128,7 @@ def _time(run: Callable[[], object]) -> tuple[Seconds, Seconds]:
 
 
 def report(record: RunRecord, count: int, results: Sequence[Overhead]) -> str:
-    """Write the report.
-
-    :param record: How the benchmark ran.
-    :param count: Passages.
-    :param results: What was found.
-    :return: Markdown.
-    """
+    """Write the report as Markdown."""
     head = ("adapter", "own, median", "own, worst", "Codec.compress, median", "overhead, median", "overhead, worst")
     rows = [
         (
@@ -164,9 +144,8 @@ def report(record: RunRecord, count: int, results: Sequence[Overhead]) -> str:
     lines = [
         "# What the adapters cost beside the codec",
         "",
-        f"`{record.command}` at commit {record.commit}, {record.started}. {count} sentences in one call, "
-        f"{len(results[0].own)} rounds, CPU seconds of the process; bar: {BAR:.0%}. Machine: {record.machine}, "
-        f"{record.cores} cores, {record.threads} threads, load average {record.load_average:.1f}.",
+        f"{describe_run(record)} {count} sentences in one call, {len(results[0].own)} rounds, CPU seconds of the "
+        f"process; bar: {BAR:.0%}.",
         "",
         *table(head, rows),
     ]

@@ -19,7 +19,6 @@ context to both, so that only words are dropped and no paragraphs. Without `llml
 
 import argparse
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -30,18 +29,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.documents import PROSE
-from benchmarks.record import RESULTS, RunRecord, write_json
-from zprompt import baselines as methods
+from benchmarks.common import PROSE, RESULTS, read_paragraphs
+from zprompt import baselines
 from zprompt.baselines import split_words
 from zprompt.baselines.pruning import Pruning, Source
+from zprompt.eval import RunRecord, write_json
 
 FEWEST_WORDS = 250  # of a passage
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What was found on one passage."""
+    """The agreement on one passage."""
 
     words: int
     tokens: int
@@ -61,10 +60,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=12, help="passages")
     parser.add_argument("--ratio", type=float, default=2.0, help="source tokens per token that is kept")
     given, began = parser.parse_args(), time.time()
-    if reason := methods.unavailable("llmlingua"):
+    if reason := baselines.unavailable("llmlingua"):
         raise SystemExit(reason)
     ours = Pruning(slack=float("inf"))
-    theirs: Any = methods.create("llmlingua", backbone=ours.backbone)
+    theirs: Any = baselines.create("llmlingua", backbone=ours.backbone)
     rows = [_compare(ours, theirs, text, given.ratio) for text in passages(given.data)[: given.limit]]
     if not rows:
         raise SystemExit(f"No text has {FEWEST_WORDS} words. Give another file with --data.")
@@ -79,40 +78,22 @@ def main() -> None:
 
 
 def passages(path: Path | None) -> list[str]:
-    """Read passages.
-
-    :param path: A text file or JSON lines; None: the examples' texts.
-    :return: Paragraphs, joined until they are long enough; one passage of each text or row at most.
-    """
+    """Return passages of a file (None: the examples' texts), at most one of each of its texts."""
     files = [path] if path else sorted(PROSE.glob("*.txt"))
-    joined = [_join(paragraphs) for file in files for paragraphs in _texts(file)]
+    joined = [_join(paragraphs) for file in files for paragraphs in read_paragraphs(file)]
     return [passage for passage in joined if passage]
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Give Spearman's rank correlation.
-
-    :param first: Values.
-    :param second: As many values.
-    :return: From -1 to 1; 0 where one of them is constant.
-    """
+    """Return Spearman's rank correlation, -1 to 1; 0 where one of the sequences is constant."""
     ranks = [_ranks(values) for values in (first, second)]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return 0.0
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def _texts(path: Path) -> list[list[str]]:
-    """Read the paragraphs of each text in a file."""
-    text = path.read_text("utf-8")
-    if path.suffix != ".jsonl":
-        return [re.split(r"\n\s*\n", text.strip())]
-    rows = [json.loads(line) for line in text.splitlines()]
-    return [row.get("paragraphs") or re.split(r"\n\s*\n", row.get("text", "")) for row in rows]
-
-
 def _join(paragraphs: Sequence[str]) -> str:
-    """Join paragraphs until they are long enough; give nothing if there are too few."""
+    """Join paragraphs until they are long enough; return nothing if there are too few."""
     for count in range(1, len(paragraphs) + 1):
         passage = "\n".join(paragraphs[:count])  # not two line breaks, where llmlingua's passages would end
         if len(split_words(passage)) >= FEWEST_WORDS:
@@ -127,7 +108,6 @@ def _ranks(values: Sequence[float]) -> Any:  # noqa: ANN401 - an array
 
 
 def _compare(ours: Pruning, theirs: Any, text: str, ratio: float) -> Agreement:  # noqa: ANN401 - a peer
-    """Compare both on a passage."""
     source = Source.of(text, ours.backbone.tokenizer)
     budget = max(1, round(len(source.ids) / ratio))
     scores = ours.scores(text, budget)
@@ -163,7 +143,6 @@ def _words(text: str) -> list[str]:
 
 
 def _summary(rows: Sequence[Agreement]) -> dict[str, Any]:
-    """Sum up all passages."""
     return {
         "passages": len(rows),
         "words": sum(row.words for row in rows),

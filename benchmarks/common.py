@@ -2,8 +2,8 @@
 
 Passages of Wikipedia are whole paragraphs from an article's beginning, as a retriever returns them. Their file is not
 part of the project; without it, the examples' prose takes its place. Nor are the questions, ../shared/data/*-dev.jsonl:
-any files in the form of zprompt/eval/datasets.py will do. Texts of this machine, in which much is repeated, are Python's
-standard library, the JSON of packages, and logs.
+any files in the form of zprompt/eval/datasets.py will do. Texts of this machine, in which much is repeated, are
+Python's standard library, the JSON of packages, and logs.
 """
 
 import json

@@ -20,14 +20,11 @@ from pathlib import Path
 import numpy as np
 
 import zprompt
-from benchmarks.plan import READER_FULL
-from benchmarks.questions import default_files, draw_questions
-from benchmarks.record import RESULTS, RunRecord, write_json
+from benchmarks.common import RESULTS, TiledText, draw_questions, mean_interval, question_files, tile_text
 from zprompt import Codec
-from zprompt.eval import RESAMPLES, Interval, Question, bootstrap, number, percent, table
+from zprompt.eval import Interval, Question, RunRecord, number, percent, table, write_json
 from zprompt.options import Protect
 from zprompt.results import CompressionStats
-from benchmarks.old_reader.tiles import make_tile
 
 NAMES_AND_DIGITS = r"(?<![.!?] )(?<!^)\b[A-Z][\w’'-]*|\b\d[\d.,:/-]*"  # no capital where a sentence begins
 
@@ -41,17 +38,13 @@ class Way:
     query: bool = False  # whether the codec is told the question
 
     def __str__(self) -> str:
-        """Name the way in a table.
-
-        :return: The name.
-        """
         ending = ", names and digits protected" if self.protect else ", with the question" if self.query else ""
         return f"ratio {self.ratio:g}{ending}"
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of answers in one way of compressing."""
+    """How much is kept of answers in one way of compressing."""
 
     way: str
     ratio: float  # wanted
@@ -67,22 +60,16 @@ class Kept:
 
 
 def measure(codec: Codec, questions: Sequence[Question], way: Way) -> Kept:
-    """Compress the passages of questions, and look at their answers.
-
-    :param codec: The codec.
-    :param questions: The questions.
-    :param way: How to compress.
-    :return: The figures.
-    """
+    """Compress the passages of questions in one way, and count the anchors of their answers."""
     shares: list[float] = []
     stats: list[CompressionStats] = []
     for group in [[question] for question in questions] if way.query else [questions]:
         texts = list(dict.fromkeys(passage.text for question in group for passage in question.passages))
         query = group[0].question if way.query else None
         compressed = codec.compress(texts, ratio=way.ratio, protect=way.protect, query=query)
-        tiles = (make_tile(text, span, codec) for text, span in zip(texts, compressed.documents, strict=True))
-        anchors = {tile.text: set(tile.starts.tolist()) for tile in tiles if tile}
-        shares += [share for question in group for share in _share(codec, question, anchors)]
+        tiled = (tile_text(codec, text, span) for text, span in zip(texts, compressed.documents, strict=True))
+        by_text = {one.text: one for one in tiled if one}
+        shares += [share for question in group for share in _share(question, by_text)]
         stats.append(compressed.stats)
     source, z_tokens = sum(one.source_tokens for one in stats), sum(one.z_tokens for one in stats)
     bits = sum(one.bits_per_z_token * one.z_tokens for one in stats)  # without min_tokens none passes through
@@ -95,40 +82,39 @@ def measure(codec: Codec, questions: Sequence[Question], way: Way) -> Kept:
         bits_per_source_token=bits / source,
         questions=len(kept),
         kept=float(kept.mean()),
-        kept_interval=bootstrap(lambda drawn: float(kept[drawn].mean()), len(kept), RESAMPLES, 0),
+        kept_interval=mean_interval(kept),
         least=float(kept.min()),
         whole=float((kept == 1).mean()),
-        whole_interval=bootstrap(lambda drawn: float((kept[drawn] == 1).mean()), len(kept), RESAMPLES, 0),
+        whole_interval=mean_interval((kept == 1).astype(float)),
     )
 
 
-def _share(codec: Codec, question: Question, anchors: dict[str, set[int]]) -> Iterator[float]:
-    """Give the share of the first answer that is found, if one is."""
+def _share(question: Question, tiled: dict[str, TiledText]) -> Iterator[float]:
+    """Yield the share of anchors in the first answer that is found, if one is."""
     for passage in question.passages:
         for answer in question.answers:
             start = passage.text.find(answer)
-            if start >= 0 and passage.text in anchors:
-                _, offsets = codec.backbone.encode_with_offsets(passage.text)
-                end = start + len(answer)
-                tokens = [place for place, (first, last) in enumerate(offsets) if first < end and last > start]
-                yield float(np.mean([place in anchors[passage.text] for place in tokens]))
+            if start >= 0 and passage.text in tiled:
+                one, end = tiled[passage.text], start + len(answer)
+                tokens = [place for place, (first, last) in enumerate(one.offsets) if first < end and last > start]
+                yield float(np.isin(tokens, one.starts).mean())
                 return
 
 
 def main() -> None:
     """Measure, and write `results/kept-answers.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, nargs="+", default=default_files(), help="JSONL of questions")
+    parser.add_argument("--data", type=Path, nargs="+", default=question_files(), help="JSONL of questions")
     parser.add_argument("--limit", type=int, default=25, help="questions of each file")
     parser.add_argument("--ratios", type=float, nargs="+", default=[2.0, 4.0, 8.0], help="source tokens per Z-token")
     options, began = parser.parse_args(), time.time()
-    drawn = draw_questions(options.data, replace(READER_FULL, questions=options.limit))
+    drawn = draw_questions(options.data, options.limit)
     questions = [question for own in drawn.values() for question in own]
     codec = zprompt.load()
     kinds = (Way(1.0), Way(1.0, protect=NAMES_AND_DIGITS), Way(1.0, query=True))
     ways = [replace(kind, ratio=ratio) for kind in kinds for ratio in options.ratios]
     found = [measure(codec, questions, way) for way in ways]
-    record = RunRecord.take(READER_FULL.seed, began)
+    record = RunRecord.take(0, began)
     write_json(RESULTS / "kept-answers.json", {"run": record, "data": [p.name for p in options.data], "results": found})
     head = ("", "ratio", "bits per Z-token", "per source token", "kept", "95 %", "whole answers", "questions")
     rows = (

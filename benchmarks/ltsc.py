@@ -19,12 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine_texts import LONG, draw, files, read
-from benchmarks.record import RESULTS, RunRecord, write_json
-from zprompt.baselines import ltsc
-from zprompt.baselines import Tokenizer, default_tokenizer
+from benchmarks.common import LONG, RESULTS, Ints, describe_run, draw_inputs, machine_files, machine_ids
+from zprompt.baselines import Tokenizer, default_tokenizer, ltsc
 from zprompt.baselines.ltsc import ALL_MODES, Mode, count_tokens
-from zprompt.eval import RESAMPLES, bootstrap, table
+from zprompt.eval import RunRecord, bootstrap, table, write_json
 
 PAPER = "27 % and 18 %"  # the paper's two tasks, of other data and with another tokenizer
 BIG = 100_000
@@ -64,8 +62,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given, began = parser.parse_args(), time.time()
     tokenizer = default_tokenizer()
-    ids = {kind: read(paths, tokenizer) for kind, paths in files().items()}
-    inputs = [(kind, cut) for kind in ids for cut in draw(ids[kind], given.tokens, given.limit, given.seed)]
+    files = machine_files()
+    ids = {kind: machine_ids(paths, tokenizer) for kind, paths in files.items()}
+    inputs = [(kind, cut) for kind in ids for cut in draw_inputs(ids[kind], given.tokens, given.limit, given.seed)]
     rows = [_measure(kind, cut, tokenizer) for kind, cut in inputs]
     delta, reason = _delta()
     seen = [i for i in range(len(rows)) if [kind for kind, _ in inputs[:i]].count(inputs[i][0]) < given.peer_limit]
@@ -74,27 +73,25 @@ def main() -> None:
     seconds = _big_seconds(ids["code"][:BIG])
     record = RunRecord.take(given.seed, began)
     values = {"run": record, "peer_skipped": reason, "seconds": seconds, "inputs": rows, "peer": peers, "long": long}
-    write_json(RESULTS / "ltsc.json", values | {"files": {kind: len(paths) for kind, paths in files().items()}})
+    write_json(RESULTS / "ltsc.json", values | {"files": {kind: len(paths) for kind, paths in files.items()}})
     report = "\n".join(_report(rows, peers, long, seconds, reason, record))
     (RESULTS / "ltsc.md").write_text(report + "\n", encoding="utf-8")
     print(report)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Do work, and give its CPU seconds."""
+    """Do work, and return its result and CPU seconds."""
     began = time.process_time()
     done = work()
     return done, time.process_time() - began
 
 
 def _big_seconds(ids: list[int]) -> dict[str, float]:
-    """Time one long sequence."""
     seconds = {"tokens": float(len(ids)), "all modes": _timed(lambda: ltsc.compress(ids))[1]}
     return seconds | {mode.value: _timed(lambda mode=mode: ltsc.compress(ids, modes=[mode]))[1] for mode in ALL_MODES}
 
 
 def _measure(kind: str, ids: list[int], tokenizer: Tokenizer) -> Lengths:
-    """Measure one input."""
     short, seconds = _timed(lambda: ltsc.compress(ids))
     text = tokenizer.decode(ids)
     readable = ltsc.shorten_text(text, tokenizer)
@@ -115,7 +112,7 @@ def _measure(kind: str, ids: list[int], tokenizer: Tokenizer) -> Lengths:
 
 
 def _delta() -> tuple[Any, str | None]:
-    """Import delta-ltsc, or say why not."""
+    """Import delta-ltsc, or return the reason why it cannot be."""
     try:
         return importlib.import_module("delta"), None
     except ImportError as error:
@@ -153,7 +150,6 @@ def _report(
     reason: str | None,
     record: RunRecord,
 ) -> Iterable[str]:
-    """Write the tables."""
     yield from ("# LTSC", "", "Share of tokens saved, with its 95 % interval over inputs, and the least of any input.")
     yield from (f"The paper reports {PAPER} for its two tasks: other data, and another tokenizer.", "")
     head = ("", "inputs", "flat (the paper's)", "hierarchical", "LZW", "shortest", "as readable text")
@@ -168,12 +164,10 @@ def _report(
     tokens = int(seconds["tokens"])
     times = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items() if name != "tokens")
     yield from ("", f"CPU seconds for {tokens:,} tokens of code: {times}.", "")
-    yield f"{record.machine}, {record.cores} cores, shared with other work: load {record.load_average:.1f} at the end."
-    yield f"Commit {record.commit}, `{record.command}`."
+    yield f"{describe_run(record)} The machine was shared with other work."
 
 
 def _cells(kind: str, rows: Sequence[Lengths]) -> tuple[str, ...]:
-    """Write one row of the table of reductions."""
     mine = [asdict(row) for row in rows if row.kind == kind]
     cells = []
     for name in ("flat", "hierarchical", "lzw", "shortest", "text"):
@@ -182,17 +176,16 @@ def _cells(kind: str, rows: Sequence[Lengths]) -> tuple[str, ...]:
         cell = f"**{1 - short.sum() / source.sum():.1%}**"
         if len(mine) > 1:
 
-            def saved(drawn: np.ndarray, short: np.ndarray = short, source: np.ndarray = source) -> float:
+            def saved(drawn: Ints, short: Ints = short, source: Ints = source) -> float:
                 return float(1 - short[drawn].sum() / source[drawn].sum())
 
-            interval = bootstrap(saved, len(mine), RESAMPLES, seed=0)
+            interval = bootstrap(saved, len(mine))
             cell += f" [{interval.low:.1%}, {interval.high:.1%}], least {(1 - short / source).min():.1%}"
         cells.append(cell)
     return (kind, f"{len(mine)} × {mine[0]['source']:,}", *cells)
 
 
 def _comparison(pairs: Sequence[tuple[Lengths, Peer]]) -> Iterable[str]:
-    """Compare with delta-ltsc."""
     names = ("shortest", "hierarchical", "flat")
     wins = {name: sum(getattr(row, name) <= peer.tokens for row, peer in pairs) for name in names}
     longer = max(row.shortest / peer.tokens for row, peer in pairs)

@@ -10,7 +10,6 @@ import argparse
 import ctypes
 import gc
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -18,9 +17,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results" / "quantization.json"
+from benchmarks.common import RESULTS, ROOT
+from zprompt.eval import RunRecord, table, write_json
+
 QUANTIZATIONS = ("none", "nf4", "int8")
 PASS_TOKENS = 512
 STEPS = 10
@@ -29,7 +29,7 @@ REPEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one quantization costs."""
+    """The cost of one quantization."""
 
     quantization: str
     weight_megabytes: float  # all tensors of the decoder, its tied head counted once
@@ -41,7 +41,7 @@ class Measurement:
 
 
 def median_seconds(run: Callable[[], object], repeats: int) -> float:
-    """Time a call."""
+    """Return the median seconds of a call."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -64,7 +64,7 @@ def measure(quantization: str) -> Measurement:
 
     from zprompt.llm import load_backbone
 
-    text = (Path(__file__).parents[1] / "LICENSE").read_text(encoding="utf-8")
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     process = psutil.Process()
     if quantization != "none":
         import bitsandbytes  # noqa: F401 - its own memory is not the model's
@@ -100,49 +100,30 @@ def measure_apart(quantization: str) -> Measurement:
     return Measurement(**json.loads(output.splitlines()[-1]))
 
 
-def environment(note: str) -> dict[str, object]:
-    """Say where the figures come from."""
-    import torch
-
-    return {
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "load_average": os.getloadavg()[0],
-        "note": note,
-    }
-
-
-def table(measurements: list[Measurement]) -> str:
-    """Format the table of the docs."""
-    lines = [
-        "| quantization | weights | resident memory | load | pass of 512 tokens | greedy step | same top token |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| `{m.quantization}` | {m.weight_megabytes:.0f} MB | {m.rss_megabytes:.0f} MB | {m.load_seconds:.1f} s "
-        f"| {m.pass_tokens_per_second:.0f} tokens/s | {m.step_milliseconds:.0f} ms | {m.same_top_token:.1%} |"
-        for m in measurements
-    ]
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Measure all, or one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", choices=QUANTIZATIONS, help="measure one in this process and print it as JSON")
     parser.add_argument("--note", default="", help="what else the machine was doing")
-    options = parser.parse_args()
+    options, began = parser.parse_args(), time.time()
     if options.one:
         print(json.dumps(asdict(measure(options.one))))
         return
     measurements = [measure_apart(quantization) for quantization in QUANTIZATIONS]
-    RESULTS.parent.mkdir(exist_ok=True)
-    result = {"environment": environment(options.note), "measurements": [asdict(m) for m in measurements]}
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(table(measurements))
+    write_json(
+        RESULTS / "quantization.json",
+        {"run": RunRecord.take(0, began), "note": options.note, "measurements": measurements},
+    )
+    head = ("quantization", "weights", "resident memory", "load", "pass of 512 tokens", "greedy step", "same top token")
+    rows = [
+        (
+            *(f"`{m.quantization}`", f"{m.weight_megabytes:.0f} MB", f"{m.rss_megabytes:.0f} MB"),
+            *(f"{m.load_seconds:.1f} s", f"{m.pass_tokens_per_second:.0f} tokens/s"),
+            *(f"{m.step_milliseconds:.0f} ms", f"{m.same_top_token:.1%}"),
+        )
+        for m in measurements
+    ]
+    print("\n".join(table(head, rows)))
 
 
 if __name__ == "__main__":

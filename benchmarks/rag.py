@@ -21,10 +21,9 @@ from pathlib import Path
 import numpy as np
 
 import zprompt
-from benchmarks.documents import ROOT
-from benchmarks.record import RESULTS, RunRecord, write_json
+from benchmarks.common import RESULTS, ROOT, mean_interval, one_cell
 from examples.rag_common import LLM, Outcome, Question, Way, ask, in_process, questions
-from zprompt.eval import RESAMPLES, Interval, bootstrap, exact_match, percent, table
+from zprompt.eval import Interval, RunRecord, exact_match, percent, table, write_json
 from zprompt.llm import llama_of
 from zprompt.reader import Reader, ZEmbedding
 
@@ -37,7 +36,7 @@ UNTUNED = "without zprompt, untuned LLM"
 
 @dataclass(frozen=True, slots=True)
 class WayResult:
-    """What one app made of all questions in one way."""
+    """The figures of one way of one app, over all questions."""
 
     app: str
     way: str
@@ -55,14 +54,7 @@ class WayResult:
 
 
 def ask_all(app: str, asked: Sequence[Question], reader: LLM, untuned: LLM) -> list[WayResult]:
-    """Ask one app all questions in all of its ways.
-
-    :param app: One of `APPS`.
-    :param asked: The questions.
-    :param reader: Reads texts and Z-spans.
-    :param untuned: Reads texts.
-    :return: A result for each way.
-    """
+    """Ask one app all questions in all of its ways, and with the untuned LLM, which reads texts only."""
     module = importlib.import_module(f"examples.rag_{app}")
     with tempfile.TemporaryDirectory() as folder:
         built: dict[str, Way] = module.ways(Path(folder))
@@ -78,13 +70,7 @@ def ask_all(app: str, asked: Sequence[Question], reader: LLM, untuned: LLM) -> l
 
 
 def summarise(app: str, way: str, outcomes: Sequence[Outcome]) -> WayResult:
-    """Average what came out.
-
-    :param app: The app.
-    :param way: Its way.
-    :param outcomes: One for each question.
-    :return: The result.
-    """
+    """Average the outcomes of one way of an app."""
     scores = np.array([outcome.f1 or 0.0 for outcome in outcomes])
     firsts = [outcome.first_token_after for outcome in outcomes]
     return WayResult(
@@ -92,7 +78,7 @@ def summarise(app: str, way: str, outcomes: Sequence[Outcome]) -> WayResult:
         way,
         len(outcomes),
         float(scores.mean()),
-        bootstrap(lambda rows: float(scores[rows].mean()), len(scores), RESAMPLES, 0),
+        mean_interval(scores),
         statistics.mean(exact_match(outcome.answer, outcome.question.answers) for outcome in outcomes),
         statistics.mean(outcome.question.file in outcome.sources for outcome in outcomes),
         statistics.mean(outcome.positions for outcome in outcomes),
@@ -105,17 +91,15 @@ def summarise(app: str, way: str, outcomes: Sequence[Outcome]) -> WayResult:
 
 
 def report(record: RunRecord, reader: str, results: Sequence[WayResult]) -> str:
-    """Write the tables.
-
-    :param record: How the benchmark ran.
-    :param reader: The reader's name.
-    :param results: The results.
-    :return: Markdown, without a title.
-    """
+    """Write the tables as Markdown, without a title."""
     lines = [
         f"`{record.command}` at commit {record.commit}, {record.started}; reader `{reader}`. Machine: "
         f"{record.machine}, {record.cores} cores, {record.threads} threads, **load average {record.load_average:.1f}**"
-        + (": other work ran on it, so compare times within a table only." if _busy(record) else "."),
+        + (
+            ": other work ran on it, so compare times within a table only."
+            if record.load_average > record.cores
+            else "."
+        ),
         "",
         "Positions: of the whole prompt, mean and most. Passages, first token: seconds after the question, median; in "
         "brackets the slowest first token. F1 and exact match as SQuAD counts them; in brackets 95 % (bootstrap over "
@@ -125,16 +109,11 @@ def report(record: RunRecord, reader: str, results: Sequence[WayResult]) -> str:
         own = [result for result in results if result.app == app]
         lines += ["", f"**{app}**, {own[0].questions} questions", "", *_figures(own)]
     for app in dict.fromkeys(result.app for result in results):
-        lines += ["", f"What was answered, **{app}**:", "", *_answers([own for own in results if own.app == app])]
+        lines += ["", f"Answers, **{app}**:", "", *_answers([own for own in results if own.app == app])]
     return "\n".join(lines) + "\n"
 
 
-def _busy(record: RunRecord) -> bool:
-    return record.load_average > record.cores
-
-
 def _figures(results: Sequence[WayResult]) -> Iterator[str]:
-    """Write the table of an app's ways."""
     head = ("way", "positions", "passages after", "first token after", "F1", "exact match", "found")
     rows = [
         (
@@ -155,23 +134,18 @@ def _answers(results: Sequence[WayResult]) -> Iterator[str]:
     """Write the table of an app's answers, a question a row."""
     by_question = zip(*(result.outcomes for result in results), strict=True)
     rows = [
-        (same[0].question.question, same[0].question.answers[0], *(_cell(outcome.answer) for outcome in same))
+        (
+            same[0].question.question,
+            same[0].question.answers[0],
+            *(one_cell(outcome.answer) or "(nothing)" for outcome in same),
+        )
         for same in by_question
     ]
     return table(("question", "right answer", *(result.way for result in results)), rows)
 
 
-def _cell(answer: str) -> str:
-    """Write an answer so that it stays in its cell."""
-    return " ".join(answer.split()).replace("|", "\\|").replace("<", "&lt;") or "(nothing)"
-
-
 def put_into(page: Path, text: str) -> None:
-    """Replace the tables of a page.
-
-    :param page: The page, with both marks.
-    :param text: The new tables.
-    """
+    """Replace the tables between the two marks of a page."""
     before = page.read_text("utf-8")
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     page.write_text(pattern.sub(lambda _: f"{BEGIN}\n\n{text}\n{END}", before), "utf-8")
@@ -188,14 +162,7 @@ def parse() -> argparse.Namespace:
 
 
 def save(folder: Path, record: RunRecord, reader: Reader, results: Sequence[WayResult]) -> str:
-    """Write JSON and Markdown.
-
-    :param folder: Where to.
-    :param record: How the benchmark ran.
-    :param reader: The reader.
-    :param results: The results so far.
-    :return: The tables.
-    """
+    """Write JSON and Markdown, and return the tables."""
     text = report(record, reader.name, results)
     values = {"run": record, "reader": reader.name, "codec": reader.codec.fingerprint, "results": results}
     write_json(folder / "rag.json", values)

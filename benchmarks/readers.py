@@ -233,7 +233,7 @@ class Given:
 
 
 def give(asked: AskedQuestion, setting: Setting, kind: str, codec: Codec) -> Given:
-    """Give the passages of a question in some way; those of other kinds get as many tokens as the Z-spans of a setting."""
+    """Give the passages of a question in some way, shortened to what the Z-spans of a setting take."""
     spans, texts, encode = asked.spans[setting], asked.texts, codec.backbone.encode
     counts = [read_header(span).count for span in spans]
     if kind == "nothing":

@@ -18,11 +18,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 import zprompt
-from benchmarks.machine_texts import draw, files, read
-from benchmarks.record import RESULTS, RunRecord, write_json
+from benchmarks.common import RESULTS, draw_inputs, machine_files, machine_ids
 from zprompt import Codec
 from zprompt.baselines.ltsc import restore_text, shorten_text
-from zprompt.eval import RESAMPLES, Interval, bootstrap, number, table
+from zprompt.eval import Interval, RunRecord, bootstrap, number, table, write_json
 
 WAYS = ("alone", "together")
 
@@ -53,15 +52,7 @@ class Row:
 
 
 def measure(codec: Codec, kind: str, text: str, check: bool) -> list[Cost]:
-    """Compress one input in both ways.
-
-    :param codec: The codec.
-    :param kind: Of text.
-    :param text: The input.
-    :param check: Whether to take both back, too.
-    :return: A cost for each way.
-    :raises SystemExit: If an input does not come back.
-    """
+    """Compress one input in both ways; if asked to check, raise SystemExit unless both come back."""
     source = len(codec.backbone.encode(text))
     costs = []
     for way, given in zip(WAYS, (text, shorten_text(text, codec.backbone)), strict=True):
@@ -76,18 +67,12 @@ def measure(codec: Codec, kind: str, text: str, check: bool) -> list[Cost]:
 
 
 def summarise(costs: Sequence[Cost], kind: str, way: str) -> Row:
-    """Put the inputs of a kind together.
-
-    :param costs: All costs.
-    :param kind: The kind.
-    :param way: The way.
-    :return: The row of a table.
-    """
+    """Summarise the inputs of a kind, in one way."""
     own = [cost for cost in costs if (cost.kind, cost.way) == (kind, way)]
     source, positions, bits = (
         np.array([getattr(one, name) for one in own]) for name in ("source", "positions", "bits")
     )
-    interval = bootstrap(lambda drawn: float(source[drawn].sum() / positions[drawn].sum()), len(own), RESAMPLES, 0)
+    interval = bootstrap(lambda drawn: float(source[drawn].sum() / positions[drawn].sum()), len(own))
     return Row(
         kind=kind,
         way=way,
@@ -109,8 +94,10 @@ def main() -> None:
     given, began = parser.parse_args(), time.time()
     codec = zprompt.load()
     costs: list[Cost] = []
-    for kind, paths in files().items():
-        for index, ids in enumerate(draw(read(paths, codec.backbone), given.tokens, given.limit, given.seed)):
+    for kind, paths in machine_files().items():
+        for index, ids in enumerate(
+            draw_inputs(machine_ids(paths, codec.backbone), given.tokens, given.limit, given.seed)
+        ):
             costs += measure(codec, kind, codec.backbone.decode(ids), check=index == 0)
     rows = [summarise(costs, kind, way) for kind in dict.fromkeys(cost.kind for cost in costs) for way in WAYS]
     record = RunRecord.take(given.seed, began)
@@ -121,7 +108,6 @@ def main() -> None:
 
 
 def _cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """Write the rows of the table."""
     return [
         (
             row.kind,

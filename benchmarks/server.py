@@ -2,12 +2,22 @@
 
     python -m benchmarks.server [--reader NAME] [--codec NAME] [--clients N] [--seconds S] [--url URL --api-key KEY]
 
+    load           N clients, each of which asks again as soon as it has its answer; one that gets 429 waits as long as
+                   Retry-After says. Every third request streams. All answers are greedy, so they can be compared
+    bad requests   wrong key, damaged span, oversized, malformed JSON and others, before the load and in the middle of
+                   it: each must get its status, and a prompt must be answered in the same way before and after
+
+Times are taken at the client: from sending a request to its last byte, and for streams also to the first text. An
+answer under load is compared with the one from before it: texts of a batch may differ from a text alone by rounding
+where two tokens are equally likely, so a few may differ, and the share is reported.
+
 Starts `zprompt serve` in a process of its own, unless --url names a server that runs. Writes server.json and server.md
 to benchmarks/results, and prints the table. Ends with exit code 1 if there was an error other than 429, or if a bad
 request was not refused as it should be. Timings need an idle machine; server and clients share it.
 """
 
 import argparse
+import itertools
 import os
 import secrets
 import shutil
@@ -16,35 +26,323 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
+import openai
 
-from benchmarks.documents import WIKIPEDIA, natural_documents
-from benchmarks.plan import Plan
-from benchmarks.record import RESULTS, RunRecord, write_json
-from benchmarks.tasks.server import Load, ServerLoad, Target, Times, measure
-from zprompt.eval import number, percent, table
+from benchmarks.common import RESULTS, describe_run, natural_documents, wikipedia_file
+from zprompt.eval import RunRecord, number, percent, table, write_json
 
 PROGRAM = [sys.executable, "-c", "from zprompt.cli.main import app; app()"]
 MAX_REQUEST_BYTES = 1 << 20
 QUESTION = "What is the passage about? Answer in one sentence."
 PASSAGE_WORDS = 120  # of each passage
 MINUTE = 60.0
-FULL = Load()
+LONG_ENOUGH = 3600.0  # seconds: that an answer takes too long is for the server to say, not for the client
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server."""
+
+    url: str  # without /v1
+    model: str
+    key: str  # of its API
+    max_request_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to ask of it."""
+
+    clients: int = 32
+    seconds: float = 120.0  # after these, no new request is sent; those that run are waited for
+    max_tokens: int = 32  # of an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds, over all requests of a kind."""
+
+    count: int
+    median: float
+    p95: float
+    longest: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> "Times | None":
+        """Summarise times; return None if there are none."""
+        if not seconds:
+            return None
+        median, p95 = np.percentile(seconds, [50, 95])
+        return cls(len(seconds), float(median), float(p95), max(seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class BadRequest:
+    """The statuses that a request that is not allowed got."""
+
+    name: str
+    expected: int  # status
+    idle: int  # status that came while there was no load
+    under_load: int | None  # and while there was; None: it was not tried
+    in_form: bool  # the errors had OpenAI's form
+
+    @property
+    def right(self) -> bool:
+        """Return whether all statuses are right."""
+        return self.in_form and self.idle == self.expected and self.under_load in (self.expected, None)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLoad:
+    """What a server did."""
+
+    clients: int
+    seconds: float  # from the first request to the last answer
+    max_tokens: int
+    prompts: int  # different ones
+    answered: int
+    refused: int  # 429
+    errors: int  # anything else
+    error_messages: tuple[str, ...]  # the first few
+    honest: bool  # every 429 said when to come back
+    whole: Times | None
+    first_piece: Times | None  # of streams
+    answers_per_second: float
+    tokens_per_second: float  # generated
+    mean_batch: float | None  # texts that were written together
+    same: float | None  # share of the answers under load that equal those without
+    bad_requests: tuple[BadRequest, ...]
+    unchanged: bool  # bad requests wrote nothing, left nothing in the queue and changed no answer
+
+
+@dataclass
+class _Tally:
+    """What the clients count together."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    whole: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    same: list[bool] = field(default_factory=list)
+    tokens: int = 0
+    refused: int = 0
+    honest: bool = True
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one request gave."""
+
+    text: str
+    tokens: int
+    first: float | None  # seconds until the first text of a stream
+
+
+def measure(target: Target, prompts: Sequence[str], span: str, load: Load) -> ServerLoad:
+    """Ask a server, before and under load.
+
+    :param target: The server.
+    :param prompts: What to ask; they may have Z-spans.
+    :param span: A Z-span of the server's codec, to be damaged.
+    :param load: How much to ask.
+    :return: The findings.
+    """
+    with httpx.Client(base_url=target.url, timeout=LONG_ENOUGH) as http, _client(target) as client:
+        expected = [_ask(client, target, prompt, load, stream=False).text for prompt in prompts]
+        written = _figure(http, "zprompt_generated_tokens_total")
+        idle = _try_bad_requests(http, target, span)
+        unchanged = written == _figure(http, "zprompt_generated_tokens_total")
+
+        batches, texts = _figure(http, "zprompt_batch_size_count"), _figure(http, "zprompt_batch_size_sum")
+        tally, took, under_load = _run_load(client, target, prompts, expected, span, load)
+        batches = _figure(http, "zprompt_batch_size_count") - batches
+        texts = _figure(http, "zprompt_batch_size_sum") - texts
+
+        again = [_ask(client, target, prompt, load, stream=False).text for prompt in prompts]
+        unchanged &= again == expected and _figure(http, "zprompt_waiting") == 0
+    return ServerLoad(
+        clients=load.clients,
+        seconds=took,
+        max_tokens=load.max_tokens,
+        prompts=len(prompts),
+        answered=len(tally.whole),
+        refused=tally.refused,
+        errors=tally.errors.total(),
+        error_messages=tuple(message for message, _ in tally.errors.most_common(5)),
+        honest=tally.honest,
+        whole=Times.of(tally.whole),
+        first_piece=Times.of(tally.first),
+        answers_per_second=len(tally.whole) / took,
+        tokens_per_second=tally.tokens / took,
+        mean_batch=texts / batches if batches else None,
+        same=sum(tally.same) / len(tally.same) if tally.same else None,
+        bad_requests=tuple(_bad_requests(idle, under_load)),
+        unchanged=unchanged,
+    )
+
+
+def _run_load(
+    client: openai.OpenAI,
+    target: Target,
+    prompts: Sequence[str],
+    expected: Sequence[str],
+    span: str,
+    load: Load,
+) -> tuple[_Tally, float, dict[str, tuple[int, int, bool]]]:
+    """Let all clients ask until the time is over, and send bad requests half-way."""
+    tally = _Tally()
+    turns = itertools.count()
+    began = time.perf_counter()
+    end = began + load.seconds
+
+    def work() -> None:
+        while time.perf_counter() < end:
+            _ask_once(client, target, prompts, expected, next(turns), load, tally, end)
+
+    def disturb() -> dict[str, tuple[int, int, bool]]:
+        time.sleep(load.seconds / 2)
+        with httpx.Client(base_url=target.url, timeout=LONG_ENOUGH) as http:
+            return _try_bad_requests(http, target, span)
+
+    with ThreadPoolExecutor(load.clients + 1) as pool:
+        disturbing = pool.submit(disturb)
+        for working in [pool.submit(work) for _ in range(load.clients)]:
+            working.result()
+        return tally, time.perf_counter() - began, disturbing.result()
+
+
+def _ask_once(
+    client: openai.OpenAI,
+    target: Target,
+    prompts: Sequence[str],
+    expected: Sequence[str],
+    turn: int,
+    load: Load,
+    tally: _Tally,
+    end: float,
+) -> None:
+    """Ask once, and count what comes."""
+    which, began = turn % len(prompts), time.perf_counter()
+    try:
+        answer = _ask(client, target, prompts[which], load, stream=turn % 3 == 0)
+    except openai.RateLimitError as error:
+        wait = error.response.headers.get("Retry-After", "")
+        with tally.lock:
+            tally.refused += 1
+            tally.honest &= wait.isdecimal()
+        time.sleep(max(0.0, min(float(wait) if wait.isdecimal() else 1.0, end - time.perf_counter())))
+    except (openai.APIError, httpx.HTTPError) as error:
+        with tally.lock:
+            tally.errors[f"{type(error).__name__}: {error}"] += 1
+    else:
+        with tally.lock:
+            tally.whole.append(time.perf_counter() - began)
+            tally.tokens += answer.tokens
+            tally.same.append(answer.text == expected[which])
+            if answer.first is not None:
+                tally.first.append(answer.first)
+
+
+def _ask(client: openai.OpenAI, target: Target, prompt: str, load: Load, stream: bool) -> _Answer:
+    """Ask for one answer."""
+    messages: Any = [{"role": "user", "content": prompt}]
+    if not stream:
+        done = client.chat.completions.create(model=target.model, messages=messages, max_tokens=load.max_tokens)
+        return _Answer(done.choices[0].message.content or "", done.usage.completion_tokens if done.usage else 0, None)
+    began, first, text, tokens = time.perf_counter(), None, "", 0
+    options: Any = {"include_usage": True}
+    for chunk in client.chat.completions.create(
+        model=target.model, messages=messages, max_tokens=load.max_tokens, stream=True, stream_options=options
+    ):
+        piece = chunk.choices[0].delta.content if chunk.choices else None
+        if piece and first is None:
+            first = time.perf_counter() - began
+        text += piece or ""
+        tokens = chunk.usage.completion_tokens if chunk.usage else tokens
+    return _Answer(text, tokens, first)
+
+
+def _client(target: Target) -> openai.OpenAI:
+    """Return a client that does not retry: refusals are to be counted."""
+    return openai.OpenAI(base_url=f"{target.url}/v1", api_key=target.key or "none", max_retries=0, timeout=LONG_ENOUGH)
+
+
+def _try_bad_requests(http: httpx.Client, target: Target, span: str) -> dict[str, tuple[int, int, bool]]:
+    """Send what must be refused; return the expected status, the one that came, and whether it had OpenAI's form."""
+    found = {}
+    for name, (expected, send) in _bad(http, target, span).items():
+        answer = send()
+        try:
+            in_form = set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        except (ValueError, KeyError, TypeError):
+            in_form = False
+        found[name] = (expected, answer.status_code, in_form)
+    return found
+
+
+def _bad(http: httpx.Client, target: Target, span: str) -> dict[str, tuple[int, Callable[[], httpx.Response]]]:
+    """Return the bad requests by name, each with its expected status."""
+    headers = {"Authorization": f"Bearer {target.key}", "Content-Type": "application/json"}
+    forged = span[:-2] + ("0" if span[-2] != "0" else "1") + "]"
+
+    def post(content: Any, **changed: str) -> Callable[[], httpx.Response]:  # noqa: ANN401 - JSON, or bytes
+        body = {"content": content} if isinstance(content, bytes) else {"json": content}
+        return lambda: http.post("/v1/chat/completions", headers={**headers, **changed}, **body)
+
+    def chat(content: str, **changed: object) -> dict[str, Any]:
+        return {"model": target.model, "messages": [{"role": "user", "content": content}], **changed}
+
+    refused = {
+        "malformed JSON": (400, post(b'{"model": ')),
+        "no JSON object": (400, post([])),
+        "damaged Z-span": (400, post(chat(span[: len(span) // 2]))),
+        "forged Z-span": (400, post(chat(forged))),
+        "Z-span of another codec": (400, post(chat("[z1:000000000000:0::00000000]"))),
+        "more than the context": (400, post(chat("Hi.", max_tokens=10_000_000))),
+        "unsupported field": (400, post(chat("Hi.", n=2))),
+        "value out of range": (400, post(chat("Hi.", temperature=-1))),
+        "unknown model": (404, post(chat("Hi.", model="unknown"))),
+        "unknown path": (404, lambda: http.get("/v1/unknown", headers=headers)),
+        "oversized": (413, post(b" " * (target.max_request_bytes + 1))),
+    }
+    if target.key:
+        refused["wrong key"] = (401, post(chat("Hi."), Authorization="Bearer wrong"))
+    return refused
+
+
+def _bad_requests(
+    idle: dict[str, tuple[int, int, bool]], under_load: dict[str, tuple[int, int, bool]]
+) -> list[BadRequest]:
+    found = []
+    for name, (expected, status, in_form) in idle.items():
+        _, loaded, loaded_in_form = under_load[name]
+        # A full queue refuses before it looks: that is as right.
+        found.append(BadRequest(name, expected, status, None if loaded == 429 else loaded, in_form and loaded_in_form))
+    return found
+
+
+def _figure(http: httpx.Client, name: str) -> float:
+    """Read one of the server's own figures."""
+    rows = (row.rsplit(" ", 1) for row in http.get("/metrics").text.splitlines() if not row.startswith("#"))
+    return next((float(value) for row, value in rows if row == name), 0.0)
+
+
+# The server, the report and the command.
 
 
 @contextmanager
 def started(reader: str, codec: str | None, queue: int) -> Iterator[Target]:
-    """Start a server, and stop it in the end.
-
-    :param reader: The reader.
-    :param codec: Its codec; None: the one it is shipped with.
-    :param queue: Requests that may wait.
-    :yields: The server.
-    """
+    """Start a server with its reader, codec (None for the reader's own) and queue length; stop it in the end."""
     key = secrets.token_hex(16)
     command = [*PROGRAM, "serve", "--port", "0", "--reader", reader, "--queue", str(queue)]
     command += ["--max-request-bytes", str(MAX_REQUEST_BYTES), *(["--codec", codec] if codec else [])]
@@ -68,14 +366,8 @@ def started(reader: str, codec: str | None, queue: int) -> Iterator[Target]:
 
 
 def gather(target: Target, passages: int) -> tuple[list[str], str]:
-    """Make prompts: half with the passage as a Z-span, half with it as text.
-
-    :param target: The server, which compresses.
-    :param passages: How many, at most.
-    :return: The prompts, and one of the Z-spans.
-    """
-    wikipedia = WIKIPEDIA if WIKIPEDIA.is_file() else None
-    documents = natural_documents(wikipedia, Plan(articles=passages, passage_tokens=PASSAGE_WORDS), _words)
+    """Return prompts, half with the passage as a Z-span and half with it as text, and one of the Z-spans."""
+    documents = natural_documents(wikipedia_file(), passages, PASSAGE_WORDS, 0, _words)
     texts = [" ".join(document.text.split()[:PASSAGE_WORDS]) for document in documents]
     headers = {"Authorization": f"Bearer {target.key}"}
     answer = httpx.post(f"{target.url}/v1/compress", json={"input": texts}, headers=headers, timeout=10 * MINUTE)
@@ -86,12 +378,7 @@ def gather(target: Target, passages: int) -> tuple[list[str], str]:
 
 
 def report(record: RunRecord, result: ServerLoad) -> str:
-    """Write the report.
-
-    :param record: How the benchmark ran.
-    :param result: What was found.
-    :return: Markdown.
-    """
+    """Write the report as Markdown."""
     rows = [
         ("clients", str(result.clients)),
         ("duration", f"{result.seconds:.0f} s"),
@@ -119,8 +406,7 @@ def report(record: RunRecord, result: ServerLoad) -> str:
     lines = [
         "# The server under load",
         "",
-        f"`{record.command}` at commit {record.commit}, {record.started}. Machine: {record.machine}, {record.cores} "
-        f"cores, load average {record.load_average:.1f}; the clients run on it, too. Answers of up to "
+        f"{describe_run(record)} The clients run on the same machine. Answers of up to "
         f"{result.max_tokens} tokens to {result.prompts} prompts, half of them with the passage as a Z-span.",
         "",
         *table(("", "measured"), rows),
@@ -146,6 +432,7 @@ def _words(text: str) -> int:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
+    default = Load()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reader", default="default", help="a shipped reader, or a reader's folder")
     parser.add_argument("--codec", help="its codec, if it is not the one it is shipped with")
@@ -153,21 +440,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--url", help="a server that runs, without /v1; it must have the default --max-request-bytes")
     parser.add_argument("--api-key", default="", help="the key of that server")
     parser.add_argument("--model", default="zprompt", help="the name of that server's model")
-    parser.add_argument("--clients", type=int, default=FULL.clients)
-    parser.add_argument("--seconds", type=float, default=FULL.seconds)
-    parser.add_argument("--max-tokens", type=int, default=FULL.max_tokens, help="of an answer")
+    parser.add_argument("--clients", type=int, default=default.clients)
+    parser.add_argument("--seconds", type=float, default=default.seconds)
+    parser.add_argument("--max-tokens", type=int, default=default.max_tokens, help="of an answer")
     parser.add_argument("--passages", type=int, default=16, help="different prompts")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     return parser.parse_args()
 
 
 def run(target: Target, options: argparse.Namespace) -> ServerLoad:
-    """Ask a server.
-
-    :param target: The server.
-    :param options: The command line.
-    :return: What was found.
-    """
+    """Measure a server as the command line asks for."""
     prompts, span = gather(target, options.passages)
     return measure(target, prompts, span, Load(options.clients, options.seconds, options.max_tokens))
 
