@@ -48,7 +48,7 @@ from zprompt.reader.prompt import (
 )
 from zprompt.reader.results import Answer, Delta, Generation, TextStream, Usage
 from zprompt.reader.z_decoding import ZTokenHead, ZTokenStepper
-from zprompt.zspan import ZToken, parse_span
+from zprompt.zspan import ZToken
 
 Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
 """A bare text to go on with, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""
@@ -326,7 +326,7 @@ class Reader:
         return torch.cat([self._embed_piece(piece) for piece in self.prepare(prompt).pieces])
 
     def _parse(self, span: str) -> Sequence[ZToken]:
-        return parse_span(span, self.codec.alphabet, self.codec.fingerprint).tokens
+        return self.codec.parse(span).tokens
 
     def _decode(self, ids: list[int]) -> str:
         """Return the text of tokens; special ones have none."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from zprompt.codec import Codec
 from zprompt.errors import CheckpointError, TrainingDataError
 from zprompt.train.packing import Ints
-from zprompt.zspan import ZToken, find_spans, parse_span
+from zprompt.zspan import ZToken, find_spans
 
 CHUNK = 16  # passages that are compressed at a time
 
@@ -106,7 +106,7 @@ def tile_passage(text: str, span: str, codec: Codec) -> TiledPassage | None:
     """
     if next(find_spans(span), None) is None:
         return None
-    tokens = parse_span(span, codec.alphabet, codec.fingerprint).tokens
+    tokens = codec.parse(span).tokens
     ids = np.array(codec.backbone.encode(text), np.int64)
     lengths = np.array([token.gap + 1 for token in tokens], np.int64)
     starts = np.cumsum(lengths) - lengths
