@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import httpx
 import openai
@@ -18,6 +20,7 @@ from zprompt.serve import Server, ServerSettings, bind, url_of
 from zprompt.serve.queue import JobQueue
 
 MODEL = "zprompt"
+JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
@@ -34,7 +37,7 @@ class Running:
         return self.server.queue
 
     def openai(self, key: str = "none", **options: object) -> openai.OpenAI:
-        """Give OpenAI's client, which does not ask again by itself."""
+        """Return OpenAI's client, without retries."""
         client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=PATIENCE, **options)  # type: ignore[arg-type]
         return self.stack.enter_context(client)
 
@@ -65,6 +68,18 @@ def running(reader: FakeReader | Reader, settings: ServerSettings) -> Iterator[R
             assert not thread.is_alive()
 
 
+def error_of(server: Running, path: str, body: object, status: int) -> dict[str, Any]:
+    """Post something bad, and give the error that came back."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = server.http().post(path, content=content, headers=JSON)
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error"}
+    error: dict[str, Any] = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    return error
+
+
 def until(holds: Callable[[], object]) -> None:
     """Wait until something is so."""
     end = time.monotonic() + PATIENCE
@@ -75,27 +90,27 @@ def until(holds: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="session")
 def one_reader() -> FakeReader:
-    """Give the one reader of all tests."""
+    """Return the one reader of all tests."""
     return FakeReader()
 
 
 @pytest.fixture(scope="session")
 def one_server(one_reader: FakeReader) -> Iterator[Running]:
-    """Give the one server of all tests that leave no trace: starting and stopping takes longer than they do."""
+    """Return the one server of all tests that leave no trace: starting and stopping takes longer than they do."""
     with running(one_reader, ServerSettings()) as run:
         yield run
 
 
 @pytest.fixture
 def reader(one_reader: FakeReader) -> FakeReader:
-    """Give the reader, as good as new."""
+    """Return the reader, reset."""
     vars(one_reader).update(vars(FakeReader()))
     return one_reader
 
 
 @pytest.fixture
 def serve(reader: FakeReader) -> Iterator[Callable[..., Running]]:
-    """Give what starts a server with some settings; it ends with the test."""
+    """Return a function that starts a server with some settings; it ends with the test."""
     with ExitStack() as stack:
 
         def start(**settings: object) -> Running:
@@ -107,7 +122,7 @@ def serve(reader: FakeReader) -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture
 def server(one_server: Running, reader: FakeReader) -> Iterator[Running]:
-    """Give a server with the default settings, which the test must leave as it is."""
+    """Return a server with the default settings, which the test must leave as it is."""
     with ExitStack() as stack:
         yield replace(one_server, stack=stack)
         reader.gate.set()
@@ -115,5 +130,5 @@ def server(one_server: Running, reader: FakeReader) -> Iterator[Running]:
 
 @pytest.fixture
 def own_server(serve: Callable[..., Running]) -> Running:
-    """Give a server with the default settings, for one test alone: its figures begin at zero, and it may be stopped."""
+    """Return a server with the default settings, for one test alone: its figures begin at zero, and it may be stopped."""
     return serve()

@@ -14,8 +14,7 @@ from tests.reader.conftest import train_chat_tokenizer, write_random_reader
 from tests.serve.conftest import MODEL, Running, running, until
 from zprompt.codec.codec import Codec
 from zprompt.llm import Backbone, load_backbone
-from zprompt.reader.reader import load_reader
-from zprompt.reader.reader import Reader
+from zprompt.reader.reader import Reader, load_reader
 from zprompt.serve import ServerSettings
 
 

@@ -13,49 +13,49 @@ from zprompt.codec import shared_codec
 
 @pytest.fixture(scope="session")
 def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of the tiny backbone."""
+    """Return the folder of the tiny backbone."""
     return save_backbone(tmp_path_factory.mktemp("backbone"))
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory, backbone_folder: Path) -> str:
-    """Give the name of the tiny codec: its folder."""
+    """Return the name of the tiny codec: its folder."""
     return str(save_codec(tmp_path_factory.mktemp("codecs") / "tiny", backbone_folder, seed=0))
 
 
 @pytest.fixture(scope="session")
 def other(tmp_path_factory: pytest.TempPathFactory, backbone_folder: Path) -> str:
-    """Give the name of a codec with other heads over the same backbone."""
+    """Return the name of a codec with other heads over the same backbone."""
     return str(save_codec(tmp_path_factory.mktemp("codecs") / "other", backbone_folder, seed=1))
 
 
 @pytest.fixture(scope="session")
 def tiny_codec(tiny: str) -> Codec:
-    """Give the tiny codec, the same object that components load by its name."""
+    """Return the tiny codec, the same object that components load by its name."""
     return shared_codec(tiny)
 
 
 @pytest.fixture
 def fresh_codec(tiny: str) -> Codec:
-    """Give a codec that nothing else uses, to be counted and broken."""
+    """Return a codec that nothing else uses, to be counted and broken."""
     return load(tiny)
 
 
 @pytest.fixture
 def nodes() -> list[TextNode]:
-    """Give a node of each sentence."""
+    """Return a node of each sentence."""
     return [text_node(number, text) for number, text in enumerate(SENTENCES)]
 
 
 @pytest.fixture
 def scored(nodes: list[TextNode]) -> list[NodeWithScore]:
-    """Give the nodes as a retriever does, the scores not in order."""
+    """Return the nodes as a retriever does, the scores not in order."""
     return [NodeWithScore(node=node, score=score) for node, score in zip(nodes, [0.5, 0.9, None, 0.1], strict=True)]
 
 
 @pytest.fixture
 def documents() -> list[Document]:
-    """Give a document of each sentence."""
+    """Return a document of each sentence."""
     return [
         Document(text=text, id_=f"doc-{number}", metadata={"file": f"{number}.txt"})
         for number, text in enumerate(SENTENCES)

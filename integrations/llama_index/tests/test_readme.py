@@ -13,7 +13,7 @@ PAGES = [PACKAGE / "README.md", PACKAGE.parents[1] / "docs" / "llama-index.md"]
 
 @pytest.fixture
 def tokenizer() -> Iterator[None]:
-    """Put the global tokenizer back that the pages replace."""
+    """Restore the global tokenizer that the pages replace."""
     before = llama_index.core.global_tokenizer
     yield
     llama_index.core.Settings._tokenizer = None

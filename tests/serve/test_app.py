@@ -1,16 +1,19 @@
-"""Conversations through OpenAI's own client."""
+"""Chats, completions, compression and what the server says about itself, through OpenAI's own client and plain HTTP."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from tests.cli.byte_codec import FINGERPRINT, write_span
-from tests.serve.conftest import MODEL, Running
+from tests.serve.conftest import MODEL, Running, until
 from tests.serve.fake_reader import FakeReader
 
 SPAN = write_span("twelve bytes")  # 3 Z-tokens for 12 source tokens
+DOCUMENTS: list[Any] = ["a text", ["two", "texts"], {"id": 7, "text": "a document"}, [{"text": "a"}, "b"], []]
 
 
 def test_a_message_is_answered(server: Running) -> None:
@@ -177,3 +180,149 @@ def test_characters_of_all_kinds_come_through(server: Running, stream: bool) -> 
         said = done.choices[0].message.content or ""
 
     assert said == " ".join(text.split())
+
+
+def test_a_text_is_gone_on_with(server: Running) -> None:
+    done = server.openai().completions.create(model=MODEL, prompt="one two three", max_tokens=2)
+
+    [choice] = done.choices
+    assert (choice.text, choice.finish_reason) == ("one two", "length")
+    assert done.object == "text_completion" and done.id.startswith("cmpl-")
+
+
+def test_several_prompts_are_several_choices_written_together(server: Running, reader: FakeReader) -> None:
+    done = server.openai().completions.create(model=MODEL, prompt=["one", "two three", write_span("four")])
+
+    assert [(choice.index, choice.text) for choice in done.choices][:2] == [(0, "one"), (1, "two three")]
+    assert reader.batches == [3]
+    assert done.usage and done.usage.prompt_tokens == 4
+    assert done.usage.model_extra == {"z_tokens": 1, "source_tokens": 4}
+
+
+def test_several_prompts_are_told_apart_in_a_stream(server: Running) -> None:
+    stream = server.openai().completions.create(
+        model=MODEL, prompt=["a b", "c d e"], stream=True, stream_options={"include_usage": True}
+    )
+    texts = {0: "", 1: ""}
+    usage = None
+    for chunk in stream:
+        for choice in chunk.choices:
+            texts[choice.index] += choice.text
+        usage = usage or chunk.usage
+
+    assert texts == {0: "a b", 1: "c d e"}
+    assert usage and usage.prompt_tokens == 5
+
+
+def test_the_model_is_listed_and_described(server: Running) -> None:
+    client = server.openai()
+
+    [listed] = client.models.list().data
+    assert listed.id == MODEL
+    assert client.models.retrieve(MODEL).model_extra == {"max_model_len": 1000, "codec": FINGERPRINT}
+
+
+def test_health_is_there_for_everyone(server: Running) -> None:
+    answer = server.http().get("/healthz")
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "waiting": 0})
+
+
+def test_metrics_count_requests_and_tokens(own_server: Running) -> None:
+    own_server.openai().completions.create(model=MODEL, prompt=f"{write_span('twelve bytes')} one")
+    own_server.http().post("/v1/completions", content=b"{")
+    own_server.http().get("/v1/made/up")
+
+    def count(status: int, path: str) -> float:
+        return own_server.metric(f'zprompt_requests_total{{path="{path}",status="{status}"}}')
+
+    assert count(200, "/v1/completions") == count(400, "/v1/completions") == count(404, "other") == 1
+    names = ("prompt_positions", "z_tokens", "source_tokens", "generated_tokens")
+    assert [own_server.metric(f"zprompt_{name}_total") for name in names] == [4, 3, 12, 2]
+    assert own_server.metric("zprompt_batch_size_sum") == 1
+    assert own_server.metric("zprompt_first_piece_seconds_count") == 1
+    assert own_server.metric("zprompt_waiting") == own_server.metric("zprompt_running") == 0
+
+
+def post(server: Running, path: str, **body: object) -> Any:  # noqa: ANN401 - JSON
+    answer = server.http().post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("documents", DOCUMENTS, ids=str)
+def test_documents_come_back_as_they_were(server: Running, documents: object) -> None:
+    compressed = post(server, "/v1/compress", input=documents)
+    restored = post(server, "/v1/decompress", input=compressed["output"])
+
+    assert restored["output"] == documents
+    assert compressed["codec"] == restored["codec"] == FINGERPRINT
+    assert compressed["stats"]["exact"] is None  # not verified
+
+
+def test_spans_are_restored_where_they_stand(server: Running) -> None:
+    restored = post(server, "/v1/decompress", input=f"before {write_span('inside')} after")
+
+    assert restored["output"] == "before inside after"
+
+
+def test_options_reach_the_codec(server: Running, reader: FakeReader) -> None:
+    post(
+        server,
+        "/v1/compress",
+        input="text",
+        model="zprompt",
+        ratio=4,
+        query="Who?",
+        protect=["1834"],
+        min_tokens=2,
+        on_error="passthrough",
+    )
+
+    assert reader.codec.calls == [
+        {"ratio": 4.0, "query": "Who?", "protect": ["1834"], "min_tokens": 2, "on_error": "passthrough"}
+    ]
+
+
+def test_regular_expressions_are_not_taken_from_strangers(server: Running, reader: FakeReader) -> None:
+    answer = server.http().post("/v1/compress", json={"input": "a" * 30, "protect": "(a+)+$"})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "protect")
+    assert reader.codec.calls == []
+
+
+def test_half_a_surrogate_pair_in_a_document_is_an_error_and_not_a_fault(server: Running) -> None:
+    body = b'{"input": {"text": "a", "note": "\\ud83d"}}'
+    answer = server.http().post("/v1/compress", content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 200
+    assert b"\\ud83d" in answer.content
+
+    body = b'{"input": "half: \\ud83d"}'
+    answer = server.http().post("/v1/compress", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+
+
+def test_compression_stops_at_the_time_limit(serve: Callable[..., Running], reader: FakeReader) -> None:
+    reader.codec.steps = 500
+    server = serve(timeout=0.1)
+
+    answer = server.http().post("/v1/compress", json={"input": "text"})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
+    until(lambda: server.metric("zprompt_running") == 0)
+    assert reader.codec.steps_done < 100
+
+
+def test_compression_waits_for_its_turn(server: Running, reader: FakeReader) -> None:
+    reader.gate.clear()  # the reader is one for all: while it writes, a compression waits
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(server.openai().completions.create, model=MODEL, prompt="one")
+        until(reader.begun.is_set)
+        compressing = pool.submit(post, server, "/v1/compress", input="text")
+        until(lambda: server.queue.waiting == 1)
+        assert reader.codec.calls == []
+
+        reader.gate.set()
+        assert writing.result().choices[0].text == "one"
+        assert compressing.result()["output"] == write_span("text")
