@@ -29,7 +29,7 @@ class _Model(Protocol):
 
 @runtime_checkable
 class LangChainDocument(_Model, Protocol):
-    """What tells a LangChain `Document`."""
+    """What a LangChain `Document` is recognised by."""
 
     page_content: str
     metadata: dict[str, Any]
@@ -37,27 +37,20 @@ class LangChainDocument(_Model, Protocol):
 
 @runtime_checkable
 class LlamaIndexNode(_Model, Protocol):
-    """What tells a LlamaIndex node that has text."""
+    """What a LlamaIndex node with text is recognised by."""
 
     metadata: dict[str, Any]
 
     def get_content(self, metadata_mode: str) -> str:
-        """Give the text.
-
-        :param metadata_mode: Which metadata to put before it; "none" for the body alone.
-        :return: The text.
-        """
+        """Return the text, after the metadata of this mode; "none" for the body alone."""
 
     def set_content(self, value: str) -> None:
-        """Replace the text.
-
-        :param value: The new text.
-        """
+        """Replace the text."""
 
 
 @runtime_checkable
 class LlamaIndexScored(_Model, Protocol):
-    """What tells a LlamaIndex `NodeWithScore`."""
+    """What a LlamaIndex `NodeWithScore` is recognised by."""
 
     node: LlamaIndexNode
     score: float | None
@@ -70,17 +63,17 @@ _M = TypeVar("_M", bound=_Model)
 
 @dataclass(frozen=True, slots=True)
 class DocumentBatch:
-    """Documents as they were given, and their texts."""
+    """Documents as they were passed, and their texts."""
 
     documents: tuple[Document, ...]
     texts: tuple[str, ...]
-    single: bool  # one document was given, not a sequence
+    single: bool  # one document was passed, not a sequence
 
     def with_texts(self, texts: Sequence[str]) -> Document | list[Document]:
         """Copy the documents, with other texts.
 
         :param texts: One text for each document.
-        :return: One document if one was given, else a list; each of its original's type, with its id and metadata.
+        :return: One document if one was passed, else a list; each of its original's type, with its id and metadata.
         """
         replaced = [_replace(document, text) for document, text in zip(self.documents, texts, strict=True)]
         return replaced[0] if self.single else replaced
@@ -108,7 +101,7 @@ def _is_sequence(documents: object) -> TypeGuard[Sequence[Any] | Iterator[Any]]:
 
 
 def _read(document: object, place: str) -> str:
-    """Read the text of a document, or say what is wrong with the document at this place."""
+    """Return the text of a document; raise DocumentTypeError, which names the place, if it has none."""
     match document:
         case str():
             text: object = document
