@@ -86,7 +86,8 @@ def train_reader(
     work = folder / "work"
     if (work / "checkpoint.pt").is_file() and not resume:
         raise CheckpointError(f"A training run is in {work}. Go on with it by --resume, or choose another --out.")
-    codec = Codec.from_pretrained(codec_name, backbone=backbone_name, quantization="none")  # a LoRA trains, and merges, in fp32
+    # Not quantized: a LoRA trains, and merges, in fp32.
+    codec = Codec.from_pretrained(codec_name, backbone=backbone_name, quantization="none")
     start = load_start(start_from, codec, config) if start_from else new_start(codec, config)
     require_small(codec, start.embedding, config)
     data = ReaderData(codec, config, cache or work, report)

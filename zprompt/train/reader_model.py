@@ -132,9 +132,9 @@ def init_from_codes(
 
         value[role, k] = n / (n + SHRINK) * mean over segments of sum over their tokens of (E[token] - mu)
 
-    A segment is the run of tokens that a sub-code describes (codec/layout.py), so this is the least-squares fit of the
-    segments' embeddings by their values; a later stage fits what the earlier ones of the same Z-token left. mu is the
-    mean over all dropped tokens: what any token would add means nothing.
+    A segment is the run of tokens that a sub-code describes (codec/code_layout.py), so this is the least-squares fit of
+    the segments' embeddings by their values; a later stage fits what the earlier ones of the same Z-token left. mu is
+    the mean over all dropped tokens: what any token would add means nothing.
 
     :param embedding: The Z-embedding, which is changed.
     :param passages: Passages in Z-tokens.
