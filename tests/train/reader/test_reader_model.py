@@ -66,7 +66,7 @@ def test_a_value_starts_as_the_mean_of_what_it_stood_for(reader_codec: Codec, pa
 
 
 def places_of(codec: Codec, gap: int, code: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
-    from zprompt.codec.layout import layout, segments
+    from zprompt.codec.code_layout import layout, segments
 
     if not gap:
         return []
