@@ -130,5 +130,5 @@ def server(one_server: Running, reader: FakeReader) -> Iterator[Running]:
 
 @pytest.fixture
 def own_server(serve: Callable[..., Running]) -> Running:
-    """Return a server with the default settings for one test alone: its figures begin at zero, and it may be stopped."""
+    """Return a server with the default settings for one test alone: its figures start at zero, it may be stopped."""
     return serve()
