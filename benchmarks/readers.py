@@ -193,6 +193,7 @@ class SpanStore:
 
     def spans(self, questions: Sequence[Question], setting: Setting) -> list[list[str]]:
         """Return the Z-spans of the passages of each question."""
+        groups: list[tuple[list[str], str | None]]
         if setting.query:  # compressed together and with the question, as an app does
             groups = [([passage.text for passage in one.passages], one.question) for one in questions]
         else:

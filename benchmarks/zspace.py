@@ -147,34 +147,30 @@ def section(result: ZSpace) -> Iterator[str]:
     )
     spaces = [f"space {one.space}" for one in result.spaces]
     yield ""
-    yield from table(["", *spaces], [(name, *map(write, result.spaces)) for name, write in _rows()])
+    columns = [_column(one) for one in result.spaces]
+    yield from table(["", *spaces], [(name, *(column[name] for column in columns)) for name in columns[0]])
     yield ""
     yield from table(["question", "right", *spaces], [tuple(map(one_cell, row)) for row in result.questions])
     yield ""
     yield from table(["… what was read", *spaces], [tuple(map(one_cell, row)) for row in result.continuations])
 
 
-def _rows() -> list[tuple[str, Callable[[SpaceFigures], str]]]:
-    """Return the name of each row of the table of figures, and how its cells are written."""
-    rows: list[tuple[str, Callable[[SpaceFigures], str]]] = [
-        ("questions", lambda one: str(one.answers.texts)),
-        ("F1", lambda one: f"{one.f1:.1%} ({one.f1_interval.low:.1%} to {one.f1_interval.high:.1%})"),
-        ("exact match", lambda one: f"{one.exact_match:.1%}"),
-    ]
-    for kind in ("answers", "continuations"):
-
-        def cost(one: SpaceFigures, kind: str = kind) -> Cost:
-            found: Cost = getattr(one, kind)
-            return found
-
-        rows += [
-            (f"{kind}: tokens", lambda one, cost=cost: f"{cost(one).text_tokens:,}"),
-            (f"{kind}: passes of the reader", lambda one, cost=cost: f"{cost(one).passes:.1f}"),
-            (f"{kind}: with expansion", lambda one, cost=cost: f"{cost(one).with_expansion:.1f}"),
-            (f"{kind}: seconds", lambda one, cost=cost: f"{cost(one).seconds:.1f}"),
-            (f"{kind}: words in the passage", lambda one, cost=cost: f"{cost(one).in_passage:.1%}"),
-        ]
-    return rows
+def _column(one: SpaceFigures) -> dict[str, str]:
+    """Return the cells of a space by the names of their rows."""
+    column = {
+        "questions": str(one.answers.texts),
+        "F1": f"{one.f1:.1%} ({one.f1_interval.low:.1%} to {one.f1_interval.high:.1%})",
+        "exact match": f"{one.exact_match:.1%}",
+    }
+    for kind, cost in (("answers", one.answers), ("continuations", one.continuations)):
+        column |= {
+            f"{kind}: tokens": f"{cost.text_tokens:,}",
+            f"{kind}: passes of the reader": f"{cost.passes:.1f}",
+            f"{kind}: with expansion": f"{cost.with_expansion:.1f}",
+            f"{kind}: seconds": f"{cost.seconds:.1f}",
+            f"{kind}: words in the passage": f"{cost.in_passage:.1%}",
+        }
+    return column
 
 
 def _timed(write: Callable[[slice], list[Any]], count: int) -> tuple[list[Any], float]:
