@@ -17,10 +17,7 @@ SHOWN = 600  # characters of a Z-span
 
 
 def main(path: Path) -> None:
-    """Show each step for one text.
-
-    :param path: The file that holds the text.
-    """
+    """Show each step for the text of a file."""
     console = Console(highlight=False)
     text = path.read_bytes().decode()
     codec = zprompt.load()

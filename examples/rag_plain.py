@@ -18,10 +18,7 @@ Passage: TypeAlias = dict[str, Any]
 
 
 def paragraphs() -> list[Passage]:
-    """Cut the library into passages.
-
-    :return: A dict for each paragraph; zprompt reads and replaces what is under "text".
-    """
+    """Cut the library into paragraphs; zprompt reads and replaces what is under "text"."""
     return [
         {"title": text.title, "metadata": {"file": text.file}, "text": paragraph}
         for text in library()
@@ -30,12 +27,7 @@ def paragraphs() -> list[Passage]:
 
 
 def search(question: str, passages: list[Passage]) -> list[int]:
-    """Find passages.
-
-    :param question: The question.
-    :param passages: The passages.
-    :return: The places of the best ones, best first.
-    """
+    """Return the indices of the best passages, best first."""
     words = [set(re.findall(r"\w+", f"{passage['title']} {passage['text']}".lower())) for passage in passages]
     common = Counter(word for own in words for word in own)
     asked = set(re.findall(r"\w+", question.lower()))

@@ -20,22 +20,13 @@ LIGHTHOUSE = Path(__file__).parent / "library" / "lighthouse.txt"
 
 
 def kept(pattern: str, text: str, short: str) -> str:
-    """Count what of a text is in its shorthand.
-
-    :param pattern: What to count.
-    :param text: The text.
-    :param short: The shorthand.
-    :return: As "this many of that many".
-    """
+    """Return how many matches of a pattern a text's shorthand still has, as "this many of that many"."""
     there, left = (Counter(re.findall(pattern, one)) for one in (text, short))
     return f"{(there & left).total()} of {there.total()}"
 
 
 def main(path: Path) -> None:
-    """Show the shorthand at several ratios.
-
-    :param path: A file with a text.
-    """
+    """Show the shorthand of a file's text at several ratios."""
     text = path.read_text("utf-8")
     codec = zprompt.load()
     count = codec.backbone.encode

@@ -85,12 +85,7 @@ PASSAGES = {
 
 
 def questions(ratio: float | None) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """Ask each question about its own passage and the next one, both as Z-spans.
-
-    :param ratio: Source tokens for each Z-token; None: the usual ratio.
-    :return: Questions with their passages.
-    :yields: A question and its passages.
-    """
+    """Yield each question with its own passage and the next one, both as Z-spans."""
     asked = [own for _, own in PASSAGES.values()]
     texts = [{"title": title, "text": text} for title, (text, _) in PASSAGES.items()]
     spans = list(zprompt.compress(texts, ratio=ratio).documents)

@@ -30,7 +30,7 @@ Decode: TypeAlias = Callable[[list[int]], str]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What an engine wrote after one prompt."""
+    """The answer of an engine to one prompt."""
 
     tokens: list[int]  # with the one that ended it, if one did
     margins: list[float]  # of each: the distance of its logit to the next best one's
@@ -38,14 +38,7 @@ class Written:
 
 
 def run_vllm(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode) -> list[Written]:
-    """Write with a vLLM in this process.
-
-    :param model: The exported reader.
-    :param prompts: (T, D) each.
-    :param limit: New tokens of each answer, at most.
-    :param decode: Gives the text of tokens.
-    :return: The answers.
-    """
+    """Answer (T, D) prompts with a vLLM in this process, each with `limit` new tokens at most."""
     from vllm import LLM, SamplingParams
 
     start = time.perf_counter()
@@ -53,7 +46,7 @@ def run_vllm(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode)
     llm = LLM(str(model), enable_prompt_embeds=True, dtype="float32", enforce_eager=True, max_model_len=2048)
     print(f"vLLM loaded in {time.perf_counter() - start:.1f} s")
     start = time.perf_counter()
-    # What ends an answer is said by the model's generation_config.json.
+    # The model's generation_config.json has the tokens that end an answer.
     greedy = SamplingParams(temperature=0, max_tokens=limit, logprobs=2)
     done = llm.generate([{"prompt_embeds": prompt} for prompt in prompts], greedy, use_tqdm=False)
     print(f"{len(prompts)} prompts in {time.perf_counter() - start:.1f} s")
@@ -69,13 +62,7 @@ def run_vllm(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode)
 
 
 def run_server(url: str, prompts: Sequence[Tensor], limit: int) -> list[Written]:
-    """Ask a vLLM server, one prompt after the other, with OpenAI's client.
-
-    :param url: Its address, with /v1.
-    :param prompts: (T, D) each.
-    :param limit: New tokens of each answer, at most.
-    :return: The answers.
-    """
+    """Ask a vLLM server at a URL with /v1, one prompt after the other, with OpenAI's client."""
     from openai import OpenAI
 
     client = OpenAI(base_url=url, api_key="none")
@@ -105,14 +92,7 @@ def run_server(url: str, prompts: Sequence[Tensor], limit: int) -> list[Written]
 
 @torch.no_grad()
 def run_transformers(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode) -> list[Written]:
-    """Write with transformers.
-
-    :param model: The exported reader.
-    :param prompts: (T, D) each.
-    :param limit: New tokens of each answer, at most.
-    :param decode: Gives the text of tokens.
-    :return: The answers.
-    """
+    """Answer (T, D) prompts with transformers."""
     from transformers import AutoModelForCausalLM
 
     llm = AutoModelForCausalLM.from_pretrained(model, local_files_only=True)
@@ -135,14 +115,7 @@ def run_transformers(model: Path, prompts: Sequence[Tensor], limit: int, decode:
 
 
 def compare(number: int, ours: dict[str, Any], theirs: Written, decode: Decode) -> bool:
-    """Print how an answer compares with our reader's.
-
-    :param number: Of the prompt.
-    :param ours: Our answer, from answers.json.
-    :param theirs: The engine's answer.
-    :param decode: Gives the text of tokens.
-    :return: Whether both have the same text and the same number of tokens.
-    """
+    """Print how an engine's answer compares with ours, and return whether text and number of tokens are the same."""
     text, count = decode(theirs.tokens), len(theirs.tokens)
     if (text, count) == (ours["text"], ours["usage"]["generated_tokens"]):
         print(f"{number:02} same, {count} tokens, smallest margin {min(theirs.margins):.4f}: {text!r}")
