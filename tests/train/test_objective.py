@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.span_costs import SpanChecker, Window
+from zprompt.codec.span_costs import SpanCosts, Window
 from zprompt.llm import Backbone
 from zprompt.train.objective import Objective, dropped_tokens
 from zprompt.train.span_sampling import Spans
@@ -119,13 +119,11 @@ def test_it_sees_what_the_compressor_sees(
         objective.heads.code_head.out.mul_(1e4)  # noise decides nothing
         loss = objective(ids, spans, hidden, candidates, TEMPERATURE)
     code = RankCode(tiny_backbone.vocab_size)
-    checker, dropped = SpanChecker(objective.heads, tiny_backbone.output_embeddings, code), loss.dropped
+    costs, dropped = SpanCosts(objective.heads, tiny_backbone.output_embeddings, code), loss.dropped
     for row in range(len(ids)):
         mine = dropped.window == row
         window = Window(ids[row], hidden[row], ids.shape[1])
-        features = checker.features(
-            checker.parts(window), dropped.position[mine], dropped.token[mine], dropped.gap[mine]
-        )
+        features = costs.features(costs.parts(window), dropped.position[mine], dropped.token[mine], dropped.gap[mine])
         corrected = hidden[row, dropped.position[mine]] + objective.heads.span_head.out(features)
         logits = (corrected @ tiny_backbone.output_embeddings.T).detach()
         bits = -logits.log_softmax(-1).gather(1, ids[row, dropped.position[mine], None])[:, 0] / np.log(2)
