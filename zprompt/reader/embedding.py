@@ -3,9 +3,9 @@
     x = E[anchor] + scale * sum_m slot[m] * value[role_m, code_m] + gap[g]          g > 0
     x = E[anchor]                                                                    g = 0
 
-A sub-code's value stands for the same words in every span (see codec/layout.py), so it has one vector for each role;
-where in the span its segment lies is what `slot` adds, by channel. In a new Z-embedding values and gaps are zero: an
-anchor reads like the token that it is. Training starts the values at the words that they stand for.
+A sub-code's value stands for the same words in every span (see codec/code_layout.py), so it has one vector for each
+role; where in the span its segment lies is what `slot` adds, by channel. In a new Z-embedding values and gaps are zero:
+an anchor reads like the token that it is. Training starts the values at the words that they stand for.
 """
 
 import torch

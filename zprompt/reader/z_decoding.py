@@ -7,8 +7,8 @@
     text        the codec's decompressor restores the span before the anchor, Z-token by Z-token
     read back   the Z-embedding of (a, g, c), in one position
 
-Roles are those of codec/code_layout.py: a sub-code's value means the same words in every span, so there is one table for
-each role, and `slot` says where in which span. h is the reader's own: only the Z-token head is trained for this.
+Roles are those of codec/code_layout.py: a sub-code's value means the same words in every span, so there is one table
+for each role, and `slot` says where in which span. h is the reader's own: only the Z-token head is trained for this.
 
 The reader's passes become fewer, the decompressor does the rest. There is no residual: every dropped token is the
 decompressor's first guess. A text is one window, however long, so it never starts cold again.

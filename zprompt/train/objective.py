@@ -153,7 +153,9 @@ class Objective:
         following = embeddings[ids[dropped.window, dropped.position + distance]]
         state = None if hidden is None else hidden[dropped.window, dropped.position]
         part: Tensor = (
-            head.left_context(previous, state) + head.anchor_context(following, distance) + head.forward_place[dropped.token]
+            head.left_context(previous, state)
+            + head.anchor_context(following, distance)
+            + head.forward_place[dropped.token]
         )
         return part
 
