@@ -29,7 +29,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import Ints, mean_interval
-from benchmarks.readers import AskedQuestion, FoundReader, Setting, answer, ask, give, load_found, without_codes
+from benchmarks.readers import (
+    CompressedQuestion,
+    FoundReader,
+    Setting,
+    answer,
+    compress_passages,
+    load_found,
+    make_input,
+    without_codes,
+)
 from zprompt import Codec
 from zprompt.baselines.ltsc import LtscReader
 from zprompt.eval import RESAMPLES, Interval, Question, bootstrap, exact_match, f1, number, table
@@ -197,7 +206,7 @@ def measure(
     :yields: All that was found so far.
     """
     settings = dict.fromkeys(one.setting for one in CONDITIONS if not readers[one.reader].problem)
-    asked = ask(questions, list(settings) or COMPRESSED, codec, cache)
+    asked = compress_passages(questions, list(settings) or COMPRESSED, codec, cache)
     sets = [one.data_set for one in asked]
     result = ReaderAnswers(
         questions=tuple(QuestionInfo(one.data_set, one.question.question, one.question.answers) for one in asked),
@@ -221,15 +230,15 @@ def _measure_condition(
     codec: Codec,
     reader: Reader | LtscReader,
     condition: Condition,
-    asked: Sequence[AskedQuestion],
+    asked: Sequence[CompressedQuestion],
     resampling: Resampling,
 ) -> ConditionResult:
     """Ask all questions in one condition, and score the answers."""
     began = time.perf_counter()
     if condition.kind == "anchors" and isinstance(reader, Reader):
         reader = without_codes(reader)
-    given = [give(one, condition.setting, condition.kind, codec) for one in asked]
-    answers = answer(reader, given)
+    inputs = [make_input(one, condition.setting, condition.kind, codec) for one in asked]
+    answers = answer(reader, inputs)
     print(f"{condition.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     exact, f1s = (
         np.array([score(text, one.question.answers) for text, one in zip(answers, asked, strict=True)])
@@ -238,7 +247,7 @@ def _measure_condition(
     source = np.array(
         [sum(read_header(span).source_tokens for span in next(iter(one.spans.values()))) for one in asked]
     )
-    positions = np.array([one.positions for one in given])
+    positions = np.array([one.positions for one in inputs])
 
     def score(rows: Ints) -> Score:
         taken = int(positions[rows].sum())

@@ -1,4 +1,4 @@
-"""The readers that are compared, and what each of them answers from passages that are given in its way.
+"""The readers that are compared, and what they answer from passages in several forms.
 
     FOLDER/z  FOLDER/text  FOLDER/anchors  FOLDER/pruned  FOLDER/truncated  FOLDER/ltsc       by `zprompt train reader`
 
@@ -132,9 +132,13 @@ class Setting(NamedTuple):
     ratio: float | None  # None: what `compress` gives without one
     query: bool = False  # whether the codec is told the question
 
+    def __str__(self) -> str:
+        ratio = "the usual ratio" if self.ratio is None else f"ratio {self.ratio:g}"
+        return f"{ratio}, with the question" if self.query else ratio
+
 
 @dataclass(frozen=True, slots=True)
-class AskedQuestion:
+class CompressedQuestion:
     """A question of a data set, with the Z-spans of its passages in several settings."""
 
     data_set: str
@@ -147,9 +151,9 @@ class AskedQuestion:
         return [passage.text for passage in self.question.passages]
 
 
-def ask(
+def compress_passages(
     questions: Mapping[str, Sequence[Question]], settings: Sequence[Setting], codec: Codec, cache: Path
-) -> list[AskedQuestion]:
+) -> list[CompressedQuestion]:
     """Compress the passages of questions in each setting.
 
     Every condition is to be asked the same questions, so one with a passage that passed through or had to be escaped in
@@ -166,7 +170,7 @@ def ask(
     store = SpanStore(cache, codec)
     spans = {setting: store.spans([one for _, one in flat], setting) for setting in settings}
     asked = [
-        AskedQuestion(name, question, {setting: own[index] for setting, own in spans.items()})
+        CompressedQuestion(name, question, {setting: own[index] for setting, own in spans.items()})
         for index, (name, question) in enumerate(flat)
     ]
     kept = [one for one in asked if all(_is_plain(span, codec) for own in one.spans.values() for span in own)]
@@ -223,36 +227,36 @@ class SpanStore:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """The passages of a question, given in some way."""
+class PassageInput:
+    """The passages of a question as a reader gets them."""
 
     question: Question
-    kind: str  # one of the ways above, or "nothing"
+    kind: str  # one of the forms above, or "nothing"
     passages: Sequence[str | list[int]]  # texts, Z-spans or token ids
     spans: Sequence[str]  # the Z-spans that token ids take the place of
     positions: int  # that the passages take; titles, question and template are not counted
 
 
-def give(asked: AskedQuestion, setting: Setting, kind: str, codec: Codec) -> Given:
-    """Give the passages of a question in some way, shortened to what the Z-spans of a setting take."""
+def make_input(asked: CompressedQuestion, setting: Setting, kind: str, codec: Codec) -> PassageInput:
+    """Return the passages of a question in one of the forms above, shortened to what the Z-spans of a setting take."""
     spans, texts, encode = asked.spans[setting], asked.texts, codec.backbone.encode
     counts = [read_header(span).count for span in spans]
     if kind == "nothing":
-        return Given(asked.question, kind, (), (), 0)
+        return PassageInput(asked.question, kind, (), (), 0)
     if kind in ("z", "anchors"):
-        return Given(asked.question, kind, spans, spans, sum(counts))
+        return PassageInput(asked.question, kind, spans, spans, sum(counts))
     if kind == "extracted":
         texts = extract(texts, asked.question.question, sum(counts), encode)
     ids = [encode(text) for text in texts]
     if kind in ("text", "extracted"):
-        return Given(asked.question, kind, texts, spans, sum(map(len, ids)))
+        return PassageInput(asked.question, kind, texts, spans, sum(map(len, ids)))
     if kind == "truncated":
         ids = [own[:count] for own, count in zip(ids, counts, strict=True)]
     elif kind == "pruned":
         ids = [_least_expected(codec.backbone, own, count) for own, count in zip(ids, counts, strict=True)]
     else:
         ids = [to_model_ids(own, READER_ALPHABET) for own in ids]
-    return Given(asked.question, kind, ids, spans, sum(map(len, ids)))
+    return PassageInput(asked.question, kind, ids, spans, sum(map(len, ids)))
 
 
 def extract(texts: Sequence[str], query: str, budget: int, encode: TokenIds) -> list[str]:
@@ -283,33 +287,33 @@ def _least_expected(backbone: Backbone, ids: Sequence[int], count: int) -> list[
     return [ids[place] for place in kept.tolist()]
 
 
-def answer(reader: Reader | LtscReader, given: Sequence[Given]) -> list[str]:
-    """Answer questions greedily from passages that are all given in the same way."""
-    questions = [one.question.question for one in given]
+def answer(reader: Reader | LtscReader, inputs: Sequence[PassageInput]) -> list[str]:
+    """Answer questions greedily; all have their passages in the same way."""
+    questions = [one.question.question for one in inputs]
     if isinstance(reader, LtscReader):
-        passages = [_documents(one, one.passages) for one in given]
+        passages = [_documents(one, one.passages) for one in inputs]
         return [one.text for one in reader.answer(questions, passages, max_new_tokens=ANSWER)]
-    if given[0].kind in ("pruned", "truncated"):
-        prompts = [_prompt_of_ids(reader, one) for one in given]
+    if inputs[0].kind in ("pruned", "truncated"):
+        prompts = [_prompt_of_ids(reader, one) for one in inputs]
         return [one.text.strip() for one in reader.complete(prompts, max_new_tokens=ANSWER)]
-    if given[0].kind in ("z", "anchors"):
-        passages = [_documents(one, one.spans) for one in given]
+    if inputs[0].kind in ("z", "anchors"):
+        passages = [_documents(one, one.spans) for one in inputs]
     else:
-        passages = [_documents(one, [escape_literal(str(text)) for text in one.passages]) for one in given]
+        passages = [_documents(one, [escape_literal(str(text)) for text in one.passages]) for one in inputs]
     return [one.text for one in reader.answer(questions, passages, max_new_tokens=ANSWER)]
 
 
-def _documents(given: Given, contents: Sequence[str | list[int]]) -> list[dict[str, object]]:
-    titles = [passage.title for passage in given.question.passages][: len(contents)]
+def _documents(one: PassageInput, contents: Sequence[str | list[int]]) -> list[dict[str, object]]:
+    titles = [passage.title for passage in one.question.passages][: len(contents)]
     return [{"title": title, "text": content} for title, content in zip(titles, contents, strict=True)]
 
 
-def _prompt_of_ids(reader: Reader, given: Given) -> PreparedPrompt:
+def _prompt_of_ids(reader: Reader, one: PassageInput) -> PreparedPrompt:
     """Put token ids in the place of Z-spans, so that they are not tokenized in another way."""
     pieces = {
         span: TextPiece(reader.tokenizer.spell_out(ids))
-        for span, ids in zip(given.spans, given.passages, strict=True)
+        for span, ids in zip(one.spans, one.passages, strict=True)
         if not isinstance(ids, str)
     }
-    messages = question_messages(given.question.question, _documents(given, given.spans))
+    messages = question_messages(one.question.question, _documents(one, one.spans))
     return PreparedPrompt.of(encode_messages(reader.tokenizer, messages, pieces.__getitem__))

@@ -16,7 +16,7 @@ from benchmarks.answers import COMPRESSED, CONDITIONS, ReaderAnswers, Resampling
 from benchmarks.common import draw_questions, joined_prose
 from benchmarks.prefill import Prefill, PrefillPlan
 from benchmarks.reader import QUICK, Plan, run, save
-from benchmarks.readers import INPUTS, ask, extract, find_readers, load_found
+from benchmarks.readers import INPUTS, compress_passages, extract, find_readers, load_found
 from tests.codec.conftest import SETTINGS, make_heads
 from tests.conftest import SENTENCES
 from tests.reader.conftest import random_adapter, random_embedding
@@ -177,9 +177,9 @@ def test_passages_are_compressed_once(
     codec: Codec, files: list[Path], plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     questions = draw_questions(files, plan.questions)
-    first = ask(questions, COMPRESSED, codec, tmp_path)
+    first = compress_passages(questions, COMPRESSED, codec, tmp_path)
     monkeypatch.setattr(codec, "compress", None)
-    again = ask(questions, COMPRESSED, codec, tmp_path)
+    again = compress_passages(questions, COMPRESSED, codec, tmp_path)
 
     assert [one.spans for one in first] == [one.spans for one in again]
     assert all(set(one.spans) == set(COMPRESSED) for one in first)

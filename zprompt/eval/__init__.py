@@ -11,13 +11,12 @@ Importing it needs neither torch nor what is in zprompt[bench].
 
 from zprompt.eval.context import SHIPPED
 from zprompt.eval.datasets import Passage, Question, draw, question_of, read_questions
-from zprompt.eval.metrics import CorpusBleu, Recall, correct_tokens, exact_match, f1, names, numbers, recall
+from zprompt.eval.metrics import CorpusBleu, Recall, exact_match, f1, names, numbers, recall
 from zprompt.eval.record import RunRecord, peak_megabytes, write_json
 from zprompt.eval.report import number, percent, table, write_reports
 from zprompt.eval.results import BenchResults, BenchSettings, load_results
 from zprompt.eval.runner import run
 from zprompt.eval.statistics import (
-    PERCENTILES,
     RESAMPLES,
     Estimate,
     Interval,
@@ -25,11 +24,9 @@ from zprompt.eval.statistics import (
     Statistic,
     bootstrap,
     estimate,
-    resample,
 )
 
 __all__ = [
-    "PERCENTILES",
     "RESAMPLES",
     "SHIPPED",
     "BenchResults",
@@ -44,7 +41,6 @@ __all__ = [
     "RunRecord",
     "Statistic",
     "bootstrap",
-    "correct_tokens",
     "draw",
     "estimate",
     "exact_match",
@@ -58,7 +54,6 @@ __all__ = [
     "question_of",
     "read_questions",
     "recall",
-    "resample",
     "run",
     "table",
     "write_json",
