@@ -40,7 +40,7 @@ def compress(
     :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node.
     :param ratio: Source tokens per Z-token that all documents together are to reach; None: about four.
     :param max_tokens: Z-tokens that all documents may take together.
-    :param query: What will be asked; sentences that share words with it are rather kept word for word, as anchors.
+    :param query: What will be asked; sentences that share words with it are preferably kept verbatim, as anchors.
     :param protect: A regex, or a sequence of literal strings, whose tokens are all kept as anchors.
     :param min_tokens: Texts with fewer tokens pass through unchanged.
     :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.

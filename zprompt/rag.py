@@ -21,14 +21,7 @@ from typing import TYPE_CHECKING
 
 from zprompt.errors import OptionError, SpanError, WrongCodecError
 from zprompt.options import CompressOptions
-from zprompt.zspan import (
-    SpanHeader,
-    SpanMatch,
-    escape_literal,
-    read_header,
-    split_at_spans,
-    text_digest,
-)
+from zprompt.zspan import SpanHeader, SpanMatch, escape_literal, read_header, split_at_spans, text_digest
 
 if TYPE_CHECKING:
     from zprompt.codec import Codec

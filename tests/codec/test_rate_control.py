@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SENTENCES
-from zprompt.codec import rate_control
+from zprompt.codec import tiling as rate_control
 from zprompt.codec.compressor import Analysis, Compressor
 from zprompt.codec.decompressor import Decompressor, KnownWindow
 from zprompt.codec.importance import TokenImportance
-from zprompt.codec.rate_control import RateControl, TiledWindow
+from zprompt.codec.tiling import RateControl, TiledWindow
 from zprompt.errors import OptionError
 from zprompt.llm import Backbone
 from zprompt.options import CompressOptions

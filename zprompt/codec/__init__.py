@@ -1,9 +1,9 @@
 """Text to Z-tokens and back.
 
-A passage goes from `codec` (documents in, documents out) and `source` (text to tokens) to `compressor`, which asks
-`span_costs` what each span would cost, `rate_control` and `tiling` which spans are dropped, and `heads` with
-`code_layout` what their codes say; `importance` is how much a reader needs each token. `decompressor` goes back. The
-written form of it all is in `zprompt.zspan`.
+A passage goes from `codec` (documents in, documents out) and `source` (text to tokens) to `tiling`, which chooses the
+spans that are dropped, and `compressor`, which runs the LLM and writes Z-tokens. `span_costs` is what each span would
+cost, `importance` how much a reader needs each token, `heads` with `code_layout` the learned codes. `decompressor` goes
+back. The written form of it all is in `zprompt.zspan`.
 """
 
 from zprompt.codec.checkpoint import HEADS_FILE, SHIPPED, CodecConfig, find_codec, write_codec
@@ -13,9 +13,8 @@ from zprompt.codec.compressor import Compressor
 from zprompt.codec.decompressor import Decompressor, KnownWindow, WindowPlan
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.importance import SALIENT, token_weights
-from zprompt.codec.rate_control import USUAL_THRESHOLD, RateControl
 from zprompt.codec.settings import CodecSettings
-from zprompt.codec.tiling import USUAL_RATE, prices, shortest_path
+from zprompt.codec.tiling import USUAL_RATE, USUAL_THRESHOLD, RateControl, prices, shortest_path
 
 __all__ = [
     "COMPRESS_BATCH",

@@ -1,6 +1,6 @@
 """Documents in, Z-spans out, and back: the class behind `zprompt.compress` and `zprompt.decompress`.
 
-    text ─► tokens, windows (source.py) ─► Z-tokens and ranks (rate_control.py, compressor.py) ─► Z-span (zspan)
+    text ─► tokens (source.py) ─► windows ─► Z-tokens and ranks (tiling.py, compressor.py) ─► Z-span (zspan)
     text ◄─ tokens, checked by the text's hash ◄─ windows (decompressor.py) ◄─ Z-tokens and ranks ◄─ Z-span
 
 Without a wanted length, windows are compressed batch after batch; with one, all windows of the call are analysed first,
@@ -21,8 +21,8 @@ from zprompt.codec.checkpoint import LORA_FOLDER, CodecConfig, find_codec, load_
 from zprompt.codec.compressor import Compressor, TiledWindow
 from zprompt.codec.decompressor import Decompressor, KnownWindow
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.rate_control import RateControl
 from zprompt.codec.source import SourceText, explain_tokens, read_source
+from zprompt.codec.tiling import RateControl
 from zprompt.documents import read_documents
 from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, SpanError
 from zprompt.llm import Backbone, choose_device, choose_quantization, load_backbone
@@ -131,7 +131,7 @@ class Codec:
             None: the usual exchange rate of Z-tokens and bits. Every text is restored exactly at every ratio: at a
             lower one anchors and codes say more, at a higher one the residual is longer.
         :param max_tokens: Z-tokens that all documents may take together.
-        :param query: What will be asked; sentences that share words with it are rather kept word for word, as anchors.
+        :param query: What will be asked; sentences that share words with it are preferably kept verbatim, as anchors.
         :param protect: A regex, or a sequence of literal strings, whose tokens are all kept as anchors.
         :param min_tokens: Texts with fewer tokens pass through unchanged.
         :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
@@ -324,7 +324,7 @@ class Codec:
         text = unescape(text) if span.escaped else text
         if text_digest(text) != span.digest:
             raise IntegrityError(
-                "A Z-span came back as a text with another hash than the one that was compressed. It was forged, or "
+                "A Z-span came back as a text whose hash differs from the original's. It was forged, or "
                 "this machine computes differently from the one that wrote it by more than the codec's margin. "
                 "Compress the text again, or restore it where it was compressed."
             )
@@ -411,8 +411,8 @@ def shared_codec(
     name: str = "default", *, backbone: str | None = None, device: str = "auto", quantization: str = "auto"
 ) -> Codec:
     """Load a codec once a process; the arguments are those of `Codec.from_pretrained`."""
-    place = choose_device(device)
-    key = (name, backbone, place.type, choose_quantization(quantization, place))  # "auto" is one of the others
+    chosen = choose_device(device)
+    key = (name, backbone, chosen.type, choose_quantization(quantization, chosen))  # "auto" is one of the others
     with _lock:  # two threads must not load it twice
         if key not in _codecs:
             _codecs[key] = Codec.from_pretrained(name, backbone=backbone, device=device, quantization=quantization)

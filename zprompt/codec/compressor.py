@@ -1,8 +1,7 @@
 """Turn windows of token ids into Z-tokens: one LLM pass, a shortest path, and the ranks that the decompressor will see.
 
     analyse   one pass of the LLM over the window, then the bits of every span, estimated (span_costs.py)
-    tile      the cheapest path (tiling.py)
-    write     the symbols of the dropped tokens, ranked in the full vocabulary (zspan/range_coder.py)
+    write     once a tiling is chosen (tiling.py): the symbols of the dropped tokens, ranked in the full vocabulary
 
 The decompressor sees, at every step, the text that the compressor saw, since all that it has restored so far is right.
 So the hidden states of this one pass are the ones that it will compute, and no second pass is needed.
@@ -15,19 +14,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zprompt.codec.heads import CodecHeads, DroppedTokens, right_context
 from zprompt.codec.importance import TokenImportance
 from zprompt.codec.span_costs import SpanCosts, Window, rank_among
-from zprompt.codec.tiling import Floats, Tiling
 from zprompt.llm import Backbone, group_by_length, pad_rows, padded_batch
 from zprompt.zspan import LITERALS, RankCode, ZToken
 
 SURCHARGE = 0.2  # bits a token: estimates are too low by this much on average, among those that look best
 RANKED_ROWS = 256  # full-vocabulary rows at a time
 RANKED_TOP = 32  # candidates of them that are sorted; deeper ranks are counted
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,13 @@ class Compressor:
         total: Floats = bits.masked_fill_(~inside, 0.0).sum(-1, dtype=torch.double).cpu().numpy()
         return total
 
-    def write(self, analyses: Sequence[Analysis], tilings: Sequence[Tiling]) -> list[TiledWindow]:
-        """Write the tilings of windows as Z-tokens, with the symbols of their residuals."""
+    def write(self, analyses: Sequence[Analysis], tilings: Sequence[Sequence[int]]) -> list[TiledWindow]:
+        """Write windows, each tiled by the gaps of its Z-tokens, with the symbols of their residuals."""
         drafts = [self._draft(*item) for item in zip(analyses, tilings, strict=True)]
         symbols = self._symbols(analyses, [DroppedTokens.of(draft) for draft in drafts])
         return [TiledWindow(tokens, found) for tokens, found in zip(drafts, symbols, strict=True)]
 
-    def _draft(self, analysis: Analysis, tiling: Tiling) -> list[ZToken]:
+    def _draft(self, analysis: Analysis, tiling: Sequence[int]) -> list[ZToken]:
         """Return the Z-tokens of a window."""
         ids, subcodes, cut = analysis.ids, analysis.subcodes.cpu().numpy(), self.span_costs.layout
         tokens, t = [], 0

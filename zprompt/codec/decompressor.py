@@ -83,7 +83,7 @@ class Decompressor:
         tokens = window.tokens
         if tokens and tokens[-1].gap:
             raise DamagedSpanError(
-                "The last Z-token of a window drops tokens, but no anchor follows. Compress it anew."
+                "The last Z-token of a window drops tokens, but no anchor follows. Ask for it again where it came from."
             )
         dropped = DroppedTokens.of(tokens)
         length = len(tokens) + len(dropped.position)

@@ -1,4 +1,4 @@
-"""The trained parts of a codec: a code head that says what a span says, and a span head that makes tokens of it.
+"""The trained parts of a codec: a code head that encodes a span, and a span head that decodes it.
 
     code head    sub-code of a segment = argmax_k  out[role] · norm(gelu(W_role · [A e(x) for x in segment]))
     span head    logits[t] = E (h[t] + d),   d = out · u,   u = v + gelu(mid · v),   v = gelu(z)

@@ -221,17 +221,17 @@ class SpanCosts:
         return rows[:, 0], rows[:, 1], rows[:, 2]
 
 
-def rank_among(logits: Tensor, best: Tensor, true: Tensor) -> Tensor:
+def rank_among(logits: Tensor, best: Tensor, threshold: Tensor) -> Tensor:
     """Count the logits above a threshold, (R,), looking beyond the best ones only where that is needed.
 
     :param logits: (R, V).
     :param best: (R, S), the best of them, from `topk`.
-    :param true: (R, 1), the threshold.
+    :param threshold: (R, 1).
     :return: (R,).
     """
-    rank = (best > true).sum(1)
+    rank = (best > threshold).sum(1)
     deep = torch.where(rank == best.shape[1])[0]
-    rank[deep] = (logits[deep] > true[deep]).sum(1)
+    rank[deep] = (logits[deep] > threshold[deep]).sum(1)
     return rank
 
 

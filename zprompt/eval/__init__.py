@@ -16,15 +16,7 @@ from zprompt.eval.record import RunRecord, peak_megabytes, write_json
 from zprompt.eval.report import number, percent, table, write_reports
 from zprompt.eval.results import BenchResults, BenchSettings, load_results
 from zprompt.eval.runner import run
-from zprompt.eval.statistics import (
-    RESAMPLES,
-    Estimate,
-    Interval,
-    Ratio,
-    Statistic,
-    bootstrap,
-    estimate,
-)
+from zprompt.eval.statistics import RESAMPLES, Estimate, Interval, Ratio, Statistic, bootstrap, estimate
 
 __all__ = [
     "RESAMPLES",
