@@ -14,6 +14,7 @@ import importlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -87,12 +88,12 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _big_seconds(ids: list[int]) -> dict[str, float]:
-    seconds = {"tokens": float(len(ids)), "all modes": _timed(lambda: ltsc.compress(ids))[1]}
-    return seconds | {mode.value: _timed(lambda mode=mode: ltsc.compress(ids, modes=[mode]))[1] for mode in ALL_MODES}
+    seconds = {"tokens": float(len(ids)), "all modes": _timed(partial(ltsc.compress, ids))[1]}
+    return seconds | {mode.value: _timed(partial(ltsc.compress, ids, modes=[mode]))[1] for mode in ALL_MODES}
 
 
 def _measure(kind: str, ids: list[int], tokenizer: Tokenizer) -> Lengths:
-    short, seconds = _timed(lambda: ltsc.compress(ids))
+    short, seconds = _timed(partial(ltsc.compress, ids))
     text = tokenizer.decode(ids)
     readable = ltsc.shorten_text(text, tokenizer)
     if ltsc.decompress(short) != ids or ltsc.restore_text(readable) != text:
@@ -132,7 +133,7 @@ def _measure_delta(ids: list[int], delta: Any) -> Peer | None:  # noqa: ANN401 -
             static_dictionary_auto=False,
         )
         try:
-            result, seconds = _timed(lambda config=config: delta.compress(ids, config))
+            result, seconds = _timed(partial(delta.compress, ids, config))
             came_back = list(delta.decompress(result.serialized_tokens, config)) == ids
         except Exception:  # noqa: BLE001 - whatever a peer raises is a finding
             came_back = False

@@ -62,7 +62,7 @@ def measure(quantization: str) -> Measurement:
     import psutil
     import torch
 
-    from zprompt.llm import load_backbone
+    from zprompt.llm import llama_of, load_backbone
 
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     process = psutil.Process()
@@ -81,7 +81,7 @@ def measure(quantization: str) -> Measurement:
         hidden if quantization == "none" else load_backbone("default", device="cpu", quantization="none").hidden(ids)
     )
     top, plain_top = ((states @ backbone.output_embeddings.T).argmax(-1) for states in (hidden, plain))
-    weights = {tensor.data_ptr(): tensor.nbytes for tensor in backbone.decoder.state_dict().values()}
+    weights = {tensor.data_ptr(): tensor.nbytes for tensor in llama_of(backbone).state_dict().values()}
     return Measurement(
         quantization=quantization,
         weight_megabytes=sum(weights.values()) / 1e6,
