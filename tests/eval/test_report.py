@@ -12,15 +12,7 @@ from zprompt.eval.context import FULL
 from zprompt.eval.metrics import SPEED, metric_of
 from zprompt.eval.plots import draw_charts
 from zprompt.eval.report import Section, compare, sections, write, write_reports
-from zprompt.eval.results import (
-    BenchResults,
-    BenchSettings,
-    Cell,
-    CellResult,
-    TaskInfo,
-    load_results,
-    save_results,
-)
+from zprompt.eval.results import BenchResults, BenchSettings, Cell, CellResult, TaskInfo, load_results, save_results
 from zprompt.eval.statistics import Estimate
 
 RUN = {

@@ -184,7 +184,7 @@ def test_a_codec_with_a_lora_restores_texts(
     monkeypatch.setattr(codec_lora, "evaluate", lambda *of: replace(evaluate(*of), bits_per_source_token=bits))
     trained = train_codec([str(corpus)], tmp_path / "codec", with_lora, backbone_name=str(tiny_backbone_dir))
     assert trained.lora is not None and trained.lora["kept"] == kept
-    assert read_config(trained.folder).adapter == kept
+    assert read_config(trained.folder).lora == kept
     codec = load(trained.folder, tiny_backbone_dir)
     for text in (*SENTENCES, TEXT):
         assert codec.decompress(codec.compress(text).documents) == text

@@ -324,7 +324,7 @@ class Codec:
         text = unescape(text) if span.escaped else text
         if text_digest(text) != span.digest:
             raise IntegrityError(
-                "A Z-span came back as a text whose hash differs from the original's. It was forged, or "
+                "A Z-span came back as a text with another hash than the one that was compressed. It was forged, or "
                 "this machine computes differently from the one that wrote it by more than the codec's margin. "
                 "Compress the text again, or restore it where it was compressed."
             )
