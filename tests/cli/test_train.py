@@ -164,6 +164,27 @@ def test_a_reader_is_trained_saved_and_summed_up(
     assert (out / "adapter" / "adapter_model.safetensors").is_file()
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("codec", "--window", 63),
+        ("reader", "--continued", 7),
+        ("reader", "--passage-tokens", 15),
+        ("z-head", "--passage-tokens", 15),
+    ],
+)
+def test_sizes_that_no_real_text_is_trained_at_are_refused(
+    command: str, option: str, value: int, corpus: Path, tmp_path: Path
+) -> None:
+    target = "--reader" if command == "z-head" else "--out"
+    arguments = ["train", command, "--data", str(corpus), target, str(tmp_path), option, str(value)]
+
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 2
+    assert option in result.stderr
+
+
 def test_an_unknown_input_is_explained(corpus: Path, codec: Path) -> None:
     arguments = ["train", "reader", "--data", str(corpus), "--codec", str(codec), "--input", "smell"]
     result = CliRunner().invoke(app, arguments)

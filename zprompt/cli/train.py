@@ -9,8 +9,8 @@ The options of the commands are generated from the config dataclasses in zprompt
 
         steps: int = 500  # optimizer steps
 
-The comment of such a field must therefore make sense alone. This module lists which fields are options; their limits
-are checked by the dataclasses.
+The comment of such a field must therefore make sense alone. This module lists which fields are options. The dataclasses
+refuse what cannot be trained; LEAST is what makes sense of a real text, where they also take the sizes of toys.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ Z_HEAD_OPTIONS = (
     *("steps", "batch", "passages", "passage_tokens", "ratios", "answers", "rate", "width", "dev_passages"),
     *("dev_questions", "checkpoint_every", "evaluate_every", "seed"),
 )
+
+LEAST = {"window": 64, "continued": 8, "passage_tokens": 16}  # tokens
 
 _TEXT = typer.Option(metavar="PATH", help="Training text: a file, a folder or a dataset. May be repeated.")
 Data: TypeAlias = Annotated[list[str], _TEXT]
@@ -274,6 +276,7 @@ def options_of(config: type[Any], names: Sequence[str]) -> list[inspect.Paramete
         option = typer.Option(
             list(default) if isinstance(default, tuple) else default,
             flag,
+            min=LEAST.get(name),
             help=f"{comments[name][0].upper()}{comments[name][1:]}.",
         )
         annotation = list[float] if several else hints[name]
