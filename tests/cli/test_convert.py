@@ -11,7 +11,7 @@ from tests.cli.byte_codec import ByteCodec
 from tests.cli.conftest import Run
 
 TEXT = "The tide rises,\r\nthe tide falls.\n"
-MANY_RUNS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY_RUNS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ANY_TEXT = st.lists(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from(["\r\n", "\r", "\n", "\ufeff", "[z1:"])
 ).map("".join)
