@@ -16,10 +16,10 @@ import zprompt
 from tests.codec.conftest import SETTINGS, make_heads
 from tests.conftest import SENTENCES
 from zprompt.cli.main import app
-from zprompt.cli.train import CODEC_OPTIONS, READER_OPTIONS, Z_HEAD_OPTIONS, field_comments
+from zprompt.cli.train import CODEC_OPTIONS, READER_OPTIONS, field_comments
 from zprompt.codec import CodecConfig, write_codec
 from zprompt.llm import Backbone
-from zprompt.train import CodecTrainConfig, ReaderTrainConfig, ZHeadTrainConfig
+from zprompt.train import CodecTrainConfig, ReaderTrainConfig
 
 SMALL_READER = (
     "--steps=2 --batch=3 --passages=3 --passage-tokens=160 --shortest-context=16 --continued=12 --rank=2 --ratio=4 "
@@ -117,10 +117,7 @@ def test_a_wrong_setting_is_explained(corpus: Path, tmp_path: Path) -> None:
     assert "must be one of" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("config", "names"),
-    [(CodecTrainConfig, CODEC_OPTIONS), (ReaderTrainConfig, READER_OPTIONS), (ZHeadTrainConfig, Z_HEAD_OPTIONS)],
-)
+@pytest.mark.parametrize(("config", "names"), [(CodecTrainConfig, CODEC_OPTIONS), (ReaderTrainConfig, READER_OPTIONS)])
 def test_a_field_that_is_an_option_has_a_comment(config: type, names: tuple[str, ...]) -> None:
     assert set(names) <= set(field_comments(config))
 
@@ -166,18 +163,12 @@ def test_a_reader_is_trained_saved_and_summed_up(
 
 @pytest.mark.parametrize(
     ("command", "option", "value"),
-    [
-        ("codec", "--window", 63),
-        ("reader", "--continued", 7),
-        ("reader", "--passage-tokens", 15),
-        ("z-head", "--passage-tokens", 15),
-    ],
+    [("codec", "--window", 63), ("reader", "--continued", 7), ("reader", "--passage-tokens", 15)],
 )
 def test_sizes_that_no_real_text_is_trained_at_are_refused(
     command: str, option: str, value: int, corpus: Path, tmp_path: Path
 ) -> None:
-    target = "--reader" if command == "z-head" else "--out"
-    arguments = ["train", command, "--data", str(corpus), target, str(tmp_path), option, str(value)]
+    arguments = ["train", command, "--data", str(corpus), "--out", str(tmp_path), option, str(value)]
 
     result = CliRunner().invoke(app, arguments)
 

@@ -14,7 +14,6 @@ from zprompt.llm.lora import Lora, new_lora
 from zprompt.reader.checkpoint import ReaderConfig, write_reader
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.reader import Reader, load_reader
-from zprompt.reader.z_decoding import ZTokenHead
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
@@ -48,16 +47,6 @@ def random_embedding(codec: Codec, seed: int = 0) -> ZEmbedding:
     embedding.value.data = 0.02 * torch.randn(embedding.value.shape, generator=random)
     embedding.gap.data = 0.02 * torch.randn(embedding.gap.shape, generator=random)
     return embedding
-
-
-def random_z_head(codec: Codec, seed: int = 0) -> ZTokenHead:
-    """Make a Z-token head whose gaps and codes differ from place to place."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        z_head = ZTokenHead(codec.settings, codec.backbone.hidden_size, 24)
-        torch.nn.init.normal_(z_head.gap.weight)
-        torch.nn.init.normal_(z_head.slot)
-    return z_head.eval().requires_grad_(False)
 
 
 def write_random_reader(folder: Path, codec: Codec, seed: int = 0, kind: str = "z") -> Path:
@@ -98,12 +87,6 @@ def reader_folder(tmp_path_factory: pytest.TempPathFactory, chat_codec: Codec) -
 def tiny_reader(reader_folder: Path, chat_codec: Codec) -> Reader:
     """Give that reader, loaded."""
     return load_reader(str(reader_folder), codec=chat_codec)
-
-
-@pytest.fixture(scope="session")
-def writing_reader(tiny_reader: Reader, chat_codec: Codec) -> Reader:
-    """Give that reader with a Z-token head."""
-    return Reader(chat_codec, tiny_reader.decoder, tiny_reader.z_embedding, "writing", random_z_head(chat_codec))
 
 
 @pytest.fixture(scope="session")

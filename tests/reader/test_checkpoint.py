@@ -11,7 +11,6 @@ import torch
 
 import zprompt
 from tests.codec.conftest import SETTINGS, make_heads
-from tests.reader.conftest import random_z_head
 from zprompt.codec import CodecConfig, find_codec, shared_codec, write_codec
 from zprompt.codec.codec import Codec
 from zprompt.errors import BackboneError, CheckpointError, OptionError
@@ -20,14 +19,12 @@ from zprompt.llm.lora import llama_of, new_lora
 from zprompt.reader import checkpoint as reader_checkpoint
 from zprompt.reader import reader as reader_module
 from zprompt.reader.checkpoint import (
-    Z_HEAD_FILE,
     ReaderConfig,
     find_reader,
     load_z_embedding,
     merged_decoder,
     read_reader_config,
     write_reader,
-    write_z_head,
 )
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.reader import Reader, load_reader
@@ -164,14 +161,11 @@ def test_an_unknown_reader_is_named(shipped: Path) -> None:
 
 
 def test_a_saved_reader_is_the_reader(reader_folder: Path, chat_codec: Codec, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(reader_folder, tmp_path / "reader"))
-    write_z_head(folder, random_z_head(chat_codec))
+    Reader.from_pretrained(str(reader_folder), codec=chat_codec).save_pretrained(tmp_path)
 
-    Reader.from_pretrained(str(folder), codec=chat_codec).save_pretrained(tmp_path / "saved")
-
-    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    assert files == sorted(path.relative_to(tmp_path / "saved") for path in (tmp_path / "saved").rglob("*.*"))
-    assert all((folder / file).read_bytes() == (tmp_path / "saved" / file).read_bytes() for file in files)
+    files = sorted(path.relative_to(reader_folder) for path in reader_folder.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.*"))
+    assert all((reader_folder / file).read_bytes() == (tmp_path / file).read_bytes() for file in files)
 
 
 def test_a_reader_that_was_put_together_without_its_lora_is_not_saved(tiny_reader: Reader, tmp_path: Path) -> None:
@@ -179,32 +173,3 @@ def test_a_reader_that_was_put_together_without_its_lora_is_not_saved(tiny_reade
 
     with pytest.raises(OptionError, match="lora="):
         reader.save_pretrained(tmp_path)
-
-
-def test_a_z_token_head_is_loaded_with_its_reader(reader_folder: Path, chat_codec: Codec, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(reader_folder, tmp_path / "reader"))
-    write_z_head(folder, random_z_head(chat_codec))
-
-    loaded = load_reader(str(folder), codec=chat_codec)
-
-    written = loaded.complete("The fox", max_new_tokens=30, space="z")
-    assert written.usage.written_z_tokens < 30
-    assert load_reader(str(reader_folder), codec=chat_codec).complete("The fox", max_new_tokens=3)  # has none
-
-
-def test_a_z_token_head_of_another_reader_is_refused(reader_folder: Path, chat_codec: Codec, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(reader_folder, tmp_path / "reader"))
-    write_z_head(folder, random_z_head(chat_codec))
-    weights = folder / "z_embedding.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-2] + b"\0\0")
-
-    with pytest.raises(CheckpointError, match="trained on another reader"):
-        load_reader(str(folder), codec=chat_codec)
-
-
-def test_a_damaged_z_token_head_is_refused(reader_folder: Path, chat_codec: Codec, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(reader_folder, tmp_path / "reader"))
-    (folder / Z_HEAD_FILE).write_bytes(b"no tensors")
-
-    with pytest.raises(CheckpointError, match="is not a Z-token head"):
-        load_reader(str(folder), codec=chat_codec)

@@ -294,8 +294,6 @@ def test_a_prompt_is_read_once(tiny_reader: Reader, spans: list[str], monkeypatc
     assert tiny_reader.prepare(prepared[0], options) is prepared[0]
     with pytest.raises(ContextBudgetError):
         tiny_reader.prepare(prepared[0], GenerateOptions.of(max_new_tokens=1024))
-    with pytest.raises(OptionError, match="Z-token head"):
-        tiny_reader.prepare(prepared[0], GenerateOptions.of(space="z"))
 
 
 def test_a_prompt_may_be_made_of_pieces(tiny_reader: Reader, spans: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""`zprompt train`: train a codec on your own text and LLM, a reader of its Z-tokens, or a Z-token head.
+"""`zprompt train`: train a codec on your own text and LLM, or a reader of its Z-tokens.
 
 The options of the commands are generated from the config dataclasses in zprompt.train:
 
@@ -47,16 +47,12 @@ READER_OPTIONS = (
     *("query_aware", "rank", "rate", "up_rate", "embedding_rate", "scale", "precision", "dev_passages"),
     *("dev_questions", "dev_ratios", "checkpoint_every", "evaluate_every", "seed"),
 )
-Z_HEAD_OPTIONS = (
-    *("steps", "batch", "passages", "passage_tokens", "ratios", "answers", "rate", "width", "dev_passages"),
-    *("dev_questions", "checkpoint_every", "evaluate_every", "seed"),
-)
 
 LEAST = {"window": 64, "continued": 8, "passage_tokens": 16}  # tokens
 
-_TEXT = typer.Option(metavar="PATH", help="Training text: a file, a folder or a dataset. May be repeated.")
-Data: TypeAlias = Annotated[list[str], _TEXT]
-OptionalData: TypeAlias = Annotated[list[str] | None, _TEXT]
+Data: TypeAlias = Annotated[
+    list[str], typer.Option(metavar="PATH", help="Training text: a file, a folder or a dataset. May be repeated.")
+]
 Questions: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="PATH", help="JSONL of questions, answers and passages. May be repeated.")
 ]
@@ -91,7 +87,7 @@ class _TrainGroup(TyperGroup):
         return _command(cmd_name) if cmd_name in _COMMANDS else None
 
 
-app = typer.Typer(name="train", cls=_TrainGroup, help="Train codecs, readers and Z-token heads.", no_args_is_help=True)
+app = typer.Typer(name="train", cls=_TrainGroup, help="Train codecs and readers.", no_args_is_help=True)
 
 
 def _codec(
@@ -195,65 +191,20 @@ def _reader_line(figures: Figures) -> str:
     return ", ".join([*tasks, *kept])
 
 
-def _z_head(
-    reader: Annotated[
-        str, typer.Option(metavar="NAME|FOLDER", help="The reader's folder, which the head goes to.")
-    ] = "default",
-    data: OptionalData = None,
-    qa: Questions = None,
-    dev: DevText = None,
-    dev_qa: DevQuestions = None,
-    codec: CodecName = "default",
-    backbone: OtherBackbone = None,
-    cache: Cache = None,
-    resume: Resume = False,
-    **values: Any,  # noqa: ANN401 - options of the config
-) -> None:
-    """Train a Z-token head, with which a reader, which stays as it is, writes Z-tokens.
-
-    Stop it whenever you like: it goes on from its last checkpoint with --resume.
-    """
-    from zprompt.train import Sources, ZHeadTrainConfig, train_z_head
-
-    with _reporting(_z_head_line) as report:
-        trained = train_z_head(
-            Sources(data or (), qa or (), dev or (), dev_qa or ()),
-            reader,
-            _with_tuples(ZHeadTrainConfig, **values),
-            codec_name=codec,
-            backbone_name=backbone,
-            cache=cache,
-            resume=resume,
-            report=report,
-        )
-    for kind, fit in trained.fits.items():
-        note(
-            f"{trained.path}, {kind}: gaps {fit.gap_accuracy:.1%} right (the most frequent is {fit.usual_gap:.1%}), "
-            f"sub-codes {fit.code_accuracy:.1%}, anchors {fit.anchor_accuracy:.1%} ({fit.anchor_nats:.2f} nats) of "
-            f"{fit.z_tokens:,} Z-tokens."
-        )
-
-
-def _z_head_line(figures: Figures) -> str:
-    known = [name for name in ("gap", "code") if name in figures]
-    return "; ".join(f"{name} {figures[name]:.2f} nats, {figures[f'{name}_right']:.0%} right" for name in known)
-
-
 # From configs to options.
 
-_COMMANDS: dict[str, Callable[..., None]] = {"codec": _codec, "reader": _reader, "z-head": _z_head}
+_COMMANDS: dict[str, Callable[..., None]] = {"codec": _codec, "reader": _reader}
 
 
 @cache
 def _command(name: str) -> Any:  # noqa: ANN401 - Click's or Typer's own Command
     """Build a command, with an option for each listed field of its configs in place of `**values`."""
     from zprompt.codec import CodecSettings
-    from zprompt.train import CodecTrainConfig, ReaderTrainConfig, ZHeadTrainConfig
+    from zprompt.train import CodecTrainConfig, ReaderTrainConfig
 
     configs: dict[str, list[tuple[type[Any], Sequence[str]]]] = {
         "codec": [(CodecTrainConfig, CODEC_OPTIONS), (CodecSettings, SETTINGS_OPTIONS)],
         "reader": [(ReaderTrainConfig, READER_OPTIONS)],
-        "z-head": [(ZHeadTrainConfig, Z_HEAD_OPTIONS)],
     }
     function: Any = _COMMANDS[name]
     signature = inspect.signature(function, eval_str=True)

@@ -10,7 +10,6 @@ from zprompt.codec.checkpoint import HEADS_FILE, SHIPPED, CodecConfig, find_code
 from zprompt.codec.code_layout import Layout, layout, segments
 from zprompt.codec.codec import COMPRESS_BATCH, DECOMPRESS_BATCH, Codec, shared_codec, split_windows
 from zprompt.codec.compressor import Compressor
-from zprompt.codec.decompressor import Decompressor, KnownWindow, WindowPlan
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.importance import SALIENT, token_weights
 from zprompt.codec.settings import CodecSettings
@@ -29,11 +28,8 @@ __all__ = [
     "CodecHeads",
     "CodecSettings",
     "Compressor",
-    "Decompressor",
-    "KnownWindow",
     "Layout",
     "RateControl",
-    "WindowPlan",
     "find_codec",
     "layout",
     "prices",

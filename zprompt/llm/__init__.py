@@ -13,7 +13,6 @@ from zprompt.llm.llama import LlamaDecoder, LlamaShape
 from zprompt.llm.loading import choose_device, choose_quantization, load_backbone
 from zprompt.llm.lora import (
     TARGETS,
-    WEIGHTS_FILE,
     Lora,
     llama_of,
     merge_copy,
@@ -27,7 +26,6 @@ from zprompt.llm.tokenizer import TextTokenizer
 
 __all__ = [
     "TARGETS",
-    "WEIGHTS_FILE",
     "Backbone",
     "Cache",
     "KeyValueCache",

@@ -1,29 +1,24 @@
 """The reader: an LLM that reads Z-tokens, each in one position, and answers from them.
 
 The way of one question: `reader` (the class `Reader`: questions in, answers out) → `prompt` (messages to pieces of text
-and Z-tokens) → `embedding` (pieces to input embeddings) → `generate` (the generation loop) → `results`. `z_decoding` is
-what differs where a text is generated in Z-tokens. On disk: `checkpoint`, and `export` for other engines.
+and Z-tokens) → `embedding` (pieces to input embeddings) → `generate` (the generation loop) → `results`. On disk:
+`checkpoint`, and `export` for other engines.
 """
 
 from zprompt.reader.checkpoint import (
     ADAPTER_FOLDER,
     EMBEDDING_FILE,
-    Z_HEAD_FILE,
     ReaderConfig,
     find_reader,
     load_z_embedding,
-    load_z_head,
     merged_decoder,
     read_reader_config,
-    reader_fingerprint,
-    reader_weights,
     require_codec_of,
     write_reader,
-    write_z_head,
 )
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.export import export_reader
-from zprompt.reader.generate import Engine, GenerateOptions, Request, Sampling, Space
+from zprompt.reader.generate import Engine, GenerateOptions, Request, Sampling
 from zprompt.reader.prompt import (
     Content,
     ContentTokenizer,
@@ -40,12 +35,10 @@ from zprompt.reader.prompt import (
 )
 from zprompt.reader.reader import Prompt, Reader, load_reader
 from zprompt.reader.results import Answer, Delta, Generation, Usage
-from zprompt.reader.z_decoding import ZTokenHead
 
 __all__ = [
     "ADAPTER_FOLDER",
     "EMBEDDING_FILE",
-    "Z_HEAD_FILE",
     "Answer",
     "Content",
     "ContentTokenizer",
@@ -63,25 +56,19 @@ __all__ = [
     "ReaderConfig",
     "Request",
     "Sampling",
-    "Space",
     "SpanPiece",
     "TextPiece",
     "Usage",
     "ZEmbedding",
-    "ZTokenHead",
     "chat_template",
     "encode_messages",
     "export_reader",
     "find_reader",
     "load_reader",
     "load_z_embedding",
-    "load_z_head",
     "merged_decoder",
     "question_messages",
     "read_reader_config",
-    "reader_fingerprint",
-    "reader_weights",
     "require_codec_of",
     "write_reader",
-    "write_z_head",
 ]

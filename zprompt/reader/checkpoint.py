@@ -3,33 +3,26 @@
     config.json                  which backbone and codec the reader belongs to
     z_embedding.safetensors      what gaps and codes add to their anchors' embeddings
     adapter/                     the LoRA, as PEFT's `save_pretrained` writes it
-    z_token_head.safetensors     only if it writes Z-tokens, too
 
-A reader belongs to the exact weights that it was trained on, and to the codec whose Z-tokens it learned; a Z-token head
-belongs to the exact reader on whose hidden states it was trained. Tensors are in half precision.
+A reader belongs to the exact weights that it was trained on, and to the codec whose Z-tokens it learned. Tensors are in
+half precision.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from zprompt.codec import SHIPPED, Codec, CodecSettings
 from zprompt.errors import CheckpointError
-from zprompt.llm import WEIGHTS_FILE, Backbone, LlamaDecoder, Lora, merge_copy, read_lora, write_lora
+from zprompt.llm import Backbone, LlamaDecoder, Lora, merge_copy, read_lora, write_lora
 from zprompt.reader.embedding import ZEmbedding
-from zprompt.reader.z_decoding import ZTokenHead
 
 FORMAT = 2  # 1 named the condition of an experiment that the reader was trained under
 EMBEDDING_FILE = "z_embedding.safetensors"
 ADAPTER_FOLDER = "adapter"
-Z_HEAD_FILE = "z_token_head.safetensors"
-_READER = "reader"  # key of the Z-token head's metadata that holds the reader's fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +102,8 @@ def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, lo
         "training": config.training,
     }
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
-    _save_half(z_embedding, folder / EMBEDDING_FILE)
+    state = {name: tensor.detach().half().cpu().contiguous() for name, tensor in z_embedding.state_dict().items()}
+    save_file(state, folder / EMBEDDING_FILE)
     write_lora(folder / ADAPTER_FOLDER, lora, config.backbone)
 
 
@@ -140,54 +134,3 @@ def merged_decoder(folder: Path, backbone: Backbone) -> LlamaDecoder:
     """Return a copy of a backbone's decoder with a reader's LoRA merged in; it shares what the LoRA leaves alone."""
     lora = load_lora(folder, read_reader_config(folder), backbone)
     return merge_copy(lora, backbone).eval().requires_grad_(False)
-
-
-def reader_weights(folder: Path) -> list[Path]:
-    """List the files that hold a reader's weights, without its Z-token head."""
-    return [folder / EMBEDDING_FILE, folder / ADAPTER_FOLDER / WEIGHTS_FILE]
-
-
-def reader_fingerprint(folder: Path) -> str:
-    """Hash a reader's weights to 16 hexadecimal digits."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in reader_weights(folder))).hexdigest()[:16]
-
-
-def write_z_head(folder: Path, z_head: ZTokenHead) -> None:
-    """Write a Z-token head into the folder of the reader that it was trained on."""
-    _save_half(z_head, folder / Z_HEAD_FILE, {_READER: reader_fingerprint(folder)})
-
-
-def load_z_head(folder: Path, config: ReaderConfig, hidden_size: int) -> ZTokenHead | None:
-    """Load a reader's Z-token head.
-
-    :param folder: The reader's folder.
-    :param config: Its config.
-    :param hidden_size: Width of the backbone's embeddings.
-    :return: The head in fp32, frozen; None if the reader has none.
-    :raises CheckpointError: If it does not fit, or was trained on another reader.
-    """
-    path = folder / Z_HEAD_FILE
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            reader = (file.metadata() or {}).get(_READER)
-        state = {name: tensor.float() for name, tensor in load_file(path).items()}
-        z_head = ZTokenHead(config.settings, hidden_size, len(state["mid.bias"]))
-        z_head.load_state_dict(state)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is not a Z-token head for the reader that config.json describes: {error}. Fetch the reader again, "
-            "train a head with `zprompt train z-head`, or delete the file to read only."
-        ) from error
-    if reader != reader_fingerprint(folder):
-        raise CheckpointError(
-            f"{path} was trained on another reader than the one beside it. Train one for it with `zprompt train "
-            "z-head`, or delete the file to read only."
-        )
-    return z_head.eval().requires_grad_(False)
-
-
-def _save_half(module: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
-    state = {name: tensor.detach().half().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    save_file(state, path, metadata=metadata)

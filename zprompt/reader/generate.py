@@ -2,8 +2,7 @@
 
     prefill   all prompts in one pass, padded on the right; the padding is rolled back, so that each row of the cache
               has its own length and no position is spent on padding
-    step      hidden states ─► the next token of every row, or the next Z-token (z_decoding.py) ─► input embeddings;
-              rows that are finished leave the batch
+    step      logits ─► the next token of every row ─► the logits after it; rows that are finished leave the batch
     text      tokens ─► Detokenizer (whole characters) ─► StopFinder (nothing of a stop string) ─► text to show
 
 Rows do not see each other. Their logits differ from those of a row alone by rounding (about 1e-5), so greedy texts are
@@ -22,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, TypedDict, Unpack, get_args
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -35,9 +34,6 @@ from zprompt.reader.results import FinishReason
 MAX_NEW_TOKENS = 256
 _SEEDS = range(-(1 << 63), 1 << 63)
 _INCOMPLETE = "\ufffd"  # what decoding gives for bytes that are no character, or not yet
-
-Space: TypeAlias = Literal["text", "z"]
-"""What a text is written in: tokens, or Z-tokens that the codec's decompressor expands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +69,6 @@ class GenerateKeywords(TypedDict, total=False):
     top_k: int  # 0: all tokens
     stop: str | Sequence[str]  # the text ends before the first of these
     seed: int | None  # the same seed gives the same text
-    space: Space  # "text"; "z" writes Z-tokens, for which the reader needs a Z-token head
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +78,12 @@ class GenerateOptions:
     max_new_tokens: int = MAX_NEW_TOKENS
     sampling: Sampling = field(default_factory=Sampling)
     stops: tuple[str, ...] = ()
-    space: Space = "text"
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise OptionError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}.")
         if "" in self.stops:
             raise OptionError("A stop string is empty: every text would end before it began. Leave it out.")
-        if self.space not in get_args(Space):
-            raise OptionError(f"space must be one of {get_args(Space)}, got {self.space!r}.")
 
     @classmethod
     def of(cls, **options: Unpack[GenerateKeywords]) -> GenerateOptions:
@@ -110,7 +102,6 @@ class GenerateOptions:
             options.get("max_new_tokens", MAX_NEW_TOKENS),
             sampling,
             (stop,) if isinstance(stop, str) else tuple(stop),
-            options.get("space", "text"),
         )
 
 
@@ -218,56 +209,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What one step added to a text."""
+    """What one token added to a text."""
 
     row: int  # index of the request
     text: str
     finish_reason: FinishReason | None  # None: it goes on
     generated_tokens: int  # so far
-    passes: int  # of the model, so far
-    z_tokens: int = 0  # that it was written in, so far
-    expansion_passes: int = 0  # of the codec's LLM, so far
-
-
-@dataclass(frozen=True, slots=True)
-class StepOutput:
-    """What one pass of the model produced in one row."""
-
-    ids: list[int]  # the tokens that are known now: one; with Z-tokens, the last span and the anchor after it
-    z_tokens: int = 0
-    expansion_passes: int = 0
-
-
-class Stepper(Protocol):
-    """Produces what comes next in each row of a batch, and reads it back."""
-
-    def next(self, samplers: Sequence[Sampler], hidden: Tensor) -> tuple[list[StepOutput], Tensor]:
-        """Choose what comes next.
-
-        :param samplers: How to choose, for each row.
-        :param hidden: (B, D), the hidden state after each row.
-        :return: What was chosen in each row, and its input embeddings, (B, D).
-        """
-
-    def keep_rows(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these."""
-
-
-class TokenStepper:
-    """Produces tokens."""
-
-    def __init__(self, decoder: LlamaDecoder, head: Tensor) -> None:
-        self._decoder, self._head = decoder, head
-
-    @torch.no_grad()
-    def next(self, samplers: Sequence[Sampler], hidden: Tensor) -> tuple[list[StepOutput], Tensor]:
-        """Choose the next token of each row."""
-        tokens = sample(samplers, hidden @ self._head.T)
-        embedded: Tensor = self._decoder.embed_tokens(torch.tensor(tokens, device=hidden.device))
-        return [StepOutput([token]) for token in tokens], embedded
-
-    def keep_rows(self, rows: Sequence[int]) -> None:
-        """Do nothing: tokens depend on the hidden states alone."""
 
 
 class _Row:
@@ -279,33 +226,20 @@ class _Row:
         self.sampler = Sampler(options.sampling)
         self._index, self._limit, self._end_ids = index, options.max_new_tokens, end_ids
         self._detokenizer, self._stop = Detokenizer(decode), StopFinder(options.stops)
-        self._generated = self._passes = self._z_tokens = self._expansion_passes = 0
+        self._generated = 0
 
-    def take(self, output: StepOutput) -> Advance:
-        """Add what a step produced."""
-        self._passes += 1
-        self._z_tokens += output.z_tokens
-        self._expansion_passes += output.expansion_passes
-        text = ""
-        reason: FinishReason | None = None
-        for token in output.ids:
-            text += self._add(token)
-            reason = self._finish_reason(token)
-            if reason:  # the rest of a span was not asked for
-                break
-        return Advance(self._index, text, reason, self._generated, self._passes, self._z_tokens, self._expansion_passes)
-
-    def _add(self, token: int) -> str:
+    def take(self, token: int) -> Advance:
+        """Add a token."""
         self._generated += 1
         ended = token in self._end_ids
         text = "" if ended else self._stop.feed(self._detokenizer.feed(token))
         if (ended or self._generated == self._limit) and not self._stop.found:
             text += self._stop.feed(self._detokenizer.finish())
             text += "" if self._stop.found else self._stop.finish()
-        return text
+        return Advance(self._index, text, self._finish_reason(ended), self._generated)
 
-    def _finish_reason(self, token: int) -> FinishReason | None:
-        if token in self._end_ids or self._stop.found:
+    def _finish_reason(self, ended: bool) -> FinishReason | None:
+        if ended or self._stop.found:
             return "stop"
         return "length" if self._generated == self._limit else None
 
@@ -326,49 +260,44 @@ class Engine:
         self._decoder, self._head = decoder, head
         self._decode, self._end_ids = decode, end_ids
 
-    def run(
-        self,
-        requests: Sequence[Request],
-        wanted: Callable[[int], bool] = lambda _: True,
-        stepper: Stepper | None = None,
-    ) -> Iterator[Advance]:
+    def run(self, requests: Sequence[Request], wanted: Callable[[int], bool] = lambda _: True) -> Iterator[Advance]:
         """Generate texts in one batch.
 
         :param requests: The texts to generate.
         :param wanted: Returns, after each step, whether the text of this index is to go on.
-        :param stepper: What the texts are written in; None: tokens.
-        :return: What each step adds to each text, as soon as it is known.
-        :yields: What one step adds to one text.
+        :return: What each token adds to its text, as soon as it is known.
+        :yields: What one token adds to one text.
         """
-        stepper = stepper or TokenStepper(self._decoder, self._head)
         rows = [_Row(index, request.options, self._decode, self._end_ids) for index, request in enumerate(requests)]
         cache = self._decoder.new_cache(len(rows))
-        hidden = prefill(self._decoder, [request.embedded for request in requests], cache)
+        logits = self._prefill([request.embedded for request in requests], cache)
         while True:
-            outputs, embedded = stepper.next([row.sampler for row in rows], hidden)
-            advances = [row.take(output) for row, output in zip(rows, outputs, strict=True)]
+            tokens = sample([row.sampler for row in rows], logits)
+            advances = [row.take(token) for row, token in zip(rows, tokens, strict=True)]
             yield from advances
             going = [n for n, advance in enumerate(advances) if not advance.finish_reason and wanted(advance.row)]
             if not going:
                 break
             if len(going) < len(rows):
                 cache.keep_rows(torch.tensor(going))
-                stepper.keep_rows(going)
-                rows, embedded = [rows[n] for n in going], embedded[going]
-            with torch.no_grad():
-                hidden = self._decoder.run(embedded[:, None], cache)[:, -1]
+                rows, tokens = [rows[n] for n in going], [tokens[n] for n in going]
+            logits = self._step(tokens, cache)
 
+    @torch.no_grad()
+    def _prefill(self, prompts: Sequence[Tensor], cache: KeyValueCache) -> Tensor:
+        """Run prompts of any lengths in one pass.
 
-@torch.no_grad()
-def prefill(decoder: LlamaDecoder, prompts: Sequence[Tensor], cache: KeyValueCache) -> Tensor:
-    """Run prompts of any lengths in one pass.
+        :param prompts: (T, D) each.
+        :param cache: An empty cache with a row for each.
+        :return: (B, V), the logits after each.
+        """
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        hidden = self._decoder.run(pad_sequence(list(prompts), batch_first=True), cache)
+        cache.rollback(lengths)
+        return hidden[torch.arange(len(prompts)), lengths - 1] @ self._head.T
 
-    :param decoder: The model without its LM head.
-    :param prompts: (T, D) each.
-    :param cache: An empty cache with a row for each.
-    :return: (B, D), the hidden state after each.
-    """
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    hidden = decoder.run(pad_sequence(list(prompts), batch_first=True), cache)
-    cache.rollback(lengths)
-    return hidden[torch.arange(len(prompts)), lengths - 1]
+    @torch.no_grad()
+    def _step(self, tokens: Sequence[int], cache: KeyValueCache) -> Tensor:
+        """Run one token of each row, and return the logits after it, (B, V)."""
+        hidden: Tensor = self._decoder(torch.tensor(tokens, device=self._head.device)[:, None], cache)
+        return hidden[:, -1] @ self._head.T

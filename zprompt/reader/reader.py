@@ -26,14 +26,12 @@ from zprompt.reader.checkpoint import (
     find_reader,
     load_lora,
     load_z_embedding,
-    load_z_head,
     read_reader_config,
     require_codec_of,
     write_reader,
-    write_z_head,
 )
 from zprompt.reader.embedding import ZEmbedding
-from zprompt.reader.generate import Advance, Engine, GenerateKeywords, GenerateOptions, Request, Space, Stepper
+from zprompt.reader.generate import Engine, GenerateKeywords, GenerateOptions, Request
 from zprompt.reader.prompt import (
     ContentTokenizer,
     Message,
@@ -47,7 +45,6 @@ from zprompt.reader.prompt import (
     question_messages,
 )
 from zprompt.reader.results import Answer, Delta, Generation, TextStream, Usage
-from zprompt.reader.z_decoding import ZTokenHead, ZTokenStepper
 from zprompt.zspan import ZToken
 
 Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
@@ -66,7 +63,6 @@ class Reader:
         decoder: LlamaDecoder,
         z_embedding: ZEmbedding,
         name: str = "custom",
-        z_head: ZTokenHead | None = None,
         *,
         lora: Lora | None = None,
         training: Mapping[str, Any] | None = None,
@@ -77,12 +73,11 @@ class Reader:
         :param decoder: The codec's backbone with the reader's LoRA in it.
         :param z_embedding: What gaps and codes add to their anchors.
         :param name: What the reader is called.
-        :param z_head: What it writes Z-tokens with, if it does.
         :param lora: The LoRA, which `save_pretrained` needs.
         :param training: How the reader was made, for people.
         """
         self.name, self.codec, self.backbone = name, codec, codec.backbone
-        self.decoder, self.z_embedding, self.z_head = decoder, z_embedding, z_head
+        self.decoder, self.z_embedding = decoder, z_embedding
         self.lora, self.training = lora, dict(training or {})
         self.max_positions = decoder.shape.max_positions
         self.tokenizer = ContentTokenizer(self.backbone)
@@ -113,18 +108,9 @@ class Reader:
         llama_of(backbone)  # of all that may be wrong, say this first
         require_codec_of(folder, codec)
         z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
-        z_head = load_z_head(folder, config, backbone.hidden_size)
         lora = load_lora(folder, config, backbone)
         decoder = merge_copy(lora, backbone).eval().requires_grad_(False)
-        return cls(
-            codec,
-            decoder,
-            z_embedding,
-            name_or_path,
-            z_head.to(backbone.device) if z_head else None,
-            lora=lora,
-            training=config.training,
-        )
+        return cls(codec, decoder, z_embedding, name_or_path, lora=lora, training=config.training)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the reader to a folder that `from_pretrained` loads, together with the same codec.
@@ -144,8 +130,6 @@ class Reader:
             self.training,
         )
         write_reader(folder, config, self.z_embedding, self.lora)
-        if self.z_head:
-            write_z_head(folder, self.z_head)
 
     def __repr__(self) -> str:
         return f"Reader({self.name!r}, {self.max_positions} positions, {self.codec!r})"
@@ -169,7 +153,7 @@ class Reader:
         :param question: The question, or a list of questions.
         :param passages: A document or a sequence of them, as `zprompt.compress` takes and returns them: texts, Z-spans
             or both; for a list of questions, such passages for each.
-        :param options: max_new_tokens (64), temperature, top_p, top_k, stop, seed and space, as in `generate`.
+        :param options: max_new_tokens (64), temperature, top_p, top_k, stop and seed, as in `generate`.
         :return: The answer, or one for each question.
         :raises OptionError: If there are not as many passages as questions.
         """
@@ -216,8 +200,7 @@ class Reader:
         :param messages: Dicts with "role" and "content", which may hold Z-spans anywhere; or a list of conversations.
         :param stream: Return the pieces of the reply while it is generated.
         :param options: max_new_tokens (256), temperature (0, which is greedy), top_p, top_k, stop, a string or several,
-            seed, which makes a text repeatable whatever else is generated beside it, and space ("text"): "z" writes
-            Z-tokens, which the codec's decompressor expands (z_decoding.py says what the other options mean there).
+            and seed, which makes a text repeatable whatever else is generated beside it.
         :return: The reply, one for each conversation, or its pieces.
         :raises OptionError: If a text is given.
         """
@@ -274,13 +257,8 @@ class Reader:
         :return: The prompt, read.
         :raises SpanError: If a Z-span is damaged, or of another codec.
         :raises ContextBudgetError: If it does not fit into the context with as many new tokens as the options allow.
-        :raises OptionError: If it is no conversation, or Z-tokens are to be written and the reader has no Z-token head.
+        :raises OptionError: If it is no conversation.
         """
-        if options and options.space == "z" and self.z_head is None:
-            raise OptionError(
-                f'space="z" needs a reader with a Z-token head, which {self.name!r} does not have. Train one with '
-                "`zprompt train z-head --reader FOLDER`, or leave space out."
-            )
         if isinstance(prompt, PreparedPrompt):
             prepared = prompt
         elif isinstance(prompt, str):
@@ -378,14 +356,12 @@ class Reader:
         batch_size: int,
         wanted: Callable[[int], bool],
     ) -> Generator[Delta]:
-        """Generate texts, batch after batch of one space and similar lengths, longest prompts first."""
+        """Generate texts, batch after batch of similar lengths, longest prompts first."""
         order = sorted(range(len(prompts)), key=lambda index: -prompts[index].size.positions)
-        for space in ("text", "z"):
-            indices = [index for index in order if options[index].space == space]
-            for first in range(0, len(indices), batch_size):
-                batch = [index for index in indices[first : first + batch_size] if wanted(index)]
-                if batch:
-                    yield from self._batch_deltas(batch, prompts, options, wanted)
+        for first in range(0, len(order), batch_size):
+            batch = [index for index in order[first : first + batch_size] if wanted(index)]
+            if batch:
+                yield from self._batch_deltas(batch, prompts, options, wanted)
 
     def _batch_deltas(
         self,
@@ -394,24 +370,18 @@ class Reader:
         options: Sequence[GenerateOptions],
         wanted: Callable[[int], bool],
     ) -> Generator[Delta]:
-        """Generate the texts of one batch, which have the same space."""
+        """Generate the texts of one batch."""
         texts = [""] * len(batch)
         requests = [Request(self.embed(prompts[index]), options[index]) for index in batch]
-        stepper = self._stepper(options[batch[0]].space, len(batch))
-        for advance in self._engine.run(requests, lambda row: wanted(batch[row]), stepper):
+        for advance in self._engine.run(requests, lambda row: wanted(batch[row])):
             index = batch[advance.row]
             texts[advance.row] += advance.text
             if advance.finish_reason:
-                usage = _usage(prompts[index].size, advance)
+                size = prompts[index].size
+                usage = Usage(size.positions, size.z_tokens, size.source_tokens, advance.generated_tokens)
                 yield Delta(index, advance.text, Generation(texts[advance.row], advance.finish_reason, usage))
             elif advance.text:
                 yield Delta(index, advance.text)
-
-    def _stepper(self, space: Space, rows: int) -> Stepper | None:
-        """Return what writes Z-tokens, or None for text."""
-        if space == "text" or self.z_head is None:
-            return None
-        return ZTokenStepper(self.codec, self.decoder, self.z_embedding, self.z_head, self.end_ids, rows)
 
 
 def load_reader(name: str = "default", codec: Codec | str | None = None, device: str = "auto") -> Reader:
@@ -423,16 +393,3 @@ def _codec_of(folder: Path) -> str:
     """Return the name of the codec that a reader is shipped with, or the default for a reader that is alone."""
     codec = folder.parent
     return codec.name if codec.parent == SHIPPED and (codec / "config.json").is_file() else "default"
-
-
-def _usage(size: PromptSize, advance: Advance) -> Usage:
-    """Return what a text took, from its last step."""
-    return Usage(
-        size.positions,
-        size.z_tokens,
-        size.source_tokens,
-        advance.generated_tokens,
-        advance.z_tokens,
-        advance.passes,
-        advance.expansion_passes,
-    )

@@ -20,9 +20,6 @@ class Usage:
     z_tokens: int  # positions that were Z-tokens
     source_tokens: int  # tokens that these Z-tokens stand for
     generated_tokens: int  # the one that ended the text included
-    written_z_tokens: int = 0  # that the text was written in, with space="z"
-    reader_passes: int = 0  # of the reader; the first one read the prompt
-    expansion_passes: int = 0  # of the codec's LLM, to make text of these Z-tokens: one for each dropped token
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dict for JSON."""

@@ -1,4 +1,4 @@
-"""Training of codecs, readers and Z-token heads: one script each, and one loop.
+"""Training of codecs and readers: one script each, and one loop.
 
     loop           steps, learning rate, checkpoints, resume, record
     config         the numbers of each training
@@ -9,18 +9,16 @@
     codec_lora     its optional last stage; codec_evaluation: ratio and bits on development text
 
     reader         the run; reader_data, reader_model, reader_trainer and reader_evaluation are its parts
-    z_head         the run, for a reader that stays as it is
 
-Readers and Z-token heads learn from passages in Z-tokens (`passages`), with many targets on each (`packing`), and
-from the frozen LLM's predictions (`teacher`).
+Readers learn from passages in Z-tokens (`passages`), with many targets on each (`packing`), and from the frozen LLM's
+predictions (`teacher`).
 """
 
 from zprompt.train.codec import TrainedCodec, train_codec
-from zprompt.train.config import INPUTS, TASKS, CodecTrainConfig, ReaderTrainConfig, ZHeadTrainConfig
+from zprompt.train.config import INPUTS, TASKS, CodecTrainConfig, ReaderTrainConfig
 from zprompt.train.corpus import cut_windows, read_texts
 from zprompt.train.reader import TrainedReader, train_reader
 from zprompt.train.reader_data import Sources
-from zprompt.train.z_head import TrainedZHead, train_z_head
 
 __all__ = [
     "INPUTS",
@@ -30,11 +28,8 @@ __all__ = [
     "Sources",
     "TrainedCodec",
     "TrainedReader",
-    "TrainedZHead",
-    "ZHeadTrainConfig",
     "cut_windows",
     "read_texts",
     "train_codec",
     "train_reader",
-    "train_z_head",
 ]

@@ -1,4 +1,4 @@
-"""How to train a codec, a reader and a Z-token head, in numbers."""
+"""How to train a codec and a reader, in numbers."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -126,58 +126,7 @@ class ReaderTrainConfig:
         return {**asdict(self), "ratios": list(self.ratios), "dev_ratios": list(self.dev_ratios)}
 
 
-@dataclass(frozen=True, slots=True)
-class ZHeadTrainConfig:
-    """One training run of a Z-token head; the same config, data and machine give the same head."""
-
-    steps: int = 300  # optimizer steps
-    batch: int = 8  # texts a step
-    passages: int = 1500  # passages of training text
-    passage_tokens: int = 320  # tokens of a passage, at most
-    # Low, since what is written has no residual: a span whose first guess is wrong had better not be written.
-    ratios: tuple[float, ...] = (2.0,)  # source tokens per Z-token; each passage gets one of these
-    answers: float = 0.4  # share of the texts that are answers, if there are questions
-    rate: float = 2e-3  # highest learning rate
-    decay: float = 0.05  # weight decay of AdamW
-    width: int = 384  # hidden units
-    seed: int = 0  # seed of everything random
-    checkpoint_every: int = 50  # steps between checkpoints
-    evaluate_every: int = 100  # steps between evaluations; 0: only at the end
-    dev_passages: int = 24  # development passages
-    dev_questions: int = 60  # development questions, at most
-
-    def __post_init__(self) -> None:
-        """Raise OptionError if no run can follow this config."""
-        _require_at_least(self, 1, "steps", "batch", "passages", "width", "checkpoint_every", "dev_passages")
-        _require_at_least(self, 0, "rate", "dev_questions", "evaluate_every")
-        _require_ratios("ratios", self.ratios)
-        if not 0 <= self.answers <= 1:
-            raise OptionError(f"answers must be a share, from 0 to 1, got {self.answers}.")
-
-    def reader_config(self, input_: str) -> ReaderTrainConfig:
-        """Return the config of a reader with the same passages and questions, so that both share a cache.
-
-        :param input_: What the reader's passages are given as.
-        :return: The config.
-        """
-        return ReaderTrainConfig(
-            input=input_,
-            passages=self.passages,
-            passage_tokens=self.passage_tokens,
-            shortest_context=min(ReaderTrainConfig().shortest_context, self.passage_tokens // 4),
-            continued=min(ReaderTrainConfig().continued, self.passage_tokens // 4),
-            ratios=self.ratios,
-            seed=self.seed,
-            dev_passages=self.dev_passages,
-            dev_questions=self.dev_questions,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a dict for JSON."""
-        return {**asdict(self), "ratios": list(self.ratios)}
-
-
-def _require_at_least(config: CodecTrainConfig | ReaderTrainConfig | ZHeadTrainConfig, least: int, *names: str) -> None:
+def _require_at_least(config: CodecTrainConfig | ReaderTrainConfig, least: int, *names: str) -> None:
     for name in names:
         if getattr(config, name) < least:
             raise OptionError(f"{name} must be at least {least}, got {getattr(config, name)}.")

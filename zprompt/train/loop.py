@@ -1,4 +1,4 @@
-"""The training loop that codec, reader and Z-token head share, and what it keeps in a run's folder.
+"""The training loop that codec and reader share, and what it keeps in a run's folder.
 
 Learning rate, with a linear warm-up of `ramp` steps and a cosine down to LOWEST of the highest rate:
 
@@ -100,11 +100,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def refuse_another_run(
-    folder: Path,
-    stopped: Mapping[str, Any],
-    wanted: Mapping[str, Any],
-    free: Collection[str],
-    otherwise: str = "start anew in another folder",
+    folder: Path, stopped: Mapping[str, Any], wanted: Mapping[str, Any], free: Collection[str]
 ) -> None:
     """Raise an error if the run in a folder was started with a config that gives other results.
 
@@ -112,7 +108,6 @@ def refuse_another_run(
     :param stopped: The config that it was started with, as JSON has it.
     :param wanted: The config now.
     :param free: Fields that may change.
-    :param otherwise: What to do instead of resuming, for the message.
     :raises CheckpointError: If any other field has changed.
     """
     now = json.loads(json.dumps(wanted))
@@ -121,7 +116,7 @@ def refuse_another_run(
         raise CheckpointError(
             f"The run in {folder} was started with another {' and '.join(changed)}: "
             f"{[stopped.get(name) for name in changed]}, now {[now[name] for name in changed]}. "
-            f"Go on with what it was started with, or {otherwise}."
+            "Go on with what it was started with, or start anew in another folder."
         )
 
 

@@ -198,7 +198,7 @@ def _load(folder: Path, data: ReaderData) -> tuple[ReaderModel, Callable[[Sequen
         ltsc_reader = LtscReader.from_pretrained(str(folder), backbone=backbone)
         model = ReaderModel.of(backbone, ltsc_reader.decoder, ltsc_reader.meta_embedding)
         return model, partial(answer_from_meta_tokens, ltsc_reader)
-    # Not by `Reader.from_pretrained`: the folder may have a Z-token head that belongs to the last reader in it.
+    # Not by `Reader.from_pretrained`: it would take a folder of the same name as a shipped codec for that one's reader.
     embedding = load_z_embedding(folder, read_reader_config(folder), backbone.hidden_size).to(backbone.device)
     reader = Reader(codec, merged_decoder(folder, backbone), embedding)
     return ReaderModel.of(backbone, reader.decoder, embedding), partial(answer_questions, reader, data.prompts)

@@ -148,11 +148,7 @@ class Prompts:
 
     def answer(self, answer: str) -> Ints:
         """Return the token ids of an answer, and the one that ends it."""
-        return np.array([*self.answer_ids(answer), self.end_id], np.int64)
-
-    def answer_ids(self, answer: str) -> tuple[int, ...]:
-        """Return the token ids of an answer, without what ends it."""
-        return self.tokenizer.encode(answer.strip(" \n,;."))
+        return np.array([*self.tokenizer.encode(answer.strip(" \n,;.")), self.end_id], np.int64)
 
 
 # Cloze tests: a name, a number or a date is blanked in a sentence, and is to be filled in. What surrounds the blank is

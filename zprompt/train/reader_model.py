@@ -72,15 +72,11 @@ class ReaderModel:
         embedded, added = self.vectors[ids], gaps > 0
         return embedded.index_put((added,), self.embedding(embedded[added], gaps[added], codes[added]))
 
-    def states(self, batch: Batch) -> Tensor:
-        """Return the hidden states of all positions of a batch, (B, T, D)."""
-        embedded = self.embed(batch.ids, batch.gaps, batch.codes)
-        with torch.autocast(embedded.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            return self.decoder.run(embedded, batch.attention).float()
-
     def hidden(self, batch: Batch) -> Tensor:
         """Return the hidden states that predict the targets of a batch, (N, D)."""
-        states = self.states(batch)
+        embedded = self.embed(batch.ids, batch.gaps, batch.codes)
+        with torch.autocast(embedded.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            states = self.decoder.run(embedded, batch.attention).float()
         return states[batch.targets.rows.to(states.device), batch.targets.columns.to(states.device)]
 
 

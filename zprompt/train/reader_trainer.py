@@ -26,7 +26,7 @@ from zprompt.codec import Codec
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone, Lora, llama_of, new_lora, projections, read_lora
 from zprompt.reader import ADAPTER_FOLDER, ReaderConfig, ZEmbedding, find_reader, load_z_embedding, read_reader_config
-from zprompt.train.config import TASKS, ReaderTrainConfig, ZHeadTrainConfig
+from zprompt.train.config import TASKS, ReaderTrainConfig
 from zprompt.train.loop import Figures, Report, TrainingProgress, is_due, rate_at, refuse_another_run, write_checkpoint
 from zprompt.train.packing import PackedSequence, make_batch, micro_batches
 from zprompt.train.reader_data import ReaderExamples
@@ -212,7 +212,7 @@ class ReaderTrainer:
 
 
 def keep_history(
-    config: ReaderTrainConfig | ZHeadTrainConfig, evaluate: Callable[[], Figures], report: Report | None
+    config: ReaderTrainConfig, evaluate: Callable[[], Figures], report: Report | None
 ) -> Callable[[TrainingProgress, Figures], None]:
     """Return what keeps the history of a run after each step, with development figures now and then.
 

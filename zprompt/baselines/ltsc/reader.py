@@ -142,7 +142,7 @@ class LtscReader:
                 texts[advance.row] += advance.text
                 if advance.finish_reason:
                     index = batch[advance.row]
-                    usage = Usage(len(prompts[index]), 0, 0, advance.generated_tokens, reader_passes=advance.passes)
+                    usage = Usage(len(prompts[index]), 0, 0, advance.generated_tokens)
                     text = texts[advance.row].strip()
                     answers[index] = Answer(questions[index], text, advance.finish_reason, usage)
         return [answers[index] for index in range(len(questions))]
