@@ -99,3 +99,7 @@ class BenchResultsError(ZPromptError, ValueError):
 
 class UnreadableError(ZPromptError, ValueError):
     """A reader cannot read the output of a baseline."""
+
+
+class RatioWarning(UserWarning):
+    """The ratio that was asked for was missed by more than a tenth; the message says why."""

@@ -24,6 +24,7 @@ class CompressionStats:
     bits_per_source_token: float  # of the compressed documents, too
     passed_through: int  # documents that were left as they are
     seconds: float  # without verifying
+    missed: str | None = None  # why the ratio that was asked for was missed by more than a tenth; None: it was not
     exact: float | None = None  # share of the documents that came back byte for byte, 0 to 1; None: not verified
 
     def __repr__(self) -> str:

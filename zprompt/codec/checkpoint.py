@@ -1,22 +1,20 @@
-"""Codecs on disk: a folder with `config.json`, `heads.safetensors`, and a LoRA in `lora/` if the codec has one.
+"""Codecs on disk: a folder with `config.json`, and `heads.safetensors` if the codec has learned codes.
 
-Heads belong to the exact weights that they were trained on: the folder names them, and loading over others is
-refused.
+Most codecs need no folder: any causal LM is one, with the usual settings. A folder names an LLM and keeps other
+settings, or heads; these belong to the exact weights that they were trained on, and loading over others is refused.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.settings import CodecSettings
+from zprompt.codec.settings import CodecSettings, HeadSettings
 from zprompt.errors import CheckpointError
-from zprompt.llm import Backbone, merge_in_place
+from zprompt.llm import Backbone
 
-FORMAT = 2  # 1 had residuals of a fixed size
+FORMAT = 3  # 1 had residuals of a fixed size, 2 a code in every Z-token
 HEADS_FILE = "heads.safetensors"
-LORA_FOLDER = "lora"
 SHIPPED = Path(__file__).parent.parent / "models"
 
 
@@ -24,23 +22,22 @@ SHIPPED = Path(__file__).parent.parent / "models"
 class CodecConfig:
     """What a codec's folder says about it."""
 
-    settings: CodecSettings
     backbone: str  # its name, as `load_backbone` takes it
     backbone_fingerprint: str  # of the weights, before any quantization
-    training: dict[str, Any]  # how the heads were made, for people
-    lora: bool = False  # whether a LoRA is to be merged into the backbone
+    settings: CodecSettings
+    heads: HeadSettings | None  # None: the codec has no learned codes
 
 
-def find_codec(name: str) -> Path:
-    """Return the folder of a shipped codec or of a path; raise CheckpointError if there is none."""
+def find_codec(name: str) -> Path | None:
+    """Return the folder of a codec, shipped or at a path; None if the name is that of an LLM."""
     for folder in (SHIPPED / name, Path(name)):
-        if (folder / "config.json").is_file():
+        try:
+            values = json.loads((folder / "config.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(values, dict) and "backbone_fingerprint" in values:
             return folder
-    shipped = sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
-    raise CheckpointError(
-        f"No codec {name!r}: it is neither a shipped one ({', '.join(shipped) or 'there are none'}) nor a folder with "
-        "a config.json. Train one with `zprompt train codec`."
-    )
+    return None
 
 
 def read_config(folder: Path) -> CodecConfig:
@@ -51,53 +48,52 @@ def read_config(folder: Path) -> CodecConfig:
         if values["format"] != FORMAT:
             raise CheckpointError(
                 f"{path} has format {values['format']}, this release knows {FORMAT}. "
-                "Train the codec anew, or use the release of zprompt that it was trained with."
+                "Make the codec anew from its LLM, or use the release of zprompt that wrote it."
             )
         return CodecConfig(
-            CodecSettings.from_dict(values["settings"]),
             values["backbone"],
             values["backbone_fingerprint"],
-            values.get("training", {}),
-            values.get("adapter", False),
+            CodecSettings.from_dict(values["settings"]),
+            HeadSettings.from_dict(values["heads"]) if values["heads"] else None,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{path} is no codec config: {error!r}. Train the codec anew, or fetch it again."
+            f"{path} is no codec config: {error!r}. Make the codec anew from its LLM, or fetch it again."
         ) from error
 
 
-def write_codec(folder: Path, config: CodecConfig, heads: CodecHeads) -> None:
-    """Write a codec's config and heads to a folder, which is made if it is missing; a LoRA is not written."""
+def write_codec(folder: Path, config: CodecConfig, heads: CodecHeads | None) -> None:
+    """Write a codec to a folder, which is made if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    heads.save(folder / HEADS_FILE)
+    if heads:
+        heads.save(folder / HEADS_FILE)
     values = {
         "format": FORMAT,
         "backbone": config.backbone,
         "backbone_fingerprint": config.backbone_fingerprint,
         "settings": config.settings.to_dict(),
-        "training": config.training,
-        "adapter": config.lora,
+        "heads": config.heads and config.heads.to_dict(),
     }
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
 
-def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHeads:
-    """Load a codec's heads onto a backbone, and merge its LoRA into that if it has one.
+def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHeads | None:
+    """Load a codec's heads onto a backbone.
 
     :param folder: The codec's folder.
     :param config: Its config.
-    :param backbone: The backbone, which the LoRA changes in place.
-    :return: The heads, frozen.
-    :raises CheckpointError: If they were trained on other weights.
+    :param backbone: The backbone.
+    :return: The heads, frozen; None if it has none.
+    :raises CheckpointError: If the codec was made on other weights.
     """
     if backbone.weights_fingerprint != config.backbone_fingerprint:
         raise CheckpointError(
-            f"The codec in {folder} was trained on the backbone {config.backbone!r} "
+            f"The codec in {folder} was made with the backbone {config.backbone!r} "
             f"({config.backbone_fingerprint}), but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. "
-            "Load that one, or train a codec on this one with `zprompt train codec`."
+            "Load that one, or compress with this one: zprompt.load(…) takes the name of any causal LM."
         )
-    if config.lora:
-        merge_in_place(backbone, folder / LORA_FOLDER)
-    heads = CodecHeads(config.settings, backbone.embeddings, backbone.hidden_size)
+    if config.heads is None:
+        return None
+    heads = CodecHeads(config.heads, backbone.embeddings, backbone.hidden_size)
     heads.load(folder / HEADS_FILE)
     return heads.to(backbone.device).eval().requires_grad_(False)

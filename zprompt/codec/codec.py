@@ -1,36 +1,42 @@
 """Documents in, Z-spans out, and back: the class behind `zprompt.compress` and `zprompt.decompress`.
 
-    text ─► tokens (source.py) ─► windows ─► Z-tokens and ranks (tiling.py, compressor.py) ─► Z-span (zspan)
-    text ◄─ tokens, checked by the text's hash ◄─ windows (decompressor.py) ◄─ Z-tokens and ranks ◄─ Z-span
+    text ─► tokens (source.py) ─► windows ─► symbols (compressor.py) ─► Z-tokens (tiling.py) ─► Z-span (zspan)
+    text ◄─ tokens, checked by the text's hash ◄─ windows (decompressor.py) ◄─ Z-tokens and symbols ◄─ Z-span
 
-Without a wanted length, windows are compressed batch after batch; with one, all windows of the call are analysed first,
-since they share one exchange rate.
+A codec is a causal LM and two numbers (settings.py); nothing in it is trained for compression. Learned codes (codes.py)
+are an option of those who have heads for them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zprompt.codec.checkpoint import LORA_FOLDER, CodecConfig, find_codec, load_heads, read_config, write_codec
-from zprompt.codec.compressor import Compressor, TiledWindow
-from zprompt.codec.decompressor import Decompressor, KnownWindow
+import numpy as np
+
+from zprompt.codec.checkpoint import CodecConfig, find_codec, load_heads, read_config, write_codec
+from zprompt.codec.codes import CodeWriter
+from zprompt.codec.compressor import Compressor
+from zprompt.codec.decompressor import Decompressor, split_windows
 from zprompt.codec.heads import CodecHeads
+from zprompt.codec.settings import CodecSettings
 from zprompt.codec.source import SourceText, explain_tokens, read_source
-from zprompt.codec.tiling import RateControl
+from zprompt.codec.tiling import ScoredWindow, choose_kept, explain_miss
 from zprompt.documents import read_documents
-from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, SpanError
+from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, RatioWarning, SpanError
 from zprompt.llm import Backbone, choose_device, choose_quantization, load_backbone
 from zprompt.options import CompressOptions, OnError, Protect, check_batch_size
 from zprompt.progress import Progress
 from zprompt.results import CompressionResult, CompressionStats, Explanation
 from zprompt.zspan import (
     FINGERPRINT_DIGITS,
+    LITERALS,
     ZSpan,
     ZToken,
     escape_literal,
@@ -51,27 +57,25 @@ class Codec:
     def __init__(
         self,
         backbone: Backbone,
-        heads: CodecHeads,
+        settings: CodecSettings | None = None,
+        heads: CodecHeads | None = None,
         name: str = "custom",
-        *,
-        training: dict[str, Any] | None = None,
-        lora: Path | None = None,
     ) -> None:
         """Put a codec together; `Codec.from_pretrained` does it for most uses.
 
         :param backbone: The LLM.
-        :param heads: Heads that were trained for it.
+        :param settings: None: the usual ones.
+        :param heads: Heads that were trained for the LLM, with which spans may have learned codes.
         :param name: What the codec is called.
-        :param training: How the heads were made, for people.
-        :param lora: The folder of the LoRA that is merged into the backbone, if there is one.
         """
-        self.name, self.backbone, self.heads, self.settings = name, backbone, heads, heads.settings
-        self.training, self._lora = training or {}, lora
-        heads.round_to_half()
-        self.alphabet = self.settings.alphabet(backbone.vocab_size)
-        parts = (backbone.fingerprint + heads.fingerprint()).encode()
-        self.fingerprint = hashlib.sha256(parts).hexdigest()[:FINGERPRINT_DIGITS]
-        self._compressor = Compressor(backbone, heads)
+        self.name, self.backbone, self.heads, self.settings = name, backbone, heads, settings or CodecSettings()
+        parts = backbone.fingerprint + self.settings.to_json()
+        if heads:
+            heads.round_to_half()
+            parts += heads.fingerprint()
+        self.fingerprint = hashlib.sha256(parts.encode()).hexdigest()[:FINGERPRINT_DIGITS]
+        self._compressor = Compressor(backbone, self.settings)
+        self._code_writer = CodeWriter(self._compressor, heads) if heads else None
         self._decompressor = Decompressor(backbone, heads)
 
     @classmethod
@@ -83,32 +87,31 @@ class Codec:
         device: str = "auto",
         quantization: str = "auto",
     ) -> Codec:
-        """Load a codec: backbone and heads.
+        """Load a codec.
 
-        :param name_or_path: A shipped codec, or a folder that `zprompt train codec` or `save_pretrained` wrote.
-        :param backbone: The backbone, if it lies elsewhere than the codec says: a path or a Hugging Face name.
+        :param name_or_path: An LLM ("default", the folder of a causal LM, or its name on the Hugging Face hub), a
+            shipped codec, or a folder that `save_pretrained` wrote.
+        :param backbone: The LLM, if it lies elsewhere than a codec's folder says: a path or a Hugging Face name.
         :param device: "auto" (a GPU if there is one), "cpu" or "cuda".
         :param quantization: "auto" ("nf4" on a GPU, else "none"), "none", "nf4" or "int8".
         :return: The codec.
         """
         name = str(name_or_path)
         folder = find_codec(name)
+        if folder is None:
+            return cls(load_backbone(backbone or name, device=device, quantization=quantization), name=name)
         config = read_config(folder)
         llm = load_backbone(backbone or config.backbone, device=device, quantization=quantization)
-        heads = load_heads(folder, config, llm)
-        return cls(llm, heads, name, training=config.training, lora=folder / LORA_FOLDER if config.lora else None)
+        return cls(llm, config.settings, load_heads(folder, config, llm), name)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the codec to a folder from which `from_pretrained` loads it; the backbone is named, not copied."""
-        folder = Path(folder)
-        lora, weights = self._lora is not None, self.backbone.weights_fingerprint
-        write_codec(folder, CodecConfig(self.settings, self.backbone.name, weights, self.training, lora), self.heads)
-        if self._lora is not None and self._lora.resolve() != (folder / LORA_FOLDER).resolve():
-            shutil.copytree(self._lora, folder / LORA_FOLDER, dirs_exist_ok=True)
+        """Write the codec to a folder from which `from_pretrained` loads it; the LLM is named, not copied."""
+        heads = self.heads.settings if self.heads else None
+        config = CodecConfig(self.backbone.name, self.backbone.weights_fingerprint, self.settings, heads)
+        write_codec(Path(folder), config, self.heads)
 
     def __repr__(self) -> str:
-        bits = self.alphabet.bits_per_z_token
-        return f"Codec({self.name!r}, {self.fingerprint}, {bits} bits per Z-token, {self.backbone!r})"
+        return f"Codec({self.name!r}, {self.fingerprint}, {self.backbone!r}{', learned codes' if self.heads else ''})"
 
     def compress(
         self,
@@ -127,9 +130,10 @@ class Codec:
         """Replace the text of documents by Z-spans.
 
         :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node.
-        :param ratio: Source tokens per Z-token that all documents together are to reach, as far as their texts allow;
-            None: the usual exchange rate of Z-tokens and bits. Every text is restored exactly at every ratio: at a
-            lower one anchors and codes say more, at a higher one the residual is longer.
+        :param ratio: Source tokens per Z-token that all documents together are to reach; None: as many as the texts
+            are hard to predict. Each sentence and line keeps its first token, so a ratio may be out of reach: then the
+            nearest is taken, and a miss of more than a tenth is a RatioWarning, and `stats.missed` says why. Every text
+            is restored exactly at every ratio: at a lower one anchors say more, at a higher one the residual.
         :param max_tokens: Z-tokens that all documents may take together.
         :param query: What will be asked; sentences that share words with it are preferably kept verbatim, as anchors.
         :param protect: A regex, or a sequence of literal strings, whose tokens are all kept as anchors.
@@ -166,18 +170,15 @@ class Codec:
         check_batch_size(batch_size)
         batch = read_documents(docs)
         sources = [self._source(text, options) for text in batch.texts]
-        tiled = self._tile(sources, options, batch_size, progress)
-        spans = [
-            None if source is None else self._span(source, windows)
-            for source, windows in zip(sources, tiled, strict=True)
-        ]
+        spans, missed = self._tile(sources, options, batch_size, progress)
+        if missed:
+            warnings.warn(missed, RatioWarning, stacklevel=2)
         texts = [
-            format_span(span, self.alphabet) if span else escape_literal(text)
-            for text, span in zip(batch.texts, spans, strict=True)
+            format_span(span) if span else escape_literal(text) for text, span in zip(batch.texts, spans, strict=True)
         ]
         seconds = time.perf_counter() - began
         exact = self._share_restored(batch.texts, texts) if verify else None
-        return CompressionResult(batch.with_texts(texts), self._stats(batch.texts, spans, seconds, exact))
+        return CompressionResult(batch.with_texts(texts), self._stats(batch.texts, spans, seconds, exact, missed))
 
     def decompress(
         self,
@@ -227,11 +228,10 @@ class Codec:
         began = time.perf_counter()
         options = CompressOptions(ratio, max_tokens, query, protect)
         source = read_source(text, self.backbone, options)
-        [windows] = self._tile([source], options, batch_size, None)
-        span = self._span(source, windows)
-        stats = self._stats([text], [span], time.perf_counter() - began, None)
-        tokens = explain_tokens(source, windows, self._compressor.rank_code, self.alphabet)
-        return Explanation(text, tuple(tokens), stats, format_span(span, self.alphabet))
+        [span], missed = self._tile([source], options, batch_size, None)
+        span = span or self._span(source, [], [])
+        stats = self._stats([text], [span], time.perf_counter() - began, None, missed)
+        return Explanation(text, tuple(explain_tokens(source, span)), stats, format_span(span))
 
     def shorthand(self, text: str) -> str:
         """Return a text with each of its Z-spans replaced by its anchors, for an LLM that knows no Z-tokens.
@@ -243,10 +243,11 @@ class Codec:
 
     def parse(self, text: str) -> ZSpan:
         """Read a Z-span of this codec; raise a SpanError for anything else."""
-        span = parse_span(text, self.alphabet, self.fingerprint)
-        if span.window != self.settings.window:  # a longer one could cost any amount of memory
+        span = parse_span(text, self.fingerprint)
+        largest = max((*(token.anchor for token in span.tokens), *(one - LITERALS for one in span.symbols)), default=0)
+        if largest >= self.backbone.vocab_size:
             raise DamagedSpanError(
-                f"A Z-span announces windows of {span.window} tokens, but this codec's have {self.settings.window}. "
+                f"A Z-span has the token {largest}, but its codec's LLM has {self.backbone.vocab_size}. "
                 "Ask for it again where it came from."
             )
         return span
@@ -261,7 +262,7 @@ class Codec:
         :param progress: As in `decompress`.
         :return: The token ids of each.
         """
-        windows = [self._known_windows(span) for span in spans]
+        windows = [list(split_windows(span, self.settings.window)) for span in spans]
         flat = [window for document in windows for window in document]
         ids = iter(self._decompressor.restore(flat, batch_size, _advance("decompress", len(flat), progress)))
         return [[token for _ in document for token in next(ids)] for document in windows]
@@ -278,45 +279,59 @@ class Codec:
 
     def _tile(
         self, sources: Sequence[SourceText | None], options: CompressOptions, batch_size: int, progress: Progress | None
-    ) -> list[list[TiledWindow]]:
-        """Tile the windows of all texts; texts that pass through have none."""
-        size, windows, importance, owners = self.settings.window, [], [], []
-        for index, source in enumerate(sources):
-            if source is None:
-                continue
-            for start in range(0, len(source.ids), size):
-                windows.append(source.ids[start : start + size])
-                importance.append(source.importance and source.importance[start : start + size])
-                owners.append(index)
-        control = RateControl(self._compressor, windows, importance, batch_size, progress)
-        tiled: list[list[TiledWindow]] = [[] for _ in sources]
-        for owner, window in zip(owners, control.tile(options), strict=True):
-            tiled[owner].append(window)
-        return tiled
+    ) -> tuple[list[ZSpan | None], str | None]:
+        """Make Z-spans of all texts, None of those that pass through; and say why a ratio was missed, if it was."""
+        size = self.settings.window
+        places = [
+            (source, start) for source in sources if source is not None for start in range(0, len(source.ids), size)
+        ]
+        scored = []
+        for first in range(0, len(places), batch_size):
+            scored += self._score(places[first : first + batch_size], options)
+            if progress:
+                progress("compress", len(scored), len(places))
+        kept = choose_kept(scored, options)
+        missed = explain_miss(scored, sum(int(own.sum()) for own in kept), options)
+        tiled = iter(zip(scored, kept, strict=True))
+        spans: list[ZSpan | None] = []
+        for source in sources:
+            tokens: list[ZToken] = []
+            symbols: list[int] = []
+            for _ in range(0, len(source.ids) if source else 0, size):
+                window, own = next(tiled)
+                parts = window.z_tokens(own), window.symbols[~own].tolist()
+                if self._code_writer and window.hidden is not None:
+                    parts = self._code_writer.write(window.ids.tolist(), window.hidden, *parts)
+                tokens += parts[0]
+                symbols += parts[1]
+            spans.append(self._span(source, tokens, symbols) if source else None)
+        return spans, missed
 
-    def _span(self, source: SourceText, windows: Sequence[TiledWindow]) -> ZSpan:
-        return ZSpan(
-            fingerprint=self.fingerprint,
-            tokens=tuple(token for window in windows for token in window.tokens),
-            residual=self._compressor.rank_code.encode([symbol for window in windows for symbol in window.symbols]),
-            source_tokens=len(source.ids),
-            window=self.settings.window,
-            escaped=source.escaped,
-            digest=text_digest(source.text),
-        )
+    def _score(self, places: Sequence[tuple[SourceText, int]], options: CompressOptions) -> list[ScoredWindow]:
+        """Score some windows, given where each begins in its text."""
+        parts = [slice(start, start + self.settings.window) for _, start in places]
+        ids = [source.ids[part] for (source, _), part in zip(places, parts, strict=True)]
+        # At ratio 1 all tokens are anchors, whatever the LLM thinks of them.
+        hidden = self._compressor.hidden(ids) if options.ratio != 1.0 else []
+        symbols = [self._compressor.symbols(state, own).numpy() for state, own in zip(hidden, ids, strict=False)] or [
+            np.zeros(len(own), np.int64) for own in ids
+        ]
+        scored = []
+        for (source, _), part, own, ranked in zip(places, parts, ids, symbols, strict=True):
+            forced = source.forced[part].copy()
+            forced[0] = True
+            scored.append(ScoredWindow.of(own, ranked, forced, source.weight[part], source.penalty[part]))
+        if self._code_writer:
+            scored = [replace(window, hidden=state) for window, state in zip(scored, hidden, strict=False)] or scored
+        return scored
+
+    def _span(self, source: SourceText, tokens: Sequence[ZToken], symbols: Sequence[int]) -> ZSpan:
+        digest = text_digest(source.text)
+        return ZSpan(self.fingerprint, tuple(tokens), tuple(symbols), source.escaped, digest)
 
     def _pieces(self, text: str) -> Iterator[str | ZSpan]:
         """Split a text into Z-spans and the text between them."""
         return (piece if isinstance(piece, str) else self.parse(piece.text) for piece in split_at_spans(text))
-
-    def _known_windows(self, span: ZSpan) -> list[KnownWindow]:
-        """Read the residual of a Z-span, and cut it into windows."""
-        dropped = sum(token.gap for token in span.tokens)
-        symbols = iter(self._compressor.rank_code.decode(span.residual, dropped))
-        return [
-            KnownWindow(tokens, [next(symbols) for token in tokens for _ in range(token.gap)])
-            for tokens in split_windows(span)
-        ]
 
     def _text(self, span: ZSpan, ids: list[int]) -> str:
         """Return the text of restored token ids, once its hash is checked."""
@@ -354,7 +369,12 @@ class Codec:
         return unescape(text) if span.escaped else text
 
     def _stats(
-        self, texts: Sequence[str], spans: Sequence[ZSpan | None], seconds: float, exact: float | None
+        self,
+        texts: Sequence[str],
+        spans: Sequence[ZSpan | None],
+        seconds: float,
+        exact: float | None,
+        missed: str | None,
     ) -> CompressionStats:
         # What passed through may hold lone surrogates, which no tokenizer takes.
         passed = [
@@ -364,7 +384,7 @@ class Codec:
         ]
         written = [span for span in spans if span]
         compressed, z_tokens = sum(span.source_tokens for span in written), sum(len(span.tokens) for span in written)
-        bits = z_tokens * self.alphabet.bits_per_z_token + sum(8 * len(span.residual) for span in written)
+        bits = sum(8 * len(span.stream) for span in written)
         source_tokens, positions = compressed + sum(passed), z_tokens + sum(passed)
         return CompressionStats(
             documents=len(texts),
@@ -377,30 +397,8 @@ class Codec:
             passed_through=len(passed),
             seconds=seconds,
             exact=exact,
+            missed=missed,
         )
-
-
-def split_windows(span: ZSpan) -> Iterator[list[ZToken]]:
-    """Cut the Z-tokens of a Z-span into its windows.
-
-    :param span: The Z-span.
-    :yields: The Z-tokens of one window.
-    :raises DamagedSpanError: If a Z-token belongs to two windows.
-    """
-    window: list[ZToken] = []
-    length = 0
-    for token in span.tokens:
-        window.append(token)
-        length += token.gap + 1
-        if length > span.window:
-            raise DamagedSpanError(
-                "A Z-token reaches into the next window. Ask for the Z-span again where it came from."
-            )
-        if length == span.window:
-            yield window
-            window, length = [], 0
-    if window:
-        yield window
 
 
 _codecs: dict[tuple[str, str | None, str, str], Codec] = {}

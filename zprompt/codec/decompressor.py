@@ -1,29 +1,29 @@
-"""Turn Z-tokens back into token ids: greedy decoding with the anchors forced and the span head added.
+"""Turn Z-tokens back into token ids: greedy decoding with the anchors forced.
 
-Where every anchor stands is known before the first step, so a step feeds each row all tokens up to the next unknown
-one and gets that one back: a row takes as many steps as its spans have tokens, fewer than plain generation by one for
-each anchor. Windows do not depend on each other; they are decoded in batches, longest first, and leave the batch as
-they finish.
+Where every anchor stands is known before the first step, and so are the dropped tokens that the residual gives as they
+are. A step feeds each row all tokens up to the next unknown one and gets that one back, so a row takes as many steps as
+it has unknown tokens. Windows do not depend on each other; they are decoded in batches, longest first, and leave the
+batch as they finish.
 
-At a dropped token, the residual says which of the candidates is meant, or the token itself:
+    x[t] = the candidate of rank r in E h[t]
 
-    x[t] = the candidate of rank r in E (h[t] + d)
-
-Every prefix is right, so `h` is what the compressor computed and the decoding cannot drift.
+Every prefix is right, so `h` is what the compressor computed and the decoding cannot drift. Where a token has a learned
+code, `h` is shifted by what it says (codes.py).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zprompt.codec.heads import CodecHeads, DroppedTokens, right_context
+from zprompt.codec.codes import DroppedTokens, corrected
+from zprompt.codec.heads import CodecHeads
 from zprompt.errors import DamagedSpanError
 from zprompt.llm import Backbone, Cache
-from zprompt.zspan import LITERALS, ZToken
+from zprompt.zspan import LITERALS, ZSpan, ZToken
 
 WIDE_ROWS = 4  # up to this many rows a step is bound by memory, and more tokens in it cost nothing
 UNKNOWN = -1
@@ -37,14 +37,59 @@ class KnownWindow:
     symbols: Sequence[int]  # of its dropped tokens, from left to right
 
 
-@dataclass(slots=True)
-class WindowPlan:
-    """What is known of one window before decoding, and how far decoding has come."""
+def split_windows(span: ZSpan, size: int) -> Iterator[KnownWindow]:
+    """Cut a Z-span into its windows.
 
-    ids: NDArray[np.int64]  # (n,): anchors, and `UNKNOWN` where a token was dropped
-    right_context: Tensor  # (n, W): the part of the span head's input that needs no LLM
-    symbols: NDArray[np.int64]  # (n,): of the dropped tokens
+    :param span: The Z-span.
+    :param size: Source tokens of a window.
+    :yields: The windows.
+    :raises DamagedSpanError: If a Z-token belongs to two windows.
+    """
+    tokens: list[ZToken] = []
+    length = place = 0
+    for token in span.tokens:
+        tokens.append(token)
+        length += token.gap + 1
+        if length > size:
+            raise DamagedSpanError(
+                "A Z-token reaches into the next window. Ask for the Z-span again where it came from."
+            )
+        if length == size:
+            dropped = length - len(tokens)
+            yield KnownWindow(tokens, span.symbols[place : place + dropped])
+            place += dropped
+            tokens, length = [], 0
+    if tokens:
+        yield KnownWindow(tokens, span.symbols[place:])
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is known of one window, and how far decoding has come."""
+
+    ids: NDArray[np.int64]  # (n,): `UNKNOWN` where only a rank is known
+    ranks: NDArray[np.int64]  # (n,): of the unknown tokens
     fed: int = 0  # tokens given to the LLM, the start token included
+    right_context: dict[int, Tensor] = field(default_factory=dict)  # (W,) by position, of the tokens that have a code
+
+    @classmethod
+    def of(cls, window: KnownWindow, heads: CodecHeads | None) -> "_Plan":
+        gaps = np.array([token.gap for token in window.tokens], np.int64)
+        ids = np.full(len(gaps) + int(gaps.sum()), UNKNOWN)
+        ranks = np.zeros(len(ids), np.int64)
+        kept = np.zeros(len(ids), np.bool_)
+        kept[np.cumsum(gaps + 1) - gaps - 1] = True
+        symbols = np.array(window.symbols, np.int64)
+        ids[kept] = [token.anchor for token in window.tokens]
+        ids[~kept] = np.where(symbols >= LITERALS, symbols - LITERALS, UNKNOWN)
+        ranks[~kept] = np.minimum(symbols, LITERALS - 1)
+        plan = cls(ids, ranks)
+        if heads and any(token.code for token in window.tokens):
+            rows = DroppedTokens.of(window.tokens, heads.settings.max_gap)
+            right = rows.right_context(heads)
+            for row in np.flatnonzero(rows.written(heads)):
+                plan.right_context[int(rows.position[row])] = right[row]
+        return plan
 
     def pending(self) -> int:
         """Count the tokens that can be fed before the next unknown one; 0 when the window is finished."""
@@ -55,9 +100,10 @@ class WindowPlan:
 class Decompressor:
     """Restores windows of token ids from their Z-tokens."""
 
-    def __init__(self, backbone: Backbone, heads: CodecHeads) -> None:
-        self.backbone, self.heads, self.settings = backbone, heads, heads.settings
+    def __init__(self, backbone: Backbone, heads: CodecHeads | None = None) -> None:
+        self.backbone, self.heads = backbone, heads
 
+    @torch.no_grad()
     def restore(
         self, windows: Sequence[KnownWindow], batch_size: int, advance: Callable[[int], None] | None = None
     ) -> list[list[int]]:
@@ -68,7 +114,7 @@ class Decompressor:
         :param advance: Called with the number of windows that were finished since the last call.
         :return: Token ids of each window.
         """
-        plans = [self.plan_window(window) for window in windows]
+        plans = [_Plan.of(window, self.heads) for window in windows]
         steps = [int((plan.ids == UNKNOWN).sum()) for plan in plans]
         order = sorted(range(len(plans)), key=lambda i: -steps[i])
         for first in range(0, len(order), batch_size):
@@ -77,59 +123,29 @@ class Decompressor:
                 advance(len(order[first : first + batch_size]))
         return [plan.ids.tolist() for plan in plans]
 
-    @torch.no_grad()
-    def plan_window(self, window: KnownWindow) -> WindowPlan:
-        """Lay out what is known of a window; raise DamagedSpanError if its last Z-token drops tokens."""
-        tokens = window.tokens
-        if tokens and tokens[-1].gap:
-            raise DamagedSpanError(
-                "The last Z-token of a window drops tokens, but no anchor follows. Ask for it again where it came from."
-            )
-        dropped = DroppedTokens.of(tokens)
-        length = len(tokens) + len(dropped.position)
-        ids, symbols = np.full(length, UNKNOWN), np.zeros(length, np.int64)
-        kept = np.ones(length, np.bool_)
-        kept[dropped.position] = False
-        ids[kept] = [token.anchor for token in tokens]
-        symbols[dropped.position] = window.symbols
-        right = torch.zeros(length, self.settings.width, device=self.backbone.device)
-        if len(dropped.position):
-            right[torch.from_numpy(dropped.position)] = right_context(self.heads, dropped)
-        return WindowPlan(ids, right, symbols)
-
-    @torch.no_grad()
-    def _decode(self, plans: list[WindowPlan]) -> None:
+    def _decode(self, plans: list[_Plan]) -> None:
         """Fill in the unknown tokens of a batch of windows."""
         cache = self.backbone.new_cache(len(plans))
         while plans:
-            self.step(plans, cache)
-            going = [row for row, plan in enumerate(plans) if UNKNOWN in plan.ids[plan.fed :]]
+            self._step(plans, cache)
+            going = [row for row, plan in enumerate(plans) if plan.pending()]
             if len(going) < len(plans):
                 plans = [plans[row] for row in going]
                 cache.keep_rows(torch.tensor(going, dtype=torch.long))
 
-    def step(self, plans: list[WindowPlan], cache: Cache) -> list[int]:
-        """Run the LLM once and fill in one unknown token of some windows, unless none is left.
-
-        :param plans: The windows, one for each row of the cache.
-        :param cache: The keys and values so far.
-        :return: The rows in which a token was filled in.
-        """
+    def _step(self, plans: list[_Plan], cache: Cache) -> None:
+        """Run the LLM once and fill in the next unknown token of some windows."""
         pending = [plan.pending() for plan in plans]
-        due = [count for count in pending if count]
-        if not due:
-            return []
-        width = max(due) if len(plans) <= WIDE_ROWS else min(due)
+        width = max(pending) if len(plans) <= WIDE_ROWS else min(pending)
         fed = [min(count, width) for count in pending]
         hidden = self.backbone.hidden(torch.from_numpy(self._inputs(plans, width)), cache)
         for plan, count in zip(plans, fed, strict=True):
             plan.fed += count
         cache.rollback(torch.tensor([plan.fed for plan in plans]))
-        ready = [row for row, count in enumerate(fed) if count and count == pending[row]]
-        self._predict([plans[row] for row in ready], hidden[ready, [fed[row] - 1 for row in ready]])
-        return ready
+        ready = [row for row, count in enumerate(fed) if count == pending[row]]
+        self._fill_in([plans[row] for row in ready], hidden[ready, [fed[row] - 1 for row in ready]])
 
-    def _inputs(self, plans: list[WindowPlan], width: int) -> NDArray[np.int64]:
+    def _inputs(self, plans: list[_Plan], width: int) -> NDArray[np.int64]:
         """Return each row's next tokens; what is not known yet is padding, which is rolled back."""
         inputs = np.full((len(plans), width), self.backbone.start_id)
         for row, plan in zip(inputs, plans, strict=True):
@@ -138,22 +154,17 @@ class Decompressor:
             row[shift : shift + len(known)] = np.maximum(known, 0)
         return inputs
 
-    def _predict(self, plans: list[WindowPlan], hidden: Tensor) -> None:
+    def _fill_in(self, plans: list[_Plan], hidden: Tensor) -> None:
         """Fill in the next unknown token of each window from its hidden state."""
-        if not plans:
-            return
         position = [plan.fed - 1 for plan in plans]
-        previous = [plan.ids[at - 1] if at else 0 for plan, at in zip(plans, position, strict=True)]
-        embedded = self.heads.embeddings[torch.tensor(previous)]
-        right = torch.stack([plan.right_context[at] for plan, at in zip(plans, position, strict=True)])
-        head = self.heads.span_head
-        features = head.features(head.left_context(embedded, hidden) + right)
-        logits = (hidden + head.out(features)) @ self.backbone.output_embeddings.T
-        symbols = torch.tensor([plan.symbols[at] for plan, at in zip(plans, position, strict=True)])
-        literal = symbols >= LITERALS
-        ranks = symbols.masked_fill(literal, 0)
+        coded = [row for row, (plan, at) in enumerate(zip(plans, position, strict=True)) if at in plan.right_context]
+        if self.heads and coded:
+            right = torch.stack([plans[row].right_context[position[row]] for row in coded])
+            before = torch.tensor([int(plans[row].ids[position[row] - 1]) for row in coded])
+            hidden[coded] = corrected(self.heads, hidden[coded], before, right)
+        ranks = torch.tensor([int(plan.ranks[at]) for plan, at in zip(plans, position, strict=True)])
+        logits = hidden @ self.backbone.output_embeddings.T
         best = logits.topk(min(int(ranks.max()) + 1, logits.shape[1]), -1).indices.cpu()
-        ranked = best.gather(1, ranks.clamp(max=best.shape[1] - 1)[:, None])[:, 0]
-        chosen = torch.where(literal, symbols - LITERALS, ranked)
+        chosen = best.gather(1, ranks.clamp(max=best.shape[1] - 1)[:, None])[:, 0]
         for plan, at, token in zip(plans, position, chosen.tolist(), strict=True):
             plan.ids[at] = token

@@ -10,29 +10,23 @@
 for token j of a span of g tokens with next anchor b; e(x) is the backbone's input embedding of x at unit scale, E its
 output embedding, h[t] its hidden state. The span head corrects what the LLM expects, it does not replace it: an
 untrained one (out = 0) leaves the LLM's own prediction. z is a sum of parts that depend on few things each, so a
-compressor can compute the parts once and check every span of a text with additions and one W x W product for each
-token. The right context needs no LLM: compressor and decompressor compute it from the Z-tokens by `right_context`.
+decompressor adds a few vectors and one W x W product for each token. The right context needs no LLM (codes.py).
 
 Roles, places and segments: see code_layout.py.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zprompt.codec.code_layout import Indices, layout
-from zprompt.codec.settings import CodecSettings
+from zprompt.codec.code_layout import layout
+from zprompt.codec.settings import HeadSettings
 from zprompt.errors import CheckpointError
-from zprompt.llm import pad_rows
-from zprompt.zspan import ZToken
 
 SEGMENT_HIDDEN = 512  # hidden units of the code head
 
@@ -40,7 +34,7 @@ SEGMENT_HIDDEN = 512  # hidden units of the code head
 class CodeHead(nn.Module):
     """Classifies segments of a span: the encoder."""
 
-    def __init__(self, settings: CodecSettings, embedding_size: int) -> None:
+    def __init__(self, settings: HeadSettings, embedding_size: int) -> None:
         """Build a head with random weights over embeddings of size D."""
         super().__init__()
         self.sizes = layout(settings.subcodes, settings.max_gap).sizes
@@ -69,7 +63,7 @@ class CodeHead(nn.Module):
 class SpanHead(nn.Module):
     """Corrects the LLM's hidden state by anchors and code: the decoder."""
 
-    def __init__(self, settings: CodecSettings, embedding_size: int, hidden_size: int) -> None:
+    def __init__(self, settings: HeadSettings, embedding_size: int, hidden_size: int) -> None:
         """Build a head with random weights.
 
         :param settings: The codec's settings.
@@ -124,7 +118,7 @@ class CodecHeads(nn.Module):
 
     embeddings: Tensor  # (V, D), at unit scale
 
-    def __init__(self, settings: CodecSettings, embeddings: Tensor, hidden_size: int) -> None:
+    def __init__(self, settings: HeadSettings, embeddings: Tensor, hidden_size: int) -> None:
         """Build heads with random weights.
 
         :param settings: The codec's settings.
@@ -171,47 +165,3 @@ class CodecHeads(nn.Module):
                 f"The heads in {path} do not fit their settings or backbone: {error}. "
                 "Train new ones with `zprompt train codec`, or load the backbone that they were trained for."
             ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedTokens:
-    """The dropped tokens of one window, one row each."""
-
-    position: Indices  # (R,): in the window
-    token: Indices  # (R,): which token j of its span
-    gap: Indices  # (R,): length g of the span
-    anchor: Indices  # (R,): id of the next anchor b
-    code: Indices  # (R, M): sub-codes of the span
-
-    @classmethod
-    def of(cls, tokens: Sequence[ZToken]) -> "DroppedTokens":
-        """List the dropped tokens of a window, given its Z-tokens, the last of which drops none."""
-        gaps = np.array([token.gap for token in tokens], np.int64)
-        anchors = np.array([token.anchor for token in tokens], np.int64)
-        codes = np.array([token.code for token in tokens], np.int64)
-        owner = np.repeat(np.arange(len(tokens)), gaps)
-        token = np.arange(len(owner)) - (np.cumsum(gaps) - gaps)[owner]
-        start = np.cumsum(gaps + 1) - gaps  # of each span
-        return cls(start[owner] + token, token, gaps[owner], np.append(anchors[1:], 0)[owner], codes[owner])
-
-
-def right_context(heads: CodecHeads, dropped: DroppedTokens) -> Tensor:
-    """Return the right context of dropped tokens, (R, W)."""
-    head, device = heads.span_head, heads.embeddings.device
-    token, gap = dropped.token, dropped.gap
-    following = pad_rows(heads.embeddings[torch.from_numpy(dropped.anchor).to(device)])
-    z = head.anchor_context(following, pad_rows(torch.from_numpy(gap - token).to(device)))[: len(token)]
-    z = z + head.forward_place[torch.from_numpy(token)]
-    cut = layout(heads.settings.subcodes, heads.settings.max_gap)
-    place, follower = cut.place[gap, token], cut.follower[gap, token]
-    sizes, first_place = np.asarray(cut.sizes), np.asarray(cut.first_place)
-    for m in range(heads.settings.subcodes):  # a token has one sub-code or several: those whose segment holds it
-        role, start, code = cut.role[gap, m], cut.start[gap, m], dropped.code[:, m]
-        inside = (start <= token) & (token < start + sizes[role])
-        mine = np.flatnonzero(inside)
-        at = first_place[role[mine]] + token[mine] - start[mine]
-        z[torch.from_numpy(mine)] += head.own[torch.from_numpy(at), torch.from_numpy(code[mine])]
-        next_one = (follower == role) & (cut.follower_start[gap, token] == start) & (place >= 0)
-        behind = np.flatnonzero(next_one & ~inside)
-        z[torch.from_numpy(behind)] += head.following[torch.from_numpy(role[behind]), torch.from_numpy(code[behind])]
-    return z

@@ -1,8 +1,8 @@
 """How much a reader loses with each token that is not kept as an anchor.
 
-A tiling minimises  price = 1 + rate · Σ w[t] · (bits[t] + penalty[t])  over the dropped tokens (tiling.py), because a
-reader sees anchors and not the residual. `penalty` is what a query adds (relevance/shared_words.py), and w is the
-largest weight that applies to any character of the token:
+A tiling keeps the tokens with the largest  w[t] · (bits[t] + penalty[t])  (tiling.py), because a reader sees anchors and
+not the residual. `penalty` is what a query adds (relevance/shared_words.py), and w is the largest weight that applies to
+any character of the token:
 
     PLAIN      any other word
     SALIENT    numbers and names: nothing else in the text tells a reader what they are
@@ -16,52 +16,39 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
-from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from zprompt.options import Protection
 from zprompt.relevance import STOP_WORDS, WORD, TokenIds, word_penalties
 
 PLAIN = 1.0
-SALIENT = 3.0
+SALIENT = 2.0
 
 _SENTENCE_BREAK = re.compile(r"[.!?…。！？\n]")
 
 
-class TokenImportance(NamedTuple):
-    """What it costs a reader if a token is dropped."""
-
-    weight: float = PLAIN  # of each bit; infinite: the token is never dropped
-    penalty: float = 0.0  # bits, in addition to those that restore it
-
-
-def token_importance(
-    text: str,
-    offsets: Sequence[tuple[int, int]],
-    encode: TokenIds,
-    *,
-    query: str | None = None,
-    protect: Protection | None = None,
-) -> list[TokenImportance]:
-    """Return the importance of each token of a text.
+def token_penalties(
+    text: str, offsets: Sequence[tuple[int, int]], encode: TokenIds, query: str | None
+) -> NDArray[np.float64]:
+    """Return the penalty of each token, in bits.
 
     :param text: The text.
     :param offsets: Character range (start, end) of each token; an empty one counts as the character at its start.
     :param encode: Returns a word's token ids.
     :param query: The question that a reader will be asked.
-    :param protect: What is always kept as anchors.
-    :return: One for each token.
+    :return: (n,), zeros without a question.
     """
-    weights = token_weights(text, offsets, protect)
-    penalties = _by_token(word_penalties(text, query, encode), offsets) if query else [0.0] * len(weights)
-    return [TokenImportance(*pair) for pair in zip(weights, penalties, strict=True)]
+    return np.array(_by_token(word_penalties(text, query, encode), offsets) if query else [0.0] * len(offsets))
 
 
 def token_weights(text: str, offsets: Sequence[tuple[int, int]], protect: Protection | None = None) -> list[float]:
     """Return the weight of each token: PLAIN, SALIENT or infinity.
 
     :param text: The text.
-    :param offsets: As in `token_importance`.
-    :param protect: As in `token_importance`.
+    :param offsets: As in `token_penalties`.
+    :param protect: What is always kept as anchors.
     :return: One for each token.
     """
     weights = [PLAIN] * len(text)  # of characters

@@ -1,58 +1,66 @@
-"""What a codec is made of, in numbers: everything that compressor and decompressor must agree on.
+"""What compressor and decompressor must agree on beside the LLM, in numbers.
 
 The settings are part of the codec's fingerprint, so two codecs that would read a Z-span differently never share one.
 """
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from zprompt.errors import CheckpointError, OptionError
-from zprompt.zspan import Alphabet, check_table
 
 
-@dataclass(frozen=True, slots=True)
-class CodecSettings:
-    """The shape of the heads and of a Z-token."""
-
-    subcodes: int = 4  # M, learned sub-codes of a code
-    subcode_size: int = 256  # K, values of each
-    max_gap: int = 23  # G, most source tokens that one Z-token swallows beside its anchor
-    width: int = 512  # W, hidden units of the span head and of a code vector
-    span_width: int = 256  # units that the code head has for each token of the span
-    window: int = 512  # source tokens that share left context; the next window starts cold
-    margin: float = 5e-4  # logits; a rank counts only if no rival is nearer than this
-    rank_table: tuple[int, ...] = ()  # frequency of each bucket of ranks, in 1/4096; (): range_coder.py's
-
-    def __post_init__(self) -> None:
-        for name in ("subcodes", "subcode_size", "max_gap", "width", "span_width", "window"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}. See CodecSettings.")
-        if self.window < 2 * (self.max_gap + 1):
-            raise OptionError(
-                f"window must hold two of the longest spans ({2 * (self.max_gap + 1)} tokens), got {self.window}."
-            )
-        if self.rank_table:
-            check_table(self.rank_table)
-
-    def alphabet(self, vocab_size: int) -> Alphabet:
-        """Return the alphabet of the Z-tokens over a backbone with `vocab_size` token ids."""
-        return Alphabet(vocab_size, self.max_gap, self.subcodes, self.subcode_size)
+class _Settings:
+    """Numbers that are at least 1, to and from JSON."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-able values."""
-        return {**asdict(self), "rank_table": list(self.rank_table)}
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
 
     def to_json(self) -> str:
-        """Return the settings as canonical JSON, which the fingerprint is made of."""
+        """Return the settings as canonical JSON, which a fingerprint is made of."""
         return json.dumps(self.to_dict(), sort_keys=True)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "CodecSettings":
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """Read settings that `to_dict` wrote; raise CheckpointError for a setting that this release does not know."""
-        unknown = set(values) - set(cls.__dataclass_fields__)
+        unknown = set(values) - {item.name for item in fields(cls)}  # type: ignore[arg-type]
         if unknown:
             raise CheckpointError(
                 f"The codec has settings that this release does not know: {sorted(unknown)}. Update zprompt."
             )
-        return cls(**{**values, "rank_table": tuple(values.get("rank_table", ()))})
+        return cls(**values)
+
+    def _require_positive(self) -> None:
+        for name, value in self.to_dict().items():
+            if isinstance(value, int) and value < 1:
+                raise OptionError(f"{name} must be at least 1, got {value}. See {type(self).__name__}.")
+
+
+@dataclass(frozen=True, slots=True)
+class CodecSettings(_Settings):
+    """How a codec reads a text with its LLM."""
+
+    window: int = 512  # source tokens that share left context; the next window starts cold
+    margin: float = 5e-4  # logits; a rank counts only if no rival is nearer than this
+
+    def __post_init__(self) -> None:
+        self._require_positive()
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSettings(_Settings):
+    """The shape of the heads that write and read learned codes."""
+
+    subcodes: int = 4  # M, learned sub-codes of a code, at most 7
+    subcode_size: int = 256  # K, values of each, at most 256
+    max_gap: int = 23  # G, dropped tokens of the longest span that has a code
+    width: int = 512  # W, hidden units of the span head and of a code vector
+    span_width: int = 256  # units that the code head has for each token of the span
+
+    def __post_init__(self) -> None:
+        self._require_positive()
+        if self.subcodes > 7 or self.subcode_size > 256:
+            raise OptionError(
+                f"A code has at most 7 sub-codes of 256 values, got {self.subcodes} of {self.subcode_size}."
+            )

@@ -4,23 +4,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from zprompt.codec.compressor import TiledWindow
-from zprompt.codec.importance import TokenImportance, token_importance
+import numpy as np
+
+from zprompt.codec.importance import token_penalties, token_weights
+from zprompt.codec.tiling import Bools, Floats
 from zprompt.llm import Backbone
 from zprompt.options import CompressOptions
+from zprompt.relevance import sentences
 from zprompt.results import ExplainedToken
-from zprompt.zspan import Alphabet, OffsetMap, RankCode
+from zprompt.zspan import OffsetMap, ZSpan, measure
 
 
 @dataclass(frozen=True, slots=True)
 class SourceText:
-    """A text and its tokens."""
+    """A text of n tokens."""
 
     text: str
     escaped: bool  # whether characters that the tokenizer would lose are escaped in the tokens
     ids: list[int]
     offsets: list[tuple[int, int]]  # of each token, in characters of `text`
-    importance: list[TokenImportance] | None  # of each token; None: all are equally important
+    forced: Bools  # (n,): always kept, as it begins a unit or is protected
+    weight: Floats  # (n,): see importance.py
+    penalty: Floats  # (n,): bits
 
 
 def read_source(text: str, backbone: Backbone, options: CompressOptions) -> SourceText:
@@ -37,31 +42,35 @@ def read_source(text: str, backbone: Backbone, options: CompressOptions) -> Sour
     if escaped.escaped:
         to_source = OffsetMap.of(escaped).to_source
         offsets = [(to_source(start), to_source(end)) for start, end in offsets]
-    importance = None
-    if options.has_length or options.query is not None or options.protect is not None:
-        importance = token_importance(text, offsets, backbone.encode, query=options.query, protect=options.protection)
-    return SourceText(text, escaped.escaped, ids, offsets, importance)
+    weight = np.array(token_weights(text, offsets, options.protection), np.float64)
+    forced = np.isinf(weight)
+    forced[unit_starts(text, offsets)] = True
+    penalty = token_penalties(text, offsets, backbone.encode, options.query)
+    return SourceText(text, escaped.escaped, ids, offsets, forced, np.where(forced, 1.0, weight), penalty)
 
 
-def explain_tokens(
-    source: SourceText, windows: Sequence[TiledWindow], rank_code: RankCode, alphabet: Alphabet
-) -> Iterator[ExplainedToken]:
+def unit_starts(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """Return which token is the first of each unit of a text: the one that has the unit's first character."""
+    ends = list(accumulate((end for _, end in offsets), max))
+    places = np.searchsorted(ends, [start for start, _ in sentences(text)], side="right")
+    return [int(place) for place in places if place < len(ends)]
+
+
+def explain_tokens(source: SourceText, span: ZSpan) -> Iterator[ExplainedToken]:
     """Lay the Z-tokens of a text over it.
 
     :param source: The text.
-    :param windows: Its Z-tokens.
-    :param rank_code: What its residual is written in.
-    :param alphabet: The codec's alphabet.
+    :param span: Its Z-span.
     :yields: Each Z-token with the piece of text that it stands for.
     """
     # Tokens may share a character (its bytes): it belongs to the first of them, and the others have none.
     edges = [0, *accumulate((end for _, end in source.offsets), max)]
     edges[-1] = len(source.text)
-    bits = iter(rank_code.costs([symbol for window in windows for symbol in window.symbols]))
-    start = 0
-    for index, token in enumerate(token for window in windows for token in window.tokens):
+    z_token_bits, symbol_bits = measure(span.tokens, span.symbols)
+    start = place = 0
+    for index, (token, bits) in enumerate(zip(span.tokens, z_token_bits, strict=True)):
         end = start + token.gap + 1
-        residual_bits = sum(next(bits) for _ in range(token.gap))
+        residual_bits = sum(symbol_bits[place : place + token.gap])
         yield ExplainedToken(
             index=index,
             anchor=source.text[edges[start] : edges[start + 1]],
@@ -71,6 +80,6 @@ def explain_tokens(
             gap=token.gap,
             code=token.code,
             residual_bits=residual_bits,
-            cost=alphabet.bits_per_z_token + residual_bits,
+            cost=bits + residual_bits,
         )
-        start = end
+        start, place = end, place + token.gap

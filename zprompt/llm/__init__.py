@@ -5,7 +5,7 @@ with `cache` (our decoder) or `hub` (any other architecture, through transformer
 """
 
 from zprompt.llm.backbone import Backbone
-from zprompt.llm.batch_invariance import group_by_length, pad_rows, padded_batch
+from zprompt.llm.batch_invariance import ALONE, batches, one_thread, pad_rows, padded_batch
 from zprompt.llm.cache import Cache, KeyValueCache, Step
 from zprompt.llm.fetching import pull
 from zprompt.llm.hub import as_transformers, quiet_transformers
@@ -25,6 +25,7 @@ from zprompt.llm.lora import (
 from zprompt.llm.tokenizer import TextTokenizer
 
 __all__ = [
+    "ALONE",
     "TARGETS",
     "Backbone",
     "Cache",
@@ -35,14 +36,15 @@ __all__ = [
     "Step",
     "TextTokenizer",
     "as_transformers",
+    "batches",
     "choose_device",
     "choose_quantization",
-    "group_by_length",
     "llama_of",
     "load_backbone",
     "merge_copy",
     "merge_in_place",
     "new_lora",
+    "one_thread",
     "pad_rows",
     "padded_batch",
     "projections",

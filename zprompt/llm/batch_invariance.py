@@ -2,17 +2,37 @@
 
 A BLAS chooses its kernel by the shape, and below some number of rows also by the number of threads; different kernels
 differ in the last bits, and a codec that compares logits turns last bits into other Z-tokens. Measured on the default
-backbone (batch sizes 1, 2, 3, 8; 1 to 4 threads): products with at least 256 rows in all, in sequences of 64, 128,
-256 or 512 tokens, are equal bit by bit; 77, 320 or 384 tokens are not. So everything that decides about Z-tokens is
-padded to such shapes.
+backbone with AVX-512 (batch sizes 1, 2, 3, 8; 1 to 4 threads): products with at least 256 rows in all, in sequences of
+64, 128, 256 or 512 tokens, are equal bit by bit; 77, 320 or 384 tokens are not. So everything that decides about
+Z-tokens is padded to such shapes. For a short text that would be a floor of 256 rows: up to `ALONE` tokens go alone
+and on one thread, which costs a third more than two threads at most.
 """
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-MIN_LENGTH = 64  # tokens of a padded window
-ROWS = 256  # of a matrix product, at least
+ALONE = 64  # tokens of a window that is not batched, at most
+MIN_LENGTH = 32  # tokens of a padded window
+ROWS = 256  # of a matrix product on several threads, at least
+
+_lock = threading.Lock()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread within a context."""
+    with _lock:  # of two that overlap, the second would restore the first one's single thread
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def padded_length(length: int) -> int:
@@ -23,17 +43,26 @@ def padded_length(length: int) -> int:
 
 
 def pad_rows(rows: Tensor) -> Tensor:
-    """Pad the first dimension with zeros to the next multiple of 256."""
-    missing = -len(rows) % ROWS
+    """Pad the first dimension with zeros to a power of two up to `ALONE`, or to the next multiple of 256."""
+    wanted = padded_length(len(rows)) if len(rows) <= ALONE else -(-len(rows) // ROWS) * ROWS
+    missing = wanted - len(rows)
     return functional.pad(rows, (0, 0) * (rows.dim() - 1) + (0, missing)) if missing else rows
 
 
-def group_by_length(lengths: list[int]) -> dict[int, list[int]]:
-    """Group the indices of windows by their padded length."""
+def batches(lengths: list[int]) -> Iterator[tuple[int, list[int]]]:
+    """Group windows into batches.
+
+    :param lengths: The tokens of each window.
+    :yields: A padded length, and the indices of the windows that are read together at that length.
+    """
     groups: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
         groups.setdefault(padded_length(length), []).append(index)
-    return groups
+    for length, group in groups.items():
+        if length <= ALONE:
+            yield from ((length, [index]) for index in group)
+        else:
+            yield length, group
 
 
 def padded_batch(windows: list[list[int]], length: int, fill: int) -> Tensor:
@@ -42,9 +71,10 @@ def padded_batch(windows: list[list[int]], length: int, fill: int) -> Tensor:
     :param windows: Token ids of each window.
     :param length: Tokens to pad to.
     :param fill: The start token, which pads too; it never reaches the left context of a real token.
-    :return: (B', length), with rows added until the batch has 256 tokens.
+    :return: (B', length), with rows added until the batch has 256 tokens, unless its length is at most `ALONE`.
     """
-    batch = torch.full((max(len(windows), -(-ROWS // length)), length), fill)
+    least = 1 if length <= ALONE else -(-ROWS // length)
+    batch = torch.full((max(len(windows), least), length), fill)
     for row, ids in zip(batch, windows, strict=False):
         row[1 : len(ids)] = torch.tensor(ids[:-1])
     return batch

@@ -1,7 +1,14 @@
-"""Sentences, words and stems: how the project splits text and compares words."""
+"""Sentences, words and stems: how the project splits text and compares words.
+
+A *unit* is what is kept or left out as a whole: a sentence of prose, and where there are no sentences a line, so an
+item of a list, a row of a table, a line of a log or of code. Sentences are Wikimedia's `sentencex`, which knows
+abbreviations ("Dr. Smith", "3.30 p.m.") and the full stops of all scripts.
+"""
 
 import re
 from collections.abc import Iterator
+
+import sentencex
 
 WORD = re.compile(r"\d+(?:[.,:/-]\d+)*\w*|\w+")  # 3.14, 12:30 and 2024-05-17 are one word
 STOP_WORDS = frozenset(
@@ -10,24 +17,39 @@ STOP_WORDS = frozenset(
     "not of on or other our she should so some such than that the their them then there these they this those to "
     "too us very was we were what when where which while who whom whose why will with would you your".split()
 )
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+|\n+")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _MIN_PLURAL = 4  # letters: "is" and "gas" are no plurals
 _MIN_STEM = 4
 _ENDINGS = ("ing", "ed", "ly", "er", "ion")
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Split a text after each sentence and line.
+    """Split a text into its units: after each sentence and each line.
 
     :param text: The text.
-    :yields: The character ranges (start, end) of the sentences, which are adjacent and cover the text.
+    :yields: The character ranges (start, end) of the units, which are adjacent and cover the text. White space belongs
+        to the unit before it, or at the beginning of the text to the first one.
     """
-    start = 0
-    for match in _SENTENCE_END.finditer(text):
-        yield start, match.end()
-        start = match.end()
-    if start < len(text):
-        yield start, len(text)
+    start = end = 0
+    for first, last in _pieces(text):
+        if end > start and not text[first:last].isspace() and _stands_alone(text[start:end]):
+            yield start, end
+            start = first
+        end = last
+    if end > start:
+        yield start, end
+
+
+def _stands_alone(unit: str) -> bool:
+    """Return whether a piece is a unit: a line, or words; "1. " before an item is neither."""
+    return not unit.isspace() and (unit.endswith("\n") or any(map(str.isalnum, unit.rstrip(".) \t0123456789"))))
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Split a text after each sentence and line, white space between them apart or not."""
+    for line in _LINE.finditer(text):
+        for piece in sentencex.get_sentence_boundaries("en", line.group()):
+            yield line.start() + piece["start_index"], line.start() + piece["end_index"]
 
 
 def stem(word: str) -> str:

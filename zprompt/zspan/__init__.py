@@ -1,8 +1,6 @@
 """The format of Z-spans: integers, bytes and strings; no model."""
 
-from zprompt.zspan.alphabet import Alphabet, ZToken
 from zprompt.zspan.escaping import EscapedText, OffsetMap, escape, require_no_surrogates, unescape
-from zprompt.zspan.range_coder import BUCKETS, LITERAL_BUCKET, LITERALS, PRECISION, RankCode, check_table
 from zprompt.zspan.span import (
     FINGERPRINT_DIGITS,
     SpanHeader,
@@ -17,30 +15,29 @@ from zprompt.zspan.span import (
     text_digest,
     unescape_literal,
 )
+from zprompt.zspan.stream import LITERALS, NO_CODE, ZToken, encode, measure, symbol_bits
 
 __all__ = [
-    "BUCKETS",
     "FINGERPRINT_DIGITS",
     "LITERALS",
-    "LITERAL_BUCKET",
-    "PRECISION",
-    "Alphabet",
+    "NO_CODE",
     "EscapedText",
     "OffsetMap",
-    "RankCode",
     "SpanHeader",
     "SpanMatch",
     "ZSpan",
     "ZToken",
-    "check_table",
+    "encode",
     "escape",
     "escape_literal",
     "find_spans",
     "format_span",
+    "measure",
     "parse_span",
     "read_header",
     "require_no_surrogates",
     "split_at_spans",
+    "symbol_bits",
     "text_digest",
     "unescape",
     "unescape_literal",

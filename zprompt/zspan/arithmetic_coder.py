@@ -1,0 +1,152 @@
+"""Code bits in as little space as what came before in the same text allows: no tables to ship, no model to load.
+
+A coder keeps an interval of 32-bit numbers and takes, at each bit, the part of it that the bit's probability is worth
+(binary arithmetic coding, Rissanen & Langdon 1979; without carries, as in Mahoney's lpaq). A probability belongs to a
+*context*, any hashable value, and is learned from the bits that the context had:
+
+    p ← p + (bit − p) / (n + 1.5)     n: bits so far in this context, at most LIMIT; a prior counts as `weight` of them
+
+Encoder, decoder and meter are driven by the same calls, so what is written is described once (stream.py): an encoder
+writes the value that it is given and returns it, a decoder ignores it and returns the one that it reads, a meter only
+adds up what the bits would take. All arithmetic is on integers, so it is exact on every machine.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+
+from zprompt.errors import DamagedSpanError
+
+LIMIT = 255  # bits after which a context's probability is no longer sharpened
+ONE = 1 << 16  # a probability of 1
+HALF = ONE // 2
+_LEAST = 64  # what is certain still costs 1/700 of a bit, so the bytes of a stream bound what it can claim
+_RATES = tuple(2 * ONE // (2 * n + 3) for n in range(LIMIT + 1))
+_TOP, _MASK = 0xFF000000, 0xFFFFFFFF
+_AHEAD = 4  # bytes that a decoder reads before it needs them
+
+
+class Coder(ABC):
+    """Codes bits in contexts, whose probabilities it learns."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[Hashable, list[int]] = {}  # probability of a 1, and bits so far
+
+    def bit(self, context: Hashable, value: int = 0, prior: int = HALF, weight: int = 0) -> int:
+        """Code a bit.
+
+        :param context: What its probability depends on; None: both values are equally likely, and nothing is learned.
+        :param value: The bit, 0 or 1; a decoder reads it instead.
+        :param prior: The probability of a 1, of `ONE`, that a new context starts with.
+        :param weight: How many bits the prior counts as.
+        :return: The bit.
+        """
+        if context is None:
+            return self._code(HALF, value)
+        entry = self._contexts.get(context)
+        if entry is None:
+            entry = self._contexts[context] = [min(max(prior, _LEAST), ONE - _LEAST), weight]
+        probability, count = entry
+        bit = self._code(probability, value)
+        probability += ((ONE if bit else 0) - probability) * _RATES[count] >> 16
+        entry[0] = min(max(probability, _LEAST), ONE - _LEAST)
+        entry[1] = min(count + 1, LIMIT)
+        return bit
+
+    def below(self, context: Hashable, bits: int, value: int = 0) -> int:
+        """Code a number of at most `bits` bits, all of which are learned."""
+        node = 1
+        for shift in range(bits - 1, -1, -1):
+            node = node << 1 | self.bit((context, node), value >> shift & 1)
+        return node - (1 << bits)
+
+    @abstractmethod
+    def _code(self, probability: int, value: int) -> int:
+        """Code a bit whose probability of being 1 is known."""
+
+
+class Meter(Coder):
+    """Counts the bits that values take, and writes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bits = 0.0
+
+    def _code(self, probability: int, value: int) -> int:
+        self.bits -= math.log2((probability if value else ONE - probability) / ONE)
+        return value
+
+
+class Encoder(Coder):
+    """Writes values to bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._low, self._high, self._out = 0, _MASK, bytearray()
+
+    def finish(self) -> bytes:
+        """Return all that was written."""
+        return bytes(self._out) + _tail(self._low, self._high)
+
+    def _code(self, probability: int, value: int) -> int:
+        middle = self._low + ((self._high - self._low) * probability >> 16)
+        if value:
+            self._high = middle
+        else:
+            self._low = middle + 1
+        while not (self._low ^ self._high) & _TOP:
+            self._out.append(self._high >> 24)
+            self._low = self._low << 8 & _MASK
+            self._high = self._high << 8 & _MASK | 0xFF
+        return value
+
+
+class Decoder(Coder):
+    """Reads values from the bytes that an encoder wrote, given the same calls."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._low, self._high, self._data, self._next, self._number = 0, _MASK, data, 0, 0
+        for _ in range(_AHEAD):
+            self._number = self._number << 8 | self._byte()
+
+    def finish(self) -> None:
+        """Raise DamagedSpanError if the bytes are not those that an encoder writes for the values that were read."""
+        if self._data[max(self._next - _AHEAD, 0) :] != _tail(self._low, self._high):
+            raise _damaged(self._data)
+
+    def _code(self, probability: int, value: int) -> int:
+        middle = self._low + ((self._high - self._low) * probability >> 16)
+        bit = int(self._number <= middle)
+        if bit:
+            self._high = middle
+        else:
+            self._low = middle + 1
+        while not (self._low ^ self._high) & _TOP:
+            self._low = self._low << 8 & _MASK
+            self._high = self._high << 8 & _MASK | 0xFF
+            self._number = self._number << 8 & _MASK | self._byte()
+        return bit
+
+    def _byte(self) -> int:
+        self._next += 1
+        if self._next > len(self._data) + _AHEAD:
+            raise _damaged(self._data)
+        return self._data[self._next - 1] if self._next <= len(self._data) else 0
+
+
+def _tail(low: int, high: int) -> bytes:
+    """Return the fewest bytes which, with zeros after them, are a number in an interval of 32-bit numbers."""
+    for count in range(_AHEAD + 1):
+        unit = 1 << 32 - 8 * count
+        number = -(-low // unit) * unit
+        if number <= high:
+            break
+    return (number >> 32 - 8 * count).to_bytes(count, "big")
+
+
+def _damaged(data: bytes) -> DamagedSpanError:
+    return DamagedSpanError(
+        f"The stream of a Z-span ({len(data)} bytes) does not hold what the Z-span announces. "
+        "Ask for it again where it came from."
+    )
