@@ -1,4 +1,4 @@
-"""A tiny codec in a folder, as `zprompt.load` takes it: random heads over a random Llama, exact as any codec."""
+"""A tiny codec in a folder, as `zprompt.load` takes it: a random Llama, and exact as any codec."""
 
 from pathlib import Path
 
@@ -6,17 +6,15 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from zprompt.codec import CodecConfig, CodecHeads, CodecSettings, write_codec
+from zprompt.codec import Codec, CodecSettings
 from zprompt.llm import load_backbone
 
-SETTINGS = CodecSettings(subcodes=3, subcode_size=16, max_gap=6, width=32, span_width=16, window=32, margin=1e-4)
 SENTENCES = [
     "The keeper lit the lamp of the lighthouse, and the ships came into the harbour in the night.",
     "The bell of the church was struck by hand until the war, and the clock stood still.",
     "In 1834 the river was full of mud and sand, and the path was under water.",
     "There is the text, there is the code, and there is what the code leaves for the text.",
 ]
-EXPECTED = " the"  # what the tiny heads expect everywhere
 
 
 def save_backbone(folder: Path) -> Path:
@@ -47,12 +45,8 @@ def save_backbone(folder: Path) -> Path:
     return folder
 
 
-def save_codec(folder: Path, backbone_folder: Path, seed: int) -> Path:
-    """Save random heads that lean to one token."""
+def save_codec(folder: Path, backbone_folder: Path, margin: float = 1e-4) -> Path:
+    """Save a codec of small windows over a backbone; another margin makes it another codec."""
     backbone = load_backbone(str(backbone_folder), device="cpu")
-    torch.manual_seed(seed)
-    heads = CodecHeads(SETTINGS, backbone.embeddings, backbone.hidden_size)
-    with torch.no_grad():
-        heads.span_head.out.bias.copy_(60 * backbone.embeddings[backbone.encode(EXPECTED)[0]])
-    write_codec(folder, CodecConfig(SETTINGS, str(backbone_folder), backbone.weights_fingerprint, {}), heads)
+    Codec(backbone, CodecSettings(window=32, margin=margin)).save_pretrained(folder)
     return folder
