@@ -59,7 +59,7 @@ class Compressor:
 
     def _rank(self, hidden: Tensor, true: Tensor) -> Tensor:
         with one_thread() if len(true) <= ALONE else nullcontext():
-            logits = (pad_rows(hidden) @ self.backbone.output_embeddings.T)[: len(true)]
+            logits = self.backbone.logits(pad_rows(hidden))[: len(true)]
         own = logits.gather(1, true[:, None])
         above = _count(logits > own + self.settings.margin)
         near = _count(logits > own - self.settings.margin) - 1  # without the token itself

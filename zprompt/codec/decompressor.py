@@ -163,7 +163,7 @@ class Decompressor:
             before = torch.tensor([int(plans[row].ids[position[row] - 1]) for row in coded])
             hidden[coded] = corrected(self.heads, hidden[coded], before, right)
         ranks = torch.tensor([int(plan.ranks[at]) for plan, at in zip(plans, position, strict=True)])
-        logits = hidden @ self.backbone.output_embeddings.T
+        logits = self.backbone.logits(hidden)
         best = logits.topk(min(int(ranks.max()) + 1, logits.shape[1]), -1).indices.cpu()
         chosen = best.gather(1, ranks.clamp(max=best.shape[1] - 1)[:, None])[:, 0]
         for plan, at, token in zip(plans, position, chosen.tolist(), strict=True):

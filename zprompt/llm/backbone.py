@@ -5,9 +5,10 @@ from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zprompt.llm.cache import Cache
+from zprompt.llm.packed import PackedLinear, can_pack
 from zprompt.llm.tokenizer import TextTokenizer
 from zprompt.zspan import EscapedText
 
@@ -46,6 +47,7 @@ class Backbone:
         fingerprint: str,
         quantization: Quantization,
         end_ids: frozenset[int] = frozenset(),
+        output_bias: Tensor | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -60,6 +62,7 @@ class Backbone:
         :param fingerprint: 16 hex digits that name weights, tokenizer and quantization.
         :param quantization: The format of the linear layers.
         :param end_ids: The tokens that end a generated text.
+        :param output_bias: (V,) added to the logits by the few models that have it.
         """
         self.name = name
         self.decoder = decoder
@@ -72,13 +75,15 @@ class Backbone:
         self.fingerprint = fingerprint
         self.quantization = quantization
         self._make_model = make_model
+        self._head: nn.Module | None = PackedLinear(output_embeddings) if can_pack(output_embeddings) else None
+        self._output_bias = output_bias
 
     def __repr__(self) -> str:
         return f"Backbone({self.name!r}, {self.quantization}, {self.device}, fingerprint={self.fingerprint!r})"
 
     @cached_property
     def model(self) -> Any:  # noqa: ANN401 - any of transformers' causal LMs
-        """Return the transformers causal LM, which shares the decoder's weights.
+        """Return the transformers causal LM.
 
         For a Llama it is made on first use, since that imports transformers' models (3.5 s).
         """
@@ -125,6 +130,12 @@ class Backbone:
         :return: (B, T, D), after the final norm.
         """
         return self.decoder(ids.to(self.device), cache)
+
+    @torch.no_grad()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of all tokens, (..., V), given hidden states, (..., D)."""
+        logits: Tensor = self._head(hidden) if self._head else hidden @ self.output_embeddings.T
+        return logits if self._output_bias is None else logits + self._output_bias
 
     def new_cache(self, batch: int) -> Cache:
         """Return an empty key-value cache of so many rows, which can be rolled back one by one."""

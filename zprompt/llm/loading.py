@@ -19,6 +19,7 @@ from zprompt.llm.fetching import ModelFolder, describe, digest_of, pull
 from zprompt.llm.gguf import read_tensors
 from zprompt.llm.hub import TransformersDecoder, as_transformers, load_transformers_model
 from zprompt.llm.llama import LlamaDecoder, LlamaShape
+from zprompt.llm.packed import pack, unpack
 from zprompt.llm.tokenizer import TextTokenizer
 
 
@@ -39,14 +40,16 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
         llama, head = _read_llama(folder, shape)
         quantize(llama, kept_as, place)
         llama, head = llama.to(place), head.to(place)
-        decoder, make_model = llama, lambda: as_transformers(llama, head, folder.path)
-        embeddings = llama.embed_tokens.weight
+        pack(llama)
+        decoder, make_model = llama, lambda: as_transformers(unpack(llama), head, folder.path)
+        embeddings, bias = llama.embed_tokens.weight, None
     else:
         model = load_transformers_model(folder.path)
         quantize(model.base_model, kept_as, place)
         model = model.to(place).eval().requires_grad_(False)
         decoder, make_model = TransformersDecoder(model.base_model), lambda: model
-        embeddings, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        embeddings, output = model.get_input_embeddings().weight, model.get_output_embeddings()
+        head, bias = output.weight, output.bias
     return Backbone(
         name=name,
         decoder=decoder,
@@ -59,6 +62,7 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
         weights_fingerprint=folder.digest[:16],
         fingerprint=digest_of(folder.digest, kept_as)[:16],
         quantization=kept_as,
+        output_bias=bias,
     )
 
 
