@@ -65,6 +65,14 @@ def test_a_reader_is_found_by_path_or_by_name(folder: Path, monkeypatch: pytest.
     assert find_reader(folder.parent.name) == folder.parent / "reader"
 
 
+def test_the_shipped_reader_has_the_form_of_this_release() -> None:
+    folder = find_reader("default")
+    config = read_reader_config(folder)
+    embedding = load_z_embedding(folder, config, hidden_size=576)
+    assert config.backbone == "default" and config.max_gap == 23
+    assert embedding.gap[1:].abs().sum(dim=1).min() > 0
+
+
 def test_a_missing_reader_is_named() -> None:
     with pytest.raises(CheckpointError, match=r"No reader 'nobody'.*zprompt train reader"):
         find_reader("nobody")
