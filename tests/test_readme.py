@@ -98,7 +98,7 @@ def test_the_readme_shows_every_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["zprompt fly", "zprompt compress --wings", "zprompt train codec --data", "zprompt -x"]
+    "line", ["zprompt fly", "zprompt compress --wings", "zprompt train reader --data", "zprompt -x"]
 )
 def test_a_command_that_does_not_exist_is_found_out(line: str) -> None:
     [arguments] = commands(line)

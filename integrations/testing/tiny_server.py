@@ -31,7 +31,7 @@ def serving(codec: str) -> Iterator[Served]:
     :yields: The server.
     """
     loaded = zprompt.load(codec, device="cpu", quantization="none")
-    embedding = ZEmbedding(loaded.settings, loaded.backbone.hidden_size).eval()
+    embedding = ZEmbedding(loaded.backbone.hidden_size).eval()
     reader = Reader(loaded, llama_of(loaded.backbone), embedding, "tiny")
     with bind("127.0.0.1", 0) as bound:
         server = Server(reader, ServerSettings(api_key=KEY))

@@ -6,9 +6,10 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from tests.codec.conftest import SETTINGS, make_heads
+from tests.codec.conftest import SETTINGS
 from tests.conftest import SENTENCES, save_llama
 from zprompt.codec.codec import Codec
+from zprompt.codec.settings import CodecSettings
 from zprompt.llm import Backbone, load_backbone
 from zprompt.llm.lora import Lora, new_lora
 from zprompt.reader.checkpoint import ReaderConfig, write_reader
@@ -16,6 +17,7 @@ from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.reader import Reader, load_reader
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+MAX_GAP = 4
 
 
 def train_chat_tokenizer() -> Tokenizer:
@@ -41,10 +43,9 @@ def random_adapter(codec: Codec, seed: int = 0) -> Lora:
 
 
 def random_embedding(codec: Codec, seed: int = 0) -> ZEmbedding:
-    """Make a Z-embedding in which gaps and codes count."""
-    embedding = ZEmbedding(codec.settings, codec.backbone.hidden_size)
+    """Make a Z-embedding in which gaps count."""
+    embedding = ZEmbedding(codec.backbone.hidden_size, MAX_GAP)
     random = torch.Generator().manual_seed(seed)
-    embedding.value.data = 0.02 * torch.randn(embedding.value.shape, generator=random)
     embedding.gap.data = 0.02 * torch.randn(embedding.gap.shape, generator=random)
     return embedding
 
@@ -52,14 +53,7 @@ def random_embedding(codec: Codec, seed: int = 0) -> ZEmbedding:
 def write_random_reader(folder: Path, codec: Codec, seed: int = 0, kind: str = "z") -> Path:
     """Write a reader with random weights, as `zprompt.load_reader` takes it."""
     backbone = codec.backbone
-    config = ReaderConfig(
-        backbone.name,
-        backbone.weights_fingerprint,
-        codec.fingerprint,
-        codec.settings,
-        True,
-        {"input": kind, "steps": 0},
-    )
+    config = ReaderConfig(backbone.name, backbone.weights_fingerprint, MAX_GAP, {"input": kind, "steps": 0})
     write_reader(folder, config, random_embedding(codec, seed), random_adapter(codec, seed))
     return folder
 
@@ -74,7 +68,7 @@ def chat_backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 @pytest.fixture(scope="session")
 def chat_codec(chat_backbone: Backbone) -> Codec:
     """Give a codec over it."""
-    return Codec(chat_backbone, make_heads(chat_backbone, SETTINGS), "chat")
+    return Codec(chat_backbone, SETTINGS, name="chat")
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +84,12 @@ def tiny_reader(reader_folder: Path, chat_codec: Codec) -> Reader:
 
 
 @pytest.fixture(scope="session")
-def tiny_codec_span(chat_backbone: Backbone) -> str:
-    """Give a Z-span of another codec."""
-    return str(Codec(chat_backbone, make_heads(chat_backbone, seed=1), "other").compress("The fox").documents)
+def other_codec_of_chat(chat_backbone: Backbone) -> Codec:
+    """Give another codec over the same backbone."""
+    return Codec(chat_backbone, CodecSettings(window=16, margin=1e-4), name="other")
+
+
+@pytest.fixture(scope="session")
+def other_span(other_codec_of_chat: Codec) -> str:
+    """Give a Z-span of that codec."""
+    return str(other_codec_of_chat.compress("The fox").documents)

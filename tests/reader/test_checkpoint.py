@@ -1,4 +1,4 @@
-"""Readers are written, found and read back, with the codec that they were trained for and with no other."""
+"""Readers are written, found and read back, over the weights that they were trained on and over no others."""
 
 import json
 import shutil
@@ -10,14 +10,13 @@ import pytest
 import torch
 
 import zprompt
-from tests.codec.conftest import SETTINGS, make_heads
-from zprompt.codec import CodecConfig, find_codec, shared_codec, write_codec
+from tests.reader.conftest import MAX_GAP
+from zprompt.codec import shared_codec
 from zprompt.codec.codec import Codec
-from zprompt.errors import BackboneError, CheckpointError, OptionError
+from zprompt.errors import BackboneError, CheckpointError, OptionError, WrongCodecError
 from zprompt.llm import Backbone, load_backbone
 from zprompt.llm.lora import llama_of, new_lora
 from zprompt.reader import checkpoint as reader_checkpoint
-from zprompt.reader import reader as reader_module
 from zprompt.reader.checkpoint import (
     ReaderConfig,
     find_reader,
@@ -32,16 +31,14 @@ from zprompt.reader.reader import Reader, load_reader
 
 @pytest.fixture
 def config(tiny_backbone: Backbone) -> ReaderConfig:
-    return ReaderConfig(
-        tiny_backbone.name, tiny_backbone.weights_fingerprint, "0123456789ab", SETTINGS, True, {"steps": 3}
-    )
+    return ReaderConfig(tiny_backbone.name, tiny_backbone.weights_fingerprint, MAX_GAP, {"steps": 3})
 
 
 @pytest.fixture
 def embedding(tiny_backbone: Backbone) -> ZEmbedding:
-    embedding = ZEmbedding(SETTINGS, tiny_backbone.hidden_size)
+    embedding = ZEmbedding(tiny_backbone.hidden_size, MAX_GAP)
     random = torch.Generator().manual_seed(0)
-    embedding.value.data = torch.randn(embedding.value.shape, generator=random).half().float()
+    embedding.gap.data = torch.randn(embedding.gap.shape, generator=random).half().float()
     return embedding
 
 
@@ -56,20 +53,24 @@ def test_a_reader_comes_back(
 ) -> None:
     assert read_reader_config(folder) == config
     again = load_z_embedding(folder, config, tiny_backbone.hidden_size)
-    assert torch.equal(again.value, embedding.value) and again.codes and not again.value.requires_grad
+    assert torch.equal(again.gap, embedding.gap) and again.max_gap == MAX_GAP and not again.gap.requires_grad
     ids = torch.arange(10)[None]
     assert torch.equal(merged_decoder(folder, tiny_backbone)(ids), tiny_backbone.hidden(ids))
 
 
-def test_a_reader_without_codes_ignores_them(folder: Path, config: ReaderConfig, tiny_backbone: Backbone) -> None:
-    assert not load_z_embedding(folder, replace(config, codes=False), tiny_backbone.hidden_size).codes
-
-
-def test_a_reader_is_found_by_path_or_as_a_shipped_codecs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_is_found_by_path_or_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_reader(str(folder)) == folder
     monkeypatch.setattr(reader_checkpoint, "SHIPPED", folder.parent.parent)
     (folder.parent / "reader").symlink_to(folder)
     assert find_reader(folder.parent.name) == folder.parent / "reader"
+
+
+def test_the_shipped_reader_has_the_form_of_this_release() -> None:
+    folder = find_reader("default")
+    config = read_reader_config(folder)
+    embedding = load_z_embedding(folder, config, hidden_size=576)
+    assert config.backbone == "default" and config.max_gap == 23
+    assert embedding.gap[1:].abs().sum(dim=1).min() > 0
 
 
 def test_a_missing_reader_is_named() -> None:
@@ -79,7 +80,7 @@ def test_a_missing_reader_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"format": 9}, "has format 9"), ({"settings": 3}, "is no reader config")],
+    [({"format": 9}, "has format 9"), ({"max_gap": None}, "is no reader config")],
 )
 def test_a_config_of_another_form_is_refused(folder: Path, change: dict[str, object], message: str) -> None:
     values = json.loads((folder / "config.json").read_text())
@@ -88,10 +89,21 @@ def test_a_config_of_another_form_is_refused(folder: Path, change: dict[str, obj
         read_reader_config(folder)
 
 
-def test_an_embedding_of_other_settings_is_refused(folder: Path, config: ReaderConfig, tiny_backbone: Backbone) -> None:
-    other = replace(config, settings=replace(SETTINGS, subcode_size=8))
+def test_a_reader_of_codes_is_refused(folder: Path) -> None:
+    old = {"format": 2, "codec_fingerprint": "0123456789ab", "settings": {"subcodes": 4}, "codes": True}
+    values = json.loads((folder / "config.json").read_text())
+    del values["max_gap"]
+    (folder / "config.json").write_text(json.dumps({**values, **old}))
+    with pytest.raises(CheckpointError, match=r"has format 2, this release knows 3\. Train the reader anew"):
+        load_reader(str(folder))
+
+
+@pytest.mark.parametrize("max_gap", [MAX_GAP + 1, -5])
+def test_an_embedding_of_another_size_is_refused(
+    folder: Path, config: ReaderConfig, tiny_backbone: Backbone, max_gap: int
+) -> None:
     with pytest.raises(CheckpointError, match="not the Z-embedding"):
-        load_z_embedding(folder, other, tiny_backbone.hidden_size)
+        load_z_embedding(folder, replace(config, max_gap=max_gap), tiny_backbone.hidden_size)
 
 
 def test_other_weights_are_refused(folder: Path, narrow_backbone: Backbone) -> None:
@@ -100,34 +112,28 @@ def test_other_weights_are_refused(folder: Path, narrow_backbone: Backbone) -> N
 
 
 @pytest.fixture
-def shipped(tmp_path: Path, chat_codec: Codec, reader_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Ship a codec named "default" and its reader."""
-    backbone = chat_codec.backbone
-    config = CodecConfig(SETTINGS, backbone.name, backbone.weights_fingerprint, {})
-    write_codec(tmp_path / "default", config, chat_codec.heads)
+def shipped(tmp_path: Path, reader_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ship a reader named "default"."""
     shutil.copytree(reader_folder, tmp_path / "default" / "reader")
-    for module in (sys.modules[find_codec.__module__], reader_checkpoint, reader_module):
-        monkeypatch.setattr(module, "SHIPPED", tmp_path)
+    monkeypatch.setattr(reader_checkpoint, "SHIPPED", tmp_path)
     monkeypatch.setattr(sys.modules[shared_codec.__module__], "_codecs", {})
     return tmp_path
 
 
-def test_the_default_reader_comes_with_its_codec(shipped: Path, tiny_reader: Reader) -> None:
+def test_a_reader_comes_with_the_llm_that_it_was_trained_on(
+    shipped: Path, chat_backbone: Backbone, tiny_reader: Reader
+) -> None:
     reader = zprompt.load_reader(device="cpu")
 
-    assert reader.codec.fingerprint == tiny_reader.codec.fingerprint
+    assert reader.codec.fingerprint == Codec(chat_backbone).fingerprint
     assert reader.complete("The fox", max_new_tokens=20) == tiny_reader.complete("The fox", max_new_tokens=20)
 
 
-def test_a_codec_that_was_loaded_before_is_used_again(shipped: Path) -> None:
-    codec = shared_codec(device="cpu")
+def test_a_codec_that_was_loaded_before_is_used_again(shipped: Path, chat_backbone: Backbone) -> None:
+    codec = shared_codec(chat_backbone.name, device="cpu")
 
     assert zprompt.load_reader(device="cpu").codec is codec
-    assert zprompt.load_reader(codec="default", device="cpu").codec is codec
-
-
-def test_a_reader_of_your_own_reads_the_default_codec(shipped: Path, reader_folder: Path) -> None:
-    assert zprompt.load_reader(str(reader_folder), device="cpu").codec is shared_codec(device="cpu")
+    assert zprompt.load_reader(codec=chat_backbone.name, device="cpu").codec is codec
 
 
 def test_the_reader_is_another_model_and_the_backbone_stays(tiny_reader: Reader) -> None:
@@ -140,16 +146,25 @@ def test_the_reader_is_another_model_and_the_backbone_stays(tiny_reader: Reader)
     assert torch.equal(backbone.hidden(ids), load_backbone(backbone.name, device="cpu").hidden(ids))
 
 
-def test_a_reader_of_another_codec_is_refused(reader_folder: Path, chat_backbone: Backbone) -> None:
-    other = Codec(chat_backbone, make_heads(chat_backbone, seed=1), "other")
+def test_a_reader_reads_every_codec_over_its_weights(
+    reader_folder: Path, other_codec_of_chat: Codec, other_span: str, tiny_reader: Reader, chat_codec: Codec
+) -> None:
+    reader = load_reader(str(reader_folder), codec=other_codec_of_chat)
+    same = [f"Read {span}" for span in (other_span, str(chat_codec.compress("The fox").documents))]
 
-    with pytest.raises(CheckpointError, match=f"'other' \\({other.fingerprint}\\) is loaded"):
-        load_reader(str(reader_folder), codec=other)
+    assert reader.complete(same[0], max_new_tokens=9) == tiny_reader.complete(same[1], max_new_tokens=9)
+    with pytest.raises(WrongCodecError):
+        reader.complete(same[1])
+
+
+def test_a_codec_over_other_weights_is_refused(reader_folder: Path, tiny_backbone: Backbone) -> None:
+    with pytest.raises(CheckpointError, match=f"{tiny_backbone.weights_fingerprint}.* is loaded"):
+        load_reader(str(reader_folder), codec=Codec(tiny_backbone))
 
 
 def test_a_backbone_that_is_no_llama_is_refused(reader_folder: Path, gpt2_backbone_dir: Path) -> None:
     backbone = load_backbone(str(gpt2_backbone_dir), device="cpu")
-    codec = Codec(backbone, make_heads(backbone), "gpt2")
+    codec = Codec(backbone, name="gpt2")
 
     with pytest.raises(BackboneError, match="needs a Llama backbone"):
         load_reader(str(reader_folder), codec=codec)

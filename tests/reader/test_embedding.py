@@ -2,48 +2,32 @@
 
 import torch
 
-from zprompt.codec.settings import CodecSettings
 from zprompt.reader.embedding import ZEmbedding
 
-SETTINGS = CodecSettings(subcodes=3, subcode_size=16, max_gap=6, width=32, span_width=16, window=32)
 ANCHORS = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
 GAPS = torch.tensor([0, 1, 3, 6])
-CODES = torch.tensor([[0, 0, 0], [1, 2, 3], [4, 5, 6], [7, 8, 15]])
 
 
-def spoken(codes: bool = True) -> ZEmbedding:
-    embedding = ZEmbedding(SETTINGS, 8, codes)
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        for parameter in embedding.parameters():
-            torch.nn.init.normal_(parameter)
+def spoken(max_gap: int = 6) -> ZEmbedding:
+    """Make an embedding in which every gap says something, 0 included."""
+    embedding = ZEmbedding(8, max_gap)
+    torch.nn.init.normal_(embedding.gap, generator=torch.Generator().manual_seed(1))
     return embedding
 
 
 def test_a_new_embedding_leaves_the_anchors_alone() -> None:
-    assert torch.equal(ZEmbedding(SETTINGS, 8)(ANCHORS, GAPS, CODES), ANCHORS)
+    assert torch.equal(ZEmbedding(8)(ANCHORS, GAPS), ANCHORS)
 
 
-def test_a_z_token_without_a_span_is_its_anchor() -> None:
-    embedded = spoken()(ANCHORS, GAPS, CODES)
+def test_a_gap_adds_its_own_vector_and_none_adds_nothing() -> None:
+    embedding = spoken()
+    embedded = embedding(ANCHORS, GAPS)
     assert torch.equal(embedded[0], ANCHORS[0])
-    assert not torch.isclose(embedded[1:], ANCHORS[1:]).all(dim=1).any()
+    assert torch.equal(embedded[1:], ANCHORS[1:] + embedding.gap[GAPS[1:]])
 
 
-def test_a_value_has_a_vector_for_each_role() -> None:
-    embedding = spoken()
-    one_token_each = embedding(ANCHORS[:1], torch.tensor([3]), torch.tensor([[4, 5, 6]]))
-    two_tokens_each = embedding(ANCHORS[:1], torch.tensor([6]), torch.tensor([[4, 5, 6]]))
-    assert not torch.allclose(one_token_each - embedding.gap[3], two_tokens_each - embedding.gap[6])
-
-
-def test_the_order_of_sub_codes_counts() -> None:
-    embedding = spoken()
-    there, back = (embedding(ANCHORS[:1], torch.tensor([6]), torch.tensor([code])) for code in ([1, 2, 3], [3, 2, 1]))
-    assert not torch.allclose(there, back)
-
-
-def test_codes_can_be_left_out() -> None:
-    embedding = spoken(codes=False)
-    assert torch.equal(embedding(ANCHORS, GAPS, CODES), embedding(ANCHORS, GAPS, torch.zeros_like(CODES)))
-    assert torch.allclose(embedding(ANCHORS, GAPS, CODES)[1], ANCHORS[1] + embedding.gap[1])
+def test_a_gap_that_is_longer_than_any_is_read_like_the_longest() -> None:
+    embedding = spoken(max_gap=3)
+    longest = embedding(ANCHORS, torch.full((4,), 3))
+    assert torch.equal(embedding(ANCHORS, torch.tensor([3, 4, 99, 10_000])), longest)
+    assert not torch.isclose(embedding(ANCHORS, torch.full((4,), 2)), longest).all(dim=1).any()

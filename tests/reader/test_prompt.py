@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from tests.conftest import SENTENCES
 from tests.reader.conftest import SPECIAL, train_chat_tokenizer
 from zprompt.codec.codec import Codec
-from zprompt.errors import BackboneError, DamagedSpanError, InvalidTextError, OptionError
+from zprompt.errors import BackboneError, ForgedSpanError, InvalidTextError, OptionError
 from zprompt.llm import Backbone
 from zprompt.llm.tokenizer import TextTokenizer
 from zprompt.reader.prompt import (
@@ -37,7 +37,7 @@ from zprompt.reader.prompt import (
     size_of,
 )
 from zprompt.reader.reader import Reader
-from zprompt.zspan.alphabet import ZToken
+from zprompt.zspan import ZToken, escape_literal
 
 # SmolLM2's own template, as its tokenizer_config.json has it.
 SMOLLM2_TEMPLATE = (
@@ -166,9 +166,15 @@ def test_a_text_to_go_on_with_begins_with_the_start_token(chat_backbone: Backbon
     assert encode_text(ContentTokenizer(chat_backbone), "", no_spans) == [TextPiece((0,))]
 
 
-def test_what_only_looks_like_a_z_span_is_an_error(tiny_reader: Reader) -> None:
-    with pytest.raises(DamagedSpanError):
-        tiny_reader.count([{"role": "user", "content": "See [z1:nonsense]."}])
+def test_a_changed_z_span_is_an_error(tiny_reader: Reader, chat_codec: Codec) -> None:
+    span = str(chat_codec.compress("The fox").documents)
+    with pytest.raises(ForgedSpanError):
+        tiny_reader.count([{"role": "user", "content": f"See {span[:-9]}00000000]."}])
+
+
+def test_what_only_looks_like_a_z_span_is_text(tiny_reader: Reader) -> None:
+    [piece] = encode_text(tiny_reader.tokenizer, "See [z2:nonsense].", tiny_reader._parse)
+    assert isinstance(piece, TextPiece) and tiny_reader.backbone.decode(list(piece.ids[1:])) == "See [z2:nonsense]."
 
 
 @pytest.mark.parametrize(
@@ -228,7 +234,7 @@ def test_a_title_is_never_a_z_span(chat_codec: Codec) -> None:
     span = chat_codec.compress("The fox").documents
     content = question_messages("Who?", {"text": "Text.", "title": span})[1]["content"]
 
-    assert "[z\\1:" in content and "[z1:" not in content
+    assert "[\\z2:" in content and "[z2:" not in content
 
 
 def test_pieces_are_joined_and_counted() -> None:
@@ -241,8 +247,7 @@ def test_pieces_are_joined_and_counted() -> None:
 
 
 def tokens_with_gaps(*gaps: int) -> tuple[ZToken, ...]:
-    fields = {"residual": 0} if "residual" in ZToken.__dataclass_fields__ else {}
-    return tuple(ZToken(anchor=5, gap=gap, code=(0, 0, 0), **fields) for gap in gaps)
+    return tuple(ZToken(anchor=5, gap=gap) for gap in gaps)
 
 
 @pytest.mark.default_model
@@ -302,8 +307,8 @@ def test_an_anchor_that_is_a_special_token_is_spelled_out(tiny_reader: Reader, c
     assert RESERVED.isdisjoint(ids_of(pieces))
     # All that the span stands for is still there, or spelled out.
     assert size_of(pieces).source_tokens == sum(token.gap + 1 for token in tokens)
-    kept = [(token.gap, token.code) for piece in pieces if isinstance(piece, SpanPiece) for token in piece.tokens]
-    assert kept == [(token.gap, token.code) for token in tokens]
+    kept = [token.gap for piece in pieces if isinstance(piece, SpanPiece) for token in piece.tokens]
+    assert kept == [token.gap for token in tokens]
     said = [id for piece in pieces for id in (piece.ids if isinstance(piece, TextPiece) else anchors(piece))]
     assert tiny_reader.backbone.decode(said) == tiny_reader.backbone.decode([token.anchor for token in tokens])
 
@@ -338,11 +343,13 @@ def test_a_tokenizer_that_cannot_spell_a_special_token_is_refused() -> None:
         ContentTokenizer(Model(TextTokenizer(tokenizer)))  # type: ignore[arg-type]
 
 
-def test_content_is_split_at_z_spans_and_unescaped_between_them(tiny_reader: Reader, chat_codec: Codec) -> None:
-    span = str(chat_codec.compress("The fox").documents)
+def test_content_is_split_at_z_spans_and_unescaped_between_them(
+    tiny_reader: Reader, chat_codec: Codec, other_span: str
+) -> None:
+    span, escaped = str(chat_codec.compress("The fox").documents), escape_literal(other_span)
 
-    first, read, last = encode_text(tiny_reader.tokenizer, f"a [z\\1: b {span}c", tiny_reader._parse)
+    first, read, last = encode_text(tiny_reader.tokenizer, f"a {escaped} b {span}c", tiny_reader._parse)
 
-    assert isinstance(first, TextPiece) and chat_codec.backbone.decode(list(first.ids[1:])) == "a [z1: b "
+    assert isinstance(first, TextPiece) and chat_codec.backbone.decode(list(first.ids[1:])) == f"a {other_span} b "
     assert read == SpanPiece(tuple(tiny_reader._parse(span)))
     assert last == TextPiece(tiny_reader.tokenizer.encode("c"))

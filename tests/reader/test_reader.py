@@ -106,7 +106,7 @@ def test_embeddings_are_those_of_the_positions(tiny_reader: Reader, spans: list[
     assert not embedded.requires_grad
 
 
-def test_what_gaps_and_codes_say_is_heard(tiny_reader: Reader, chat_codec: Codec, spans: list[str]) -> None:
+def test_what_gaps_say_is_heard(tiny_reader: Reader, chat_codec: Codec, spans: list[str]) -> None:
     shorthand = [token.anchor for token in tiny_reader._parse(spans[0])]
 
     assert tiny_reader.complete(spans[0], max_new_tokens=20).text != (
@@ -164,9 +164,9 @@ def test_a_prompt_that_just_fits_is_read(tiny_reader: Reader) -> None:
         tiny_reader.complete(prompt, max_new_tokens=4)
 
 
-def test_a_z_span_of_another_codec_is_refused(tiny_reader: Reader, tiny_codec_span: str) -> None:
+def test_a_z_span_of_another_codec_is_refused(tiny_reader: Reader, other_span: str) -> None:
     with pytest.raises(WrongCodecError, match=f"but the codec {tiny_reader.codec.fingerprint} is loaded"):
-        tiny_reader.generate(user(f"Read {tiny_codec_span}"))
+        tiny_reader.generate(user(f"Read {other_span}"))
 
 
 def test_a_forged_z_span_is_refused(tiny_reader: Reader, spans: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Training text is read from what people have, and cut into windows."""
+"""Training text is read from what people have."""
 
 import gzip
 import json
@@ -6,26 +6,14 @@ import lzma
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.conftest import SENTENCES
 from zprompt.errors import TrainingDataError
-from zprompt.llm import Backbone
-from zprompt.train.corpus import cut_windows, read_texts
+from zprompt.train.corpus import read_texts
 
 ROWS = [{"text": "one"}, {"content": "two"}, {"paragraphs": ["three", "four"]}, "five"]
 JSONL = "".join(json.dumps(row) + "\n" for row in ROWS)
 TEXTS = ["one", "two", "three\n\nfour", "five"]
-
-
-def encode(text: str) -> list[int]:
-    """Cut a text of numbers into them."""
-    return [int(word) for word in text.split()]
-
-
-def numbers(first: int, count: int) -> str:
-    return " ".join(str(number) for number in range(first, first + count))
 
 
 def test_a_text_file_is_one_text(tmp_path: Path) -> None:
@@ -94,7 +82,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, name: str, data: bytes) -> 
 def test_a_truncated_file_is_named(tmp_path: Path, suffix: str, compress: object, kept: int) -> None:
     assert callable(compress)
     path = tmp_path / f"a.txt{suffix}"
-    path.write_bytes(compress(numbers(0, 5000).encode())[:kept])
+    path.write_bytes(compress(" ".join(map(str, range(5000))).encode())[:kept])
     with pytest.raises(TrainingDataError, match="cannot be read as UTF-8"):
         read_texts([str(path)])
 
@@ -103,37 +91,3 @@ def test_a_name_that_is_no_file_needs_the_datasets_library(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(TrainingDataError, match=r"install zprompt\[train\]"):
         read_texts(["someone/dataset"])
-
-
-def test_windows_are_runs_of_one_text() -> None:
-    windows = cut_windows([numbers(0, 50), numbers(100, 50)], encode, 8, 100, seed=0)
-    assert windows.shape == (12, 8)
-    assert (np.diff(windows) == 1).all()
-    assert len(np.unique(windows[:, 0])) == 12
-
-
-def test_short_texts_are_joined() -> None:
-    windows = cut_windows([numbers(10 * i, 3) for i in range(20)], encode, 8, 100, seed=0)
-    assert len(windows) >= 5
-    assert len(np.unique(windows)) == windows.size
-
-
-def test_no_more_windows_are_cut_than_wanted() -> None:
-    assert cut_windows([numbers(0, 1000)], encode, 8, 5, seed=0).shape == (5, 8)
-
-
-def test_the_seed_decides_which_windows() -> None:
-    texts = [numbers(100 * i, 40) for i in range(30)]
-    first, again, other = (cut_windows(texts, encode, 8, 20, seed) for seed in (0, 0, 1))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-def test_too_little_text_is_refused() -> None:
-    with pytest.raises(TrainingDataError, match="less than 64 tokens together"):
-        cut_windows([numbers(0, 30), numbers(0, 30)], encode, 64, 5, seed=0)
-
-
-def test_windows_hold_the_tokens_of_the_backbone(tiny_backbone: Backbone) -> None:
-    [window] = cut_windows([SENTENCES[0]], tiny_backbone.encode, 16, 1, seed=0)
-    assert tiny_backbone.decode(window.tolist()) == tiny_backbone.decode(tiny_backbone.encode(SENTENCES[0])[:16])

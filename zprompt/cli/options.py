@@ -122,7 +122,7 @@ ReaderCodec: TypeAlias = Annotated[
         "--codec",
         metavar="NAME|FOLDER",
         rich_help_panel=_READER,
-        help="The codec whose Z-tokens it reads; the one that it is shipped with if not given.",
+        help="The codec whose Z-tokens it reads; the LLM that it was trained on if not given.",
     ),
 ]
 

@@ -1,6 +1,6 @@
-"""`zprompt train`: train a codec on your own text and LLM, or a reader of its Z-tokens.
+"""`zprompt train reader`: train a reader of Z-tokens on your own text and LLM.
 
-The options of the commands are generated from the config dataclasses in zprompt.train:
+The options of the command are generated from the config dataclass in zprompt.train:
 
     name       the field's, with hyphens; tuples (`ratios`) become an option that may be repeated (--ratio)
     type       the field's annotation: int, float, str or tuple[float, ...]
@@ -9,8 +9,8 @@ The options of the commands are generated from the config dataclasses in zprompt
 
         steps: int = 500  # optimizer steps
 
-The comment of such a field must therefore make sense alone. This module lists which fields are options. The dataclasses
-refuse what cannot be trained; LEAST is what makes sense of a real text, where they also take the sizes of toys.
+The comment of such a field must therefore make sense alone. This module lists which fields are options. The dataclass
+refuses what cannot be trained; LEAST is what makes sense of a real text, where it also takes the sizes of toys.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 from typer.core import TyperGroup
@@ -33,22 +33,16 @@ from zprompt.cli.messages import is_terminal, note
 
 Figures: TypeAlias = dict[str, float]
 Report: TypeAlias = Callable[[str, int, int, Figures], None]  # stage, step, steps, figures
-Config = TypeVar("Config")
 
 LINE_EVERY = 50  # steps between lines where there is no terminal
 
-CODEC_OPTIONS = (
-    *("windows", "warmup_steps", "joint_steps", "lora_steps", "batch", "joint_rate", "usage_weight", "precision"),
-    *("evaluate_every", "seed"),
-)
-SETTINGS_OPTIONS = ("window", "subcodes", "max_gap")
 READER_OPTIONS = (
     *("input", "steps", "batch", "passages", "passage_tokens", "shortest_context", "continued", "ratios"),
-    *("query_aware", "rank", "rate", "up_rate", "embedding_rate", "scale", "precision", "dev_passages"),
+    *("query_aware", "rank", "rate", "up_rate", "embedding_rate", "precision", "dev_passages"),
     *("dev_questions", "dev_ratios", "checkpoint_every", "evaluate_every", "seed"),
 )
 
-LEAST = {"window": 64, "continued": 8, "passage_tokens": 16}  # tokens
+LEAST = {"continued": 8, "passage_tokens": 16}  # tokens
 
 Data: TypeAlias = Annotated[
     list[str], typer.Option(metavar="PATH", help="Training text: a file, a folder or a dataset. May be repeated.")
@@ -64,7 +58,7 @@ DevQuestions: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="PATH", help="JSONL of development questions.")
 ]
 CodecName: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME|FOLDER", help="The codec whose Z-tokens the reader reads.")
+    str, typer.Option(metavar="NAME|FOLDER", help="The codec whose Z-tokens the reader reads, or an LLM.")
 ]
 OtherBackbone: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME|FOLDER", help="The backbone, if it lies elsewhere than the codec says.")
@@ -76,64 +70,18 @@ Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with th
 
 
 class _TrainGroup(TyperGroup):
-    """Builds its commands when they are asked for: their options come from configs, whose import loads torch."""
+    """Builds its command when it is asked for: the options come from a config, whose import loads torch."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - Click's or Typer's own Context
         """Return the names of the commands."""
-        return list(_COMMANDS)
+        return ["reader"]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - Click's or Typer's own Command
         """Build a command; None if there is none of this name."""
-        return _command(cmd_name) if cmd_name in _COMMANDS else None
+        return _reader_command() if cmd_name == "reader" else None
 
 
-app = typer.Typer(name="train", cls=_TrainGroup, help="Train codecs and readers.", no_args_is_help=True)
-
-
-def _codec(
-    data: Data,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the codec goes to.")] = Path("codec"),
-    dev: DevText = None,
-    backbone: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="The causal LM.")] = "default",
-    start_from: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="A codec whose heads to train on, without a warm-up.")
-    ] = None,
-    resume: Resume = False,
-    **values: Any,  # noqa: ANN401 - options of the config
-) -> None:
-    """Train codec heads: a warm-up, a joint stage with the frozen LLM and, if asked for, a codec LoRA.
-
-    Stop it whenever you like: it goes on from its last checkpoint with --resume.
-    """
-    from zprompt.codec import CodecSettings
-    from zprompt.train import CodecTrainConfig, train_codec
-
-    settings = CodecSettings(**{name: values.pop(name) for name in SETTINGS_OPTIONS})
-    with _reporting(_codec_line) as report:
-        trained = train_codec(
-            data,
-            out,
-            CodecTrainConfig(settings=settings, **values),
-            dev_sources=dev or (),
-            backbone_name=backbone,
-            start_from=start_from,
-            resume=resume,
-            report=report,
-        )
-    figures = trained.evaluation
-    note(
-        f"{out}: ratio {figures.ratio:.2f} on {figures.windows} development windows "
-        f"(worst {figures.worst_ratio:.2f}), {figures.bits_per_z_token:.1f} bits per Z-token, "
-        f"{figures.bits_per_source_token:.2f} bits per source token. Load it with zprompt.load({str(out)!r})."
-    )
-
-
-def _codec_line(figures: Figures) -> str:
-    ratio = f", dev ratio {figures['dev_ratio']:.2f}" if "dev_ratio" in figures else ""
-    return (
-        f"{figures['bits']:.2f} bits a dropped token, {figures['right']:.0%} right, "
-        f"codes {figures['code_usage_bits']:.1f} bits{ratio}"
-    )
+app = typer.Typer(name="train", cls=_TrainGroup, help="Train readers.", no_args_is_help=True)
 
 
 def _reader(
@@ -146,7 +94,7 @@ def _reader(
     backbone: OtherBackbone = None,
     cache: Cache = None,
     start_from: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="A reader of the same codec whose LoRA to train on.")
+        str | None, typer.Option(metavar="NAME|FOLDER", help="A reader over the same LLM whose LoRA to train on.")
     ] = None,
     resume: Resume = False,
     **values: Any,  # noqa: ANN401 - options of the config
@@ -157,11 +105,12 @@ def _reader(
     """
     from zprompt.train import ReaderTrainConfig, Sources, train_reader
 
-    with _reporting(_reader_line) as report:
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    with _reporting() as report:
         trained = train_reader(
             Sources(data, qa or (), dev or (), dev_qa or ()),
             out,
-            _with_tuples(ReaderTrainConfig, alpha=float(values["rank"]), **values),
+            ReaderTrainConfig(alpha=float(values["rank"]), **{**values, **lists}),
             codec_name=codec,
             backbone_name=backbone,
             cache=cache,
@@ -183,7 +132,8 @@ def _reader(
         )
 
 
-def _reader_line(figures: Figures) -> str:
+def _line(figures: Figures) -> str:
+    """Write the figures of a step."""
     from zprompt.train import TASKS
 
     tasks = [f"{task} {figures[task]:.2f}" for task in TASKS if task in figures]
@@ -191,28 +141,21 @@ def _reader_line(figures: Figures) -> str:
     return ", ".join([*tasks, *kept])
 
 
-# From configs to options.
-
-_COMMANDS: dict[str, Callable[..., None]] = {"codec": _codec, "reader": _reader}
+# From the config to options.
 
 
 @cache
-def _command(name: str) -> Any:  # noqa: ANN401 - Click's or Typer's own Command
-    """Build a command, with an option for each listed field of its configs in place of `**values`."""
-    from zprompt.codec import CodecSettings
-    from zprompt.train import CodecTrainConfig, ReaderTrainConfig
+def _reader_command() -> Any:  # noqa: ANN401 - Click's or Typer's own Command
+    """Build the command, with an option for each of READER_OPTIONS in place of `**values`."""
+    from zprompt.train import ReaderTrainConfig
 
-    configs: dict[str, list[tuple[type[Any], Sequence[str]]]] = {
-        "codec": [(CodecTrainConfig, CODEC_OPTIONS), (CodecSettings, SETTINGS_OPTIONS)],
-        "reader": [(ReaderTrainConfig, READER_OPTIONS)],
-    }
-    function: Any = _COMMANDS[name]
+    function: Any = _reader
     signature = inspect.signature(function, eval_str=True)
     written = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-    generated = [option for config, names in configs[name] for option in options_of(config, names)]
+    generated = options_of(ReaderTrainConfig, READER_OPTIONS)
     function.__signature__ = signature.replace(parameters=[*written, *generated])
     alone = typer.Typer(add_completion=False)
-    alone.command(name)(function)
+    alone.command(name="reader")(function)
     return typer.main.get_command(alone)
 
 
@@ -248,18 +191,14 @@ def field_comments(config: type[Any]) -> dict[str, str]:
     }
 
 
-def _with_tuples(config: type[Config], **values: Any) -> Config:  # noqa: ANN401 - of the config's fields
-    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-
-
 # Progress: a bar for each stage on a terminal, else a line now and then.
 
 
 @contextmanager
-def _reporting(line: Callable[[Figures], str]) -> Iterator[Report]:
-    """Yield what training calls after each step; `line` writes the figures of a step."""
+def _reporting() -> Iterator[Report]:
+    """Yield what training calls after each step."""
     if not is_terminal():
-        yield _line_report(line)
+        yield _line_report()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -277,17 +216,17 @@ def _reporting(line: Callable[[Figures], str]) -> Iterator[Report]:
         def report(stage: str, step: int, steps: int, figures: Figures) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=steps, figures="")
-            bars.update(tasks[stage], completed=step, figures=line(figures))
+            bars.update(tasks[stage], completed=step, figures=_line(figures))
 
         yield report
 
 
-def _line_report(line: Callable[[Figures], str]) -> Report:
+def _line_report() -> Report:
     written: dict[str, int] = {}
 
     def report(stage: str, step: int, steps: int, figures: Figures) -> None:
         if step // LINE_EVERY > written.get(stage, 0) or step == steps:  # a stage may advance by several steps
             written[stage] = step // LINE_EVERY
-            note(f"{stage} {step}/{steps}{': ' if figures else ''}{line(figures)}")
+            note(f"{stage} {step}/{steps}{': ' if figures else ''}{_line(figures)}")
 
     return report

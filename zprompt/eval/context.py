@@ -317,7 +317,7 @@ class EvaluationContext:
         from zprompt.reader import Reader, ZEmbedding
 
         backbone = self.codec.backbone
-        silent = ZEmbedding(self.codec.settings, backbone.hidden_size).to(backbone.device)
+        silent = ZEmbedding(backbone.hidden_size).to(backbone.device)
         return Reader(self.codec, llama_of(backbone), silent, "untuned")
 
 

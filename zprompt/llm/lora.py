@@ -14,9 +14,8 @@
     │        x        │
     └─────────────────┘
 
-For inference the update is merged, W <- W + alpha / r · B A, so the model costs one plain pass: in place for a codec,
-whose backbone becomes another model with another fingerprint, and into a copy for a reader, which shares the backbone
-with its codec. Merging changes fp32 weights only.
+For inference the update is merged, W <- W + alpha / r · B A, so the model costs one plain pass: into a copy of the
+decoder, since the codec goes on with the backbone as it is. Merging changes fp32 weights only.
 
 On disk a LoRA is what PEFT's `save_pretrained` writes, and PEFT loads it; reading and writing it needs neither PEFT nor
 transformers. Module names are those of transformers' Llama, which `LlamaDecoder` uses too.
@@ -24,7 +23,7 @@ transformers. Module names are those of transformers' Llama, which `LlamaDecoder
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +33,6 @@ from torch import Tensor, nn
 
 from zprompt.errors import BackboneError, CheckpointError
 from zprompt.llm.backbone import Backbone
-from zprompt.llm.fetching import digest_of, sha256_of
 from zprompt.llm.llama import LlamaDecoder
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -102,30 +100,6 @@ def merge_copy(lora: Lora, backbone: Backbone) -> LlamaDecoder:
     decoder = copy.deepcopy(original, shared)
     _add_deltas(lora, decoder)
     return decoder
-
-
-def merge_in_place(backbone: Backbone, folder: Path) -> Callable[[], None]:
-    """Merge a LoRA into a backbone's decoder, and make it part of the backbone's fingerprint.
-
-    :param backbone: The backbone; its weights are changed in place.
-    :param folder: A folder that PEFT's `save_pretrained` or `write_lora` wrote.
-    :return: A function that takes the LoRA out again.
-    :raises CheckpointError: If the LoRA does not fit, or the backbone is quantized.
-    """
-    lora = read_lora(folder)
-    _require_mergeable(lora, backbone)
-    decoder, plain = llama_of(backbone), backbone.fingerprint
-    weights = [module.weight.data for name, module in projections(decoder) if name in lora.down]
-    before = [weight.clone() for weight in weights]
-    _add_deltas(lora, decoder)
-    backbone.fingerprint = digest_of(plain, sha256_of(folder / WEIGHTS_FILE))[:16]
-
-    def undo() -> None:
-        for weight, original in zip(weights, before, strict=True):
-            weight.copy_(original)
-        backbone.fingerprint = plain
-
-    return undo
 
 
 def _require_mergeable(lora: Lora, backbone: Backbone) -> None:

@@ -13,7 +13,6 @@ from zprompt.reader.checkpoint import (
     load_z_embedding,
     merged_decoder,
     read_reader_config,
-    require_codec_of,
     write_reader,
 )
 from zprompt.reader.embedding import ZEmbedding
@@ -69,6 +68,5 @@ __all__ = [
     "merged_decoder",
     "question_messages",
     "read_reader_config",
-    "require_codec_of",
     "write_reader",
 ]

@@ -1,11 +1,11 @@
 """Readers on disk: a folder with `config.json`, `z_embedding.safetensors`, and the LoRA in `adapter/`.
 
-    config.json                  which backbone and codec the reader belongs to
-    z_embedding.safetensors      what gaps and codes add to their anchors' embeddings
+    config.json                  which backbone the reader belongs to
+    z_embedding.safetensors      what gaps add to their anchors' embeddings
     adapter/                     the LoRA, as PEFT's `save_pretrained` writes it
 
-A reader belongs to the exact weights that it was trained on, and to the codec whose Z-tokens it learned. Tensors are in
-half precision.
+A reader belongs to the exact weights that it was trained on, and reads the Z-tokens of any codec over these. Tensors
+are in half precision.
 """
 
 import json
@@ -15,12 +15,12 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from zprompt.codec import SHIPPED, Codec, CodecSettings
+from zprompt.codec import SHIPPED
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone, LlamaDecoder, Lora, merge_copy, read_lora, write_lora
 from zprompt.reader.embedding import ZEmbedding
 
-FORMAT = 2  # 1 named the condition of an experiment that the reader was trained under
+FORMAT = 3  # 2 read learned codes, too
 EMBEDDING_FILE = "z_embedding.safetensors"
 ADAPTER_FOLDER = "adapter"
 
@@ -31,16 +31,14 @@ class ReaderConfig:
 
     backbone: str  # its name, as `load_backbone` takes it
     backbone_fingerprint: str  # of the weights, before any quantization
-    codec_fingerprint: str  # of the codec whose Z-tokens it reads
-    settings: CodecSettings  # of that codec
-    codes: bool  # whether it reads codes, or anchors and gaps alone
+    max_gap: int  # a longer gap is read like this one
     training: dict[str, Any]  # how it was made, for people
 
 
 def find_reader(name: str) -> Path:
     """Return a reader's folder.
 
-    :param name: The name of a shipped codec, whose reader is meant, or a path.
+    :param name: The name of a shipped reader, or a path.
     :return: The folder.
     :raises CheckpointError: If there is none.
     """
@@ -67,26 +65,13 @@ def read_reader_config(folder: Path) -> ReaderConfig:
         return ReaderConfig(
             values["backbone"],
             values["backbone_fingerprint"],
-            values["codec_fingerprint"],
-            CodecSettings.from_dict(values["settings"]),
-            values["codes"],
+            int(values["max_gap"]),
             values.get("training", {}),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} is no reader config: {error!r}. Train the reader anew, or fetch it again."
         ) from error
-
-
-def require_codec_of(folder: Path, codec: Codec) -> None:
-    """Raise CheckpointError if the reader in a folder was trained for another codec."""
-    its = read_reader_config(folder).codec_fingerprint
-    if codec.fingerprint != its:
-        raise CheckpointError(
-            f"The reader in {folder} reads Z-tokens of the codec {its}, but the codec {codec.name!r} "
-            f"({codec.fingerprint}) is loaded. Give the one that it was trained for: "
-            f"zprompt.load_reader({str(folder)!r}, codec=…)."
-        )
 
 
 def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, lora: Lora) -> None:
@@ -96,9 +81,7 @@ def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, lo
         "format": FORMAT,
         "backbone": config.backbone,
         "backbone_fingerprint": config.backbone_fingerprint,
-        "codec_fingerprint": config.codec_fingerprint,
-        "settings": config.settings.to_dict(),
-        "codes": config.codes,
+        "max_gap": config.max_gap,
         "training": config.training,
     }
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
@@ -109,9 +92,9 @@ def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, lo
 
 def load_z_embedding(folder: Path, config: ReaderConfig, hidden_size: int) -> ZEmbedding:
     """Load a reader's Z-embedding in fp32, frozen; raise CheckpointError if it does not fit its config."""
-    embedding = ZEmbedding(config.settings, hidden_size, codes=config.codes)
     path = folder / EMBEDDING_FILE
     try:
+        embedding = ZEmbedding(hidden_size, config.max_gap)
         embedding.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
@@ -125,7 +108,7 @@ def load_lora(folder: Path, config: ReaderConfig, backbone: Backbone) -> Lora:
     if backbone.weights_fingerprint != config.backbone_fingerprint:
         raise CheckpointError(
             f"The reader in {folder} was trained on the backbone {config.backbone!r} ({config.backbone_fingerprint}), "
-            f"but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. Load a codec over that one."
+            f"but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. Give a codec over that one: codec=…."
         )
     return read_lora(folder / ADAPTER_FOLDER)
 

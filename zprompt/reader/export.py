@@ -2,7 +2,7 @@
 
     config.json, generation_config.json, model.safetensors     the backbone with the LoRA merged in
     tokenizer.json, tokenizer_config.json, chat_template.jinja its tokenizer, and how it reads conversations
-    zprompt.json, zprompt/z_embedding.safetensors              which codec its Z-tokens are of, and what they add to
+    zprompt.json, zprompt/z_embedding.safetensors              which codec its Z-tokens are of, and what gaps add to
                                                                their anchors' embeddings
 
 transformers and vLLM read the first two lines and know nothing of Z-tokens. A prompt with Z-spans reaches them as input
@@ -22,7 +22,7 @@ from zprompt.llm import as_transformers, pull, quiet_transformers
 from zprompt.reader.checkpoint import EMBEDDING_FILE
 from zprompt.reader.reader import Reader
 
-FORMAT = 1
+FORMAT = 2  # 1 had learned codes
 ABOUT_FILE = "zprompt.json"
 # A folder of its own: vLLM loads every *.safetensors that lies beside config.json, and stops at names it does not know.
 EMBEDDING_FOLDER = "zprompt"
@@ -90,6 +90,5 @@ def _about(reader: Reader) -> dict[str, Any]:
         "codec_fingerprint": reader.codec.fingerprint,
         "backbone": reader.backbone.name,
         "backbone_fingerprint": reader.backbone.weights_fingerprint,
-        "settings": reader.codec.settings.to_dict(),
-        "codes": reader.z_embedding.codes,
+        "max_gap": reader.z_embedding.max_gap,
     }

@@ -9,7 +9,7 @@ A chat is kept apart by special tokens, such as <|im_end|>. A tokenizer makes th
 and a Z-token can have one as its anchor: then a document could end its message and begin another one, as the system or
 the assistant. So in content a special token's name is text like any other, and an anchor that is one is spelled out:
 
-    (<|im_end|>, gap, code)   →   < | im _ end |   (>, gap, code)
+    (<|im_end|>, gap)   →   < | im _ end |   (>, gap)
 """
 
 from __future__ import annotations

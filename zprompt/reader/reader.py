@@ -3,7 +3,7 @@
 A prompt is read once into pieces (prompt.py), measured against the context, and embedded:
 
     token id                 E[id]
-    Z-token (a, g, code)     E[a] + what gap and code add (embedding.py)
+    Z-token (a, g)           E[a] + what the gap adds (embedding.py)
 
 with which the engine generates (generate.py). Everything that can be wrong with a prompt is found before the model
 runs.
@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, Unpack, overload
 import torch
 from torch import Tensor
 
-from zprompt.codec import SHIPPED, Codec, shared_codec
+from zprompt.codec import Codec, shared_codec
 from zprompt.errors import ContextBudgetError, OptionError
 from zprompt.llm import LlamaDecoder, Lora, llama_of, merge_copy
 from zprompt.reader.checkpoint import (
@@ -27,7 +27,6 @@ from zprompt.reader.checkpoint import (
     load_lora,
     load_z_embedding,
     read_reader_config,
-    require_codec_of,
     write_reader,
 )
 from zprompt.reader.embedding import ZEmbedding
@@ -71,7 +70,7 @@ class Reader:
 
         :param codec: The codec whose Z-spans it reads.
         :param decoder: The codec's backbone with the reader's LoRA in it.
-        :param z_embedding: What gaps and codes add to their anchors.
+        :param z_embedding: What gaps add to their anchors.
         :param name: What the reader is called.
         :param lora: The LoRA, which `save_pretrained` needs.
         :param training: How the reader was made, for people.
@@ -92,44 +91,36 @@ class Reader:
     ) -> Reader:
         """Load a reader.
 
-        :param name_or_path: A shipped codec, whose reader is meant, or the folder of a reader.
-        :param codec: The codec, or what `zprompt.load` takes as its name; None: the one that the reader is shipped
-            with, else the default one. A codec that was loaded before is used again.
+        :param name_or_path: A shipped reader, or the folder of one.
+        :param codec: The codec whose Z-spans it is to read, or what `zprompt.load` takes as its name; None: the LLM
+            that the reader was trained on, as it is. A codec that was loaded before is used again.
         :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a codec that is given stays where it is.
         :return: The reader.
-        :raises CheckpointError: If there is no such reader, or it was trained for another codec.
+        :raises CheckpointError: If there is no such reader, or it was trained on other weights than the codec's.
         """
         folder = find_reader(name_or_path)
         config = read_reader_config(folder)
         if not isinstance(codec, Codec):
             # Not quantized: a LoRA merges into plain weights, and other weights would be another codec.
-            codec = shared_codec(codec or _codec_of(folder), device=device, quantization="none")
+            codec = shared_codec(codec or config.backbone, device=device, quantization="none")
         backbone = codec.backbone
         llama_of(backbone)  # of all that may be wrong, say this first
-        require_codec_of(folder, codec)
-        z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
         lora = load_lora(folder, config, backbone)
+        z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
         decoder = merge_copy(lora, backbone).eval().requires_grad_(False)
         return cls(codec, decoder, z_embedding, name_or_path, lora=lora, training=config.training)
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write the reader to a folder that `from_pretrained` loads, together with the same codec.
+        """Write the reader to a folder that `from_pretrained` loads.
 
         :param folder: The folder, which is made if it is missing.
         :raises OptionError: If the reader was put together without its LoRA.
         """
         if self.lora is None:
             raise OptionError("This reader was put together without its LoRA. To save it, make it with lora=….")
-        folder, backbone, codec = Path(folder), self.backbone, self.codec
-        config = ReaderConfig(
-            backbone.name,
-            backbone.weights_fingerprint,
-            codec.fingerprint,
-            codec.settings,
-            self.z_embedding.codes,
-            self.training,
-        )
-        write_reader(folder, config, self.z_embedding, self.lora)
+        backbone, max_gap = self.backbone, self.z_embedding.max_gap
+        config = ReaderConfig(backbone.name, backbone.weights_fingerprint, max_gap, self.training)
+        write_reader(Path(folder), config, self.z_embedding, self.lora)
 
     def __repr__(self) -> str:
         return f"Reader({self.name!r}, {self.max_positions} positions, {self.codec!r})"
@@ -328,8 +319,7 @@ class Reader:
             return embedded
         anchors = self.decoder.embed_tokens(torch.tensor([token.anchor for token in piece.tokens], device=device))
         gaps = torch.tensor([token.gap for token in piece.tokens], device=device)
-        codes = torch.tensor([token.code for token in piece.tokens], device=device)
-        embedded = self.z_embedding(anchors, gaps, codes)
+        embedded = self.z_embedding(anchors, gaps)
         return embedded
 
     def _generate_as_asked(
@@ -387,9 +377,3 @@ class Reader:
 def load_reader(name: str = "default", codec: Codec | str | None = None, device: str = "auto") -> Reader:
     """Load a reader; the short form of `Reader.from_pretrained`, with the same arguments."""
     return Reader.from_pretrained(name, codec=codec, device=device)
-
-
-def _codec_of(folder: Path) -> str:
-    """Return the name of the codec that a reader is shipped with, or the default for a reader that is alone."""
-    codec = folder.parent
-    return codec.name if codec.parent == SHIPPED and (codec / "config.json").is_file() else "default"

@@ -1,66 +1,20 @@
-"""How to train a codec and a reader, in numbers."""
+"""How to train a reader, in numbers."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from zprompt.codec import CodecSettings
 from zprompt.errors import OptionError
 
-PRECISIONS = ("auto", "bf16", "fp32")
-
-
-@dataclass(frozen=True, slots=True)
-class CodecTrainConfig:
-    """One training run of codec heads; the same config, data and machine give the same heads."""
-
-    settings: CodecSettings = field(default_factory=CodecSettings)  # shape of the heads, and of the windows
-    windows: int = 2400  # windows of training text
-    first_windows: int = 200  # windows whose hidden states are computed before the joint stage starts
-    growth: int = 2  # windows that are added to these at each joint step, until all are in use
-    warmup_steps: int = 150  # steps without the LLM
-    joint_steps: int = 1200  # steps with the frozen LLM
-    batch: int = 16  # windows a step
-    warmup_rate: float = 2e-3  # highest learning rate of the warm-up
-    joint_rate: float = 1.5e-3  # highest learning rate of the joint stage
-    shortest_budget: float = 1.5  # bits that a training span may cost, at least; drawn log-uniformly for each window
-    longest_budget: float = 40.0  # bits that a training span may cost, at most
-    random_candidates: int = 2500  # random tokens in the softmax
-    common_candidates: int = 1500  # lowest ids in the softmax: in a BPE vocabulary, the most frequent tokens
-    usage_weight: float = 0.02  # weight of the entropy that keeps all values of a sub-code in use
-    hottest: float = 1.2  # Gumbel temperature at the start of the warm-up
-    coldest: float = 0.4  # Gumbel temperature at the end of each stage
-    lora_steps: int = 0  # steps of the optional codec LoRA
-    lora_batch: int = 4  # windows a step of the LoRA stage
-    lora_rank: int = 16  # rank of the LoRA
-    lora_rate: float = 3e-4  # highest learning rate of the LoRA stage
-    seed: int = 0  # seed of everything random
-    precision: str = "auto"  # precision of products: fp32, bf16, or auto (bf16 on GPUs and on processors with AMX)
-    checkpoint_every: int = 100  # steps between checkpoints
-    evaluate_every: int = 200  # steps between ratios on development text; 0: only at the end
-    dev_windows: int = 8  # windows of the development text that are tiled for the ratio
-
-    def __post_init__(self) -> None:
-        """Raise OptionError if no run can follow this config."""
-        _require_at_least(self, 1, "windows", "first_windows", "batch", "joint_steps", "checkpoint_every")
-        _require_at_least(self, 0, "warmup_steps", "lora_steps", "evaluate_every", "joint_rate", "usage_weight")
-        if self.precision not in PRECISIONS:
-            raise OptionError(f"precision must be one of {PRECISIONS}, got {self.precision!r}.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a dict for JSON."""
-        return {**asdict(self), "settings": self.settings.to_dict()}
-
-
-INPUTS = ("text", "z", "anchors", "pruned", "truncated", "ltsc")  # what a reader may be trained on (reader_data.py)
+INPUTS = ("text", "z", "pruned", "truncated", "ltsc")  # what a reader may be trained on (reader_data.py)
 TASKS = ("continuation", "questions", "cloze", "repetition")
-READER_PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderTrainConfig:
     """One training run of a reader; the same config, data and machine give the same reader."""
 
-    input: str = "z"  # what passages are given as: z, or for baselines text, anchors, pruned, truncated, ltsc
+    input: str = "z"  # what passages are given as: z, or for baselines text, pruned, truncated, ltsc
     steps: int = 500  # optimizer steps
     batch: int = 8  # packed sequences a step
     micro_batch: int = 1024  # positions that are computed at once, padding included
@@ -82,7 +36,6 @@ class ReaderTrainConfig:
     rate: float = 5e-4  # highest learning rate of the LoRA's A
     up_rate: float = 2e-3  # highest learning rate of the LoRA's B, which starts at zero (LoRA+)
     embedding_rate: float = 2e-3  # highest learning rate of the Z-embedding
-    scale: float = 0.3  # factor of the codes' embeddings at the start; 1: the sum of the embeddings they stand for
     top: int = 32  # most likely tokens that are kept of the teacher's distributions
     gold_weight: float = 0.2  # weight of the cross-entropy on targets with a teacher; other targets have nothing else
     random_candidates: int = 2048  # random tokens in the softmax
@@ -102,8 +55,8 @@ class ReaderTrainConfig:
         _require_at_least(self, 1, "steps", "batch", "passages", "rank", "shortest_context", "continued", "repeated")
         _require_at_least(self, 1, "top", "micro_batch", "checkpoint_every", "dev_passages")
         _require_at_least(self, 0, "rate", "up_rate", "embedding_rate", "dev_questions", "evaluate_every")
-        if self.precision not in READER_PRECISIONS:
-            raise OptionError(f"precision must be one of {READER_PRECISIONS}, got {self.precision!r}.")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"precision must be one of {PRECISIONS}, got {self.precision!r}.")
         if not 0 <= self.query_aware <= 1:
             raise OptionError(f"query_aware is a share, from 0 to 1, got {self.query_aware}.")
         if self.passage_tokens < self.shortest_context + self.continued:
@@ -126,7 +79,7 @@ class ReaderTrainConfig:
         return {**asdict(self), "ratios": list(self.ratios), "dev_ratios": list(self.dev_ratios)}
 
 
-def _require_at_least(config: CodecTrainConfig | ReaderTrainConfig, least: int, *names: str) -> None:
+def _require_at_least(config: ReaderTrainConfig, least: int, *names: str) -> None:
     for name in names:
         if getattr(config, name) < least:
             raise OptionError(f"{name} must be at least {least}, got {getattr(config, name)}.")

@@ -1,8 +1,4 @@
-"""Training text: from files, folders or a Hugging Face dataset to windows of token ids.
-
-A window is `window` tokens of one text, from anywhere in it: it starts cold, as the compressor's do. Texts are taken
-in an order that the seed decides, so that a part of a corpus is a sample of it.
-"""
+"""Training text, from files, folders or a Hugging Face dataset."""
 
 import gzip
 import json
@@ -11,9 +7,6 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from zprompt.errors import TrainingDataError
 
@@ -86,32 +79,3 @@ def _read_dataset(name: str) -> Iterator[str]:
         raise TrainingDataError(f"{name} is no file and cannot be loaded as a dataset: {error}") from error
     for number, row in enumerate(rows):
         yield _text_of(row, f"{name}, row {number}")
-
-
-def cut_windows(
-    texts: Sequence[str], encode: Callable[[str], list[int]], size: int, most: int, seed: int
-) -> NDArray[np.int32]:
-    """Cut texts into windows of token ids.
-
-    :param texts: The texts.
-    :param encode: The backbone's tokenizer.
-    :param size: Tokens of a window.
-    :param most: Windows wanted.
-    :param seed: Decides which texts are used, and the order of the windows.
-    :return: (N, size), N <= most.
-    :raises TrainingDataError: If all texts together are shorter than a window.
-    """
-    random = np.random.default_rng(seed)
-    windows: list[list[int]] = []
-    short: list[int] = []  # texts shorter than a window are joined
-    for index in random.permutation(len(texts)):
-        ids = encode(texts[index])
-        if len(ids) < size:
-            short += ids
-            ids, short = (short, []) if len(short) >= size else ([], short)
-        windows += [ids[start : start + size] for start in range(0, len(ids) - size + 1, size)]
-        if len(windows) >= 2 * most:  # more than wanted, so that one long text does not fill the end
-            break
-    if not windows:
-        raise TrainingDataError(f"The texts have less than {size} tokens together. Give more text or a smaller window.")
-    return np.array(windows, np.int32)[random.permutation(len(windows))[:most]]

@@ -1,4 +1,4 @@
-"""The training loop that codec and reader share, and what it keeps in a run's folder.
+"""The training loop, and what it keeps in a run's folder.
 
 Learning rate, with a linear warm-up of `ramp` steps and a cosine down to LOWEST of the highest rate:
 

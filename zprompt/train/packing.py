@@ -8,7 +8,7 @@ A branch attends to the trunk up to its fork, and to itself. Each target is pred
 would hold, at the same positions, but the trunk is computed once. Sequences are padded on the right; padding attends to
 padding only.
 
-A position is a token, or a Z-token: an anchor with a gap and a code. Ids above the vocabulary are LTSC's meta-tokens.
+A position is a token, or a Z-token: an anchor with a gap. Ids above the vocabulary are LTSC's meta-tokens.
 """
 
 from __future__ import annotations
@@ -34,53 +34,46 @@ class Positions:
     """A run of positions."""
 
     ids: Ints  # (T,) tokens, or anchors
-    gaps: Ints  # (T,) tokens of the span; 0 for a token
-    codes: Ints  # (T, M); zeros for a token
+    gaps: Ints  # (T,) tokens that were dropped after each anchor; 0 for a token
 
     @classmethod
-    def of_ids(cls, ids: Sequence[int] | Ints, subcodes: int) -> Positions:
-        """Make positions of tokens; `subcodes` is M."""
+    def of_ids(cls, ids: Sequence[int] | Ints) -> Positions:
+        """Make positions of tokens."""
         array = np.asarray(ids, np.int64)
-        return cls(array, np.zeros_like(array), np.zeros((len(array), subcodes), np.int64))
+        return cls(array, np.zeros_like(array))
 
     @classmethod
-    def of_z_tokens(cls, tokens: Sequence[ZToken], subcodes: int) -> Positions:
-        """Make positions of Z-tokens with M sub-codes each."""
+    def of_z_tokens(cls, tokens: Sequence[ZToken]) -> Positions:
+        """Make positions of Z-tokens."""
         return cls(
             np.array([token.anchor for token in tokens], np.int64),
             np.array([token.gap for token in tokens], np.int64),
-            np.array([token.code for token in tokens], np.int64).reshape(len(tokens), subcodes),
         )
 
     @classmethod
-    def of_pieces(cls, pieces: Iterable[Piece], subcodes: int) -> Positions:
+    def of_pieces(cls, pieces: Iterable[Piece]) -> Positions:
         """Make positions of a prompt."""
         return cls.concatenate(
-            cls.of_ids(piece.ids, subcodes) if isinstance(piece, TextPiece) else cls.of_z_tokens(piece.tokens, subcodes)
-            for piece in pieces
+            cls.of_ids(piece.ids) if isinstance(piece, TextPiece) else cls.of_z_tokens(piece.tokens) for piece in pieces
         )
 
     @classmethod
     def concatenate(cls, runs: Iterable[Positions]) -> Positions:
         """Join runs, of which there is one at least."""
         parts = list(runs)
-        return cls(
-            np.concatenate([part.ids for part in parts]),
-            np.concatenate([part.gaps for part in parts]),
-            np.concatenate([part.codes for part in parts]),
-        )
+        return cls(np.concatenate([part.ids for part in parts]), np.concatenate([part.gaps for part in parts]))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, part: slice) -> Positions:
-        return Positions(self.ids[part], self.gaps[part], self.codes[part])
+        return Positions(self.ids[part], self.gaps[part])
 
     def common_prefix(self, other: Positions) -> int:
         """Count the positions that two runs begin with alike."""
         size = min(len(self), len(other))
         one, two = self[:size], other[:size]
-        same = (one.ids == two.ids) & (one.gaps == two.gaps) & (one.codes == two.codes).all(axis=1)
+        same = (one.ids == two.ids) & (one.gaps == two.gaps)
         return size if same.all() else int(same.argmin())
 
 
@@ -151,7 +144,6 @@ class Batch:
 
     ids: Tensor  # (B, T)
     gaps: Tensor  # (B, T)
-    codes: Tensor  # (B, T, M)
     attention: PackedAttention
     tasks: tuple[str, ...]  # of each sequence
     targets: Targets
@@ -179,15 +171,14 @@ def make_batch(sequences: Sequence[PackedSequence], top: int = 1) -> Batch:
     :param top: Tokens of each of the teacher's distributions, k.
     :return: The batch.
     """
-    length, subcodes = max(map(len, sequences)), sequences[0].trunk.codes.shape[1]
+    length = max(map(len, sequences))
     shape = (len(sequences), length)
     ids, gaps, positions, owners = (np.zeros(shape, np.int64) for _ in range(4))
-    codes, forks = np.zeros((*shape, subcodes), np.int64), np.full(shape, length)
+    forks = np.full(shape, length)
     owners[:] = -1  # padding: 0 is the trunk, and branches count from 1
     for row, sequence in enumerate(sequences):
         edge = len(sequence.trunk)
         ids[row, :edge], gaps[row, :edge] = sequence.trunk.ids, sequence.trunk.gaps
-        codes[row, :edge] = sequence.trunk.codes
         positions[row, :edge], owners[row, :edge] = np.arange(edge), 0
         for number, branch in enumerate(sequence.branches, 1):
             part = slice(edge, edge + len(branch.ids))
@@ -195,9 +186,8 @@ def make_batch(sequences: Sequence[PackedSequence], top: int = 1) -> Batch:
             owners[row, part], forks[row, part] = number, branch.fork
             edge = part.stop
     attention = PackedAttention(torch.from_numpy(positions), torch.from_numpy(_mask(owners, forks))[:, None])
-    tensors = [torch.from_numpy(array) for array in (ids, gaps, codes)]
     tasks = tuple(sequence.task for sequence in sequences)
-    return Batch(tensors[0], tensors[1], tensors[2], attention, tasks, _targets(sequences, top))
+    return Batch(torch.from_numpy(ids), torch.from_numpy(gaps), attention, tasks, _targets(sequences, top))
 
 
 def _mask(owners: Ints, forks: Ints) -> NDArray[np.bool_]:

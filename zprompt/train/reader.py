@@ -1,7 +1,7 @@
 """Train a reader from text and questions: the script behind `zprompt train reader`.
 
     data      passages and questions in Z-tokens, and the teacher's predictions (reader_data.py)
-    start     a LoRA that changes nothing and codes that mean their words, or another reader
+    start     a LoRA that changes nothing and gaps that add nothing, or another reader
     steps     packed sequences of four tasks; LoRA and embedding are trained, the LLM is frozen
     end       the reader is written in half precision, and measured as it was written
 
@@ -93,7 +93,6 @@ def train_reader(
     data = ReaderData(codec, config, cache or work, report)
     texts, dev_texts = data.split(sources)
     examples = data.examples(texts, read_questions(sources.questions))
-    start.init_embedding(examples, codec, config)
     dev_questions = read_questions(sources.dev_questions)[: config.dev_questions]
     development = Development.of(data, dev_texts, dev_questions)
     trainer = ReaderTrainer(config, codec.backbone, start, examples, work)
@@ -125,8 +124,7 @@ class Development:
     def of(cls, data: ReaderData, texts: Sequence[str], questions: Sequence[Question]) -> "Development":
         """Compress development passages and questions at each ratio, and compute the references."""
         config, backbone = data.config, data.codec.backbone
-        no_codes = ZEmbedding(data.codec.settings, backbone.hidden_size).to(backbone.device)
-        untuned = ReaderModel.of(backbone, llama_of(backbone), no_codes)
+        untuned = ReaderModel.of(backbone, llama_of(backbone), ZEmbedding(backbone.hidden_size).to(backbone.device))
         continuation = Continuation(config.input, backbone.start_id, config.continued)
         meters, tiled = {}, {}
         for ratio in config.dev_ratios:
@@ -187,7 +185,7 @@ def _write(folder: Path, codec: Codec, trainer: ReaderTrainer, training: dict[st
         ltsc_config = LtscReaderConfig(backbone.name, fingerprint, training)
         write_ltsc_reader(folder, ltsc_config, embedding, trainer.lora())
         return
-    config = ReaderConfig(backbone.name, fingerprint, codec.fingerprint, codec.settings, embedding.codes, training)
+    config = ReaderConfig(backbone.name, fingerprint, embedding.max_gap, training)
     write_reader(folder, config, embedding, trainer.lora())
 
 

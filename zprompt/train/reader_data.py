@@ -3,13 +3,12 @@
     continuation   passage in Z-tokens, cut anywhere ─► the text that follows, with the teacher's predictions
     questions      question, its gold passage and a few others in Z-tokens ─► the answer
     cloze          passage in Z-tokens ─► what is missing in some of its sentences
-    repetition     a short run of Z-tokens ─► the text that they stand for: the shortest way to what a code means
+    repetition     a short run of Z-tokens ─► the text that they stand for
 
 How passages are given is the condition of an experiment; only a reader trained on "z" is a product.
 
     z            its Z-tokens
     text         its source tokens: the ceiling
-    anchors      its Z-tokens; the Z-embedding leaves out the codes
     pruned       the source tokens that the LLM expected least, as many as there are Z-tokens
     truncated    the first source tokens, as many as there are Z-tokens
     ltsc         its source tokens, with LTSC's meta-tokens for what is repeated
@@ -71,7 +70,7 @@ def as_input(passage: TiledPassage, kind: str) -> PassageInput:
     :raises OptionError: If the kind is unknown, or what it needs is missing.
     """
     ids, count, edges = passage.ids.tolist(), len(passage.tokens), passage.edges
-    if kind in ("z", "anchors"):
+    if kind == "z":
         return PassageInput(SpanPiece(passage.tokens), np.arange(count + 1))
     if kind == "text":
         return PassageInput(TextPiece(tuple(ids)), edges)
@@ -121,9 +120,9 @@ class TiledQuestion:
 class Prompts:
     """Makes prompts of questions, with passages given as one kind of input."""
 
-    def __init__(self, tokenizer: ContentTokenizer, kind: str, subcodes: int) -> None:
-        """Hold the reader's tokenizer, one of INPUTS, and the number of sub-codes of a Z-token."""
-        self.tokenizer, self.kind, self.subcodes = tokenizer, kind, subcodes
+    def __init__(self, tokenizer: ContentTokenizer, kind: str) -> None:
+        """Hold the reader's tokenizer, and one of INPUTS."""
+        self.tokenizer, self.kind = tokenizer, kind
         ends = chat_template(tokenizer).end_ids
         self.end_id = min(ends) if ends else tokenizer.start_id
 
@@ -144,7 +143,7 @@ class Prompts:
 
     def question(self, question: str, passages: Sequence[TitledPassage]) -> Positions:
         """Return the same prompt as positions."""
-        return Positions.of_pieces(self.pieces(question, passages), self.subcodes)
+        return Positions.of_pieces(self.pieces(question, passages))
 
     def answer(self, answer: str) -> Ints:
         """Return the token ids of an answer, and the one that ends it."""
@@ -213,7 +212,7 @@ class Continuation:
         :param predict: Returns the teacher's predictions, if there is a teacher.
         :return: The sequence; None if no cut leaves enough.
         """
-        given, edges, subcodes = as_input(passage, self.kind), passage.edges, len(passage.tokens[0].code)
+        given, edges = as_input(passage, self.kind), passage.edges
         branches = []
         for edge in dict.fromkeys(int(np.searchsorted(edges, cut)) for cut in cuts):
             begin = int(edges[min(edge, len(passage.starts))])
@@ -223,7 +222,7 @@ class Continuation:
                 branches.append(Branch(1 + int(given.places[edge]), ids, 0, known))
         if not branches:
             return None
-        trunk = Positions.of_pieces((TextPiece((self.start_id,)), given.piece), subcodes)
+        trunk = Positions.of_pieces((TextPiece((self.start_id,)), given.piece))
         return PackedSequence("continuation", trunk[: branches[-1].fork], tuple(branches))
 
 
@@ -292,8 +291,7 @@ class ReaderExamples:
         first = int(random.integers(max(1, latest)))
         last = int(np.searchsorted(edges, edges[first] + self.config.repeated, side="right")) - 1
         part = passage.part(first, max(last, first + 1))
-        pieces = (self.start, as_input(part, self.prompts.kind).piece, self.again)
-        trunk = Positions.of_pieces(pieces, self.prompts.subcodes)
+        trunk = Positions.of_pieces((self.start, as_input(part, self.prompts.kind).piece, self.again))
         return PackedSequence("repetition", trunk, (Branch(len(trunk), part.ids, 0),))
 
     def _cloze(self, random: np.random.Generator) -> PackedSequence | None:
@@ -349,7 +347,7 @@ class ReaderData:
         """
         self.codec, self.config, self.cache, self.report = codec, config, cache, report
         self.store = PassageStore(cache / "tiles.jsonl", codec)
-        self.prompts = Prompts(ContentTokenizer(codec.backbone), config.input, codec.settings.subcodes)
+        self.prompts = Prompts(ContentTokenizer(codec.backbone), config.input)
 
     def examples(self, texts: Sequence[str], questions: Sequence[Question]) -> ReaderExamples:
         """Compress training passages and those of questions, and ask the teacher about the former."""

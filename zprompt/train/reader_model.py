@@ -1,10 +1,10 @@
 """The reader under training: a frozen decoder with a trained LoRA, and a trained embedding.
 
     token id                 E[id]                                    frozen
-    Z-token (a, g, code)     E[a] + what gap and code add             zprompt/reader/embedding.py
+    Z-token (a, g)           E[a] + what the gap adds                 zprompt/reader/embedding.py
     meta-token k             row k of a table                         only with input "ltsc"
 
-What a code adds starts as the mean embedding of the tokens that it stands for (`init_from_codes`). A target's loss:
+A target's loss:
 
     taught       KL(teacher || reader) over the teacher's k tokens and "any other", + gold_weight * cross-entropy
     not taught   cross-entropy
@@ -15,27 +15,20 @@ weight, was 5 to 9 % faster.
 """
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zprompt.baselines.ltsc import MetaEmbedding
-from zprompt.codec import CodecSettings, segments
 from zprompt.errors import MissingDependencyError
 from zprompt.llm import TARGETS, Backbone, LlamaDecoder, Lora, llama_of, projections
 from zprompt.reader import ZEmbedding
-from zprompt.train.packing import Batch, Ints, Targets
-from zprompt.train.passages import TiledPassage
+from zprompt.train.packing import Batch, Targets
 
-SHRINK = 4  # segments' worth of doubt about a value that was seldom seen
 SMALLEST = 1e-6  # probability of "any other", at least
-
-Floats = NDArray[np.float32]
 
 Embedding: TypeAlias = ZEmbedding | MetaEmbedding
 
@@ -55,26 +48,25 @@ class ReaderModel:
         """Put a decoder on a backbone's embeddings and LM head."""
         return cls(decoder, embedding, backbone.embeddings, backbone.output_embeddings)
 
-    def embed(self, ids: Tensor, gaps: Tensor, codes: Tensor) -> Tensor:
+    def embed(self, ids: Tensor, gaps: Tensor) -> Tensor:
         """Embed positions.
 
         :param ids: (B, T), tokens, anchors, or meta-tokens.
         :param gaps: (B, T), 0 for what is no Z-token.
-        :param codes: (B, T, M).
         :return: (B, T, D).
         """
         device = self.vectors.device
-        ids, gaps, codes = ids.to(device), gaps.to(device), codes.to(device)
+        ids, gaps = ids.to(device), gaps.to(device)
         # Few positions of a batch need more than a token's embedding.
         if isinstance(self.embedding, MetaEmbedding):
             added = ids >= self.embedding.first
             return self.vectors[ids.masked_fill(added, 0)].index_put((added,), self.embedding(ids[added]))
         embedded, added = self.vectors[ids], gaps > 0
-        return embedded.index_put((added,), self.embedding(embedded[added], gaps[added], codes[added]))
+        return embedded.index_put((added,), self.embedding(embedded[added], gaps[added]))
 
     def hidden(self, batch: Batch) -> Tensor:
         """Return the hidden states that predict the targets of a batch, (N, D)."""
-        embedded = self.embed(batch.ids, batch.gaps, batch.codes)
+        embedded = self.embed(batch.ids, batch.gaps)
         with torch.autocast(embedded.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             states = self.decoder.run(embedded, batch.attention).float()
         return states[batch.targets.rows.to(states.device), batch.targets.columns.to(states.device)]
@@ -110,66 +102,11 @@ def lora_matrices(decoder: nn.Module, part: str) -> dict[str, nn.Parameter]:
     return {name.removesuffix(ending): parameter for name, parameter in named if name.endswith(ending)}
 
 
-# Where the embedding starts.
-
-
 def init_embeddings(embedding: MetaEmbedding, vectors: Tensor, seed: int) -> None:
     """Start each meta-token at a random vector, as long as those of tokens, (V, D)."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         embedding.weight.normal_(std=float(vectors.float().std()), generator=random)
-
-
-@torch.no_grad()
-def init_from_codes(
-    embedding: ZEmbedding, passages: Sequence[TiledPassage], vectors: Floats, settings: CodecSettings
-) -> None:
-    """Start each value of a sub-code at the mean embedding of the tokens that it stands for.
-
-        value[role, k] = n / (n + SHRINK) * mean over segments of sum over their tokens of (E[token] - mu)
-
-    A segment is the run of tokens that a sub-code describes (codec/code_layout.py), so this is the least-squares fit of
-    the segments' embeddings by their values; a later stage fits what the earlier ones of the same Z-token left. mu is
-    the mean over all dropped tokens: what any token would add means nothing.
-
-    :param embedding: The Z-embedding, which is changed.
-    :param passages: Passages in Z-tokens.
-    :param vectors: (V, D), the embeddings of all tokens.
-    :param settings: The codec's settings.
-    """
-    value = np.zeros(embedding.value.shape, np.float32)
-    dropped = np.concatenate([np.delete(passage.ids, passage.starts) for passage in passages])
-    centred = vectors - vectors[dropped].mean(axis=0) if len(dropped) else vectors
-    for stage in range(settings.subcodes):  # each needs the values of those before it
-        totals, counts = np.zeros_like(value), np.zeros(value.shape[:2], np.float32)
-        for passage in passages:
-            roles, codes, sums = _segments_of(passage, stage, settings, embedding.roles.numpy(), centred, value)
-            np.add.at(totals, (roles, codes), sums)
-            np.add.at(counts, (roles, codes), 1)
-        value += totals / (counts + SHRINK)[..., None]
-    embedding.value.copy_(torch.from_numpy(value))
-
-
-def _segments_of(
-    passage: TiledPassage, stage: int, settings: CodecSettings, roles: Ints, centred: Floats, value: Floats
-) -> tuple[Ints, Ints, Floats]:
-    """List role and value of each segment of a stage, and what earlier stages left of its tokens' embeddings."""
-    found_roles, found_codes, sums = [], [], []
-    for start, token in zip(passage.starts, passage.tokens, strict=True):
-        cut = segments(token.gap, settings.subcodes) if token.gap else []
-        for m, segment in enumerate(cut):
-            if segment.stage != stage:
-                continue
-            first = start + 1 + segment.start
-            rest = centred[passage.ids[first : first + segment.size]].sum(axis=0)
-            for earlier in range(m - stage, m):
-                rest = rest - value[roles[token.gap, earlier], token.code[earlier]]
-            found_roles.append(roles[token.gap, m])
-            found_codes.append(token.code[m])
-            sums.append(rest)
-    if not sums:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, centred.shape[1]), np.float32)
-    return np.array(found_roles), np.array(found_codes), np.array(sums)
 
 
 # The loss.

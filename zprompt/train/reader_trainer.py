@@ -1,6 +1,6 @@
 """The steps of a reader's training: where they start, and what one does.
 
-    start    a LoRA that changes nothing and an embedding of what codes stand for, or another reader
+    start    a LoRA that changes nothing and an embedding that adds nothing, or another reader
     step     draw packed sequences ─► micro-batches of similar length ─► losses, in which each task has its share
 
 LoRA and embedding are trained; the LLM is frozen. All randomness of a step comes from (seed, step).
@@ -36,7 +36,6 @@ from zprompt.train.reader_model import (
     candidate_tokens,
     decoder_with_lora,
     init_embeddings,
-    init_from_codes,
     lora_matrices,
     target_losses,
 )
@@ -51,28 +50,18 @@ class Start:
 
     lora: Lora
     embedding: Embedding  # is trained itself, not a copy
-    is_new: bool = True  # the embedding, which adds nothing yet
-
-    def init_embedding(self, examples: ReaderExamples, codec: Codec, config: ReaderTrainConfig) -> None:
-        """Start a new embedding at what codes stand for, or at what tells meta-tokens apart."""
-        if not self.is_new:
-            return
-        if isinstance(self.embedding, MetaEmbedding):
-            init_embeddings(self.embedding, codec.backbone.embeddings, config.seed)
-            return
-        asked = {one.passage.span: one.passage for each in examples.questions for one in each.passages}
-        vectors = codec.backbone.embeddings.float().cpu().numpy()
-        init_from_codes(self.embedding, [*examples.passages, *asked.values()], vectors, codec.settings)
-        self.embedding.scale.data.fill_(config.scale)
 
 
 def new_start(codec: Codec, config: ReaderTrainConfig) -> Start:
-    """Start at a reader of text: a LoRA that changes nothing, and an embedding that adds nothing."""
-    lora = new_lora(llama_of(codec.backbone), config.rank, config.alpha, config.seed)
-    size = codec.backbone.hidden_size
-    if config.input == "ltsc":
-        return Start(lora, MetaEmbedding((READER_ALPHABET.vocabulary_size or 0) - READER_ALPHABET.first, size))
-    return Start(lora, ZEmbedding(codec.settings, size, codes=config.input != "anchors"))
+    """Start at a reader of text: a LoRA that changes nothing, and gaps that add nothing or random meta-tokens."""
+    backbone = codec.backbone
+    lora = new_lora(llama_of(backbone), config.rank, config.alpha, config.seed)
+    if config.input != "ltsc":
+        return Start(lora, ZEmbedding(backbone.hidden_size))
+    count = (READER_ALPHABET.vocabulary_size or 0) - READER_ALPHABET.first
+    meta_tokens = MetaEmbedding(count, backbone.hidden_size)
+    init_embeddings(meta_tokens, backbone.embeddings, config.seed)
+    return Start(lora, meta_tokens)
 
 
 def load_start(name: str, codec: Codec, config: ReaderTrainConfig) -> Start:
@@ -82,7 +71,7 @@ def load_start(name: str, codec: Codec, config: ReaderTrainConfig) -> Start:
     :param codec: The codec whose Z-tokens are to be read.
     :param config: Has rank, alpha and input.
     :return: The start.
-    :raises CheckpointError: If that reader has another codec, backbone or rank.
+    :raises CheckpointError: If that reader has another backbone or rank.
     """
     folder, its = _read_config(name)
     lora, backbone = read_lora(folder / ADAPTER_FOLDER), codec.backbone
@@ -92,8 +81,6 @@ def load_start(name: str, codec: Codec, config: ReaderTrainConfig) -> Start:
         "LoRA's alpha": (lora.alpha, config.alpha),
         "LoRA's projections": (sorted(lora.down), sorted(name for name, _ in projections(llama_of(backbone)))),
     }
-    if isinstance(its, ReaderConfig):
-        pairs["codec"] = (its.codec_fingerprint, codec.fingerprint)
     for what, (theirs, ours) in pairs.items():
         if theirs != ours:
             raise CheckpointError(
@@ -107,7 +94,7 @@ def load_start(name: str, codec: Codec, config: ReaderTrainConfig) -> Start:
         if isinstance(its, ReaderConfig)
         else load_meta_embedding(folder, backbone.hidden_size)
     )
-    return Start(lora, embedding.train().requires_grad_(), is_new=False)
+    return Start(lora, embedding.train().requires_grad_())
 
 
 def _read_config(name: str) -> tuple[Path, ReaderConfig | LtscReaderConfig]:

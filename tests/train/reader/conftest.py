@@ -9,9 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from tests.codec.conftest import make_heads
+from tests.codec.conftest import SETTINGS
 from tests.conftest import SENTENCES
-from zprompt.codec.checkpoint import CodecConfig, write_codec
 from zprompt.codec.codec import Codec
 from zprompt.llm import Backbone
 from zprompt.llm.lora import llama_of
@@ -52,15 +51,14 @@ MakeExamples: TypeAlias = Callable[..., ReaderExamples]
 @pytest.fixture(scope="session")
 def reader_codec(tiny_backbone: Backbone) -> Codec:
     """A codec over the tiny backbone."""
-    return Codec(tiny_backbone, make_heads(tiny_backbone), "tiny")
+    return Codec(tiny_backbone, SETTINGS, name="tiny")
 
 
 @pytest.fixture(scope="session")
-def codec_folder(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone, reader_codec: Codec) -> Path:
+def codec_folder(tmp_path_factory: pytest.TempPathFactory, reader_codec: Codec) -> Path:
     """Its folder."""
     folder = tmp_path_factory.mktemp("codecs") / "tiny"
-    config = CodecConfig(reader_codec.settings, tiny_backbone.name, tiny_backbone.weights_fingerprint, {})
-    write_codec(folder, config, make_heads(tiny_backbone))
+    reader_codec.save_pretrained(folder)
     return folder
 
 
@@ -90,8 +88,7 @@ def examples_of(
             teacher.ensure()
         shown = [replace(one, surprisal=np.arange(len(one.ids), 0, -1, np.float32)) for one in passages]
         questions = [TiledQuestion("when did they walk", ("1969",), (TitledPassage("Moon", one),)) for one in shown[:3]]
-        prompts = Prompts(tokenizer, config.input, reader_codec.settings.subcodes)
-        return ReaderExamples(config, prompts, shown, questions, teacher)
+        return ReaderExamples(config, Prompts(tokenizer, config.input), shown, questions, teacher)
 
     return make
 
@@ -100,8 +97,7 @@ def examples_of(
 def untuned(reader_codec: Codec) -> ReaderModel:
     """The tiny LLM, which knows no Z-tokens."""
     backbone = reader_codec.backbone
-    embedding = ZEmbedding(reader_codec.settings, backbone.hidden_size)
-    return ReaderModel.of(backbone, llama_of(backbone), embedding)
+    return ReaderModel.of(backbone, llama_of(backbone), ZEmbedding(backbone.hidden_size))
 
 
 @pytest.fixture(scope="session")

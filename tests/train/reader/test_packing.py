@@ -15,11 +15,10 @@ from zprompt.train.reader_model import ReaderModel
 
 def states_of(model: ReaderModel, sequence: PackedSequence) -> list[torch.Tensor]:
     """Read each branch in a prompt of its own."""
-    subcodes = sequence.trunk.codes.shape[1]
     states = []
     for branch in sequence.branches:
-        whole = Positions.concatenate((sequence.trunk[: branch.fork], Positions.of_ids(branch.ids, subcodes)))
-        tensors = (torch.from_numpy(part)[None] for part in (whole.ids, whole.gaps, whole.codes))
+        whole = Positions.concatenate((sequence.trunk[: branch.fork], Positions.of_ids(branch.ids)))
+        tensors = (torch.from_numpy(part)[None] for part in (whole.ids, whole.gaps))
         hidden = model.decoder.run(model.embed(*tensors))[0]
         states.append(hidden[branch.fork + branch.first - 1 : -1])
     return states
@@ -44,9 +43,9 @@ def test_branches_are_read_as_if_each_were_a_prompt(
 
 
 def test_targets_are_the_tokens_of_the_branches() -> None:
-    trunk = Positions.of_ids([5, 6, 7], 2)
+    trunk = Positions.of_ids([5, 6, 7])
     sequence = PackedSequence("cloze", trunk, (Branch(2, np.array([8, 9]), 0), Branch(3, np.array([1, 2, 3]), 2)))
-    batch = make_batch([sequence, replace(sequence, trunk=Positions.of_ids([5, 6, 7, 4], 2))])
+    batch = make_batch([sequence, replace(sequence, trunk=Positions.of_ids([5, 6, 7, 4]))])
     assert batch.targets.ids.tolist() == [8, 9, 3] * 2
     assert batch.targets.columns.tolist() == [1, 3, 6, 1, 4, 7]
     assert batch.targets.rows.tolist() == [0, 0, 0, 1, 1, 1]
@@ -55,9 +54,9 @@ def test_targets_are_the_tokens_of_the_branches() -> None:
 
 
 def test_runs_begin_alike_up_to_the_first_difference() -> None:
-    one, other = Positions.of_ids([1, 2, 3], 2), Positions.of_ids([1, 2, 4, 5], 2)
+    one, other = Positions.of_ids([1, 2, 3]), Positions.of_ids([1, 2, 4, 5])
     assert (one.common_prefix(other), one.common_prefix(one[:2]), one.common_prefix(one)) == (2, 2, 3)
-    assert one.common_prefix(Positions(one.ids, np.array([0, 1, 0]), one.codes)) == 1
+    assert one.common_prefix(Positions(one.ids, np.array([0, 1, 0]))) == 1
 
 
 def test_micro_batches_hold_all_sequences_and_little_padding(examples_of: MakeExamples) -> None:
@@ -70,6 +69,6 @@ def test_micro_batches_hold_all_sequences_and_little_padding(examples_of: MakeEx
 
 
 def test_a_batch_has_a_length(untuned: ReaderModel) -> None:
-    batch = make_batch([PackedSequence("cloze", Positions.of_ids([1, 2], 3), (Branch(2, np.array([3]), 0),))])
+    batch = make_batch([PackedSequence("cloze", Positions.of_ids([1, 2]), (Branch(2, np.array([3]), 0),))])
     with pytest.raises(ValueError, match="3 positions, not 2"):
         untuned.decoder.run(torch.zeros(1, 2, 64), batch.attention)

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.codec.conftest import make_heads
 from tests.train.reader.conftest import PASSAGES
 from zprompt.codec.codec import Codec
-from zprompt.errors import CheckpointError, TrainingDataError
+from zprompt.errors import CheckpointError, RatioWarning, TrainingDataError
 from zprompt.llm import Backbone
 from zprompt.train.passages import PassageStore, cut_passages, tile_passage
 
@@ -34,6 +33,13 @@ def test_z_tokens_lie_over_the_source_tokens(reader_codec: Codec, tmp_path: Path
         assert [token.anchor for token in passage.tokens] == passage.ids[passage.starts].tolist()
         assert np.diff(passage.edges).tolist() == [token.gap + 1 for token in passage.tokens]
     assert any(len(passage.tokens) < len(passage.ids) for passage in passages)
+
+
+def test_of_a_ratio_that_is_out_of_reach_the_nearest_is_taken(reader_codec: Codec, tmp_path: Path) -> None:
+    with pytest.warns(RatioWarning):
+        expected = reader_codec.compress(PASSAGES[:2], ratio=90.0).documents
+    tiled = PassageStore(tmp_path / "tiles.jsonl", reader_codec).tile(PASSAGES[:2], (90.0,))
+    assert [passage.span for passage in tiled] == expected
 
 
 def test_a_part_is_a_passage(reader_codec: Codec, tmp_path: Path) -> None:
@@ -80,13 +86,15 @@ def test_a_line_that_was_cut_off_is_made_again(reader_codec: Codec, tmp_path: Pa
     PassageStore(path, reader_codec).tile(PASSAGES[:3], (2.0,))
     whole = path.read_text("utf-8")
     path.write_text(whole[:-20], "utf-8")
-    PassageStore(path, reader_codec).tile(PASSAGES[:3], (2.0,))
-    assert path.read_text("utf-8") == whole
+    tiled = PassageStore(path, reader_codec).tile(PASSAGES[:3], (2.0,))
+    again = path.read_text("utf-8")
+    assert again.splitlines()[:-1] == whole.splitlines()[:-1]
+    assert [passage.text for passage in tiled] == PASSAGES[:3] and tiled[2].span in again
 
 
 def test_another_codecs_tiles_are_refused(reader_codec: Codec, tiny_backbone: Backbone, tmp_path: Path) -> None:
     PassageStore(tmp_path / "tiles.jsonl", reader_codec)
-    other = Codec(tiny_backbone, make_heads(tiny_backbone, seed=1), "other")
+    other = Codec(tiny_backbone, name="other")
     with pytest.raises(CheckpointError, match=reader_codec.fingerprint):
         PassageStore(tmp_path / "tiles.jsonl", other)
 

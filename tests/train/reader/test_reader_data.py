@@ -74,13 +74,13 @@ def test_questions_have_distractors(examples_of: MakeExamples, tiny_backbone: Ba
     assert any("Passage 2 (Moon): " in text for text in texts) and not all("Passage 2" in text for text in texts)
 
 
-@pytest.mark.parametrize("kind", ["z", "anchors", "pruned", "truncated", "text"])
+@pytest.mark.parametrize("kind", ["z", "pruned", "truncated", "text"])
 def test_inputs_take_as_many_positions_as_z_tokens(examples_of: MakeExamples, kind: str) -> None:
     for passage in examples_of(taught=False).passages:
         given = as_input(passage, kind)
         assert len(given.piece) == (len(passage.ids) if kind == "text" else len(passage.tokens))
         assert given.places[0] == 0 and given.places[-1] == len(given.piece)
-        assert isinstance(given.piece, SpanPiece if kind in ("z", "anchors") else TextPiece)
+        assert isinstance(given.piece, SpanPiece if kind == "z" else TextPiece)
 
 
 def test_pruning_keeps_what_was_expected_least(examples_of: MakeExamples) -> None:
@@ -100,10 +100,9 @@ def test_meta_tokens_stand_for_what_is_repeated(reader_codec: Codec) -> None:
         shown = decompress(ids[:place], ALPHABET)
         assert shown == passage.ids[: len(shown)].tolist() and len(shown) <= edge
     assert places[-1] == len(ids)
-    tokenizer, subcodes = ContentTokenizer(backbone), reader_codec.settings.subcodes
+    tokenizer = ContentTokenizer(backbone)
     plain_size, meta_size = (
-        len(Prompts(tokenizer, kind, subcodes).question("Who?", [TitledPassage("Foxes", passage)]))
-        for kind in ("text", "ltsc")
+        len(Prompts(tokenizer, kind).question("Who?", [TitledPassage("Foxes", passage)])) for kind in ("text", "ltsc")
     )
     assert plain_size - meta_size == len(passage.ids) - len(ids)  # each is one position of a prompt, too
     plain = passage.part(0, 3)

@@ -10,15 +10,11 @@ from zprompt.baselines.ltsc import MetaEmbedding
 from zprompt.codec.codec import Codec
 from zprompt.llm import Backbone
 from zprompt.llm.lora import llama_of, merge_copy, new_lora
-from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.packing import make_batch
-from zprompt.train.passages import TiledPassage
 from zprompt.train.reader_model import (
-    SHRINK,
     candidate_tokens,
     decoder_with_lora,
     init_embeddings,
-    init_from_codes,
     lora_matrices,
     target_losses,
 )
@@ -36,43 +32,6 @@ def test_a_lora_is_trained_from_what_it_is_and_merges_into_the_same_model(tiny_b
         assert all(torch.equal(matrix, trained[name]) for name, matrix in matrices.items())
     trained_ones = {id(parameter) for parameter in (*downs.values(), *ups.values())}
     assert {id(parameter) for parameter in decoder.parameters() if parameter.requires_grad} == trained_ones
-
-
-def test_a_value_starts_as_the_mean_of_what_it_stood_for(reader_codec: Codec, passages: list[TiledPassage]) -> None:
-    embedding = ZEmbedding(reader_codec.settings, reader_codec.backbone.hidden_size)
-    vectors = reader_codec.backbone.embeddings.numpy()
-    init_from_codes(embedding, passages, vectors, reader_codec.settings)
-    role = reader_codec.settings.subcodes  # segments of two tokens, if there are any
-    gap = 2 * reader_codec.settings.subcodes
-    spans = [
-        (token.code[0], passage.ids[start + 1 : start + 3])
-        for passage in passages
-        for start, token in zip(passage.starts, passage.tokens, strict=True)
-        if token.gap == gap
-    ]
-    assert spans and embedding.roles[gap, 0] == role
-    dropped = np.concatenate([np.delete(passage.ids, passage.starts) for passage in passages])
-    mean = vectors[dropped].mean(axis=0)
-    everything = [
-        (int(code), passage.ids[start + 1 + segment : start + 1 + segment + size])
-        for passage in passages
-        for start, token in zip(passage.starts, passage.tokens, strict=True)
-        for code, segment, size, its_role in places_of(reader_codec, token.gap, token.code)
-        if its_role == role
-    ]
-    value = everything[0][0]
-    sums = [(vectors[ids] - mean).sum(axis=0) for code, ids in everything if code == value]
-    assert np.allclose(embedding.value[role, value].detach(), np.sum(sums, axis=0) / (len(sums) + SHRINK), atol=1e-5)
-
-
-def places_of(codec: Codec, gap: int, code: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
-    from zprompt.codec.code_layout import layout, segments
-
-    if not gap:
-        return []
-    roles = layout(codec.settings.subcodes, codec.settings.max_gap).role[gap]
-    cut = segments(gap, codec.settings.subcodes)
-    return [(k, s.start, s.size, int(role)) for k, s, role in zip(code, cut, roles, strict=True)]
 
 
 def test_the_loss_over_all_tokens_is_the_whole_one(reader_codec: Codec, examples_of: MakeExamples) -> None:

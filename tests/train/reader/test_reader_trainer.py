@@ -34,7 +34,7 @@ def test_training_lowers_the_loss(reader_codec: Codec, examples_of: MakeExamples
     run(trainer, lambda progress, figures: losses.append(figures["loss"]))
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
     assert isinstance(trainer.embedding, ZEmbedding)
-    assert trainer.embedding.value.abs().sum() > 0 and trainer.progress.step == 40
+    assert trainer.embedding.gap.abs().sum() > 0 and trainer.progress.step == 40
 
 
 def test_the_backbone_is_not_trained(reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path) -> None:
