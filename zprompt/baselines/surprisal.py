@@ -48,7 +48,7 @@ class IncrementalLM:
         if waiting:
             self._waiting, self._last = [], states[waiting - 1 : waiting]
         before = torch.cat((self._last, states[waiting:-1]))
-        logits = before @ self._backbone.output_embeddings.T  # (T, V)
+        logits = self._backbone.logits(before)  # (T, V)
         targets = torch.tensor(list(ids), device=logits.device)[:, None]
         losses: list[float] = (logits.logsumexp(-1) - logits.gather(1, targets)[:, 0]).tolist()
         return losses

@@ -21,6 +21,7 @@ from zprompt.llm.lora import (
     read_lora,
     write_lora,
 )
+from zprompt.llm.packed import unpack
 from zprompt.llm.tokenizer import TextTokenizer
 
 __all__ = [
@@ -49,5 +50,6 @@ __all__ = [
     "pull",
     "quiet_transformers",
     "read_lora",
+    "unpack",
     "write_lora",
 ]

@@ -1,7 +1,7 @@
 """Run any of transformers' causal LMs as a decoder, and turn our Llama into transformers' own.
 
 `TransformersDecoder` runs a transformers model for the codec; `as_transformers` makes a transformers causal LM of a
-`LlamaDecoder`, sharing its modules, for whatever needs one (PEFT, generation).
+`LlamaDecoder`, for whatever needs one (PEFT, generation).
 """
 
 import inspect
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zprompt.errors import BackboneError
 from zprompt.llm.llama import LlamaDecoder
+from zprompt.llm.packed import unpack
 
 
 class TransformersCache:
@@ -99,7 +100,7 @@ def load_transformers_model(folder: Path) -> Any:  # noqa: ANN401 - any of trans
 
 
 def as_transformers(decoder: LlamaDecoder, head: Tensor, folder: Path) -> Any:  # noqa: ANN401 - LlamaForCausalLM
-    """Make a LlamaForCausalLM that shares a decoder's modules.
+    """Make a LlamaForCausalLM of a decoder's modules, shared unless they are packed.
 
     :param decoder: The decoder.
     :param head: (V, D) the LM head.
@@ -112,7 +113,7 @@ def as_transformers(decoder: LlamaDecoder, head: Tensor, folder: Path) -> Any:  
     config = LlamaConfig.from_pretrained(folder)
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
-    for name, module in decoder.named_modules():
+    for name, module in unpack(decoder).named_modules():
         if next(module.parameters(recurse=False), None) is not None:
             model.model.set_submodule(name, module)
     model.model.rotary_emb = LlamaRotaryEmbedding(config).to(head.device)

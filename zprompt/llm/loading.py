@@ -19,7 +19,7 @@ from zprompt.llm.fetching import ModelFolder, describe, digest_of, pull
 from zprompt.llm.gguf import read_tensors
 from zprompt.llm.hub import TransformersDecoder, as_transformers, load_transformers_model
 from zprompt.llm.llama import LlamaDecoder, LlamaShape
-from zprompt.llm.packed import pack, unpack
+from zprompt.llm.packed import pack
 from zprompt.llm.tokenizer import TextTokenizer
 
 
@@ -41,7 +41,7 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
         quantize(llama, kept_as, place)
         llama, head = llama.to(place), head.to(place)
         pack(llama)
-        decoder, make_model = llama, lambda: as_transformers(unpack(llama), head, folder.path)
+        decoder, make_model = llama, lambda: as_transformers(llama, head, folder.path)
         embeddings, bias = llama.embed_tokens.weight, None
     else:
         model = load_transformers_model(folder.path)

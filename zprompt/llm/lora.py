@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from zprompt.errors import BackboneError, CheckpointError
 from zprompt.llm.backbone import Backbone
 from zprompt.llm.llama import LlamaDecoder
+from zprompt.llm.packed import PackedLinear, linear_layer
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -65,12 +66,12 @@ def llama_of(backbone: Backbone) -> LlamaDecoder:
     return backbone.decoder
 
 
-def projections(decoder: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
+def projections(decoder: nn.Module) -> Iterator[tuple[str, nn.Linear | PackedLinear]]:
     """List the projections that a LoRA updates, by name, in the order of the layers."""
     return (
         (name, module)
         for name, module in decoder.named_modules()
-        if isinstance(module, nn.Linear) and name.rpartition(".")[2] in TARGETS
+        if isinstance(module, nn.Linear | PackedLinear) and name.rpartition(".")[2] in TARGETS
     )
 
 
@@ -85,6 +86,7 @@ def new_lora(decoder: nn.Module, rank: int, alpha: float, seed: int = 0) -> Lora
     return Lora(rank, alpha, down, up)
 
 
+@torch.no_grad()
 def merge_copy(lora: Lora, backbone: Backbone) -> LlamaDecoder:
     """Merge a LoRA into a copy of a backbone's decoder; the copy shares all weights that the LoRA leaves alone.
 
@@ -95,10 +97,10 @@ def merge_copy(lora: Lora, backbone: Backbone) -> LlamaDecoder:
     """
     original = llama_of(backbone)
     _require_mergeable(lora, backbone)
-    adapted = {id(module.weight) for _, module in projections(original)}
-    shared = {id(weight): weight for weight in original.parameters() if id(weight) not in adapted}
-    decoder = copy.deepcopy(original, shared)
-    _add_deltas(lora, decoder)
+    decoder = copy.deepcopy(original, {id(weight): weight for weight in original.parameters()})
+    for name, module in list(projections(decoder)):
+        if name in lora.down:
+            decoder.set_submodule(name, linear_layer(module.weight + lora.delta(name).to(module.weight)))
     return decoder
 
 
@@ -112,13 +114,6 @@ def _require_mergeable(lora: Lora, backbone: Backbone) -> None:
     for name, down in lora.down.items():
         if name not in modules or modules[name].weight.shape != (lora.up[name].shape[0], down.shape[1]):
             raise CheckpointError(f"The LoRA adapts {name!r}, which {backbone.name!r} does not have in that shape.")
-
-
-@torch.no_grad()
-def _add_deltas(lora: Lora, decoder: LlamaDecoder) -> None:
-    for name, module in projections(decoder):
-        if name in lora.down:
-            module.weight += lora.delta(name).to(module.weight)
 
 
 def write_lora(folder: Path, lora: Lora, backbone: str) -> None:

@@ -248,12 +248,16 @@ class Engine:
     """Runs a decoder; keeps nothing between calls, so several threads may use it at a time."""
 
     def __init__(
-        self, decoder: LlamaDecoder, head: Tensor, decode: Callable[[list[int]], str], end_ids: frozenset[int]
+        self,
+        decoder: LlamaDecoder,
+        head: Callable[[Tensor], Tensor],
+        decode: Callable[[list[int]], str],
+        end_ids: frozenset[int],
     ) -> None:
         """Put the parts together.
 
         :param decoder: The model without its LM head.
-        :param head: (V, D), the LM head.
+        :param head: Returns the logits of hidden states, (B, V) for (B, D).
         :param decode: Returns the text of token ids.
         :param end_ids: Tokens that end a text, and are no part of it.
         """
@@ -294,10 +298,11 @@ class Engine:
         lengths = torch.tensor([len(prompt) for prompt in prompts])
         hidden = self._decoder.run(pad_sequence(list(prompts), batch_first=True), cache)
         cache.rollback(lengths)
-        return hidden[torch.arange(len(prompts)), lengths - 1] @ self._head.T
+        return self._head(hidden[torch.arange(len(prompts)), lengths - 1])
 
     @torch.no_grad()
     def _step(self, tokens: Sequence[int], cache: KeyValueCache) -> Tensor:
         """Run one token of each row, and return the logits after it, (B, V)."""
-        hidden: Tensor = self._decoder(torch.tensor(tokens, device=self._head.device)[:, None], cache)
-        return hidden[:, -1] @ self._head.T
+        device = self._decoder.embed_tokens.weight.device
+        hidden: Tensor = self._decoder(torch.tensor(tokens, device=device)[:, None], cache)
+        return self._head(hidden[:, -1])

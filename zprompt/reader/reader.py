@@ -83,7 +83,7 @@ class Reader:
         self.template = chat_template(self.tokenizer)
         # The token that starts a text says, where the model writes it, that another text would begin.
         self.end_ids = self.backbone.end_ids | self.template.end_ids | {self.backbone.start_id}
-        self._engine = Engine(decoder, self.backbone.output_embeddings, self._decode, self.end_ids)
+        self._engine = Engine(decoder, self.backbone.logits, self._decode, self.end_ids)
 
     @classmethod
     def from_pretrained(

@@ -14,7 +14,6 @@ targets and predictions, common tokens and random ones. The LoRA is PEFT's: own 
 weight, was 5 to 9 % faster.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from zprompt.baselines.ltsc import MetaEmbedding
 from zprompt.errors import MissingDependencyError
-from zprompt.llm import TARGETS, Backbone, LlamaDecoder, Lora, llama_of, projections
+from zprompt.llm import TARGETS, Backbone, LlamaDecoder, Lora, llama_of, projections, unpack
 from zprompt.reader import ZEmbedding
 from zprompt.train.packing import Batch, Targets
 
@@ -73,7 +72,7 @@ class ReaderModel:
 
 
 def decoder_with_lora(backbone: Backbone, lora: Lora) -> LlamaDecoder:
-    """Return a decoder that shares its weights with a backbone, and has a copy of a LoRA to train.
+    """Return a copy of a backbone's decoder that has a copy of a LoRA to train.
 
     :param backbone: The backbone, which stays as it is.
     :param lora: The LoRA.
@@ -85,7 +84,7 @@ def decoder_with_lora(backbone: Backbone, lora: Lora) -> LlamaDecoder:
     except ImportError as error:
         raise MissingDependencyError("Training a reader needs PEFT: pip install 'zprompt[train]'.") from error
     original = llama_of(backbone)
-    decoder = copy.deepcopy(original, {id(weight): weight for weight in original.parameters()})
+    decoder = unpack(original)
     config = LoraConfig(r=lora.rank, lora_alpha=cast(int, lora.alpha), target_modules=list(TARGETS))
     decoder = cast(LlamaDecoder, inject_adapter_in_model(config, decoder))
     with torch.no_grad():

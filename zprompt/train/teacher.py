@@ -85,7 +85,7 @@ class Teacher:
     @torch.no_grad()
     def _keep(self, hidden: Tensor, index: int) -> None:
         """Store the predictions for one passage from its hidden states, (n, D)."""
-        log = (hidden @ self.backbone.output_embeddings.T).log_softmax(dim=1)
+        log = self.backbone.logits(hidden).log_softmax(dim=1)
         targets = torch.from_numpy(self.passages[index]).to(log.device)
         top = log.topk(self.top, dim=1)
         rows = slice(self._first[index], self._first[index] + len(targets))

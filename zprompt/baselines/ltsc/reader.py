@@ -88,7 +88,7 @@ class LtscReader:
         self._tokenizer = ContentTokenizer(backbone)
         self._template = chat_template(self._tokenizer)
         end_ids = backbone.end_ids | self._template.end_ids | {backbone.start_id}
-        self._engine = Engine(decoder, backbone.output_embeddings, self._decode, end_ids)
+        self._engine = Engine(decoder, backbone.logits, self._decode, end_ids)
 
     @classmethod
     def from_pretrained(
