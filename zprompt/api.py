@@ -13,7 +13,8 @@ def load(
 ) -> Codec:
     """Load a codec; the short form of `Codec.from_pretrained`.
 
-    :param name: A shipped codec, or the folder of one that `zprompt train codec` or `save_pretrained` wrote.
+    :param name: An LLM ("default", the folder of a causal LM, or its name on the Hugging Face hub), or a folder that
+        `Codec.save_pretrained` wrote.
     :param backbone: The backbone, if it lies elsewhere than the codec says: a path or a Hugging Face name.
     :param device: "auto" (a GPU if there is one), "cpu" or "cuda".
     :param quantization: "auto" ("nf4" on a GPU, else "none"), "none", "nf4" or "int8".

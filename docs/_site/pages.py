@@ -1,7 +1,7 @@
 """Make the pages that docs/ does not hold: what lies elsewhere in the repository, and the command line.
 
     README.md                        →  index.md                 included, not copied: each is written once
-    zprompt/models/default/README.md →  figures/codec-card.md    … and so on, see INCLUDED
+    zprompt/models/learned-codes/README.md →  figures/learned-codes.md    … and so on, see INCLUDED
     the program zprompt itself       →  cli.md                   `typer utils docs` writes it from the commands
 
 Links are written for the repository, where people read Markdown as files. Here they are turned to the pages that the
@@ -24,7 +24,7 @@ INCLUDED = {
     "CHANGELOG.md": "changelog.md",
     "benchmarks/results/codec.md": "figures/codec.md",
     "benchmarks/results/codec-rate-distortion.png": "figures/codec-rate-distortion.png",
-    "zprompt/models/default/README.md": "figures/codec-card.md",
+    "zprompt/models/learned-codes/README.md": "figures/learned-codes.md",
     "zprompt/models/default/reader/README.md": "figures/reader-card.md",
     "zprompt/models/ltsc/reader/README.md": "figures/ltsc-reader-card.md",
     "integrations/langchain/README.md": "langchain.md",  # links only: the page says more than the package's README

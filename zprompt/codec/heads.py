@@ -157,11 +157,14 @@ class CodecHeads(nn.Module):
         :raises CheckpointError: If the file is missing, or does not have the weights that the settings ask for.
         """
         if not path.is_file():
-            raise CheckpointError(f"No codec heads at {path}. Train them with `zprompt train codec`.")
+            raise CheckpointError(
+                f"No codec heads at {path}. Those of the shipped codec with learned codes are in the repository, not in the "
+                "wheel; a codec without them takes fewer bits: zprompt.load()."
+            )
         try:
             self.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
         except (RuntimeError, ValueError, SafetensorError) as error:
             raise CheckpointError(
                 f"The heads in {path} do not fit their settings or backbone: {error}. "
-                "Train new ones with `zprompt train codec`, or load the backbone that they were trained for."
+                "Load the backbone that they were trained for, or a codec without heads."
             ) from error
