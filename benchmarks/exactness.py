@@ -300,7 +300,7 @@ MUTATIONS: dict[str, Callable[[str, random.Random], str]] = {
     "white space inserted": _space,
     "several": _several,
 }
-OUTCOMES = ("refused", "refused by the hash", "read as text", "right", "wrong", "other exceptions")
+OUTCOMES = ("refused", "refused when restored", "read as text", "right", "wrong", "other exceptions")
 
 
 def _damage(codec: Codec, texts: Sequence[str], plan: ExactnessPlan, seed: int) -> Iterator[Row]:
@@ -309,7 +309,7 @@ def _damage(codec: Codec, texts: Sequence[str], plan: ExactnessPlan, seed: int) 
     short = [text for text in dict.fromkeys(map(_first_line, texts)) if text]
     short = [text for text in short if len(codec.backbone.encode(text)) <= plan.mutated_tokens]
     spans = codec.compress(short).documents
-    known: dict[ZSpan, str] = {}  # the outcome of each that was restored
+    known: dict[ZSpan, str | None] = {}
 
     def outcomes(mutate: Callable[[str, random.Random], str], count: int) -> Counter[str]:
         drawn = (generator.randrange(len(short)) for _ in range(count))
@@ -326,20 +326,29 @@ def _first_line(text: str) -> str:
     return text.split("\n", 1)[0][:100]
 
 
-def outcome(codec: Codec, mutated: str, text: str, known: dict[ZSpan, str]) -> str:
-    """Say what becomes of a mutated Z-span of a text, one of OUTCOMES."""
+def outcome(codec: Codec, mutated: str, text: str, known: dict[ZSpan, str | None]) -> str:
+    """Say what becomes of a mutated Z-span of a text, one of OUTCOMES.
+
+    :param codec: The codec.
+    :param mutated: What is to be read.
+    :param text: The text of the Z-span that was mutated.
+    :param known: What Z-spans were restored to; None: refused.
+    :return: The outcome.
+    """
     match = next(find_spans(mutated), None)
     if match is None:
         return "read as text"
     try:
         span = codec.parse(match.text)
         if span not in known:
-            known[span] = "right" if codec.decompress(format_span(span)) == text else "wrong"
+            known[span] = _restore_one(codec, format_span(span))
     except SpanError:
-        return "refused by the hash" if "span" in locals() else "refused"
-    except Exception:  # noqa: BLE001 - which there must not be, and which is to be counted
+        return "refused"
+    except Exception:  # noqa: BLE001 - there must be none, and it is to be counted
         return "other exceptions"
-    return known[span]
+    if known[span] is None:
+        return "refused when restored"
+    return "right" if known[span] == text else "wrong"
 
 
 # The report.
