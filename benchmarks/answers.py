@@ -3,15 +3,14 @@
     plain text                          the ceiling
     Z at a ratio                        Z-tokens; at every ratio the text can be restored exactly
     Z at a ratio, with the question     the codec is told the question, as the adapters of frameworks do
-    anchors, pruning, truncation        at the very positions of Z at that ratio
+    pruning, truncation                 at the very positions of Z at that ratio
     LTSC                                all of the text, in meta-tokens for what is repeated
     sentences by the question           at the very positions of Z with the question
     no passage                          the floor
 
 Each kind of input has a reader of its own, trained alike. The reader of Z-tokens is asked in other ways, too, since it
-has seen plain text in training, and an app has one reader; its answers from anchors whose codes are hidden from it show
-whether it reads the codes. So is LTSC's, whose answers from plain text are what its others are compared with. Exact
-match and F1 are SQuAD's. Intervals are 95 %, by bootstrap over questions; comparisons are paired, since all conditions
+has seen plain text in training, and an app has one reader. So is LTSC's, whose answers from plain text are what its
+others are compared with. Exact match and F1 are SQuAD's. Intervals are 95 %, by bootstrap over questions; comparisons are paired, since all conditions
 are asked the same questions:
 
     difference    mean of F1(Z) - F1(other)          at the same ratio
@@ -37,7 +36,6 @@ from benchmarks.readers import (
     compress_passages,
     load_found,
     make_input,
-    without_codes,
 )
 from zprompt import Codec
 from zprompt.baselines.ltsc import LtscReader
@@ -90,12 +88,10 @@ CONDITIONS = (  # those of one reader together: it is loaded once
     *_at("Z", "z", 4.0, 8.0),
     *_at("Z", "z", 2.0, 4.0, query=True),
     Condition("Z, usual ratio, with the question", "z", query=True),
-    *_at("anchors", "z", 2.0, 4.0, given="anchors"),
     Condition("plain text, Z's reader", "z", 1.0, given="text"),
     Condition("no passage, Z's reader", "z", 1.0, passages=False, given="text"),
     *_at("truncation", "z", 2.0, 4.0, given="truncated"),
     *_at("sentences by the question", "z", 2.0, 4.0, query=True, given="extracted"),
-    *_at("anchors", "anchors", 2.0, 4.0, 8.0),
     *_at("pruning", "pruned", 4.0, 8.0),
     *_at("truncation", "truncated", 4.0, 8.0),
     Condition("LTSC", "ltsc", 1.0),
@@ -235,8 +231,6 @@ def _measure_condition(
 ) -> ConditionResult:
     """Ask all questions in one condition, and score the answers."""
     began = time.perf_counter()
-    if condition.kind == "anchors" and isinstance(reader, Reader):
-        reader = without_codes(reader)
     inputs = [make_input(one, condition.setting, condition.kind, codec) for one in asked]
     answers = answer(reader, inputs)
     print(f"{condition.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Measure how much of the right answers a reader can see: their tokens that are anchors, and not left to the codes.
+"""Measure how much of the right answers a reader can see: their tokens that are anchors, and not dropped.
 
     kept    of the tokens of an answer, where it first stands in a gold passage, the share that are anchors; mean over
             questions, with a 95 % bootstrap interval over them
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import zprompt
-from benchmarks.common import RESULTS, TiledText, draw_questions, mean_interval, question_files, tile_text
+from benchmarks.common import RESULTS, TiledText, compress, draw_questions, mean_interval, question_files, tile_text
 from zprompt import Codec
 from zprompt.eval import Interval, Question, RunRecord, number, percent, table, write_json
 from zprompt.options import Protect
@@ -66,7 +66,7 @@ def measure(codec: Codec, questions: Sequence[Question], way: Way) -> Kept:
     for group in [[question] for question in questions] if way.query else [questions]:
         texts = list(dict.fromkeys(passage.text for question in group for passage in question.passages))
         query = group[0].question if way.query else None
-        compressed = codec.compress(texts, ratio=way.ratio, protect=way.protect, query=query)
+        compressed = compress(codec, texts, ratio=way.ratio, protect=way.protect, query=query)
         tiled = (tile_text(codec, text, span) for text, span in zip(texts, compressed.documents, strict=True))
         by_text = {one.text: one for one in tiled if one}
         shares += [share for question in group for share in _share(question, by_text)]

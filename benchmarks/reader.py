@@ -2,7 +2,7 @@
 
     python -m benchmarks.reader --readers FOLDER [--data PATH ...] [--limit N] [--quick] [--only TASK ...]
 
-FOLDER has a reader for each kind of input (z, text, anchors, pruned, truncated, ltsc), as `zprompt train reader --input
+FOLDER has a reader for each kind of input (z, text, pruned, truncated, ltsc), as `zprompt train reader --input
 …` writes them; without z or ltsc, the shipped reader is measured. The tasks are the modules answers and prefill. Writes
 reader.json and reader.md to benchmarks/results after each condition, so that a run that is stopped leaves what it
 found, and prints the tables. Z-spans of the questions' passages are kept (--cache). Timings (prefill) need an idle
