@@ -141,9 +141,8 @@ def main() -> None:
     found = measure(codec, [document.text for document in documents], (None, *given.ratios), given.seed)
     write_json(RESULTS / "anchors.json", {"run": RunRecord.take(given.seed, began), "texts": len(documents), **found})
     for rows in found.values():
-        print(
-            "\n".join(figures(rows, {column: "" if column in ("class", "from token") else ".3f" for column in rows[0]}))
-        )
+        first, *shares = rows[0]
+        print("\n".join(figures(rows, {first: "", **dict.fromkeys(shares, ".3f")})))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@
 
 Each kind of input has a reader of its own, trained alike. The reader of Z-tokens is asked in other ways, too, since it
 has seen plain text in training, and an app has one reader. So is LTSC's, whose answers from plain text are what its
-others are compared with. Exact match and F1 are SQuAD's. Intervals are 95 %, by bootstrap over questions; comparisons are paired, since all conditions
-are asked the same questions:
+others are compared with. Exact match and F1 are SQuAD's. Intervals are 95 %, by bootstrap over questions; comparisons
+are paired, since all conditions are asked the same questions:
 
     difference    mean of F1(Z) - F1(other)          at the same ratio
     ratio         mean F1(Z) / mean F1(plain text)

@@ -17,6 +17,7 @@ from functools import partial
 
 import torch
 
+from benchmarks.common import compress
 from benchmarks.readers import FoundReader
 from zprompt import Codec
 from zprompt.eval import table
@@ -101,7 +102,7 @@ def measure(codec: Codec, found: FoundReader, prose: str, plan: PrefillPlan) -> 
     :yields: All that was found so far.
     """
     if found.problem or found.folder is None:
-        embedding = ZEmbedding(codec.settings, codec.backbone.hidden_size).eval().to(codec.backbone.device)
+        embedding = ZEmbedding(codec.backbone.hidden_size).eval().to(codec.backbone.device)
         reader, name = Reader(codec, llama_of(codec.backbone), embedding, "untrained"), "untrained"
     else:
         reader, name = load_reader(found.folder, codec=codec), found.folder
@@ -118,13 +119,13 @@ def measure_size(reader: Reader, prose: str, tokens: int, plan: PrefillPlan) -> 
     codec, ways = reader.codec, [_Timed("text", None, _messages(passages), [], [])]
     for ratio in plan.ratios:
         name = "Z, usual ratio" if ratio is None else f"Z, ratio {ratio:g}"
-        ways.append(_Timed(name, ratio, _messages(codec.compress(passages, ratio=ratio).documents), [], []))
+        ways.append(_Timed(name, ratio, _messages(compress(codec, passages, ratio=ratio).documents), [], []))
     for way in ways:  # which warms up, too
         way.cache_bytes = cache_bytes(reader, way.messages)
     for _ in range(plan.rounds):
         for way in ways:
             plain = way is ways[0]
-            way.compressing.append(0.0 if plain else _seconds(partial(codec.compress, passages, ratio=way.ratio)))
+            way.compressing.append(0.0 if plain else _seconds(partial(compress, codec, passages, ratio=way.ratio)))
             way.seconds.append(_seconds(partial(reader.generate, way.messages, max_new_tokens=1)))
     source = sum(len(reader.backbone.encode(passage)) for passage in passages)
     return PrefillSize(tokens, source, len(passages), plan.rounds, tuple(_sum_up(reader, way, ways[0]) for way in ways))

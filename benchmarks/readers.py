@@ -95,12 +95,9 @@ def _describe(kind: str, folder: Path, codec: Codec) -> FoundReader:
     config = read_ltsc_config(folder) if kind == "ltsc" else read_reader_config(folder)
     training = dict(config.training)
     steps, seed, trained_on = (training.pop(name, None) for name in ("steps", "seed", "input"))
-    reads_codec = getattr(config, "codec_fingerprint", codec.fingerprint)
     problem = None
     if trained_on != kind:
         problem = f"the reader in {folder} was trained on {trained_on!r}"
-    elif reads_codec != codec.fingerprint:
-        problem = f"the reader in {folder} was trained for the codec {reads_codec}, not {codec.fingerprint}"
     elif config.backbone_fingerprint != codec.backbone.weights_fingerprint:
         problem = f"the reader in {folder} was trained on other weights, {config.backbone_fingerprint}"
     return FoundReader(kind, str(folder), steps, seed, training, problem)

@@ -17,37 +17,27 @@ from benchmarks.common import draw_questions, joined_prose
 from benchmarks.prefill import Prefill, PrefillPlan
 from benchmarks.reader import QUICK, Plan, run, save
 from benchmarks.readers import INPUTS, compress_passages, extract, find_readers, load_found
-from tests.codec.conftest import SETTINGS, make_heads
+from tests.codec.conftest import SETTINGS
 from tests.conftest import SENTENCES
-from tests.reader.conftest import random_adapter, random_embedding
+from tests.reader.conftest import write_random_reader
 from zprompt.codec import Codec
 from zprompt.errors import CheckpointError
 from zprompt.eval import RunRecord
 from zprompt.llm import Backbone
-from zprompt.reader import ReaderConfig, ZEmbedding, write_reader
 
 PASSAGES = [" ".join((*SENTENCES[start:], *SENTENCES[:start])[:3]) for start in range(6)]
 
 
 def write_tiny_reader(folder: Path, codec: Codec, kind: str, **changes: object) -> None:
-    backbone = codec.backbone
-    config = ReaderConfig(
-        backbone.name,
-        backbone.weights_fingerprint,
-        codec.fingerprint,
-        codec.settings,
-        kind != "anchors",
-        {"input": kind, "steps": 7, "seed": 3, "data": ["tiny"]},
-    )
-    embedding = random_embedding(codec)
-    if kind == "anchors":
-        embedding = ZEmbedding(codec.settings, backbone.hidden_size, codes=False)
-    write_reader(folder, replace(config, **changes), embedding, random_adapter(codec))  # type: ignore[arg-type]
+    path = write_random_reader(folder, codec) / "config.json"
+    values = json.loads(path.read_text("utf-8"))
+    values["training"] = {"input": kind, "steps": 7, "seed": 3, "data": ["tiny"]}
+    path.write_text(json.dumps(values | changes), "utf-8")
 
 
 @pytest.fixture(scope="module")
 def codec(chat_backbone: Backbone) -> Codec:
-    return Codec(chat_backbone, make_heads(chat_backbone, SETTINGS), "no such reader")
+    return Codec(chat_backbone, SETTINGS, name="no such reader")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +106,7 @@ def test_all_conditions_are_asked_the_same_questions(answers: ReaderAnswers) -> 
 def test_others_take_the_positions_of_z_tokens(answers: ReaderAnswers) -> None:
     positions = {one.condition.name: one.overall.positions for one in answers.conditions}
 
-    assert positions["anchors, ratio 4"] == positions["pruning, ratio 4"] == positions["Z, ratio 4"]
+    assert positions["pruning, ratio 4"] == positions["Z, ratio 4"]
     assert positions["Z, ratio 4"] < positions["Z, ratio 2"] < positions["plain text"]
     assert positions["no passage"] == positions["no passage, Z's reader"] == 0
     assert positions["plain text, Z's reader"] == positions["plain text"]
@@ -139,7 +129,7 @@ def test_z_tokens_are_compared_with_text_and_with_the_same_ratio(answers: Reader
 
     assert ("Z, ratio 4", "plain text", "ratio") in pairs and ("Z, usual ratio", "plain text", "ratio") in pairs
     assert ("Z, ratio 4", "pruning, ratio 4", "difference") in pairs
-    assert ("Z, ratio 2", "anchors, ratio 2", "difference") in pairs
+    assert ("Z, ratio 2", "truncation, ratio 2, Z's reader", "difference") in pairs
     assert ("Z, ratio 4, with the question", "plain text, Z's reader", "ratio") in pairs
     asked = {other for z, other, figure in pairs if z == "Z, ratio 4, with the question" and figure == "difference"}
     assert asked == {"sentences by the question, ratio 4, Z's reader"}
@@ -152,7 +142,7 @@ def test_comparisons_are_paired_and_judged(answers: ReaderAnswers) -> None:
         "plain text": (1.0, 1.0, 0.5, 1.0, 0.5),
         "Z, ratio 4": (1.0, 1.0, 0.5, 0.5, 0.5),
         "pruning, ratio 4": (0.5, 0.5, 0.0, 0.0, 0.0),
-        "anchors, ratio 4": (0.0, 1.0, 0.5, 0.5, 1.0),
+        "truncation, ratio 4, Z's reader": (0.0, 1.0, 0.5, 0.5, 1.0),
     }
     results = [replace(o, f1s=scores[o.condition.name]) for o in answers.conditions if o.condition.name in scores]
     found = {one.other: one for one in compare(results, sets, RESAMPLING)}
@@ -161,8 +151,8 @@ def test_comparisons_are_paired_and_judged(answers: ReaderAnswers) -> None:
     assert found["plain text"].data_sets["two"].value == pytest.approx(1 / 1.5)
     constant = found["pruning, ratio 4"].overall  # the difference is the same in every question
     assert (constant.value, constant.interval.low, constant.interval.high) == pytest.approx((0.5, 0.5, 0.5))
-    assert found["pruning, ratio 4"].reached and not found["anchors, ratio 4"].reached
-    assert found["anchors, ratio 4"].overall.value == pytest.approx(0.1)
+    assert found["pruning, ratio 4"].reached and not found["truncation, ratio 4, Z's reader"].reached
+    assert found["truncation, ratio 4, Z's reader"].overall.value == pytest.approx(0.1)
 
 
 def test_there_is_no_ratio_to_nothing(answers: ReaderAnswers) -> None:
@@ -187,16 +177,13 @@ def test_passages_are_compressed_once(
 
 def test_readers_that_do_not_fit_are_not_measured(codec: Codec, tmp_path: Path) -> None:
     write_tiny_reader(tmp_path / "text", codec, "z")
-    write_tiny_reader(tmp_path / "z", codec, "z", codec_fingerprint="0" * 12)
-    write_tiny_reader(tmp_path / "anchors", codec, "anchors", backbone_fingerprint="0" * 16)
-    (tmp_path / "anchors" / "config.json").touch()
+    write_tiny_reader(tmp_path / "z", codec, "z", backbone_fingerprint="0" * 16)
     write_tiny_reader(tmp_path / "pruned", codec, "pruned")
     (tmp_path / "pruned" / "config.json").write_text("{", "utf-8")
     found = find_readers(tmp_path, codec)
 
     assert "trained on 'z'" in str(found["text"].problem)
-    assert "000000000000" in str(found["z"].problem)
-    assert "other weights" in str(found["anchors"].problem)
+    assert "other weights" in str(found["z"].problem)
     assert "no reader config" in str(found["pruned"].problem)
     with pytest.raises(CheckpointError, match="'text' cannot be loaded"):
         load_found(found["text"], codec)
