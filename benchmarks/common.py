@@ -7,6 +7,7 @@ Python's standard library, the JSON of packages, and logs.
 """
 
 import json
+import math
 import re
 import site
 import statistics
@@ -197,18 +198,26 @@ def compress(codec: Codec, docs: Any, **options: Any) -> CompressionResult:  # n
 
 
 @dataclass(frozen=True, slots=True)
-class Median:
-    """The median of some rounds, with the lowest and the highest."""
+class Range:
+    """A figure between two others."""
 
     value: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> "Median":
-        """Sum up rounds."""
+    def of_rounds(cls, values: Iterable[float]) -> "Range":
+        """Return the median of some rounds, with the lowest and the highest."""
         every = list(values)
         return cls(statistics.median(every), min(every), max(every))
+
+    @classmethod
+    def of_quotient(cls, above: Floats, below: Floats, seed: int) -> "Range":
+        """Return a quotient of sums with its 95 % interval, by a bootstrap that draws from both alike."""
+        drawn = np.random.default_rng(seed).integers(0, len(above), (RESAMPLES, len(above)))
+        with np.errstate(divide="ignore", invalid="ignore"):  # not a number: there is nothing to divide by
+            low, high = np.percentile(above[drawn].sum(1) / below[drawn].sum(1), (2.5, 97.5))
+            return cls(float(np.divide(above.sum(), below.sum())), float(low), float(high))
 
 
 def figures(rows: Sequence[Row], formats: Mapping[str, str]) -> Iterator[str]:
@@ -226,7 +235,9 @@ def figures(rows: Sequence[Row], formats: Mapping[str, str]) -> Iterator[str]:
 def _cell(value: object, how: str) -> str:
     if value is None:
         return "–"
-    if isinstance(value, Median | Estimate):
+    if isinstance(value, Range | Estimate):
+        if not all(map(math.isfinite, (value.value, value.low, value.high))):
+            return "–"
         worst = f", {value.worst:{how}}" if isinstance(value, Estimate) else ""
         return f"**{value.value:{how}}** [{value.low:{how}}, {value.high:{how}}]{worst}"
     return format(value, how)

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import zprompt
 from benchmarks import answers, prefill
-from benchmarks.answers import ReaderAnswers, Resampling
 from benchmarks.common import (
     DATA,
     QUESTION_SETS,
     RESULTS,
+    Tables,
     describe_run,
     draw_questions,
     joined_prose,
@@ -32,12 +32,12 @@ from benchmarks.common import (
 from benchmarks.prefill import Prefill, PrefillPlan
 from benchmarks.readers import INPUTS, FoundReader, find_readers
 from zprompt import Codec
-from zprompt.eval import RESAMPLES, RunRecord, write_json
+from zprompt.eval import RunRecord, write_json
 from zprompt.paths import cache_dir
 
 TASKS = ("answers", "prefill")
 
-Result = ReaderAnswers | Prefill
+Result = Tables | Prefill
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,6 @@ class Plan:
 
     seed: int = 0  # of the choice of questions, and of the bootstrap
     questions: int = 100  # of each data set
-    resamples: int = RESAMPLES  # of the bootstrap
     prefill: PrefillPlan = field(default_factory=PrefillPlan)
 
 
@@ -73,9 +72,8 @@ def run(
     :yields: All results so far, by task; several times for each task.
     """
     questions = draw_questions(files, plan.questions, plan.seed)
-    resampling = Resampling(plan.resamples, plan.seed)
     measures: dict[str, Callable[[], Iterator[Result]]] = {
-        "answers": lambda: answers.measure(codec, readers, questions, cache, resampling),
+        "answers": lambda: answers.measure(codec, readers, questions, cache, plan.seed),
         "prefill": lambda: prefill.measure(codec, readers["z"], joined_prose(wikipedia_file()), plan.prefill),
     }
     results: dict[str, Result] = {}
@@ -108,7 +106,7 @@ def report(record: RunRecord, codec: str, data: str, results: Mapping[str, Resul
         f"Data: {data}.",
     ]
     for result in results.values():
-        section = answers.section(result) if isinstance(result, ReaderAnswers) else prefill.section(result)
+        section = prefill.section(result) if isinstance(result, Prefill) else answers.section(result)
         lines += ["", *section]
     return "\n".join(lines) + "\n"
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 import zprompt
-from benchmarks.common import Document, Median, Row, Tables, compress, figures
+from benchmarks.common import Document, Range, Row, Tables, compress, figures
 from zprompt import Codec
 from zprompt.codec import Compressor
 from zprompt.codec.compressor import RANKED_ROWS
@@ -99,9 +99,9 @@ def _compression(codec: Codec, name: str, texts: Sequence[str], rounds: int) -> 
             "texts": name,
             "way": way,
             **_rate(tokens, own),
-            "of a forward pass": Median.of(its / mine for mine, its in zip(own, seconds[FORWARD], strict=True)),
-            "of one with LM head": Median.of(its / mine for mine, its in zip(own, seconds[HEAD], strict=True)),
-            "outside the LLM": Median.of(outside) if way in OPTIONS else None,
+            "of a forward pass": Range.of_rounds(its / mine for mine, its in zip(own, seconds[FORWARD], strict=True)),
+            "of one with LM head": Range.of_rounds(its / mine for mine, its in zip(own, seconds[HEAD], strict=True)),
+            "outside the LLM": Range.of_rounds(outside) if way in OPTIONS else None,
         }
 
 
@@ -111,7 +111,11 @@ def _short_text(codec: Codec, text: str, rounds: int) -> Row:
     seconds = _time({"compress": lambda: codec.compress(text), FORWARD: lambda: codec.backbone.hidden(row)}, rounds)
     passes = [mine / its for mine, its in zip(seconds["compress"], seconds[FORWARD], strict=True)]
     milliseconds = [1000 * own for own in seconds["compress"]]
-    return {"tokens": len(ids), "milliseconds": Median.of(milliseconds), "forward passes": Median.of(passes)}
+    return {
+        "tokens": len(ids),
+        "milliseconds": Range.of_rounds(milliseconds),
+        "forward passes": Range.of_rounds(passes),
+    }
 
 
 def _decompression(codec: Codec, prose: str, batch: int, plan: SpeedPlan) -> Iterator[Row]:
@@ -130,7 +134,7 @@ def _decompression(codec: Codec, prose: str, batch: int, plan: SpeedPlan) -> Ite
             "way": way,
             "batch size": batch,
             **_rate(rows.numel(), own),
-            "decompress / this": None if way == "decompress" else Median.of(ratios),
+            "decompress / this": None if way == "decompress" else Range.of_rounds(ratios),
         }
 
 
@@ -148,7 +152,7 @@ def _time(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, li
 
 
 def _rate(tokens: int, seconds: Sequence[float]) -> Row:
-    return {"tokens": tokens, "tokens/s": Median.of(tokens / own for own in seconds)}
+    return {"tokens": tokens, "tokens/s": Range.of_rounds(tokens / own for own in seconds)}
 
 
 # What the bare LLM does with the same texts. Generation starts from the start token and each text's first token, and
@@ -247,7 +251,7 @@ def _start(statement: str, count: int) -> Row:
     """Time a statement in new processes, after one that warms the disk cache up."""
     command = [sys.executable, "-c", START.format(statement)]
     runs = [subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout for _ in range(count + 1)]
-    return {"start-up": f"`{statement}`", "seconds": Median.of(map(float, runs[1:])), "processes": count}
+    return {"start-up": f"`{statement}`", "seconds": Range.of_rounds(map(float, runs[1:])), "processes": count}
 
 
 # The report.

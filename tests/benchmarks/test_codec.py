@@ -10,7 +10,7 @@ import pytest
 from benchmarks import ablation, exactness, rate_distortion, speed
 from benchmarks import codec as script
 from benchmarks.codec import QUICK, Corpus, Plan, gather, hard_documents, run, save
-from benchmarks.common import Document, Median, figures, first_paragraphs
+from benchmarks.common import Document, Range, figures, first_paragraphs
 from benchmarks.exactness import MUTATIONS, OUTCOMES, ExactnessPlan, outcome, restore_texts, token_sentences
 from tests.codec.conftest import make_heads
 from zprompt.codec import Codec
@@ -153,7 +153,7 @@ def test_speed_is_that_of_the_same_texts(codec: Codec) -> None:
 
     assert [row["way"] for row in rows] == [*speed.OPTIONS, speed.FORWARD, speed.HEAD, speed.OWN]
     assert len({row["tokens"] for row in rows}) == 1
-    assert rows[len(speed.OPTIONS)]["of a forward pass"] == Median(1, 1, 1)
+    assert rows[len(speed.OPTIONS)]["of a forward pass"] == Range(1, 1, 1)
     assert all((row["outside the LLM"] is None) == (row["way"] not in speed.OPTIONS) for row in rows)
     short = speed._short_text(codec, TEXTS[0], rounds=2)
     assert short["forward passes"].low <= short["forward passes"].value <= short["forward passes"].high
@@ -197,7 +197,7 @@ def test_a_passage_is_whole_paragraphs() -> None:
 
 
 def test_figures_have_their_intervals() -> None:
-    row = {"a": Estimate(2, 1, 3, 0.5, 4), "b": Median(2, 1, 3), "c": None, "d": 0.5}
+    row = {"a": Estimate(2, 1, 3, 0.5, 4), "b": Range(2, 1, 3), "c": None, "d": 0.5}
 
     lines = list(figures([row], {"a": ".1f", "b": ".0f", "c": ".1f", "d": ".0%"}))
 
