@@ -235,6 +235,8 @@ def figures(rows: Sequence[Row], formats: Mapping[str, str]) -> Iterator[str]:
 def _cell(value: object, how: str) -> str:
     if value is None:
         return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
     if isinstance(value, Range | Estimate):
         if not all(map(math.isfinite, (value.value, value.low, value.high))):
             return "–"

@@ -29,15 +29,14 @@ from benchmarks.common import (
     question_files,
     wikipedia_file,
 )
-from benchmarks.prefill import Prefill, PrefillPlan
+from benchmarks.prefill import PrefillPlan
 from benchmarks.readers import INPUTS, FoundReader, find_readers
 from zprompt import Codec
 from zprompt.eval import RunRecord, write_json
 from zprompt.paths import cache_dir
 
-TASKS = ("answers", "prefill")
-
-Result = Tables | Prefill
+SECTIONS = {"answers": answers.section, "prefill": prefill.section}
+TASKS = tuple(SECTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def run(
     cache: Path,
     plan: Plan,
     tasks: Sequence[str],
-) -> Iterator[dict[str, Result]]:
+) -> Iterator[dict[str, Tables]]:
     """Run tasks, and print to stderr how long each took.
 
     :param codec: The codec.
@@ -72,11 +71,11 @@ def run(
     :yields: All results so far, by task; several times for each task.
     """
     questions = draw_questions(files, plan.questions, plan.seed)
-    measures: dict[str, Callable[[], Iterator[Result]]] = {
+    measures: dict[str, Callable[[], Iterator[Tables]]] = {
         "answers": lambda: answers.measure(codec, readers, questions, cache, plan.seed),
         "prefill": lambda: prefill.measure(codec, readers["z"], joined_prose(wikipedia_file()), plan.prefill),
     }
-    results: dict[str, Result] = {}
+    results: dict[str, Tables] = {}
     for task in tasks:
         began = time.perf_counter()
         for result in measures[task]():
@@ -85,7 +84,7 @@ def run(
         print(f"{task}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
 
-def save(folder: Path, record: RunRecord, codec: Codec, data: str, plan: Plan, results: Mapping[str, Result]) -> str:
+def save(folder: Path, record: RunRecord, codec: Codec, data: str, plan: Plan, results: Mapping[str, Tables]) -> str:
     """Write JSON and Markdown, and return the Markdown."""
     about = {"name": codec.name, "fingerprint": codec.fingerprint, "settings": codec.settings.to_dict()}
     values = {"run": record, "codec": about, "data": data, "plan": plan, "results": dict(results)}
@@ -95,7 +94,7 @@ def save(folder: Path, record: RunRecord, codec: Codec, data: str, plan: Plan, r
     return text
 
 
-def report(record: RunRecord, codec: str, data: str, results: Mapping[str, Result]) -> str:
+def report(record: RunRecord, codec: str, data: str, results: Mapping[str, Tables]) -> str:
     """Write the report as Markdown: what was measured on what, then one section per task."""
     lines = [
         "# What the reader makes of Z-tokens",
@@ -105,9 +104,8 @@ def report(record: RunRecord, codec: str, data: str, results: Mapping[str, Resul
         f"Codec: {codec}.",
         f"Data: {data}.",
     ]
-    for result in results.values():
-        section = prefill.section(result) if isinstance(result, Prefill) else answers.section(result)
-        lines += ["", *section]
+    for task, found in results.items():
+        lines += ["", *SECTIONS[task](found)]
     return "\n".join(lines) + "\n"
 
 
