@@ -157,16 +157,12 @@ COLUMNS = {
 def section(found: Tables) -> Iterator[str]:
     """Write the table of lengths, line by line."""
     [run] = found["run"]
-    by = (
-        "an untrained reader, which takes the same time as a trained one"
-        if run["reader"] == "untrained"
-        else "a reader"
-    )
     yield from ("## Time to first token, and cache", "")
     yield (
-        f"By {by}; {run['threads']} threads; medians of {run['rounds']} rounds in turn, in brackets the fastest and the "
-        "slowest. Positions and their ratio are those of the whole prompt. Wanted: speed-up / ratio of at least "
-        f"{BAR}. Cache: tensors of keys and values, {run['cache dtype']}."
+        f"Reader: {run['reader']} (an untrained one takes the same time); {run['threads']} threads; medians of "
+        f"{run['rounds']} rounds in turn, in brackets the fastest and the slowest. Positions and their ratio are those "
+        f"of the whole prompt. Wanted: speed-up / ratio of at least {BAR}. Cache: tensors of keys and values, "
+        f"{run['cache dtype']}."
     )
     yield ""
     yield from figures(found["ways"], COLUMNS)
