@@ -6,9 +6,9 @@
 Each task is a module: exactness, rate_distortion, speed and ablation. The documents are passages of Wikipedia (or what
 the project has of prose), long ones, texts that are hard to restore exactly (the files of tests/texts, this project's
 own code, and strings made here), and one of over 20,000 tokens. Writes codec.json (all figures), codec.md and
-codec-rate-distortion.png to benchmarks/results, and prints the tables. Hours on 2 idle cores, most of them for what
-exactness restores; with --short a third of it, with --quick a few minutes, for trying things out. Timings need an idle
-machine.
+codec-rate-distortion.png to benchmarks/results, and prints the tables. An hour or more on 2 idle cores, most of it for
+what exactness restores; with --short a third of it, with --quick a few minutes, for trying things out. Timings need an
+idle machine.
 """
 
 import argparse
