@@ -169,7 +169,7 @@ def _ways(codec: Codec, texts: Sequence[str], spans: Sequence[str], in_another_p
         command = [sys.executable, "-m", "benchmarks.exactness", codec.name]
         done = subprocess.run(command, input=json.dumps(list(spans)), check=True, stdout=subprocess.PIPE, text=True)
         rows.append(row("another process", None, json.loads(done.stdout)))
-    for way, carry in (("folded", fold), ("HTML-escaped", escape_html), ("both", lambda s: fold(escape_html(s)))):
+    for way, carry in (("folded", fold), ("HTML-escaped", escape_html), ("both", lambda s: escape_html(fold(s)))):
         around = [f"Before {carry(span)} after." for span in spans]
         back = [text and text.removeprefix("Before ").removesuffix(" after.") for text in restore_texts(codec, around)]
         rows.append(row(way, None, back))
