@@ -1,128 +1,177 @@
-"""Measure what each part of the codec contributes: ratio and bits without it, at several exchange rates.
+"""Measure what learned codes would save, and what anchors would take if the LLM coded them, too, at several ratios.
 
-Nothing is trained again: a part is taken away from the heads as they are, so the others never learned to do without it,
-and the rank table stays the full codec's. All variants are tiled and written as every text is, and all restore it.
+    no codes          the codec as it is
+    codes always      with the shipped heads ("learned-codes"), every sub-code is written
+    codes by choice   a sub-code is written where it saves more than it costs
+    saved per spent   bits that the residual is shorter, per bit that the Z-tokens are longer
 
-    full codec              as it is
-    no code                 own = following = 0: the LLM, the next anchor and the residual
-    LLM and residual        out = 0: the span head adds nothing
-
-Bits are those of Z-tokens and residual; a Z-token whose code says nothing is counted without it.
+Anchors are ids under an adaptive model, so that a reader gets them without an LLM. The alternative is to write every
+token as the residual does, by its rank given all before it, and of the Z-tokens the gaps alone; only the first token of
+a window stays an id. It is measured on such a stream, which no codec writes.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import repeat
+from dataclasses import replace
+from itertools import pairwise
 
-import torch
-
-from benchmarks.common import Document
+from benchmarks.common import Document, Row, Tables, compress, figures
 from zprompt import Codec
-from zprompt.codec import COMPRESS_BATCH, USUAL_RATE, USUAL_THRESHOLD, CodecHeads, Compressor, RateControl
-from zprompt.eval import percent, table
-from zprompt.zspan import Alphabet
+from zprompt.codec import Compressor, find_codec
+from zprompt.codec.checkpoint import load_heads, read_config
+from zprompt.errors import CheckpointError
+from zprompt.zspan import NO_CODE, ZSpan, ZToken
+from zprompt.zspan import measure as measure_bits
+
+HEADS = "learned-codes"
+PRICES = {"codes always": -float("inf"), "codes by choice": None}  # bits that a sub-code must save; None: the usual
+CODES = {
+    "ratio": "",
+    "codec": "",
+    "bits per token": ".3f",
+    "sub-codes": ",",
+    "bits of Z-tokens": ",.0f",
+    "bits of the residual": ",.0f",
+    "saved per spent": ".2f",
+}
+ANCHORS = {
+    "ratio": "",
+    "anchors": ",",
+    "an anchor's id": ".2f",
+    "an anchor's rank": ".2f",
+    "all, per token": ".3f",
+    "with ranks, per token": ".3f",
+    "saved, per token": ".3f",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """The codec, whole or without a part, at one exchange rate."""
-
-    name: str
-    rate: float  # Z-tokens a bit
-    ratio: float  # source tokens per Z-token
-    bits_per_z_token: float  # Z-tokens and residual
-    bits_per_source_token: float
-    first_guesses: float  # share of the dropped tokens that the decompressor has right without a residual
-
-
-@dataclass(frozen=True, slots=True)
-class Ablation:
-    """All variants, on the same documents."""
-
-    documents: int
-    source_tokens: int
-    variants: tuple[Variant, ...]  # rate by rate
+def measure(codec: Codec, documents: Sequence[Document], ratios: Sequence[float]) -> Tables:
+    """Measure all variants on documents."""
+    texts = [document.text for document in documents]
+    plain = Codec(codec.backbone, codec.settings, name="no codes")
+    coded, reason = _with_heads(plain)
+    symbols = [_all_symbols(plain, text) for text in texts]
+    codes: list[Row] = []
+    anchors: list[Row] = []
+    for ratio in ratios:
+        spans = [plain.parse(span) for span in compress(plain, texts, ratio=ratio).documents]
+        codes.append(_costs(ratio, plain.name, spans, None))
+        for one in coded:
+            own = [one.parse(span) for span in compress(one, texts, ratio=ratio).documents]
+            codes.append(_costs(ratio, one.name, own, spans))
+        anchors.append(_anchors(ratio, spans, symbols, codec.settings.window))
+    return {"codes": codes, "anchors": anchors, "skipped": [{"codes": reason}] if reason else []}
 
 
-def measure(codec: Codec, documents: Sequence[Document], rates: Sequence[float]) -> Ablation:
-    """Measure all variants at exchange rates in Z-tokens a bit."""
-    rows = [codec.backbone.encode(codec.backbone.escape(document.text).text) for document in documents]
-    variants = [variant for rate in rates for variant in _variants(codec, rows, rate)]
-    return Ablation(len(documents), sum(map(len, rows)), tuple(variants))
+# Learned codes.
 
 
-def _variants(codec: Codec, rows: Sequence[Sequence[int]], rate: float) -> Iterator[Variant]:
-    no_code = replace(codec.alphabet, subcodes=0)
-    for name, heads, alphabet in (
-        ("full codec", codec.heads, codec.alphabet),
-        ("no code", without_code(codec.heads), no_code),
-        ("LLM and residual", without_span_head(codec.heads), no_code),
-    ):
-        yield _variant(name, Compressor(codec.backbone, heads), alphabet, rows, rate)
+def _with_heads(codec: Codec) -> tuple[list[Codec], str | None]:
+    """Return codecs over the same LLM that write codes; or none, and why."""
+    folder = find_codec(HEADS)
+    if folder is None:
+        return [], f"the codec {HEADS!r} is not installed"
+    try:
+        heads = load_heads(folder, read_config(folder), codec.backbone)
+    except CheckpointError as error:
+        return [], str(error)
+    coded = [Codec(codec.backbone, codec.settings, heads, name) for name in PRICES]
+    for one in coded:
+        price = PRICES[one.name]
+        if price is not None and one._code_writer:
+            one._code_writer.price = price
+    return coded, None
 
 
-def _variant(
-    name: str, compressor: Compressor, alphabet: Alphabet, rows: Sequence[Sequence[int]], rate: float
-) -> Variant:
-    """Write documents with one compressor at one rate."""
-    z_tokens = bits = 0
-    symbols: list[int] = []
-    for ids in rows:
-        count, found = _write(compressor, ids, rate)
-        z_tokens += count
-        bits += count * alphabet.bits_per_z_token + 8 * len(compressor.rank_code.encode(found))
-        symbols += found
-    source, guesses = sum(map(len, rows)), symbols.count(0) / len(symbols) if symbols else 1.0
-    return Variant(name, rate, source / z_tokens, bits / z_tokens, bits / source, guesses)
+def _costs(ratio: float, name: str, spans: Sequence[ZSpan], plain: Sequence[ZSpan] | None) -> Row:
+    """Sum up the bits of Z-spans, beside those of the same texts without codes."""
+    own, without = _bits(spans), _bits(plain or spans)
+    spent, saved = own[0] - without[0], without[1] - own[1]
+    written = sum(subcode != NO_CODE for span in spans for token in span.tokens for subcode in token.code)
+    return {
+        "ratio": f"{ratio:g}",
+        "codec": name,
+        "bits per token": sum(own) / sum(span.source_tokens for span in spans),
+        "sub-codes": written,
+        "bits of Z-tokens": own[0],
+        "bits of the residual": own[1],
+        "saved per spent": saved / spent if spent > 0 else None,
+    }
 
 
-def _write(compressor: Compressor, ids: Sequence[int], rate: float) -> tuple[int, list[int]]:
-    """Return the number of Z-tokens of a document, and the symbols of its residual."""
-    size = compressor.settings.window
+def _bits(spans: Sequence[ZSpan]) -> tuple[float, float]:
+    """Return the bits of Z-tokens and of the residual."""
+    parts = [measure_bits(span.tokens, span.symbols) for span in spans]
+    return sum(sum(own) for own, _ in parts), sum(sum(own) for _, own in parts)
+
+
+# Anchors.
+
+
+def _all_symbols(codec: Codec, text: str) -> list[int]:
+    """Return the symbol that each token of a text would have if it was dropped."""
+    compressor, size = Compressor(codec.backbone, codec.settings), codec.settings.window
+    ids = codec.backbone.encode(codec.backbone.escape(text).text)
     windows = [ids[start : start + size] for start in range(0, len(ids), size)]
-    control = RateControl(compressor, windows, [None] * len(windows), COMPRESS_BATCH)
-    threshold = USUAL_THRESHOLD * max(1.0, USUAL_RATE / rate)  # spans are longer where bits are cheaper
-    tiled = [window for batch in control.analyses(threshold) for window in control.write(batch, repeat(rate))]
-    symbols = [symbol for window in tiled for symbol in window.symbols]
-    return sum(len(window.tokens) for window in tiled), symbols
+    hidden = compressor.hidden(windows)
+    return [one for state, own in zip(hidden, windows, strict=True) for one in compressor.symbols(state, own).tolist()]
 
 
-def without_code(heads: CodecHeads) -> CodecHeads:
-    """Copy heads, and make all codes mean the same."""
-    changed = copy.deepcopy(heads)
-    with torch.no_grad():
-        changed.span_head.own.zero_()
-        changed.span_head.following.zero_()
-    return changed
+def _anchors(ratio: float, spans: Sequence[ZSpan], symbols: Sequence[Sequence[int]], window: int) -> Row:
+    anchors = 0
+    now = ids = ranks = instead = 0.0
+    for span, own in zip(spans, symbols, strict=True):
+        starts = _starts(span)
+        z_tokens, residual = (sum(part) for part in measure_bits(span.tokens, span.symbols))
+        gaps = sum(_gap_bits(span.tokens, len(span.symbols)))
+        every = _rank_bits(span, own, window)
+        anchors += len(starts)
+        now += z_tokens + residual
+        ids += z_tokens - gaps
+        ranks += sum(every[start] for start in starts)
+        instead += gaps + sum(every)
+    tokens = sum(span.source_tokens for span in spans)
+    return {
+        "ratio": f"{ratio:g}",
+        "anchors": anchors,
+        "an anchor's id": ids / anchors,
+        "an anchor's rank": ranks / anchors,
+        "all, per token": now / tokens,
+        "with ranks, per token": instead / tokens,
+        "saved, per token": (now - instead) / tokens,
+    }
 
 
-def without_span_head(heads: CodecHeads) -> CodecHeads:
-    """Copy heads, and make them leave the LLM's logits as they are."""
-    changed = copy.deepcopy(heads)
-    with torch.no_grad():
-        changed.span_head.out.weight.zero_()
-        changed.span_head.out.bias.zero_()
-    return changed
+def _starts(span: ZSpan) -> list[int]:
+    """Return the place of each anchor in the text."""
+    starts = [0]
+    for token in span.tokens[:-1]:
+        starts.append(starts[-1] + token.gap + 1)
+    return starts
 
 
-def section(result: Ablation) -> Iterator[str]:
-    """Write the table of variants, line by line."""
-    yield from ("## What each part contributes", "")
-    yield (
-        f"{result.documents} documents, {result.source_tokens:,} tokens; heads as trained, parts taken away later. "
-        "Rate: Z-tokens per bit. First guesses: share of the dropped tokens that need no residual."
-    )
-    yield ""
-    rows = [
-        (
-            v.name,
-            f"1/{1 / v.rate:.3g}",
-            f"**{v.ratio:.2f}**",
-            f"{v.bits_per_z_token:.1f}",
-            f"{v.bits_per_source_token:.2f}",
-            percent(v.first_guesses),
-        )
-        for v in result.variants
-    ]
-    yield from table(("codec", "rate", "ratio", "bits per Z-token", "bits per source token", "first guesses"), rows)
+def _gap_bits(tokens: Sequence[ZToken], symbols: int) -> list[float]:
+    """Return the bits of each gap: where all ids are 0, they take none."""
+    return measure_bits([replace(token, anchor=0) for token in tokens], [0] * symbols)[0]
+
+
+def _rank_bits(span: ZSpan, symbols: Sequence[int], window: int) -> list[float]:
+    """Return the bits of each token of a text if all but the first one of each window are written by their ranks."""
+    first = {start: token.anchor for start, token in zip(_starts(span), span.tokens, strict=True)}
+    edges = [*range(0, len(symbols), window), len(symbols)]
+    tokens = [ZToken(first[start], end - start - 1) for start, end in pairwise(edges)]
+    with_gaps, bits = measure_bits(tokens, [one for place, one in enumerate(symbols) if place % window])
+    gaps = _gap_bits(tokens, len(bits))
+    ids, ranks = iter(own - gap for own, gap in zip(with_gaps, gaps, strict=True)), iter(bits)
+    return [next(ranks if place % window else ids) for place in range(len(symbols))]
+
+
+# The report.
+
+
+def section(tables: Tables) -> Iterator[str]:
+    """Write both tables, line by line."""
+    yield from ("## What learned codes save", "")
+    yield from (f"Learned codes were skipped: {row['codes']}." for row in tables["skipped"])
+    yield from figures(tables["codes"], CODES)
+    yield from ("", "## What anchors would take under the LLM", "", "Bits of an anchor, and of all.", "")
+    yield from figures(tables["anchors"], ANCHORS)

@@ -1,41 +1,49 @@
-"""Where Z-tokens go: which words are kept as anchors, and where in a text anchors are dense.
+"""Measure which words become anchors, which is what a reader sees, and where in a window anchors are dense.
 
-    kept       share of a class's tokens that are anchors; that of all tokens is 1 / ratio
-    density    anchors per source token, along a text (in tenths) and along a window (its first tokens have no context)
+    python -m benchmarks.anchors [--codec NAME] [--wikipedia PATH] [--limit N] [--tokens N] [--ratios R ...]
 
-Intervals are over texts. A token has the class of the word that it belongs to, by rule, for any language that writes
-with capitals:
+    kept       share of a class's tokens that are anchors, at each ratio; that of all tokens is 1 / ratio
+    density    anchors per source token along a window, whose first tokens have no context
 
-    number, name     as the codec sees them (zprompt/codec/importance.py): a name is a capitalised word that is not just
-                     the first of a sentence, or one with a capital inside
-    function word    of a list: articles, pronouns, prepositions, conjunctions, auxiliaries
-    other word, punctuation and symbols, white space
-
-or, for English, its part of speech, if TextBlob is installed: the lexicon and rules of its pattern tagger come with the
-package and need no network. It is right less often than a trained tagger (its accuracy was not measured here).
+A token has the class of the word that it belongs to, by rule, for any language that writes with capitals: numbers and
+names as the codec sees them (zprompt/codec/importance.py), function words of a list, other words, punctuation. In
+brackets the 95 % interval of a bootstrap over texts, then the text with the least. Writes anchors.json to
+benchmarks/results, and prints the tables.
 """
 
+import argparse
 import re
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import Ints, TiledText
+import zprompt
+from benchmarks.common import (
+    RESULTS,
+    Ints,
+    Row,
+    TiledText,
+    compress,
+    figures,
+    natural_documents,
+    tile_text,
+    wikipedia_file,
+)
+from zprompt import Codec
 from zprompt.codec import SALIENT, token_weights
-from zprompt.eval import Estimate, Ratio, estimate
+from zprompt.eval import Estimate, Ratio, RunRecord, estimate, write_json
 
-TENTHS = 10  # of a text
-BINS = 16  # of a window
+RATIOS = (2.0, 4.0, 8.0)
+STRETCHES = 16  # of a window
 
 NUMBER, NAME, FUNCTION, OTHER = "number", "name", "function word", "other word"
-PUNCTUATION, SPACE = "punctuation, symbols", "white space"
-CLASSES = (NUMBER, NAME, FUNCTION, OTHER, PUNCTUATION, SPACE)
+PUNCTUATION, SPACE, ALL = "punctuation, symbols", "white space", "all tokens"
+CLASSES = (NUMBER, NAME, FUNCTION, OTHER, PUNCTUATION, SPACE, ALL)
 
 _WORD = re.compile(r"\d+(?:[.,:/-]\d+)*\w*|\w+(?:['’]\w+)?|[^\w\s]")
 _APOSTROPHE = re.compile("['’]")
-_SENTENCE_END = frozenset(".!?")
 _FUNCTION_WORDS = frozenset(
     "a an the this that these those some any no every each either neither both all such what which whose another other "
     "i me my mine myself you your yours yourself he him his himself she her hers herself it its itself we us our ours "
@@ -48,111 +56,49 @@ _FUNCTION_WORDS = frozenset(
     "be am is are was were been being have has had having do does did doing will would shall should can could may "
     "might must ought not".split()
 )
-_PARTS = {  # beginnings of the tags of the Penn treebank; the longest that fits counts
-    "NN": "noun",
-    "NNP": "proper noun",
-    "VB": "verb",
-    "MD": "auxiliary",
-    "JJ": "adjective",
-    "RB": "adverb",
-    "WRB": "adverb",
-    "DT": "determiner",
-    "WDT": "determiner",
-    "PDT": "determiner",
-    "PRP": "pronoun",
-    "WP": "pronoun",
-    "EX": "pronoun",
-    "IN": "preposition",
-    "TO": "to",
-    "CC": "conjunction",
-    "CD": "number",
-}
-_OTHER_PART = "other"
-PARTS = (*dict.fromkeys(_PARTS.values()), _OTHER_PART, PUNCTUATION, SPACE)
-
-Classify = Callable[[str, Sequence[tuple[int, int]]], list[str]]  # text, offsets → class of each token
 
 
-@dataclass(frozen=True, slots=True)
-class ClassShare:
-    """How many tokens of one class of words are kept."""
-
-    name: str
-    tokens: int
-    share_of_tokens: float
-    share_of_anchors: float
-    share_of_dropped: float
-    kept: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class Density:
-    """Anchors per source token in one stretch."""
-
-    start: float  # share of the text, or source token of the window
-    tokens: int
-    density: Estimate
+def measure(codec: Codec, texts: Sequence[str], ratios: Sequence[float | None], seed: int) -> dict[str, list[Row]]:
+    """Tile texts at each ratio, and count the anchors of each class and in each stretch of a window."""
+    classes: list[Row] = [{"class": name} for name in CLASSES]
+    stretches: list[Row] = []
+    for ratio in ratios:
+        spans = compress(codec, list(texts), ratio=ratio).documents
+        tiled = [one for one in map(tile_text, [codec] * len(texts), texts, spans) if one]
+        column = "usual" if ratio is None else f"ratio {ratio:g}"
+        for row, kept in zip(classes, class_shares(tiled, seed), strict=True):
+            row[column] = kept
+        stretches = stretches or density(tiled, codec.settings.window, seed)  # at the first ratio only
+    return {"classes": classes, "density": stretches}
 
 
-def class_shares(texts: Sequence[TiledText], classify: Classify, names: Sequence[str], seed: int) -> list[ClassShare]:
-    """Count anchors and dropped tokens of each class; classes that do not occur are left out."""
-    place = {name: index for index, name in enumerate(names)}
-    labels = [np.array([place[name] for name in classify(one.text, one.offsets)], np.int64) for one in texts]
-    tokens, anchors = _count(texts, labels, len(names))
-    dropped = tokens - anchors
-    return [
-        ClassShare(
-            name=name,
-            tokens=int(tokens[:, i].sum()),
-            share_of_tokens=float(tokens[:, i].sum() / tokens.sum()),
-            share_of_anchors=float(anchors[:, i].sum() / anchors.sum()),
-            share_of_dropped=float(dropped[:, i].sum() / max(1, dropped.sum())),
-            kept=kept,
-        )
-        for i, name in enumerate(names)
-        if (kept := _share(anchors[:, i], tokens[:, i], seed)) is not None
-    ]
+def class_shares(texts: Sequence[TiledText], seed: int) -> list[Estimate | None]:
+    """Return the share of the tokens of each class that are anchors; None for a class that does not occur."""
+    labels = [np.array([CLASSES.index(name) for name in word_classes(one.text, one.offsets)]) for one in texts]
+    shares = _shares(texts, labels, len(CLASSES) - 1, seed)
+    return [*shares, _shares(texts, [np.zeros_like(own) for own in labels], 1, seed)[0]]
 
 
-def density_over_text(texts: Sequence[TiledText], seed: int) -> list[Density]:
-    """Measure the density in each tenth of the texts."""
-    labels = [np.arange(len(one.ids)) * TENTHS // len(one.ids) for one in texts]
-    return _densities(texts, labels, TENTHS, 1 / TENTHS, seed)
-
-
-def density_over_window(texts: Sequence[TiledText], window: int, seed: int) -> list[Density]:
-    """Measure the density along windows of `window` source tokens."""
-    size = -(-window // BINS)
+def density(texts: Sequence[TiledText], window: int, seed: int) -> list[Row]:
+    """Return anchors per source token along windows."""
+    size = -(-window // STRETCHES)
     labels = [np.arange(len(one.ids)) % window // size for one in texts]
-    return _densities(texts, labels, BINS, size, seed)
+    found = _shares(texts, labels, STRETCHES, seed)
+    return [{"from token": index * size, "density": share} for index, share in enumerate(found) if share]
 
 
-def _densities(texts: Sequence[TiledText], labels: Sequence[Ints], count: int, step: float, seed: int) -> list[Density]:
-    tokens, anchors = _count(texts, labels, count)
-    return [
-        Density(round(i * step, 6), int(tokens[:, i].sum()), density)
-        for i in range(count)
-        if (density := _share(anchors[:, i], tokens[:, i], seed)) is not None
-    ]
-
-
-def _count(texts: Sequence[TiledText], labels: Sequence[Ints], count: int) -> tuple[Ints, Ints]:
-    """Count tokens and anchors of each label in each text, (texts, count) each."""
-    tokens = [np.bincount(own, minlength=count) for own in labels]
+def _shares(texts: Sequence[TiledText], labels: Sequence[Ints], count: int, seed: int) -> list[Estimate | None]:
+    """Return anchors per token of each label."""
+    tokens = np.array([np.bincount(own, minlength=count) for own in labels])
     anchors = [np.bincount(own[one.starts], minlength=count) for one, own in zip(texts, labels, strict=True)]
-    return np.array(tokens), np.array(anchors)
-
-
-def _share(anchors: Ints, tokens: Ints, seed: int) -> Estimate | None:
-    ratios = [Ratio(float(one), float(of)) for one, of in zip(anchors, tokens, strict=True)]
-    return estimate(ratios, seed)
-
-
-# Classes of words.
+    return [
+        estimate([Ratio(float(kept[i]), float(of[i])) for kept, of in zip(anchors, tokens, strict=True)], seed)
+        for i in range(count)
+    ]
 
 
 def word_classes(text: str, offsets: Sequence[tuple[int, int]]) -> list[str]:
-    """Return the class of each token by rule, one of CLASSES."""
+    """Return the class of each token, one of CLASSES."""
     function = [False] * len(text)
     for match in _WORD.finditer(text):
         if _is_function_word(match.group()):
@@ -178,37 +124,26 @@ def _is_function_word(word: str) -> bool:
     return head in _FUNCTION_WORDS or (bool(tail) and head.removesuffix("n") in _FUNCTION_WORDS)
 
 
-def parts_of_speech(text: str, offsets: Sequence[tuple[int, int]]) -> list[str]:
-    """Return the part of speech of each token, one of PARTS; needs TextBlob."""
-    from textblob.en import tag
-
-    parts: list[str | None] = [None] * len(text)
-    for sentence in _sentences(text):
-        with warnings.catch_warnings():  # it leaves its lexicon's file open, the first time
-            warnings.simplefilter("ignore", ResourceWarning)
-            tags = [name for _, name in tag(" ".join(match.group() for match in sentence), tokenize=False)]
-        if len(tags) != len(sentence):  # it cut words, so tags and words cannot be aligned
-            tags = [""] * len(sentence)
-        for match, name in zip(sentence, tags, strict=True):
-            parts[match.start() : match.end()] = [_part_of(name)] * (match.end() - match.start())
-    return [_part_of_token(text[start:end], parts[start:end]) for start, end in offsets]
-
-
-def _sentences(text: str) -> list[list[re.Match[str]]]:
-    sentences: list[list[re.Match[str]]] = [[]]
-    for match in _WORD.finditer(text):
-        sentences[-1].append(match)
-        if match.group() in _SENTENCE_END:
-            sentences.append([])
-    return [sentence for sentence in sentences if sentence]
+def main() -> None:
+    """Measure, write `results/anchors.json`, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--codec", default="default", help="an LLM, a shipped codec, or a codec's folder")
+    parser.add_argument("--wikipedia", type=Path, default=wikipedia_file(), help="JSON lines with paragraphs")
+    parser.add_argument("--limit", type=int, default=16, help="articles")
+    parser.add_argument("--tokens", type=int, default=512, help="of each, at most")
+    parser.add_argument("--ratios", type=float, nargs="+", default=RATIOS, help="beside the usual one")
+    parser.add_argument("--seed", type=int, default=0)
+    given, began = parser.parse_args(), time.time()
+    codec = zprompt.load(given.codec)
+    documents = natural_documents(
+        given.wikipedia, given.limit, given.tokens, given.seed, lambda text: len(codec.backbone.encode(text))
+    )
+    found = measure(codec, [document.text for document in documents], (None, *given.ratios), given.seed)
+    write_json(RESULTS / "anchors.json", {"run": RunRecord.take(given.seed, began), "texts": len(documents), **found})
+    for rows in found.values():
+        first, *shares = rows[0]
+        print("\n".join(figures(rows, {first: "", **dict.fromkeys(shares, ".3f")})))
 
 
-def _part_of(tag: str) -> str:
-    fits = [name for name in _PARTS if tag.startswith(name)]
-    return _PARTS[max(fits, key=len)] if fits else _OTHER_PART
-
-
-def _part_of_token(piece: str, parts: Sequence[str | None]) -> str:
-    if not any(map(str.isalnum, piece)):
-        return PUNCTUATION if piece.strip() else SPACE
-    return next((part for part in parts if part is not None), _OTHER_PART)
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,14 @@
-"""Measure a codec: exactness, what a ratio costs in bits, speed and memory, and what each part contributes.
+"""Measure a codec: exactness, what a ratio costs in bits, speed and memory, and what it does without.
 
-    python -m benchmarks.codec [--codec NAME] [--wikipedia PATH] [--documents N] [--short | --quick] [--only TASK ...]
+    python -m benchmarks.codec [--codec NAME] [--wikipedia PATH] [--documents N] [--mutated N] [--short | --quick]
+                               [--only TASK ...]
 
 Each task is a module: exactness, rate_distortion, speed and ablation. The documents are passages of Wikipedia (or what
 the project has of prose), long ones, texts that are hard to restore exactly (the files of tests/texts, this project's
-own code, and strings made here), and one of over 20,000 tokens. Writes codec.json (all figures, also of single
-documents), codec.md and codec-rate-distortion.png to benchmarks/results, and prints the tables. Most of an hour on 2
-idle cores; with --short a quarter of it, with --quick a few minutes, for trying things out. Timings need an idle
-machine.
+own code, and strings made here), and one of over 20,000 tokens. Writes codec.json (all figures), codec.md and
+codec-rate-distortion.png to benchmarks/results, and prints the tables. An hour or more on 2 idle cores, most of it for
+what exactness restores; with --short a third of it, with --quick a few minutes, for trying things out. Timings need an
+idle machine.
 """
 
 import argparse
@@ -15,13 +16,12 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import zprompt
 from benchmarks import ablation, exactness, rate_distortion, speed
-from benchmarks.ablation import Ablation
 from benchmarks.common import (
     PROSE,
     RESULTS,
@@ -29,45 +29,45 @@ from benchmarks.common import (
     WIKIPEDIA,
     Count,
     Document,
+    Tables,
     describe_run,
     first_paragraphs,
     natural_documents,
     read_exactly,
     wikipedia_file,
 )
-from benchmarks.exactness import Exactness
-from benchmarks.rate_distortion import RateDistortion
-from benchmarks.speed import Speed, SpeedPlan
+from benchmarks.exactness import ExactnessPlan
+from benchmarks.speed import SpeedPlan
 from zprompt import Codec
 from zprompt.eval import RunRecord, draw, write_json
 
-TASKS = ("exactness", "rate_distortion", "speed", "ablation")
+SECTIONS: dict[str, Callable[[Tables], Iterator[str]]] = {
+    "exactness": exactness.section,
+    "rate_distortion": rate_distortion.section,
+    "speed": speed.section,
+    "ablation": ablation.section,
+}
 SENTENCE = "The first sentence of this note was compressed before the rest of it was written."
 CODE = ("codec/tiling.py", "cli/files.py", "documents.py")  # in zprompt/
 CODE_LINES = 30  # of each
+RECORDS = 12  # of the JSON document
 RANDOM_BYTES = 200
-
-Result = Exactness | RateDistortion | Speed | Ablation
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Sample sizes of a run."""
 
-    seed: int = 0  # of every choice of documents, and of the bootstrap
+    seed: int = 0  # of every choice, and of the bootstrap
     articles: int = 40  # Wikipedia articles; one passage each
     passage_tokens: int = 400  # whole paragraphs from the article's beginning, at most this many tokens, one at least
     long_articles: int = 1  # articles that are also taken as long documents ...
     long_tokens: int = 1500  # ... of about this many tokens
     huge_tokens: int = 20_000  # length that the huge document exceeds; 0: leave it out
     hard_characters: int | None = None  # of each hard text; None: all
-    elsewhere_tokens: int = 1200  # of documents that are also restored with another batch size, threads and process
-    in_another_process: bool = True
-    ratios: tuple[float, ...] = (2, 3, 4, 6, 8, 12, 18)  # of the rate-distortion curve
-    curve_documents: int = 6  # passages that the curve is measured on
-    resamples: int = 1000  # of the bootstrap
-    rates: tuple[float, ...] = (1 / 10, 1 / 30, 1 / 90)  # Z-tokens a bit, of the ablation
-    ablated_documents: int = 6  # passages that parts are taken away on
+    ratios: tuple[float, ...] = (2, 3, 4, 6, 8, 12, 18)
+    curve_documents: int = 16  # passages that bits are measured on
+    exactness: ExactnessPlan = field(default_factory=ExactnessPlan)
     speed: SpeedPlan = field(default_factory=SpeedPlan)
 
 
@@ -78,10 +78,7 @@ SHORT = Plan(  # no huge document, fewer of each kind
     long_articles=0,
     huge_tokens=0,
     hard_characters=1500,
-    elsewhere_tokens=800,
-    curve_documents=4,
-    ablated_documents=4,
-    speed=SpeedPlan(pass_windows=3, step_tokens=48),
+    exactness=ExactnessPlan(800, focused=60, mutated=30_000, resealed=60),
 )
 QUICK = Plan(
     articles=6,
@@ -89,12 +86,10 @@ QUICK = Plan(
     long_articles=0,
     huge_tokens=0,
     hard_characters=200,
-    elsewhere_tokens=300,
     ratios=(4, 8),
-    rates=(1 / 30, 1 / 90),
-    curve_documents=4,
-    ablated_documents=2,
-    speed=SpeedPlan(2, 250, 3, 32, 2, (1, 4), 2),
+    curve_documents=2,
+    exactness=ExactnessPlan(300, focused=6, mutated=1000, resealed=4),
+    speed=SpeedPlan(2, 250, 2, (50, 200), 20, 32, (1, 4), rounds=2, starts=1),
 )
 
 
@@ -108,11 +103,6 @@ class Corpus:
     passages: list[Document]
     others: list[Document]  # long, hard and huge ones
     note: str  # what they are
-
-    @property
-    def prose(self) -> str:
-        """Join the passages into a long text to cut pieces of."""
-        return "\n\n".join(document.text for document in self.passages)
 
 
 def gather(codec: Codec, wikipedia: Path | None, plan: Plan) -> Corpus:
@@ -163,18 +153,27 @@ def hard_documents(z_span: str, characters: int | None) -> list[Document]:
     ]
     generator = random.Random(0)
     noise = bytes(generator.randrange(256) for _ in range(RANDOM_BYTES)).decode("latin-1")
-    spans = f"{z_span} is a Z-span, [z1:{z_span[4:40]} a broken one, [z\\1: an escaped one. {z_span}{z_span}"
+    records = [
+        {"id": generator.getrandbits(32), "name": f"Café “{n}”", "on": n % 3 == 0, "at": generator.random(), "of": None}
+        for n in range(RECORDS)
+    ]
+    spans = f"{z_span} is a Z-span, [z2:{z_span[4:40]} a cut one, [\\z2:{z_span[4:]} an escaped one. {z_span}{z_span}"
+    folded = f"{exactness.fold(z_span)} is folded, {exactness.escape_html(z_span)} escaped, and &#91;z2: nothing."
     controls = "".join(map(chr, range(32))) + "\x7f" + "".join(map(chr, range(128, 160)))
     made = [
         Document("empty", "tiny", ""),
         Document("one character", "tiny", "x"),
         Document("one rare character", "tiny", "\U0001f9ff"),
-        Document("white space", "tiny", " \t\n\r\n  \u00a0\u2003\u200b\n\n\n   \t"),
+        Document("white space", "white space", " \t\n\r\n  \u00a0\u2003\u200b\n\n\n   \t"),
+        Document("only line breaks", "white space", "\n" * 50 + "\r\n" * 20),
         Document("control characters", "control", controls),
         Document(
             "control characters in prose", "control", "A\x00 line\x1b[31m in red\x07,\x06 torn\x04 by\x1d marks.\r"
         ),
+        Document("records", "JSON", json.dumps(records, indent=1)),
+        Document("records, escaped", "JSON", json.dumps(json.dumps(records, ensure_ascii=False))),
         Document("Z-spans of this codec", "zspans", spans),
+        Document("Z-spans of this codec, folded and escaped", "zspans", folded),
         Document("random bytes", "bytes", noise),
     ]
     return [replace(document, text=document.text[:characters]) for document in (*code, *files, *made)]
@@ -195,75 +194,62 @@ def huge_document(tokens: int, count: Count) -> list[Document]:
 # The run.
 
 
-def run(codec: Codec, corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> Iterator[Result]:
-    """Run some of TASKS, yield the result of each, and print to stderr how long it took."""
+def run(codec: Codec, corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> Iterator[tuple[str, Tables]]:
+    """Run some tasks, yield each with what it found, and print to stderr how long it took."""
     curve = draw(corpus.passages, plan.curve_documents, plan.seed)
-    ablated = draw(corpus.passages, plan.ablated_documents, plan.seed)
     every = [*corpus.passages, *corpus.others]
-    measures: dict[str, Callable[[], Result]] = {
-        "exactness": lambda: exactness.measure(codec, every, plan.elsewhere_tokens, plan.in_another_process),
-        "rate_distortion": lambda: rate_distortion.measure(codec, curve, plan.ratios, plan.resamples, plan.seed),
-        "speed": lambda: speed.measure(codec, corpus.prose, plan.speed),
-        "ablation": lambda: ablation.measure(codec, ablated, plan.rates),
+    measures: dict[str, Callable[[], Tables]] = {
+        "exactness": lambda: exactness.measure(codec, every, plan.exactness, plan.seed),
+        "rate_distortion": lambda: rate_distortion.measure(codec, curve, plan.ratios, plan.seed),
+        "speed": lambda: speed.measure(codec, corpus.passages, plan.speed),
+        "ablation": lambda: ablation.measure(codec, curve, plan.ratios),
     }
     for task in tasks:
         began = time.perf_counter()
-        yield measures[task]()
+        yield task, measures[task]()
         print(f"{task}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
 
-def save(folder: Path, record: RunRecord, codec: Codec, corpus: Corpus, plan: Plan, results: Sequence[Result]) -> str:
+def save(
+    folder: Path, record: RunRecord, codec: Codec, corpus: Corpus, plan: Plan, results: Mapping[str, Tables]
+) -> str:
     """Write JSON, Markdown and the plot, and return the Markdown."""
     about = {"name": codec.name, "fingerprint": codec.fingerprint, "settings": codec.settings.to_dict()}
-    findings = {type(result).__name__: asdict(result) for result in results}
-    write_json(
-        folder / "codec.json", {"run": record, "codec": about, "data": corpus.note, "plan": plan, "results": findings}
-    )
-    text = report(record, repr(codec), corpus.note, results)
-    (folder / "codec.md").write_text(text, encoding="utf-8")
-    for result in results:
-        if isinstance(result, RateDistortion):
-            rate_distortion.plot(result, folder / "codec-rate-distortion.png")
-    return text
-
-
-def report(record: RunRecord, codec: str, data: str, results: Sequence[Result]) -> str:
-    """Write the report as Markdown: what was measured on what, then one section per task."""
+    values = {"run": record, "codec": about, "data": corpus.note, "plan": plan, "results": dict(results)}
+    write_json(folder / "codec.json", values)
     lines = [
         "# What the codec does",
         "",
         f"{describe_run(record)} Raw figures: `codec.json`.",
         "",
         f"Codec: {codec}.",
-        f"Data: {data}",
+        f"Data: {corpus.note}",
         "",
-        "The decompressor sees the Z-span and nothing else. BLEU: sacrebleu's corpus BLEU-4 (13a). Bits are those of "
-        "Z-tokens and residual.",
+        "The decompressor sees the Z-span and nothing else. Bits are those of Z-tokens and residual.",
     ]
-    for result in results:
-        lines += ["", *_section(result)]
-    return "\n".join(lines) + "\n"
-
-
-def _section(result: Result) -> Iterator[str]:
-    if isinstance(result, Exactness):
-        return exactness.section(result)
-    if isinstance(result, RateDistortion):
-        return rate_distortion.section(result)
-    return speed.section(result) if isinstance(result, Speed) else ablation.section(result)
+    for task, tables in results.items():
+        lines += ["", *SECTIONS[task](tables)]
+    text = "\n".join(lines) + "\n"
+    (folder / "codec.md").write_text(text, encoding="utf-8")
+    if "rate_distortion" in results:
+        rate_distortion.plot(results["rate_distortion"], folder / "codec-rate-distortion.png")
+    return text
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--codec", default="default", help="a shipped codec, or a codec's folder")
+    parser.add_argument("--codec", default="default", help="an LLM, a shipped codec, or a codec's folder")
     parser.add_argument(
         "--wikipedia", type=Path, help=f"JSON lines with paragraphs; default: {WIKIPEDIA}, if it is there"
     )
     parser.add_argument("--documents", type=int, help=f"Wikipedia articles; default: {FULL.articles}")
+    parser.add_argument("--mutated", type=int, help=f"mutated Z-spans; default: {FULL.exactness.mutated}")
     parser.add_argument("--short", action="store_true", help="smaller samples")
     parser.add_argument("--quick", action="store_true", help="small samples, to see that everything runs")
-    parser.add_argument("--only", nargs="+", choices=TASKS, default=TASKS, metavar="TASK", help=", ".join(TASKS))
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="TASK", help=", ".join(SECTIONS)
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options = parser.parse_args()
     if options.wikipedia and not options.wikipedia.is_file():
@@ -277,12 +263,14 @@ def main() -> None:
     plan = QUICK if options.quick else SHORT if options.short else FULL
     if options.documents:
         plan = replace(plan, articles=options.documents)
+    if options.mutated is not None:
+        plan = replace(plan, exactness=replace(plan.exactness, mutated=options.mutated))
     codec = zprompt.load(options.codec, device="cpu")
     corpus = gather(codec, options.wikipedia or wikipedia_file(), plan)
     print(f"{codec}\n{corpus.note}", file=sys.stderr, flush=True)
-    results: list[Result] = []
-    for result in run(codec, corpus, plan, options.only):
-        results.append(result)  # saved one by one: the next may fail, or be stopped
+    results: dict[str, Tables] = {}
+    for task, tables in run(codec, corpus, plan, options.only):
+        results[task] = tables  # saved one by one: the next may fail, or be stopped
         text = save(options.out, RunRecord.take(plan.seed, began), codec, corpus, plan, results)
     print(text)
 

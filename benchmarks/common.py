@@ -7,19 +7,25 @@ Python's standard library, the JSON of packages, and logs.
 """
 
 import json
+import math
 import re
 import site
+import statistics
 import sysconfig
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zprompt import Codec
 from zprompt.baselines import Tokenizer
-from zprompt.eval import RESAMPLES, Interval, Question, RunRecord, bootstrap, draw, read_questions
+from zprompt.errors import RatioWarning
+from zprompt.eval import RESAMPLES, Estimate, Interval, Question, RunRecord, bootstrap, draw, read_questions, table
+from zprompt.results import CompressionResult
 from zprompt.zspan import ZToken, find_spans
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +41,8 @@ MOST = 200_000  # tokens of a kind of machine texts, about
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Count = Callable[[str], int]  # tokens of a text
+Row = dict[str, Any]  # of a table, by column
+Tables = dict[str, list[Row]]  # what a task finds, by what is counted
 
 
 # Natural texts.
@@ -179,7 +187,62 @@ def tile_text(codec: Codec, text: str, span: str) -> TiledText | None:
     return TiledText(text, np.array(ids, np.int64), tuple(offsets), parsed.tokens)
 
 
+def compress(codec: Codec, docs: Any, **options: Any) -> CompressionResult:  # noqa: ANN401 - as Codec.compress
+    """Compress, and say nothing of ratios that are out of reach: tables have those that were reached."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RatioWarning)
+        return codec.compress(docs, **options)
+
+
 # Reports.
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A figure between two others."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of_rounds(cls, values: Iterable[float]) -> "Range":
+        """Return the median of some rounds, with the lowest and the highest."""
+        every = list(values)
+        return cls(statistics.median(every), min(every), max(every))
+
+    @classmethod
+    def of_quotient(cls, above: Floats, below: Floats, seed: int) -> "Range":
+        """Return a quotient of sums with its 95 % interval, by a bootstrap that draws from both alike."""
+        drawn = np.random.default_rng(seed).integers(0, len(above), (RESAMPLES, len(above)))
+        with np.errstate(divide="ignore", invalid="ignore"):  # not a number: there is nothing to divide by
+            low, high = np.percentile(above[drawn].sum(1) / below[drawn].sum(1), (2.5, 97.5))
+            return cls(float(np.divide(above.sum(), below.sum())), float(low), float(high))
+
+
+def figures(rows: Sequence[Row], formats: Mapping[str, str]) -> Iterator[str]:
+    """Write rows as a Markdown table.
+
+    :param rows: The rows.
+    :param formats: The columns, and how their figures are written: estimates with interval and worst case, medians with
+        the lowest and the highest.
+    :yields: The lines.
+    """
+    cells = [tuple(_cell(row[column], how) for column, how in formats.items()) for row in rows]
+    yield from table(tuple(formats), cells)
+
+
+def _cell(value: object, how: str) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
+    if isinstance(value, Range | Estimate):
+        if not all(map(math.isfinite, (value.value, value.low, value.high))):
+            return "–"
+        worst = f", {value.worst:{how}}" if isinstance(value, Estimate) else ""
+        return f"**{value.value:{how}}** [{value.low:{how}}, {value.high:{how}}]{worst}"
+    return format(value, how)
 
 
 def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Interval:

@@ -1,189 +1,83 @@
-"""Measure whether every text comes back byte for byte, wherever it is restored, and how short it gets.
+"""Measure whether every text comes back byte for byte, however it was compressed, carried and restored.
 
-    positions ratio         source tokens / Z-tokens
-    bits per Z-token        bits of Z-tokens and residual / Z-tokens
-    bits per source token   bits per Z-token / positions ratio
-
-Every document is compressed with the defaults and restored by `Codec.decompress`. Some are restored again with another
-batch size, another number of threads, and in another process, which has the Z-spans and the codec's name alone.
+settings   all documents at the usual ratio, at 2 and 8, and with a query
+kinds      the same by kind of text: identical counts all settings, the rest is of the usual ratio
+ways       some of every kind again in other batches, on another number of threads and in another process, which has
+           the Z-spans and the codec's name alone; and from Z-spans that were folded or HTML-escaped on their way
+focus      Z-spans in which random sentences were put back word for word
+damage     mutated Z-spans: each is to be refused, or to be read as text, or to restore the right text. With a new
+           checksum only the text's hash can tell, so these few are restored, which takes long
 """
 
+import base64
+import hashlib
 import json
+import random
 import statistics
 import subprocess
 import sys
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
 import zprompt
-from benchmarks.common import Document
+from benchmarks.common import Document, Row, Tables, compress, figures
 from zprompt import Codec
 from zprompt.codec import DECOMPRESS_BATCH
-from zprompt.errors import InvalidTextError, ZPromptError
-from zprompt.eval import CorpusBleu, number, percent, table
-from zprompt.zspan import read_header
+from zprompt.codec.source import read_source, unit_starts
+from zprompt.errors import InvalidTextError, SpanError, ZPromptError
+from zprompt.eval import Ratio, estimate
+from zprompt.options import CompressOptions
+from zprompt.zspan import ZSpan, find_spans, format_span, read_header
 
-OTHER_BATCH_SIZE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class ExactDocument:
-    """One document, compressed and restored."""
-
-    name: str
-    domain: str
-    source_tokens: int
-    z_tokens: int
-    bits: int  # of Z-tokens and residual, in whole bytes
-    ratio: float  # 1 for a text without tokens
-    identical: bool  # came back byte for byte
-
-
-@dataclass(frozen=True, slots=True)
-class ExactDomain:
-    """The documents of one kind."""
-
-    domain: str
-    documents: int
-    source_tokens: int
-    identical: float  # share of the documents
-    ratio: float  # of all their tokens together
-    mean_ratio: float  # of the documents' ratios
-    median_ratio: float
-    worst_ratio: float
-    bits_per_z_token: float | None  # Z-tokens and residual; None: there are none
-    bits_per_source_token: float | None
-    bleu: float | None  # None: too short to have one
+QUERY = "Who or what was the first of its kind, when and where?"
+SETTINGS: dict[str, dict[str, object]] = {
+    "usual": {},
+    "ratio 2": {"ratio": 2},
+    "ratio 8": {"ratio": 8},
+    "query": {"query": QUERY},
+}
+BATCH_SIZES = (1, 3)
+FOLD = 76  # characters of a line, as in mail
+PUNCTUATION = {"[": "&#91;", "]": "&#x5D;", ":": "&colon;", "-": "&#45;", "_": "&#x5f;"}
+LETTERS = "0123456789abcdefABCDEFghxyzXYZ-_:[]\\&#; \n\t.é"
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Documents restored in another way than the rest."""
+class ExactnessPlan:
+    """Sample sizes."""
 
-    way: str
-    documents: int
-    tokens: int
-    identical: float  # share of the documents
-
-
-@dataclass(frozen=True, slots=True)
-class Exactness:
-    """What comes back, and how short it was."""
-
-    bits_per_z_token: float  # of all documents together, Z-tokens and residual
-    bits_per_source_token: float
-    domains: tuple[ExactDomain, ...]
-    elsewhere: tuple[Elsewhere, ...]
-    surrogates_refused: bool  # a lone surrogate is an InvalidTextError that says where it is
-    compress_seconds: float
-    decompress_seconds: float
-    documents: tuple[ExactDocument, ...]
+    again_tokens: int = 1200  # of documents that are also compressed and restored in other ways
+    in_another_process: bool = True
+    focused: int = 200  # focused Z-spans ...
+    focused_tokens: int = 450  # ... of documents of at most this many tokens
+    mutated: int = 100_000
+    resealed: int = 200  # mutated Z-spans with a new checksum
+    mutated_tokens: int = 40  # of the texts whose Z-spans are mutated, at most
 
 
-def measure(codec: Codec, documents: Sequence[Document], elsewhere_tokens: int, in_another_process: bool) -> Exactness:
-    """Compress and restore documents.
-
-    :param codec: The codec.
-    :param documents: The documents.
-    :param elsewhere_tokens: Tokens of the documents that are restored in other ways, too.
-    :param in_another_process: Whether another process is one of these ways.
-    :return: The findings.
-    """
-    began = time.perf_counter()
-    result = codec.compress([document.text for document in documents])
-    compressed, spans = time.perf_counter(), result.documents
-    restored = restore_texts(codec, spans)
-    done = time.perf_counter()
-    rows = [_row(*item) for item in zip(documents, spans, restored, strict=True)]
-    return Exactness(
-        bits_per_z_token=result.stats.bits_per_z_token,
-        bits_per_source_token=result.stats.bits_per_source_token,
-        domains=tuple(_domains(documents, restored, rows)),
-        elsewhere=tuple(_restore_elsewhere(codec, documents, spans, rows, elsewhere_tokens, in_another_process)),
-        surrogates_refused=_refuses_surrogates(codec),
-        compress_seconds=compressed - began,
-        decompress_seconds=done - compressed,
-        documents=tuple(rows),
-    )
-
-
-def _row(document: Document, span: str, restored: str | None) -> ExactDocument:
-    header = read_header(span)
-    ratio = header.source_tokens / header.count if header.count else 1.0
-    identical = restored == document.text
-    bits = 8 * header.body_bytes
-    return ExactDocument(document.name, document.domain, header.source_tokens, header.count, bits, ratio, identical)
-
-
-def _domains(
-    documents: Sequence[Document], restored: Sequence[str | None], rows: Sequence[ExactDocument]
-) -> list[ExactDomain]:
-    found = []
-    for domain in dict.fromkeys(document.domain for document in documents):
-        chosen = [index for index, document in enumerate(documents) if document.domain == domain]
-        ratios = [rows[index].ratio for index in chosen]
-        source, z_tokens, bits = (
-            sum(getattr(rows[index], name) for index in chosen) for name in ("source_tokens", "z_tokens", "bits")
-        )
-        bleu = CorpusBleu([documents[index].text for index in chosen], [restored[index] or "" for index in chosen])
-        found.append(
-            ExactDomain(
-                domain=domain,
-                documents=len(chosen),
-                source_tokens=source,
-                identical=statistics.mean(rows[index].identical for index in chosen),
-                ratio=source / z_tokens if z_tokens else 1.0,
-                mean_ratio=statistics.mean(ratios),
-                median_ratio=statistics.median(ratios),
-                worst_ratio=min(ratios),
-                bits_per_z_token=bits / z_tokens if z_tokens else None,
-                bits_per_source_token=bits / source if source else None,
-                bleu=bleu.score(),
-            )
-        )
-    return found
-
-
-def _restore_elsewhere(
-    codec: Codec,
-    documents: Sequence[Document],
-    spans: Sequence[str],
-    rows: Sequence[ExactDocument],
-    most_tokens: int,
-    in_another_process: bool,
-) -> list[Elsewhere]:
-    """Restore some documents of every kind in other ways."""
-    chosen = _some_of_each(rows, most_tokens)
-    texts, given = [documents[index].text for index in chosen], [spans[index] for index in chosen]
-    ways: dict[str, Callable[[], list[str | None]]] = {
-        f"batch size {OTHER_BATCH_SIZE}": lambda: restore_texts(codec, given, OTHER_BATCH_SIZE),
-        f"{_other_threads()} thread(s)": lambda: _with_other_threads(codec, given),
+def measure(codec: Codec, documents: Sequence[Document], plan: ExactnessPlan, seed: int) -> Tables:
+    """Compress and restore documents in all settings and ways."""
+    texts = [document.text for document in documents]
+    settings, spans, identical = [], [], [0] * len(texts)
+    for name, options in SETTINGS.items():
+        result = compress(codec, texts, **options)
+        same = [back == text for back, text in zip(restore_texts(codec, result.documents), texts, strict=True)]
+        identical = [before + own for before, own in zip(identical, same, strict=True)]
+        spans = spans or result.documents  # those of the usual ratio
+        settings.append({"setting": name, **_costs(result.documents), "identical": statistics.mean(same)})
+    few = _some_of_each(documents, spans, plan.again_tokens)
+    return {
+        "settings": settings,
+        "kinds": _kinds(documents, spans, identical, seed),
+        "ways": _ways(codec, [texts[i] for i in few], [spans[i] for i in few], plan.in_another_process),
+        "focus": [_focus(codec, texts, spans, plan, seed)],
+        "damage": list(_damage(codec, texts, plan, seed)),
+        "surrogates": [{"a text with a lone surrogate": _surrogates(codec)}],
     }
-    if in_another_process:
-        ways["another process"] = lambda: _restore_in_another_process(codec.name, given)
-    tokens = sum(rows[index].source_tokens for index in chosen)
-    found = []
-    for way, restore in ways.items():
-        same = [text == back for text, back in zip(texts, restore(), strict=True)]
-        found.append(Elsewhere(way, len(chosen), tokens, statistics.mean(same)))
-    return found
-
-
-def _other_threads() -> int:
-    """Return another number of threads than torch has now: 1, or 2 if it is 1."""
-    return 1 if torch.get_num_threads() > 1 else 2
-
-
-def _with_other_threads(codec: Codec, spans: Sequence[str]) -> list[str | None]:
-    usual = torch.get_num_threads()
-    torch.set_num_threads(_other_threads())
-    try:
-        return restore_texts(codec, spans)
-    finally:
-        torch.set_num_threads(usual)
 
 
 def restore_texts(codec: Codec, spans: Sequence[str], batch_size: int = DECOMPRESS_BATCH) -> list[str | None]:
@@ -191,81 +85,296 @@ def restore_texts(codec: Codec, spans: Sequence[str], batch_size: int = DECOMPRE
     try:
         return list(codec.decompress(list(spans), batch_size=batch_size))
     except ZPromptError:
-        return [_restore_one(codec, span, batch_size) for span in spans]
+        return [_restore_one(codec, span) for span in spans]
 
 
-def _restore_one(codec: Codec, span: str, batch_size: int) -> str | None:
+def _restore_one(codec: Codec, span: str) -> str | None:
     try:
-        return str(codec.decompress(span, batch_size=batch_size))
+        return str(codec.decompress(span))
     except ZPromptError:
         return None
 
 
-def _restore_in_another_process(codec_name: str, spans: Sequence[str]) -> list[str | None]:
-    command = [sys.executable, "-m", "benchmarks.exactness", codec_name]
-    given = json.dumps(list(spans))
-    texts: list[str | None] = json.loads(
-        subprocess.run(command, input=given, check=True, stdout=subprocess.PIPE, text=True).stdout
+def _costs(spans: Sequence[str]) -> Row:
+    """Return how long Z-spans are, all together."""
+    headers = [read_header(span) for span in spans]
+    source, z_tokens, size = (
+        sum(getattr(one, name) for one in headers) for name in ("source_tokens", "count", "stream_bytes")
     )
-    return texts
+    return {
+        "documents": len(spans),
+        "tokens": source,
+        "ratio": source / z_tokens if z_tokens else 1.0,
+        "bits per Z-token": 8 * size / z_tokens if z_tokens else None,
+        "bits per token": 8 * size / source if source else None,
+    }
 
 
-def _some_of_each(rows: Sequence[ExactDocument], tokens: int) -> list[int]:
+def _kinds(documents: Sequence[Document], spans: Sequence[str], identical: Sequence[int], seed: int) -> list[Row]:
+    rows = []
+    for kind in dict.fromkeys(document.domain for document in documents):
+        own = [index for index, document in enumerate(documents) if document.domain == kind]
+        headers = [read_header(spans[index]) for index in own]
+        ratios = [Ratio(header.source_tokens, header.count) for header in headers]
+        known = [ratio.numerator / ratio.denominator for ratio in ratios if ratio.denominator]
+        rows.append(
+            {
+                "kind": kind,
+                **_costs([spans[index] for index in own]),
+                "ratio": estimate(ratios, seed),
+                "median": statistics.median(known) if known else None,
+                "identical": sum(identical[index] for index in own) / len(own) / len(SETTINGS),
+            }
+        )
+    return rows
+
+
+# Other ways to compress, carry and restore.
+
+
+def _some_of_each(documents: Sequence[Document], spans: Sequence[str], tokens: int) -> list[int]:
     """Take the shortest document of each kind, then further ones while there is room."""
-    order = sorted(range(len(rows)), key=lambda index: rows[index].source_tokens)
-    first = {rows[index].domain: index for index in reversed(order)}
+    lengths = [read_header(span).source_tokens for span in spans]
+    order = sorted(range(len(spans)), key=lengths.__getitem__)
+    first = {documents[index].domain: index for index in reversed(order)}
     chosen: list[int] = []
     for index in dict.fromkeys([*sorted(first.values(), key=order.index), *order]):
-        if sum(rows[i].source_tokens for i in chosen) + rows[index].source_tokens <= tokens:
+        if sum(lengths[i] for i in chosen) + lengths[index] <= tokens:
             chosen.append(index)
     return sorted(chosen)
 
 
-def _refuses_surrogates(codec: Codec) -> bool:
-    """Return whether a text that no encoding has is refused, with the place of its surrogate."""
+def _ways(codec: Codec, texts: Sequence[str], spans: Sequence[str], in_another_process: bool) -> list[Row]:
+    def row(way: str, again: Sequence[str] | None, back: Sequence[str | None]) -> Row:
+        return {
+            "way": way,
+            "documents": len(texts),
+            "same Z-spans": None if again is None else _share(again, spans),
+            "same texts": _share(back, texts),
+        }
+
+    rows = []
+    for size in BATCH_SIZES:
+        again = codec.compress(list(texts), batch_size=size).documents
+        rows.append(row(f"batch size {size}", again, restore_texts(codec, spans, size)))
+    usual = torch.get_num_threads()
+    other = 1 if usual > 1 else 2
+    torch.set_num_threads(other)
+    try:
+        again = codec.compress(list(texts)).documents
+        rows.append(row(f"{other} thread(s)", again, restore_texts(codec, spans)))
+    finally:
+        torch.set_num_threads(usual)
+    if in_another_process:
+        command = [sys.executable, "-m", "benchmarks.exactness", codec.name]
+        done = subprocess.run(command, input=json.dumps(list(spans)), check=True, stdout=subprocess.PIPE, text=True)
+        rows.append(row("another process", None, json.loads(done.stdout)))
+    for way, carry in (("folded", fold), ("HTML-escaped", escape_html), ("both", lambda s: escape_html(fold(s)))):
+        around = [f"Before {carry(span)} after." for span in spans]
+        back = [text and text.removeprefix("Before ").removesuffix(" after.") for text in restore_texts(codec, around)]
+        rows.append(row(way, None, back))
+    return rows
+
+
+def _share(found: Sequence[str | None], wanted: Sequence[str]) -> float:
+    return statistics.mean(own == its for own, its in zip(found, wanted, strict=True))
+
+
+def fold(span: str) -> str:
+    """Break a Z-span into lines, as mail and YAML do."""
+    return "\r\n ".join(span[start : start + FOLD] for start in range(0, len(span), FOLD))
+
+
+def escape_html(span: str) -> str:
+    """Write a Z-span's punctuation as HTML may."""
+    return "".join(PUNCTUATION.get(letter, letter) for letter in span)
+
+
+def _surrogates(codec: Codec) -> str:
     try:
         codec.compress("half a pair: \ud83d, and on")
     except InvalidTextError as error:
-        return "13" in str(error)
-    return False
+        return "refused, with its place" if "13" in str(error) else "refused"
+    return "NOT refused"
 
 
-def section(result: Exactness) -> Iterator[str]:
-    """Write the tables of domains and of other ways, line by line."""
-    yield from ("## What comes back, and how short it is", "")
-    yield (
-        f"{result.bits_per_z_token:.1f} bits per Z-token, {result.bits_per_source_token:.2f} per source token, over "
-        "all documents. Ratio: source tokens per Z-token, over all tokens of a domain."
+# Focus.
+
+
+def _focus(codec: Codec, texts: Sequence[str], spans: Sequence[str], plan: ExactnessPlan, seed: int) -> Row:
+    """Put random sentences back into random Z-spans, and restore them."""
+    generator = random.Random(seed)
+    pairs = [
+        (text, codec.parse(span))
+        for text, span in zip(texts, spans, strict=True)
+        if 0 < read_header(span).source_tokens <= plan.focused_tokens
+    ]
+    sources, focused, whole, kept = [], [], 0, 0
+    for _ in range(plan.focused):
+        text, span = generator.choice(pairs)
+        sentences = token_sentences(codec, text)
+        chosen = generator.sample(sentences, generator.randint(1, len(sentences)))
+        focused.append(span.focus(chosen))
+        sources.append(text)
+        starts = {start: token.anchor for start, token in _starts(focused[-1])}
+        whole += all(starts.get(start + i) == one for start, ids in chosen for i, one in enumerate(ids))
+        kept += len(chosen)
+    back = restore_texts(codec, [format_span(span) for span in focused])
+    return {
+        "Z-spans": len(focused),
+        "sentences": kept,
+        "ratio": sum(span.source_tokens for span in focused) / sum(len(span.tokens) for span in focused),
+        "word for word": whole / len(focused),
+        "identical": _share(back, sources),
+    }
+
+
+def token_sentences(codec: Codec, text: str) -> list[tuple[int, list[int]]]:
+    """Return the first token and the token ids of each sentence of a text."""
+    source = read_source(text, codec.backbone, CompressOptions())
+    edges = sorted({0, *unit_starts(text, source.offsets), len(source.ids)})
+    return [(start, source.ids[start:end]) for start, end in pairwise(edges)]
+
+
+def _starts(span: ZSpan) -> Iterator[tuple[int, object]]:
+    start = 0
+    for token in span.tokens:
+        yield start, token
+        start += token.gap + 1
+
+
+# Damage.
+
+
+def _replace(span: str, random: random.Random) -> str:
+    at = random.randrange(len(span))
+    return span[:at] + random.choice(LETTERS) + span[at + 1 :]
+
+
+def _insert(span: str, random: random.Random) -> str:
+    at = random.randrange(len(span) + 1)
+    return span[:at] + random.choice(LETTERS) + span[at:]
+
+
+def _cut_out(span: str, random: random.Random) -> str:
+    start, end = sorted(random.sample(range(len(span) + 1), 2))
+    return span[:start] + span[end:]
+
+
+def _swap(span: str, random: random.Random) -> str:
+    at = random.randrange(len(span) - 1)
+    return span[:at] + span[at + 1] + span[at] + span[at + 2 :]
+
+
+def _repeat(span: str, random: random.Random) -> str:
+    start, end = sorted(random.sample(range(len(span) + 1), 2))
+    return span[:end] + span[start:]
+
+
+def _space(span: str, random: random.Random) -> str:
+    at = random.randrange(1, len(span))
+    return span[:at] + random.choice((" ", "\n", "\r\n  ", "&#32;", "&nbsp;")) + span[at:]
+
+
+def _several(span: str, random: random.Random) -> str:
+    for _ in range(random.randint(2, 6)):
+        span = random.choice((_replace, _insert, _swap))(span, random)
+    return span
+
+
+def _reseal(span: str, random: random.Random) -> str:
+    """Change a bit of what a Z-span carries, and make its checksum fit."""
+    head, payload = span[1:-1].rpartition(":")[0].rsplit(":", 1)
+    data = bytearray(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+    sealed = f"{head}:{base64.urlsafe_b64encode(data).decode().rstrip('=')}"
+    return f"[{sealed}:{hashlib.sha256(sealed.encode()).hexdigest()[:8]}]"
+
+
+MUTATIONS: dict[str, Callable[[str, random.Random], str]] = {
+    "character replaced": _replace,
+    "character inserted": _insert,
+    "piece cut out": _cut_out,
+    "neighbours swapped": _swap,
+    "piece repeated": _repeat,
+    "white space inserted": _space,
+    "several": _several,
+}
+OUTCOMES = ("refused", "refused when restored", "read as text", "right", "wrong", "other exceptions")
+
+
+def _damage(codec: Codec, texts: Sequence[str], plan: ExactnessPlan, seed: int) -> Iterator[Row]:
+    """Mutate Z-spans of short texts, in turn in all ways."""
+    generator = random.Random(seed)
+    short = [text for text in dict.fromkeys(map(_first_line, texts)) if text]
+    short = [text for text in short if len(codec.backbone.encode(text)) <= plan.mutated_tokens]
+    spans = codec.compress(short).documents
+    known: dict[ZSpan, str | None] = {}
+
+    def outcomes(mutate: Callable[[str, random.Random], str], count: int) -> Counter[str]:
+        drawn = (generator.randrange(len(short)) for _ in range(count))
+        return Counter(outcome(codec, mutate(spans[one], generator), short[one], known) for one in drawn)
+
+    ways = {name: (mutate, -(-plan.mutated // len(MUTATIONS))) for name, mutate in MUTATIONS.items()}
+    for name, (mutate, count) in {**ways, "bit flipped, new checksum": (_reseal, plan.resealed)}.items():
+        found = outcomes(mutate, count)
+        yield {"mutation": name, "Z-spans": found.total()} | {one: found[one] for one in OUTCOMES}
+
+
+def _first_line(text: str) -> str:
+    """Return the first words of a text, which make a short text of any kind."""
+    return text.split("\n", 1)[0][:100]
+
+
+def outcome(codec: Codec, mutated: str, text: str, known: dict[ZSpan, str | None]) -> str:
+    """Say what becomes of a mutated Z-span of a text, one of OUTCOMES.
+
+    :param codec: The codec.
+    :param mutated: What is to be read.
+    :param text: The text of the Z-span that was mutated.
+    :param known: What Z-spans were restored to; None: refused.
+    :return: The outcome.
+    """
+    match = next(find_spans(mutated), None)
+    if match is None:
+        return "read as text"
+    try:
+        span = codec.parse(match.text)
+        if span not in known:
+            known[span] = _restore_one(codec, format_span(span))
+    except SpanError:
+        return "refused"
+    except Exception:  # noqa: BLE001 - there must be none, and it is to be counted
+        return "other exceptions"
+    if known[span] is None:
+        return "refused when restored"
+    return "right" if known[span] == text else "wrong"
+
+
+# The report.
+
+COSTS = {"ratio": ".2f", "bits per Z-token": ".1f", "bits per token": ".2f"}
+
+
+def section(tables: Tables) -> Iterator[str]:
+    """Write the tables, line by line."""
+    yield from ("## What comes back", "")
+    yield from figures(tables["settings"], {"setting": "", "documents": "", "tokens": ",", **COSTS, "identical": ".1%"})
+    yield from (
+        "",
+        "By kind of text; ratio: of all tokens, in brackets 95 % over documents, and the worst document.",
+        "",
     )
-    yield ""
-    yield from table(
-        (
-            *("domain", "documents", "tokens", "identical", "ratio", "mean", "median", "worst"),
-            *("bits per Z-token", "bits per token", "BLEU-4"),
-        ),
-        (
-            (
-                domain.domain,
-                str(domain.documents),
-                f"{domain.source_tokens:,}",
-                percent(domain.identical),
-                f"**{domain.ratio:.2f}**",
-                f"{domain.mean_ratio:.2f}",
-                f"{domain.median_ratio:.2f}",
-                f"{domain.worst_ratio:.2f}",
-                number(domain.bits_per_z_token, 1),
-                number(domain.bits_per_source_token, 1),
-                number(domain.bleu, 2),
-            )
-            for domain in result.domains
-        ),
-    )
-    yield from ("", "The same Z-spans restored in other ways:", "")
-    rows = [(way.way, str(way.documents), f"{way.tokens:,}", percent(way.identical)) for way in result.elsewhere]
-    yield from table(("restored with", "documents", "tokens", "identical"), rows)
-    yield ""
-    refused = "refused, with an error that says where it is" if result.surrogates_refused else "NOT refused"
-    yield f"A text with a lone surrogate is {refused}."
+    kinds = {"kind": "", "documents": "", "tokens": ",", "identical": ".1%", **COSTS, "median": ".2f"}
+    yield from figures(tables["kinds"], kinds)
+    yield from ("", "Some of each kind, compressed and restored again in other ways:", "")
+    yield from figures(tables["ways"], {"way": "", "documents": "", "same Z-spans": ".1%", "same texts": ".1%"})
+    yield from ("", "Random sentences put back word for word:", "")
+    focus = {"Z-spans": ",", "sentences": ",", "ratio": ".2f", "word for word": ".1%", "identical": ".1%"}
+    yield from figures(tables["focus"], focus)
+    yield from ("", "Mutated Z-spans:", "")
+    yield from figures(tables["damage"], {"mutation": "", "Z-spans": ","} | dict.fromkeys(OUTCOMES, ","))
+    yield from ("", *(f"{what.capitalize()}: {how}." for row in tables["surrogates"] for what, how in row.items()))
 
 
 if __name__ == "__main__":  # the other process

@@ -1,4 +1,4 @@
-"""Measure how much of the right answers a reader can see: their tokens that are anchors, and not left to the codes.
+"""Measure how much of the right answers a reader can see: their tokens that are anchors, and not dropped.
 
     kept    of the tokens of an answer, where it first stands in a gold passage, the share that are anchors; mean over
             questions, with a 95 % bootstrap interval over them
@@ -20,12 +20,21 @@ from pathlib import Path
 import numpy as np
 
 import zprompt
-from benchmarks.common import RESULTS, TiledText, draw_questions, mean_interval, question_files, tile_text
+from benchmarks.common import RESULTS, Row, TiledText, compress, draw_questions, figures, question_files, tile_text
 from zprompt import Codec
-from zprompt.eval import Interval, Question, RunRecord, number, percent, table, write_json
+from zprompt.eval import Question, Ratio, RunRecord, estimate, write_json
 from zprompt.options import Protect
 from zprompt.results import CompressionStats
 
+COLUMNS = {
+    "way": "",
+    "ratio": ".2f",
+    "bits per Z-token": ".1f",
+    "bits per token": ".2f",
+    "kept": ".1%",
+    "whole": ".1%",
+    "questions": "",
+}
 NAMES_AND_DIGITS = r"(?<![.!?] )(?<!^)\b[A-Z][\w’'-]*|\b\d[\d.,:/-]*"  # no capital where a sentence begins
 
 
@@ -42,51 +51,29 @@ class Way:
         return f"ratio {self.ratio:g}{ending}"
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """How much is kept of answers in one way of compressing."""
-
-    way: str
-    ratio: float  # wanted
-    reached: float
-    bits_per_z_token: float
-    bits_per_source_token: float
-    questions: int  # whose answer stands in a gold passage
-    kept: float
-    kept_interval: Interval
-    least: float  # of any answer
-    whole: float
-    whole_interval: Interval
-
-
-def measure(codec: Codec, questions: Sequence[Question], way: Way) -> Kept:
+def measure(codec: Codec, questions: Sequence[Question], way: Way) -> Row:
     """Compress the passages of questions in one way, and count the anchors of their answers."""
-    shares: list[float] = []
+    kept: list[float] = []
     stats: list[CompressionStats] = []
     for group in [[question] for question in questions] if way.query else [questions]:
         texts = list(dict.fromkeys(passage.text for question in group for passage in question.passages))
         query = group[0].question if way.query else None
-        compressed = codec.compress(texts, ratio=way.ratio, protect=way.protect, query=query)
+        compressed = compress(codec, texts, ratio=way.ratio, protect=way.protect, query=query)
         tiled = (tile_text(codec, text, span) for text, span in zip(texts, compressed.documents, strict=True))
         by_text = {one.text: one for one in tiled if one}
-        shares += [share for question in group for share in _share(question, by_text)]
+        kept += [share for question in group for share in _share(question, by_text)]
         stats.append(compressed.stats)
     source, z_tokens = sum(one.source_tokens for one in stats), sum(one.z_tokens for one in stats)
     bits = sum(one.bits_per_z_token * one.z_tokens for one in stats)  # without min_tokens none passes through
-    kept = np.array(shares)
-    return Kept(
-        way=str(way),
-        ratio=way.ratio,
-        reached=source / z_tokens,
-        bits_per_z_token=bits / z_tokens,
-        bits_per_source_token=bits / source,
-        questions=len(kept),
-        kept=float(kept.mean()),
-        kept_interval=mean_interval(kept),
-        least=float(kept.min()),
-        whole=float((kept == 1).mean()),
-        whole_interval=mean_interval((kept == 1).astype(float)),
-    )
+    return {
+        "way": str(way),
+        "ratio": source / z_tokens,
+        "bits per Z-token": bits / z_tokens,
+        "bits per token": bits / source,
+        "kept": estimate([Ratio(share) for share in kept], seed=0),
+        "whole": estimate([Ratio(share == 1) for share in kept], seed=0),
+        "questions": len(kept),  # whose answer stands in a gold passage
+    }
 
 
 def _share(question: Question, tiled: dict[str, TiledText]) -> Iterator[float]:
@@ -116,21 +103,7 @@ def main() -> None:
     found = [measure(codec, questions, way) for way in ways]
     record = RunRecord.take(0, began)
     write_json(RESULTS / "kept-answers.json", {"run": record, "data": [p.name for p in options.data], "results": found})
-    head = ("", "ratio", "bits per Z-token", "per source token", "kept", "95 %", "whole answers", "questions")
-    rows = (
-        (
-            one.way,
-            number(one.reached, 2),
-            number(one.bits_per_z_token, 1),
-            number(one.bits_per_source_token, 1),
-            percent(one.kept),
-            f"{one.kept_interval.low:.1%} to {one.kept_interval.high:.1%}",
-            f"{one.whole:.1%} ({one.whole_interval.low:.1%} to {one.whole_interval.high:.1%})",
-            str(one.questions),
-        )
-        for one in found
-    )
-    print("\n".join(table(head, rows)))
+    print("\n".join(figures(found, COLUMNS)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ compared is run in turn, round after round; figures are medians, and a speed-up 
 those of the cache's own tensors after the prompt.
 """
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from functools import partial
 
 import torch
 
+from benchmarks.common import Range, Row, Tables, compress, figures
 from benchmarks.readers import FoundReader
 from zprompt import Codec
-from zprompt.eval import table
 from zprompt.llm import llama_of
 from zprompt.reader import Message, Reader, ZEmbedding, load_reader, question_messages
 
@@ -38,47 +37,6 @@ class PrefillPlan:
     rounds: int = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Passages given in one way."""
-
-    name: str
-    positions: int  # of the whole prompt
-    z_tokens: int  # of these positions; 0 for text
-    seconds: float  # to the first token, median
-    fastest: float
-    slowest: float
-    compression_seconds: float  # median; 0 for text
-    cache_bytes: int
-    positions_ratio: float  # positions of the prompt with text, per this one's
-    speed_up: float
-    speed_up_per_ratio: float
-    speed_up_with_compression: float
-    speed_up_with_compression_per_ratio: float
-    cache_ratio: float
-
-
-@dataclass(frozen=True, slots=True)
-class PrefillSize:
-    """Passages of one length, in all ways."""
-
-    wanted_tokens: int
-    source_tokens: int  # of the passages
-    passages: int
-    rounds: int
-    ways: tuple[Way, ...]  # text first
-
-
-@dataclass(frozen=True, slots=True)
-class Prefill:
-    """All that was found so far."""
-
-    threads: int
-    reader: str  # its folder, or "untrained"
-    cache_dtype: str
-    sizes: tuple[PrefillSize, ...]
-
-
 @dataclass(slots=True)
 class _Timed:
     """A way while it is measured."""
@@ -91,7 +49,7 @@ class _Timed:
     cache_bytes: int = 0
 
 
-def measure(codec: Codec, found: FoundReader, prose: str, plan: PrefillPlan) -> Iterator[Prefill]:
+def measure(codec: Codec, found: FoundReader, prose: str, plan: PrefillPlan) -> Iterator[Tables]:
     """Measure length after length, and yield all that was found so far after each.
 
     :param codec: The codec.
@@ -101,33 +59,35 @@ def measure(codec: Codec, found: FoundReader, prose: str, plan: PrefillPlan) -> 
     :yields: All that was found so far.
     """
     if found.problem or found.folder is None:
-        embedding = ZEmbedding(codec.settings, codec.backbone.hidden_size).eval().to(codec.backbone.device)
+        embedding = ZEmbedding(codec.backbone.hidden_size).eval().to(codec.backbone.device)
         reader, name = Reader(codec, llama_of(codec.backbone), embedding, "untrained"), "untrained"
     else:
         reader, name = load_reader(found.folder, codec=codec), found.folder
-    sizes: list[PrefillSize] = []
+    dtype = str(reader.decoder.new_cache(1).layer(0).dtype).removeprefix("torch.")
+    run = {"threads": torch.get_num_threads(), "reader": name, "cache dtype": dtype, "rounds": plan.rounds}
+    ways: list[Row] = []
     for tokens in plan.tokens:
-        sizes.append(measure_size(reader, prose, tokens, plan))
-        dtype = str(reader.decoder.new_cache(1).layer(0).dtype).removeprefix("torch.")
-        yield Prefill(torch.get_num_threads(), name, dtype, tuple(sizes))
+        ways += measure_size(reader, prose, tokens, plan)
+        yield {"run": [run], "ways": ways}
 
 
-def measure_size(reader: Reader, prose: str, tokens: int, plan: PrefillPlan) -> PrefillSize:
+def measure_size(reader: Reader, prose: str, tokens: int, plan: PrefillPlan) -> list[Row]:
     """Measure passages of `tokens` source tokens together, or fewer if the prompt would be too long."""
     passages = fitting_passages(reader, prose, tokens, plan)
     codec, ways = reader.codec, [_Timed("text", None, _messages(passages), [], [])]
     for ratio in plan.ratios:
         name = "Z, usual ratio" if ratio is None else f"Z, ratio {ratio:g}"
-        ways.append(_Timed(name, ratio, _messages(codec.compress(passages, ratio=ratio).documents), [], []))
+        ways.append(_Timed(name, ratio, _messages(compress(codec, passages, ratio=ratio).documents), [], []))
     for way in ways:  # which warms up, too
         way.cache_bytes = cache_bytes(reader, way.messages)
     for _ in range(plan.rounds):
         for way in ways:
             plain = way is ways[0]
-            way.compressing.append(0.0 if plain else _seconds(partial(codec.compress, passages, ratio=way.ratio)))
+            way.compressing.append(0.0 if plain else _seconds(partial(compress, codec, passages, ratio=way.ratio)))
             way.seconds.append(_seconds(partial(reader.generate, way.messages, max_new_tokens=1)))
     source = sum(len(reader.backbone.encode(passage)) for passage in passages)
-    return PrefillSize(tokens, source, len(passages), plan.rounds, tuple(_sum_up(reader, way, ways[0]) for way in ways))
+    size = {"wanted tokens": tokens, "source tokens": source, "of passages": len(passages)}
+    return [size | _sum_up(reader, way, ways[0]) for way in ways]
 
 
 def fitting_passages(reader: Reader, prose: str, tokens: int, plan: PrefillPlan) -> list[str]:
@@ -162,68 +122,47 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _sum_up(reader: Reader, way: _Timed, text: _Timed) -> Way:
+def _sum_up(reader: Reader, way: _Timed, text: _Timed) -> Row:
     size, text_size = reader.count(way.messages), reader.count(text.messages)
     ratio = text_size.positions / size.positions
     alone = _speed_up(text.seconds, way.seconds)
     whole = _speed_up(text.seconds, [a + b for a, b in zip(way.seconds, way.compressing, strict=True)])
-    return Way(
-        name=way.name,
-        positions=size.positions,
-        z_tokens=size.z_tokens,
-        seconds=statistics.median(way.seconds),
-        fastest=min(way.seconds),
-        slowest=max(way.seconds),
-        compression_seconds=statistics.median(way.compressing),
-        cache_bytes=way.cache_bytes,
-        positions_ratio=ratio,
-        speed_up=alone,
-        speed_up_per_ratio=alone / ratio,
-        speed_up_with_compression=whole,
-        speed_up_with_compression_per_ratio=whole / ratio,
-        cache_ratio=text.cache_bytes / way.cache_bytes,
-    )
+    return {
+        "passages as": way.name,
+        "positions": size.positions,  # of the whole prompt
+        "Z-tokens": size.z_tokens,
+        "ratio": ratio,
+        "seconds": Range.of_rounds(way.seconds),
+        "speed-up": alone,
+        "/ ratio": alone.value / ratio,
+        "compression": Range.of_rounds(way.compressing),
+        "speed-up with it": whole,
+        "cache, bytes": way.cache_bytes,
+        "text's / this": text.cache_bytes / way.cache_bytes,
+    }
 
 
-def _speed_up(text: Sequence[float], own: Sequence[float]) -> float:
-    return statistics.median(its / mine for its, mine in zip(text, own, strict=True))
+def _speed_up(text: Sequence[float], own: Sequence[float]) -> Range:
+    return Range.of_rounds(its / mine for its, mine in zip(text, own, strict=True))
 
 
-def section(result: Prefill) -> Iterator[str]:
+COLUMNS = {
+    **dict.fromkeys(("source tokens", "passages as", "positions"), ""),
+    **dict.fromkeys(("ratio", "seconds", "speed-up", "/ ratio", "compression", "speed-up with it"), ".2f"),
+    "cache, bytes": ",",
+    "text's / this": ".2f",
+}
+
+
+def section(found: Tables) -> Iterator[str]:
     """Write the table of lengths, line by line."""
-    rounds = result.sizes[0].rounds
-    reader = (
-        "an untrained reader, which takes the same time as a trained one"
-        if result.reader == "untrained"
-        else f"the reader {result.reader}"
-    )
+    [run] = found["run"]
     yield from ("## Time to first token, and cache", "")
     yield (
-        f"By {reader}; {result.threads} threads; medians of {rounds} rounds in turn, in brackets the fastest and "
-        f"slowest. Positions and their ratio are those of the whole prompt. Wanted: speed-up / positions ratio of at "
-        f"least {BAR}. Cache: tensors of keys and values, {result.cache_dtype}."
+        f"Reader: {run['reader']} (an untrained one takes the same time); {run['threads']} threads; medians of "
+        f"{run['rounds']} rounds in turn, in brackets the fastest and the slowest. Positions and their ratio are those "
+        f"of the whole prompt. Wanted: speed-up / ratio of at least {BAR}. Cache: tensors of keys and values, "
+        f"{run['cache dtype']}."
     )
     yield ""
-    head = (
-        *("source tokens", "passages as", "positions", "ratio", "time to first token", "speed-up", "/ ratio"),
-        *("compression", "speed-up with it", "/ ratio", "cache", "text's / this"),
-    )
-    yield from table(head, [_cells(size, way) for size in result.sizes for way in size.ways])
-
-
-def _cells(size: PrefillSize, way: Way) -> tuple[str, ...]:
-    plain = way is size.ways[0]
-    return (
-        f"{size.source_tokens:,}",
-        way.name,
-        f"{way.positions:,}",
-        "" if plain else f"{way.positions_ratio:.2f}",
-        f"{way.seconds:.2f} s [{way.fastest:.2f}, {way.slowest:.2f}]",
-        "" if plain else f"**{way.speed_up:.2f}**",
-        "" if plain else f"{way.speed_up_per_ratio:.2f}",
-        "" if plain else f"{way.compression_seconds:.2f} s",
-        "" if plain else f"{way.speed_up_with_compression:.2f}",
-        "" if plain else f"{way.speed_up_with_compression_per_ratio:.2f}",
-        f"{way.cache_bytes / 1e6:.1f} MB",
-        "" if plain else f"{way.cache_ratio:.2f}",
-    )
+    yield from figures(found["ways"], COLUMNS)

@@ -175,7 +175,7 @@ def main() -> None:
     options, began = parse(), time.time()
     reader = zprompt.load_reader(options.reader)
     codec = reader.codec
-    nothing = ZEmbedding(codec.settings, codec.backbone.hidden_size).eval()  # it reads no Z-tokens
+    nothing = ZEmbedding(codec.backbone.hidden_size).eval()  # it reads no Z-tokens
     untuned = Reader(codec, llama_of(codec.backbone), nothing, "untuned")
     results: list[WayResult] = []
     for app in options.apps:

@@ -1,272 +1,106 @@
-"""Measure what a ratio costs: how many bits Z-tokens and residual take, and how much code and anchors say alone.
+"""Measure what a ratio costs: the bits of Z-tokens and residual, and the characters of a Z-span.
 
-Each ratio is one call of `compress` on all documents, so they share one exchange rate; then `decompress`, in which a
-wrong token would change the context of all that follow. Every text is to come back at every ratio: identical, BLEU-4,
-accuracy, numbers and names (zprompt/eval/metrics.py) say whether it does. What a ratio costs is
+Each ratio is one call of `compress` on all passages, which meets it over all of them together; then `decompress`.
 
-    bits per Z-token, per source token   of Z-tokens and residual
-    first guesses                        share of the dropped tokens that the decompressor has right without a residual,
-                                         as long as what is before them is right: what code and anchors say
+    bits per Z-token, per token   of the whole stream, in whole bytes, per Z-token and per source token
+    anchors and gaps, residual    the two parts of the latter
+    characters                    of a Z-span, per character of its text
+
+In brackets the 95 % interval of a bootstrap over passages, then the worst passage.
 """
 
-import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.common import Document, Ints
+from benchmarks.common import Document, Row, Tables, compress, figures
 from benchmarks.exactness import restore_texts
 from zprompt import Codec
-from zprompt.eval import (
-    RESAMPLES,
-    CorpusBleu,
-    Interval,
-    Recall,
-    bootstrap,
-    correct_tokens,
-    names,
-    numbers,
-    percent,
-    recall,
-    table,
-)
-from zprompt.zspan import RankCode
+from zprompt.eval import Ratio, estimate
+from zprompt.zspan import measure as measure_bits
+from zprompt.zspan import read_header
 
 mpl.use("Agg")  # no screen
 
-Z_TOKEN, SOURCE_TOKEN, GUESSES = "#1f5fa8", "#c4561c", "#3c8a4e"
-SIZE = (8.4, 3.8)  # inches of the plot
-BITS = (5, 10, 20, 50, 100, 200)  # of its axis
+ANCHORS, RESIDUAL = "#1f5fa8", "#c4561c"
+COLUMNS = {
+    "wanted": "",
+    "ratio": ".2f",
+    "bits per Z-token": ".1f",
+    "bits per token": ".2f",
+    "anchors and gaps": ".2f",
+    "residual": ".2f",
+    "characters": ".2f",
+    "identical": ".1%",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class RateDocument:
-    """One document at one ratio."""
-
-    name: str
-    wanted: float
-    source_tokens: int
-    dropped_tokens: int
-    first_guesses: int
-    correct_tokens: int
-    identical: bool
-    bleu: float | None
-    numbers: Recall
-    names: Recall
-
-
-@dataclass(frozen=True, slots=True)
-class RatePoint:
-    """All documents at one ratio."""
-
-    wanted: float
-    ratio: float  # reached
-    bits_per_z_token: float
-    bits_per_source_token: float
-    first_guesses: float  # share of the dropped tokens; 1 if there are none
-    first_guesses_interval: Interval
-    identical: float  # share of the documents that came back byte for byte
-    bleu: float
-    accuracy: float  # share of the tokens
-    numbers: float | None  # recall
-    names: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class RateDistortion:
-    """The curve."""
-
-    sampled: int  # documents
-    source_tokens: int
-    usual_ratio: float  # of the same documents without a wanted ratio
-    points: tuple[RatePoint, ...]
-    documents: tuple[RateDocument, ...]
-
-
-def measure(
-    codec: Codec, documents: Sequence[Document], ratios: Sequence[float], resamples: int = RESAMPLES, seed: int = 0
-) -> RateDistortion:
-    """Measure the curve of documents at some ratios."""
-    usual = codec.compress([document.text for document in documents]).stats
-    points, rows = [], []
-    for wanted in ratios:
-        point, found = _measure_point(codec, documents, wanted, resamples, seed)
-        points.append(point)
-        rows += found
-    return RateDistortion(len(documents), usual.source_tokens, usual.ratio, tuple(points), tuple(rows))
-
-
-def _measure_point(
-    codec: Codec, documents: Sequence[Document], wanted: float, resamples: int, seed: int
-) -> tuple[RatePoint, list[RateDocument]]:
-    """Compress and restore at one ratio."""
+def measure(codec: Codec, documents: Sequence[Document], ratios: Sequence[float], seed: int) -> Tables:
+    """Measure documents at the usual ratio and at some others."""
     texts = [document.text for document in documents]
-    result = codec.compress(texts, ratio=wanted)
-    restored = [back or "" for back in restore_texts(codec, result.documents)]
-    # Decoded, not cut from the restored text again: this also measures texts that fail their hash.
-    decoded = codec.restore_ids([codec.parse(span) for span in result.documents])
-    bleu = CorpusBleu(texts, restored)
-    rows = [
-        _row(codec, document, wanted, span, back, ids, bleu.score([index]))
-        for index, (document, span, back, ids) in enumerate(
-            zip(documents, result.documents, restored, decoded, strict=True)
-        )
-    ]
-
-    def first_guesses(drawn: Ints) -> float:  # a document that was drawn twice counts twice
-        right, total = (sum(getattr(rows[i], name) for i in drawn) for name in ("first_guesses", "dropped_tokens"))
-        return float(right / total) if total else 1.0
-
-    return RatePoint(
-        wanted=wanted,
-        ratio=result.stats.ratio,
-        bits_per_z_token=result.stats.bits_per_z_token,
-        bits_per_source_token=result.stats.bits_per_source_token,
-        first_guesses=first_guesses(np.arange(len(rows))),
-        first_guesses_interval=bootstrap(first_guesses, len(rows), resamples, seed),
-        identical=statistics.mean(row.identical for row in rows),
-        bleu=bleu.score() or 0.0,
-        accuracy=sum(row.correct_tokens for row in rows) / sum(row.source_tokens for row in rows),
-        numbers=Recall.sum(row.numbers for row in rows).share,
-        names=Recall.sum(row.names for row in rows).share,
-    ), rows
+    return {"ratios": [_row(codec, texts, ratio, seed) for ratio in (None, *ratios)]}
 
 
-def _row(
-    codec: Codec,
-    document: Document,
-    wanted: float,
-    span: str,
-    back: str,
-    decoded: Sequence[int],
-    bleu: float | None,
-) -> RateDocument:
-    """Compare one document, as text and as the token ids that were decoded, with its source."""
-    ids = codec.backbone.encode(codec.backbone.escape(document.text).text)
-    symbols = residual_symbols(codec, span)
-    return RateDocument(
-        name=document.name,
-        wanted=wanted,
-        source_tokens=len(ids),
-        dropped_tokens=len(symbols),
-        first_guesses=symbols.count(0),
-        correct_tokens=correct_tokens(ids, decoded),
-        identical=back == document.text,
-        bleu=bleu,
-        numbers=recall(numbers(document.text), numbers(back)),
-        names=recall(names(document.text), names(back)),
+def _row(codec: Codec, texts: Sequence[str], wanted: float | None, seed: int) -> Row:
+    """Compress and restore all texts at one ratio."""
+    spans = compress(codec, list(texts), ratio=wanted).documents
+    back = restore_texts(codec, spans)
+    headers = [read_header(span) for span in spans]
+    source, z_tokens, bits = (
+        [h.source_tokens for h in headers],
+        [h.count for h in headers],
+        [8 * h.stream_bytes for h in headers],
     )
+    parts = [measure_bits(own.tokens, own.symbols) for own in map(codec.parse, spans)]
+    anchors, residual = (sum(sum(part[which]) for part in parts) for which in (0, 1))
+
+    def figure(above: Sequence[float], below: Sequence[float], less_is_better: bool = True) -> object:
+        return estimate([Ratio(a, b) for a, b in zip(above, below, strict=True)], seed, less_is_better)
+
+    return {
+        "wanted": "usual" if wanted is None else f"{wanted:g}",
+        "ratio": figure(source, z_tokens, less_is_better=False),
+        "bits per Z-token": figure(bits, z_tokens),
+        "bits per token": figure(bits, source),
+        "anchors and gaps": anchors / sum(source),
+        "residual": residual / sum(source),
+        "characters": figure([len(span) for span in spans], [len(text) for text in texts]),
+        "identical": sum(own == text for own, text in zip(back, texts, strict=True)) / len(texts),
+        "passages": len(texts),
+        "tokens": sum(source),
+    }
 
 
-def residual_symbols(codec: Codec, span: str) -> list[int]:
-    """Return the residual's symbol for each dropped token; 0 where the decompressor's first guess is right."""
-    parsed = codec.parse(span)
-    code = RankCode(codec.backbone.vocab_size, codec.settings.rank_table)
-    return list(code.decode(parsed.residual, sum(token.gap for token in parsed.tokens)))
-
-
-def section(result: RateDistortion) -> Iterator[str]:
+def section(tables: Tables) -> Iterator[str]:
     """Write the table of ratios, line by line."""
+    first = tables["ratios"][0]
     yield from ("## What a ratio costs", "")
-    yield (
-        f"{result.sampled} documents, {result.source_tokens:,} tokens; without a wanted ratio they have "
-        f"{result.usual_ratio:.2f}. First guesses: share of the dropped tokens that need no residual, which is what "
-        "anchors and codes say by themselves; in brackets 95 % of a bootstrap over documents. Numbers, names: share of "
-        "the source's that came back."
-    )
+    yield f"{first['passages']} passages, {first['tokens']:,} tokens."
     yield ""
-    yield from table(
-        (
-            *("wanted", "reached", "bits per Z-token", "bits per token", "first guesses"),
-            *("identical", "BLEU-4", "token accuracy", "numbers", "names"),
-        ),
-        (
-            (
-                f"{point.wanted:g}",
-                f"**{point.ratio:.2f}**",
-                f"{point.bits_per_z_token:.1f}",
-                f"{point.bits_per_source_token:.2f}",
-                f"{point.first_guesses:.1%} [{point.first_guesses_interval.low:.1%}, "
-                f"{point.first_guesses_interval.high:.1%}]",
-                percent(point.identical),
-                f"{point.bleu:.2f}",
-                percent(point.accuracy),
-                percent(point.numbers),
-                percent(point.names),
-            )
-            for point in result.points
-        ),
-    )
+    yield from figures(tables["ratios"], COLUMNS)
     yield from ("", "![What a ratio costs](codec-rate-distortion.png)")
 
 
-def plot(result: RateDistortion, path: Path) -> None:
-    """Draw bits and first guesses at each ratio to a PNG file."""
-    figure = Figure(figsize=SIZE, layout="constrained")
-    bits, guesses = figure.subplots(1, 2)
-    _plot_bits(result, bits)
-    _plot_guesses(result, guesses)
-    for axes in (bits, guesses):
-        _plot_ratios(result, axes)
-    share = sum(point.identical for point in result.points) / len(result.points)
-    figure.suptitle(
-        f"{result.sampled} documents, {result.source_tokens:,} tokens; {share:.0%} come back byte for byte", fontsize=10
-    )
+def plot(tables: Tables, path: Path) -> None:
+    """Draw the bits of a source token at each ratio to a PNG file."""
+    rows = sorted(tables["ratios"], key=lambda row: row["ratio"].value)
+    ratios = [row["ratio"].value for row in rows]
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    parts = [[row[name] for row in rows] for name in ("anchors and gaps", "residual")]
+    axes.stackplot(ratios, *parts, labels=("anchors and gaps", "residual"), colors=(ANCHORS, RESIDUAL), alpha=0.8)
+    low, high = ([getattr(row["bits per token"], end) for row in rows] for end in ("low", "high"))
+    axes.fill_between(ratios, low, high, color="black", alpha=0.15, linewidth=0)
+    usual = next(row["ratio"].value for row in rows if row["wanted"] == "usual")
+    axes.axvline(usual, color="#666666", linewidth=1, linestyle=":")
+    axes.annotate(f"usual: {usual:.2f}", (usual, 0.5), xytext=(5, 0), textcoords="offset points", fontsize=9)
+    axes.set_xscale("log")
+    axes.set_xticks(ratios, [f"{ratio:.2g}" for ratio in ratios])
+    axes.minorticks_off()
+    axes.set(xlabel="source tokens per Z-token", ylabel="bits per source token", ylim=(0, None))
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=160)
-
-
-def _plot_bits(result: RateDistortion, axes: Axes) -> None:
-    """Draw the bits of Z-tokens and residual, on a logarithmic scale."""
-    ratios = [point.ratio for point in result.points]
-    for name, values, color, marker in (
-        ("per Z-token", [point.bits_per_z_token for point in result.points], Z_TOKEN, "o"),
-        ("per source token", [point.bits_per_source_token for point in result.points], SOURCE_TOKEN, "s"),
-    ):
-        axes.plot(ratios, values, color=color, marker=marker, markersize=4.5, linewidth=1.6, label=name)
-        for ratio, value in zip(ratios, values, strict=True):
-            axes.annotate(
-                f"{value:.3g}", (ratio, value), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8
-            )
-    axes.set_yscale("log")
-    axes.set_yticks(BITS, [str(bits) for bits in BITS])
-    axes.set_ylabel("bits of Z-tokens and residual")
-    axes.legend(frameon=False, loc="best")
-
-
-def _plot_guesses(result: RateDistortion, axes: Axes) -> None:
-    """Draw the share of first guesses, with the band of the bootstrap."""
-    ratios, intervals = [point.ratio for point in result.points], [p.first_guesses_interval for p in result.points]
-    axes.fill_between(
-        ratios,
-        [100 * interval.low for interval in intervals],
-        [100 * interval.high for interval in intervals],
-        color=GUESSES,
-        alpha=0.15,
-        linewidth=0,
-    )
-    shares = [100 * point.first_guesses for point in result.points]
-    axes.plot(ratios, shares, color=GUESSES, marker="^", markersize=4.5, linewidth=1.6)
-    axes.set_ylim(0, 103)
-    axes.set_ylabel("dropped tokens that need no residual, %")
-
-
-def _plot_ratios(result: RateDistortion, axes: Axes) -> None:
-    """Draw the axis of ratios, and where a call without a wanted ratio ends up."""
-    ratios = [point.ratio for point in result.points]
-    axes.axvline(result.usual_ratio, color="#666666", linewidth=1, linestyle=":")
-    axes.annotate(
-        f"usual: {result.usual_ratio:.2f}", (result.usual_ratio, 0.03), xycoords=("data", "axes fraction"),
-        xytext=(5, 0), textcoords="offset points", color="#444444", fontsize=9,
-    )  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_xticks(ratios, [f"{ratio:.3g}" for ratio in ratios])
-    axes.minorticks_off()
-    axes.set_xlabel("source tokens per Z-token")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)

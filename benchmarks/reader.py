@@ -2,7 +2,7 @@
 
     python -m benchmarks.reader --readers FOLDER [--data PATH ...] [--limit N] [--quick] [--only TASK ...]
 
-FOLDER has a reader for each kind of input (z, text, anchors, pruned, truncated, ltsc), as `zprompt train reader --input
+FOLDER has a reader for each kind of input (z, text, pruned, truncated, ltsc), as `zprompt train reader --input
 …` writes them; without z or ltsc, the shipped reader is measured. The tasks are the modules answers and prefill. Writes
 reader.json and reader.md to benchmarks/results after each condition, so that a run that is stopped leaves what it
 found, and prints the tables. Z-spans of the questions' passages are kept (--cache). Timings (prefill) need an idle
@@ -18,26 +18,25 @@ from pathlib import Path
 
 import zprompt
 from benchmarks import answers, prefill
-from benchmarks.answers import ReaderAnswers, Resampling
 from benchmarks.common import (
     DATA,
     QUESTION_SETS,
     RESULTS,
+    Tables,
     describe_run,
     draw_questions,
     joined_prose,
     question_files,
     wikipedia_file,
 )
-from benchmarks.prefill import Prefill, PrefillPlan
+from benchmarks.prefill import PrefillPlan
 from benchmarks.readers import INPUTS, FoundReader, find_readers
 from zprompt import Codec
-from zprompt.eval import RESAMPLES, RunRecord, write_json
+from zprompt.eval import RunRecord, write_json
 from zprompt.paths import cache_dir
 
-TASKS = ("answers", "prefill")
-
-Result = ReaderAnswers | Prefill
+SECTIONS = {"answers": answers.section, "prefill": prefill.section}
+TASKS = tuple(SECTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,6 @@ class Plan:
 
     seed: int = 0  # of the choice of questions, and of the bootstrap
     questions: int = 100  # of each data set
-    resamples: int = RESAMPLES  # of the bootstrap
     prefill: PrefillPlan = field(default_factory=PrefillPlan)
 
 
@@ -61,7 +59,7 @@ def run(
     cache: Path,
     plan: Plan,
     tasks: Sequence[str],
-) -> Iterator[dict[str, Result]]:
+) -> Iterator[dict[str, Tables]]:
     """Run tasks, and print to stderr how long each took.
 
     :param codec: The codec.
@@ -73,12 +71,11 @@ def run(
     :yields: All results so far, by task; several times for each task.
     """
     questions = draw_questions(files, plan.questions, plan.seed)
-    resampling = Resampling(plan.resamples, plan.seed)
-    measures: dict[str, Callable[[], Iterator[Result]]] = {
-        "answers": lambda: answers.measure(codec, readers, questions, cache, resampling),
+    measures: dict[str, Callable[[], Iterator[Tables]]] = {
+        "answers": lambda: answers.measure(codec, readers, questions, cache, plan.seed),
         "prefill": lambda: prefill.measure(codec, readers["z"], joined_prose(wikipedia_file()), plan.prefill),
     }
-    results: dict[str, Result] = {}
+    results: dict[str, Tables] = {}
     for task in tasks:
         began = time.perf_counter()
         for result in measures[task]():
@@ -87,7 +84,7 @@ def run(
         print(f"{task}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
 
-def save(folder: Path, record: RunRecord, codec: Codec, data: str, plan: Plan, results: Mapping[str, Result]) -> str:
+def save(folder: Path, record: RunRecord, codec: Codec, data: str, plan: Plan, results: Mapping[str, Tables]) -> str:
     """Write JSON and Markdown, and return the Markdown."""
     about = {"name": codec.name, "fingerprint": codec.fingerprint, "settings": codec.settings.to_dict()}
     values = {"run": record, "codec": about, "data": data, "plan": plan, "results": dict(results)}
@@ -97,7 +94,7 @@ def save(folder: Path, record: RunRecord, codec: Codec, data: str, plan: Plan, r
     return text
 
 
-def report(record: RunRecord, codec: str, data: str, results: Mapping[str, Result]) -> str:
+def report(record: RunRecord, codec: str, data: str, results: Mapping[str, Tables]) -> str:
     """Write the report as Markdown: what was measured on what, then one section per task."""
     lines = [
         "# What the reader makes of Z-tokens",
@@ -107,9 +104,8 @@ def report(record: RunRecord, codec: str, data: str, results: Mapping[str, Resul
         f"Codec: {codec}.",
         f"Data: {data}.",
     ]
-    for result in results.values():
-        section = answers.section(result) if isinstance(result, ReaderAnswers) else prefill.section(result)
-        lines += ["", *section]
+    for task, found in results.items():
+        lines += ["", *SECTIONS[task](found)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,13 +1,12 @@
 """The readers that are compared, and what they answer from passages in several forms.
 
-    FOLDER/z  FOLDER/text  FOLDER/anchors  FOLDER/pruned  FOLDER/truncated  FOLDER/ltsc       by `zprompt train reader`
+    FOLDER/z  FOLDER/text  FOLDER/pruned  FOLDER/truncated  FOLDER/ltsc       by `zprompt train reader`
 
 Shipped readers stand in for FOLDER/z and FOLDER/ltsc. A reader that is missing or does not fit is no error: what needs
 it is listed with the reason. All answers are those of the classes that users call: `Reader.answer` and
 `LtscReader.answer`, or `Reader.complete` where a passage is not a text but a choice of its tokens.
 
     z            the passage's Z-tokens
-    anchors      the same, to a reader that does not see the codes
     text         the passage
     pruned       the tokens that the LLM expected least, as many as there are Z-tokens
     truncated    the first tokens, as many as there are Z-tokens
@@ -16,7 +15,6 @@ it is listed with the reason. All answers are those of the classes that users ca
     ltsc         all tokens, with LTSC's meta-tokens for what is repeated
 """
 
-import copy
 import json
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -26,6 +24,7 @@ from typing import NamedTuple
 
 import torch
 
+from benchmarks.common import compress
 from zprompt import Codec
 from zprompt.baselines.ltsc import READER_ALPHABET, LtscReader, find_ltsc_reader, read_ltsc_config, to_model_ids
 from zprompt.errors import CheckpointError, TrainingDataError
@@ -44,7 +43,7 @@ from zprompt.reader import (
 from zprompt.relevance import TokenIds, relevant_sentences
 from zprompt.zspan import escape_literal, find_spans, read_header
 
-INPUTS = ("text", "z", "anchors", "pruned", "truncated", "ltsc")  # what readers are trained on
+INPUTS = ("text", "z", "pruned", "truncated", "ltsc")  # what readers are trained on
 ANSWER = 16  # tokens of an answer, at most
 CHUNK = 16  # passages that are compressed together; a ratio is met over all of them
 
@@ -96,12 +95,9 @@ def _describe(kind: str, folder: Path, codec: Codec) -> FoundReader:
     config = read_ltsc_config(folder) if kind == "ltsc" else read_reader_config(folder)
     training = dict(config.training)
     steps, seed, trained_on = (training.pop(name, None) for name in ("steps", "seed", "input"))
-    reads_codec = getattr(config, "codec_fingerprint", codec.fingerprint)
     problem = None
     if trained_on != kind:
         problem = f"the reader in {folder} was trained on {trained_on!r}"
-    elif reads_codec != codec.fingerprint:
-        problem = f"the reader in {folder} was trained for the codec {reads_codec}, not {codec.fingerprint}"
     elif config.backbone_fingerprint != codec.backbone.weights_fingerprint:
         problem = f"the reader in {folder} was trained on other weights, {config.backbone_fingerprint}"
     return FoundReader(kind, str(folder), steps, seed, training, problem)
@@ -114,13 +110,6 @@ def load_found(found: FoundReader, codec: Codec) -> Reader | LtscReader:
     if found.input == "ltsc":
         return LtscReader.from_pretrained(found.folder, backbone=codec.backbone)
     return load_reader(found.folder, codec=codec)
-
-
-def without_codes(reader: Reader) -> Reader:
-    """Return the same reader, but unable to see the codes of Z-tokens."""
-    embedding = copy.copy(reader.z_embedding)
-    embedding.codes = False
-    return Reader(reader.codec, reader.decoder, embedding, reader.name)
 
 
 # Questions, with the Z-spans of their passages.
@@ -216,7 +205,7 @@ class SpanStore:
         texts = list(dict.fromkeys(texts))
         if all((text, ratio, query) in self._spans for text in texts):
             return
-        spans = self._codec.compress(texts, ratio=ratio, query=query, on_error="passthrough").documents
+        spans = compress(self._codec, texts, ratio=ratio, query=query, on_error="passthrough").documents
         with self._path.open("a", encoding="utf-8") as file:
             for text, span in zip(texts, spans, strict=True):
                 self._spans[text, ratio, query] = span
@@ -243,7 +232,7 @@ def make_input(asked: CompressedQuestion, setting: Setting, kind: str, codec: Co
     counts = [read_header(span).count for span in spans]
     if kind == "nothing":
         return PassageInput(asked.question, kind, (), (), 0)
-    if kind in ("z", "anchors"):
+    if kind == "z":
         return PassageInput(asked.question, kind, spans, spans, sum(counts))
     if kind == "extracted":
         texts = extract(texts, asked.question.question, sum(counts), encode)
@@ -296,7 +285,7 @@ def answer(reader: Reader | LtscReader, inputs: Sequence[PassageInput]) -> list[
     if inputs[0].kind in ("pruned", "truncated"):
         prompts = [_prompt_of_ids(reader, one) for one in inputs]
         return [one.text.strip() for one in reader.complete(prompts, max_new_tokens=ANSWER)]
-    if inputs[0].kind in ("z", "anchors"):
+    if inputs[0].kind == "z":
         passages = [_documents(one, one.spans) for one in inputs]
     else:
         passages = [_documents(one, [escape_literal(str(text)) for text in one.passages]) for one in inputs]

@@ -4,8 +4,8 @@
     together   codec.compress(ltsc.shorten_text(text)): repeats become references first, also those beyond a window
 
 Inputs are of `--tokens`, several windows each, as in `python -m benchmarks.ltsc`: code, JSON and logs of this machine.
-Both ways are exact, which is checked on the first input of each kind. Positions and bits are those of the Z-spans;
-ratios are per token of the input as it was.
+Both ways are exact, which is checked on the first input of each kind. Ratios and bits are per token of the input as it
+was; in brackets the 95 % interval of a bootstrap over inputs, then the worst input.
 
     python -m benchmarks.repeats [--limit N] [--tokens N]
 """
@@ -13,45 +13,18 @@ ratios are per token of the input as it was.
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-
-import numpy as np
 
 import zprompt
-from benchmarks.common import RESULTS, draw_inputs, machine_files, machine_ids
+from benchmarks.common import RESULTS, Row, draw_inputs, figures, machine_files, machine_ids
 from zprompt import Codec
 from zprompt.baselines.ltsc import restore_text, shorten_text
-from zprompt.eval import Interval, RunRecord, bootstrap, number, table, write_json
+from zprompt.eval import Ratio, RunRecord, estimate, write_json
 
 WAYS = ("alone", "together")
+COLUMNS = {"kind": "", "way": "", "inputs": "", "ratio": ".2f", "bits per Z-token": ".1f", "bits per token": ".2f"}
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one input takes in one way."""
-
-    kind: str
-    way: str  # one of WAYS
-    source: int  # tokens of the input
-    positions: int
-    bits: float
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What the inputs of a kind take in one way."""
-
-    kind: str
-    way: str
-    inputs: int
-    ratio: float  # tokens of the inputs per position
-    ratio_interval: Interval
-    worst_ratio: float  # of any input
-    bits_per_position: float
-    bits_per_source_token: float
-
-
-def measure(codec: Codec, kind: str, text: str, check: bool) -> list[Cost]:
+def measure(codec: Codec, kind: str, text: str, check: bool) -> list[Row]:
     """Compress one input in both ways; if asked to check, raise SystemExit unless both come back."""
     source = len(codec.backbone.encode(text))
     costs = []
@@ -61,65 +34,46 @@ def measure(codec: Codec, kind: str, text: str, check: bool) -> list[Cost]:
             back = codec.decompress(result.documents)
             if (restore_text(back) if way == "together" else back) != text:
                 raise SystemExit(f"An input of the kind {kind} did not come back: that is an error in zprompt.")
-        stats = result.stats
-        costs.append(Cost(kind, way, source, stats.z_tokens, stats.bits_per_z_token * stats.z_tokens))
+        z_tokens = result.stats.z_tokens
+        bits = result.stats.bits_per_z_token * z_tokens
+        costs.append({"kind": kind, "way": way, "source": source, "positions": z_tokens, "bits": bits})
     return costs
 
 
-def summarise(costs: Sequence[Cost], kind: str, way: str) -> Row:
+def summarise(costs: Sequence[Row], kind: str, way: str, seed: int) -> Row:
     """Summarise the inputs of a kind, in one way."""
-    own = [cost for cost in costs if (cost.kind, cost.way) == (kind, way)]
-    source, positions, bits = (
-        np.array([getattr(one, name) for one in own]) for name in ("source", "positions", "bits")
-    )
-    interval = bootstrap(lambda drawn: float(source[drawn].sum() / positions[drawn].sum()), len(own))
-    return Row(
-        kind=kind,
-        way=way,
-        inputs=len(own),
-        ratio=float(source.sum() / positions.sum()),
-        ratio_interval=interval,
-        worst_ratio=float((source / positions).min()),
-        bits_per_position=float(bits.sum() / positions.sum()),
-        bits_per_source_token=float(bits.sum() / source.sum()),
-    )
+    own = [cost for cost in costs if (cost["kind"], cost["way"]) == (kind, way)]
+
+    def figure(above: str, below: str, less_is_better: bool = True) -> object:
+        return estimate([Ratio(cost[above], cost[below]) for cost in own], seed, less_is_better)
+
+    return {
+        "kind": kind,
+        "way": way,
+        "inputs": len(own),
+        "ratio": figure("source", "positions", less_is_better=False),
+        "bits per Z-token": figure("bits", "positions"),
+        "bits per token": figure("bits", "source"),
+    }
 
 
 def main() -> None:
     """Run, write `results/repeats.json`, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", type=int, default=6, help="inputs of each kind")
     parser.add_argument("--tokens", type=int, default=2000, help="of each input")
     parser.add_argument("--seed", type=int, default=0)
     given, began = parser.parse_args(), time.time()
     codec = zprompt.load()
-    costs: list[Cost] = []
+    costs: list[Row] = []
     for kind, paths in machine_files().items():
-        for index, ids in enumerate(
-            draw_inputs(machine_ids(paths, codec.backbone), given.tokens, given.limit, given.seed)
-        ):
-            costs += measure(codec, kind, codec.backbone.decode(ids), check=index == 0)
-    rows = [summarise(costs, kind, way) for kind in dict.fromkeys(cost.kind for cost in costs) for way in WAYS]
-    record = RunRecord.take(given.seed, began)
-    write_json(RESULTS / "repeats.json", {"run": record, "rows": rows, "inputs": [asdict(cost) for cost in costs]})
-    print(
-        "\n".join(table(("", "way", "inputs", "ratio", "worst", "bits per Z-token", "per source token"), _cells(rows)))
-    )
-
-
-def _cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    return [
-        (
-            row.kind,
-            row.way,
-            str(row.inputs),
-            f"{number(row.ratio, 2)} [{number(row.ratio_interval.low, 2)}, {number(row.ratio_interval.high, 2)}]",
-            number(row.worst_ratio, 2),
-            number(row.bits_per_position, 1),
-            number(row.bits_per_source_token, 2),
-        )
-        for row in rows
-    ]
+        ids = machine_ids(paths, codec.backbone)
+        for index, own in enumerate(draw_inputs(ids, given.tokens, given.limit, given.seed)):
+            costs += measure(codec, kind, codec.backbone.decode(own), check=index == 0)
+    kinds = dict.fromkeys(cost["kind"] for cost in costs)
+    rows = [summarise(costs, kind, way, given.seed) for kind in kinds for way in WAYS]
+    write_json(RESULTS / "repeats.json", {"run": RunRecord.take(given.seed, began), "rows": rows, "inputs": costs})
+    print("\n".join(figures(rows, COLUMNS)))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ import openai
 
 from benchmarks.common import RESULTS, describe_run, natural_documents, wikipedia_file
 from zprompt.eval import RunRecord, number, percent, table, write_json
+from zprompt.zspan import FINGERPRINT_DIGITS, ZSpan, ZToken, format_span, text_digest
 
+OTHER_CODECS = ZSpan("0" * FINGERPRINT_DIGITS, (ZToken(0, 0),), (), False, text_digest(""))
 PROGRAM = [sys.executable, "-c", "from zprompt.cli.main import app; app()"]
 MAX_REQUEST_BYTES = 1 << 20
 QUESTION = "What is the passage about? Answer in one sentence."
@@ -307,7 +309,7 @@ def _bad(http: httpx.Client, target: Target, span: str) -> dict[str, tuple[int, 
         "no JSON object": (400, post([])),
         "damaged Z-span": (400, post(chat(span[: len(span) // 2]))),
         "forged Z-span": (400, post(chat(forged))),
-        "Z-span of another codec": (400, post(chat("[z1:000000000000:0::00000000]"))),
+        "Z-span of another codec": (400, post(chat(format_span(OTHER_CODECS)))),
         "more than the context": (400, post(chat("Hi.", max_tokens=10_000_000))),
         "unsupported field": (400, post(chat("Hi.", n=2))),
         "value out of range": (400, post(chat("Hi.", temperature=-1))),

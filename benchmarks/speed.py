@@ -1,31 +1,47 @@
-"""Measure throughput, memory and start-up time, each beside what the bare backbone takes for the same.
+"""Measure throughput, memory and start-up time, each beside what the bare LLM takes for the same.
 
-    compression     against a forward pass of the backbone over the same tokens, with and without its LM head
-    decompression   against the backbone's own greedy generation of as many tokens at the same batch size, by
-                    transformers' `generate` and by the plainest loop over zprompt's own faster decoder
-
-What is compared is run in turn, round after round, so that a machine that slows down slows all of it; rates are
-medians, and the ratio is the median of the rounds' ratios.
-
+    compression     against a forward pass over the same tokens in the same batch, without and with its LM head: texts
+                    of 500 tokens, which is nearly a window, and passages as they are, which a forward pass pads to the
+                    longest. Outside the LLM: share of the time of a call in which neither it nor its LM head runs
+    short text      in forward passes of its 20 tokens
+    decompression   against the LLM's own greedy generation of as many tokens at the same batch size, by transformers'
+                    `generate` and by the plainest loop over zprompt's own faster decoder
     memory          peak resident memory of a process: Python, torch, the weights and one job; "load only" has no job.
                     Each job has a process of its own, since memory once touched is not given back
+
+What is compared is run in turn, round after round, so that a machine that slows down slows all of it; figures are
+medians, in brackets the slowest and the fastest round, and a ratio is the median of the rounds' ratios.
 """
 
 import json
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.overrides import TorchFunctionMode
 
 import zprompt
+from benchmarks.common import Document, Range, Row, Tables, compress, figures
 from zprompt import Codec
-from zprompt.eval import peak_megabytes, table
+from zprompt.eval import peak_megabytes
+from zprompt.llm import Backbone
 
+QUERY = "When was it first built, and who lived there?"
+OPTIONS: dict[str, dict[str, object]] = {
+    "compress": {},
+    "compress, ratio 4": {"ratio": 4},
+    "compress, query": {"query": QUERY},
+    "compress, ratio 4, query": {"ratio": 4, "query": QUERY},
+}
+FORWARD, HEAD = "forward pass", "forward pass with LM head"
 START = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
 JOBS = ("load only", "forward pass", "compress", "generate", "decompress")
 
@@ -34,148 +50,112 @@ JOBS = ("load only", "forward pass", "compress", "generate", "decompress")
 class SpeedPlan:
     """How much is timed."""
 
-    pass_windows: int = 4  # texts of `pass_tokens` tokens that compression is timed on, in one batch
-    pass_tokens: int = 500
-    pass_rounds: int = 5
+    windows: int = 4  # texts of `window_tokens` tokens that compression is timed on, in one batch
+    window_tokens: int = 500
+    passages: int = 8  # passages of about `passage_tokens` tokens, in one batch
+    passage_tokens: tuple[int, int] = (100, 350)
+    short_tokens: int = 20
     step_tokens: int = 64  # length of the texts that decompression is timed on
-    step_rounds: int = 3
     batch_sizes: tuple[int, ...] = (1, 4, 16)
+    rounds: int = 5
     starts: int = 3  # processes that `import zprompt` and `zprompt.load` are timed in
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """The throughput of one way to do something."""
-
-    name: str
-    tokens_per_second: float  # median of the rounds
-    slowest: float
-    fastest: float
-    ratio: float  # the codec's throughput per this one's: median of the rounds
-    lowest_ratio: float
-    highest_ratio: float
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The codec beside the bare backbone, on the same tokens."""
-
-    name: str
-    batch_size: int
-    tokens: int  # of all rows, each round
-    rounds: int
-    rates: tuple[Rate, ...]  # the codec's first
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How long something takes in a new process."""
-
-    what: str
-    seconds: float  # median
-    slowest: float
-    processes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Peak resident memory of a process that does one job."""
-
-    job: str
-    batch_size: int
-    tokens: int  # of each row
-    megabytes: float
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """All timings."""
-
-    threads: int
-    compression: Comparison
-    decompression: tuple[Comparison, ...]
-    memory: tuple[Memory, ...]
-    starts: tuple[Start, ...]
-
-
-def measure(codec: Codec, prose: str, plan: SpeedPlan) -> Speed:
-    """Measure throughput, memory and start-up on pieces of a long text."""
+def measure(codec: Codec, documents: Sequence[Document], plan: SpeedPlan) -> Tables:
+    """Measure throughput, memory and start-up on passages and on pieces of them all."""
+    prose = "\n\n".join(document.text for document in documents)
+    windows = cut(codec, prose, plan.windows, plan.window_tokens)
+    low, high = plan.passage_tokens
+    passages = [one.text for one in documents if low <= len(codec.backbone.encode(one.text)) <= high][: plan.passages]
     load = f"import zprompt; zprompt.load({codec.name!r}, device='cpu')"
-    return Speed(
-        threads=torch.get_num_threads(),
-        compression=compare_compression(codec, prose, plan),
-        decompression=tuple(compare_decompression(codec, prose, batch, plan) for batch in plan.batch_sizes),
-        memory=measure_memory(codec, prose, plan),
-        starts=(
-            _start("import zprompt", "import zprompt", plan.starts),
-            _start("import zprompt; zprompt.load()", load, plan.starts),
-        ),
-    )
-
-
-def compare_compression(codec: Codec, prose: str, plan: SpeedPlan) -> Comparison:
-    """Time compression beside a forward pass."""
-    texts = cut(codec, prose, plan.pass_windows, plan.pass_tokens)
-    rows = token_rows(codec, texts)
-    ways = {
-        "compress": lambda: codec.compress(texts, batch_size=len(texts)),
-        "forward pass": lambda: codec.backbone.hidden(rows),
-        "forward pass with LM head": lambda: forward_with_head(codec, rows),
+    return {
+        "compression": [
+            *_compression(codec, f"{len(windows)} of {plan.window_tokens} tokens", windows, plan.rounds),
+            *(_compression(codec, f"{len(passages)} passages", passages, plan.rounds) if passages else ()),
+        ],
+        "short text": [_short_text(codec, cut(codec, prose, 1, plan.short_tokens)[0], plan.rounds)],
+        "decompression": [row for batch in plan.batch_sizes for row in _decompression(codec, prose, batch, plan)],
+        "memory": list(_memory(codec, windows, cut(codec, prose, plan.windows, plan.step_tokens))),
+        "starts": [_start("import zprompt", plan.starts), _start(load, plan.starts)],
     }
-    return _compare("compression", ways, plan.pass_rounds, len(texts), rows.numel())
 
 
-def compare_decompression(codec: Codec, prose: str, batch: int, plan: SpeedPlan) -> Comparison:
-    """Time decompression beside greedy generation, `batch` rows at a time."""
+# Throughput.
+
+
+def _compression(codec: Codec, name: str, texts: Sequence[str], rounds: int) -> Iterator[Row]:
+    ids = [codec.backbone.encode(text) for text in texts]
+    padded = pad_sequence([torch.tensor(own) for own in ids], batch_first=True)
+    ways: dict[str, Callable[[], object]] = {
+        way: partial(compress, codec, list(texts), batch_size=len(texts), **options) for way, options in OPTIONS.items()
+    }
+    ways[FORWARD] = lambda: codec.backbone.hidden(padded)
+    ways[HEAD] = lambda: forward_with_head(codec, padded)
+    seconds = _time(ways, rounds)
+    tokens = sum(map(len, ids))
+    for way, own in seconds.items():
+        yield {
+            "texts": name,
+            "way": way,
+            **_rate(tokens, own),
+            "of a forward pass": Range.of_rounds(its / mine for mine, its in zip(own, seconds[FORWARD], strict=True)),
+            "of one with LM head": Range.of_rounds(its / mine for mine, its in zip(own, seconds[HEAD], strict=True)),
+            "outside the LLM": Range.of_rounds(outside_llm(codec, ways[way]) for _ in own) if way in OPTIONS else None,
+        }
+
+
+def _short_text(codec: Codec, text: str, rounds: int) -> Row:
+    ids = codec.backbone.encode(text)
+    row = torch.tensor([ids])
+    seconds = _time({"compress": lambda: codec.compress(text), FORWARD: lambda: codec.backbone.hidden(row)}, rounds)
+    passes = [mine / its for mine, its in zip(seconds["compress"], seconds[FORWARD], strict=True)]
+    milliseconds = [1000 * own for own in seconds["compress"]]
+    return {
+        "tokens": len(ids),
+        "milliseconds": Range.of_rounds(milliseconds),
+        "forward passes": Range.of_rounds(passes),
+    }
+
+
+def _decompression(codec: Codec, prose: str, batch: int, plan: SpeedPlan) -> Iterator[Row]:
     texts = cut(codec, prose, batch, plan.step_tokens)
     spans = codec.compress(texts).documents
     rows = token_rows(codec, texts)
-    ways = {
+    ways: dict[str, Callable[[], object]] = {
         "decompress": lambda: codec.decompress(spans, batch_size=batch),
         "transformers generate": lambda: generate(codec, rows),
         "greedy loop, zprompt's decoder": lambda: generate_plainly(codec, rows),
     }
-    return _compare("decompression", ways, plan.step_rounds, batch, rows.numel())
+    seconds = _time(ways, plan.rounds)
+    for way, own in seconds.items():
+        ratios = [its / mine for mine, its in zip(seconds["decompress"], own, strict=True)]
+        yield {
+            "way": way,
+            "batch size": batch,
+            **_rate(rows.numel(), own),
+            "decompress / this": None if way == "decompress" else Range.of_rounds(ratios),
+        }
 
 
-def _start(what: str, statement: str, count: int) -> Start:
-    """Time a statement in new processes, after one that warms the disk cache up."""
-    command = [sys.executable, "-c", START.format(statement)]
-    times = [
-        float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout) for _ in range(count + 1)
-    ][1:]
-    return Start(what, statistics.median(times), max(times), count)
-
-
-def _compare(name: str, ways: Mapping[str, Callable[[], object]], rounds: int, batch: int, tokens: int) -> Comparison:
-    """Run each way once to warm up, then all in turn."""
+def _time(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Run each way once to warm up, then all in turn; return the seconds of each round."""
     for run in ways.values():
         run()
-    rates: dict[str, list[float]] = {way: [] for way in ways}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, run in ways.items():
             began = time.perf_counter()
             run()
-            rates[way].append(tokens / (time.perf_counter() - began))
-    own = next(iter(rates.values()))
-    return Comparison(name, batch, tokens, rounds, tuple(_rate(way, found, own) for way, found in rates.items()))
+            seconds[way].append(time.perf_counter() - began)
+    return seconds
 
 
-def _rate(name: str, found: Sequence[float], own: Sequence[float]) -> Rate:
-    ratios = [ours / theirs for ours, theirs in zip(own, found, strict=True)]
-    return Rate(
-        name=name,
-        tokens_per_second=statistics.median(found),
-        slowest=min(found),
-        fastest=max(found),
-        ratio=statistics.median(ratios),
-        lowest_ratio=min(ratios),
-        highest_ratio=max(ratios),
-    )
+def _rate(tokens: int, seconds: Sequence[float]) -> Row:
+    return {"tokens": tokens, "tokens/s": Range.of_rounds(tokens / own for own in seconds)}
 
 
-# What the bare backbone does with the same texts. Generation starts from the start token and each text's first token,
-# and goes on for as many tokens as the text has.
+# What the bare LLM does with the same texts. Generation starts from the start token and each text's first token, and
+# goes on for as many tokens as the text has.
 
 
 def cut(codec: Codec, prose: str, count: int, tokens: int) -> list[str]:
@@ -194,9 +174,34 @@ def token_rows(codec: Codec, texts: Sequence[str]) -> Tensor:
 
 @torch.no_grad()
 def forward_with_head(codec: Codec, rows: Tensor) -> None:
-    """Run backbone and LM head over (B, T) ids, row by row at the head, so that one row's logits are in memory."""
+    """Run LLM and LM head over (B, T) ids, row by row at the head, so that one row's logits are in memory."""
     for hidden in codec.backbone.hidden(rows):
         _ = hidden @ codec.backbone.output_embeddings.T
+
+
+def outside_llm(codec: Codec, run: Callable[[], object]) -> float:
+    """Return the share of the time of a call in which neither the LLM runs, nor its head."""
+    inside: list[float] = []
+    hidden = Backbone.hidden
+
+    class Heads(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+            began = time.perf_counter()
+            result = func(*args, **(kwargs or {}))
+            if func in (torch.Tensor.matmul, torch.Tensor.__matmul__) and result.shape[-1] == codec.backbone.vocab_size:
+                inside.append(time.perf_counter() - began)
+            return result
+
+    def timed(*args: Any, **keywords: Any) -> Tensor:  # noqa: ANN401 - those of Backbone.hidden
+        began = time.perf_counter()
+        result = hidden(*args, **keywords)
+        inside.append(time.perf_counter() - began)
+        return result
+
+    with patch.object(Backbone, "hidden", timed), Heads():
+        began = time.perf_counter()
+        run()
+        return 1 - sum(inside) / (time.perf_counter() - began)
 
 
 @torch.no_grad()
@@ -231,88 +236,65 @@ def _prompts(codec: Codec, rows: Tensor) -> Tensor:
     return torch.cat((torch.full_like(rows[:, :1], codec.backbone.start_id), rows[:, :1]), 1).to(codec.backbone.device)
 
 
-# Memory.
+# Memory and start-up.
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a process is to do."""
-
-    codec: str
-    name: str  # one of JOBS
-    texts: list[str]  # or Z-spans, to decompress
-    threads: int
-
-
-def measure_memory(codec: Codec, prose: str, plan: SpeedPlan) -> tuple[Memory, ...]:
-    """Measure the peak of each job."""
-    texts = cut(codec, prose, plan.pass_windows, plan.pass_tokens)
-    short = cut(codec, prose, plan.pass_windows, plan.step_tokens)
-    spans = codec.compress(short).documents
-    given = {"load only": [], "forward pass": texts, "compress": texts, "generate": short, "decompress": spans}
-    lengths = {"load only": 0, "forward pass": plan.pass_tokens, "compress": plan.pass_tokens}
-    return tuple(
-        Memory(name, len(given[name]), lengths.get(name, plan.step_tokens), _peak(codec.name, name, given[name]))
-        for name in JOBS
-    )
-
-
-def _peak(codec: str, name: str, texts: list[str]) -> float:
-    """Run a job in a new process, and return its peak in megabytes."""
-    given = json.dumps(asdict(Job(codec, name, texts, torch.get_num_threads())))
+def _memory(codec: Codec, long: Sequence[str], short: Sequence[str]) -> Iterator[Row]:
+    """Measure the peak of each job in a new process."""
+    texts = {"forward pass": long, "compress": long, "generate": short, "decompress": codec.compress(short).documents}
     command = [sys.executable, "-m", "benchmarks.speed"]
-    return float(subprocess.run(command, input=given, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    for job in JOBS:
+        given = json.dumps([codec.name, job, list(texts.get(job, ())), torch.get_num_threads()])
+        peak = subprocess.run(command, input=given, check=True, stdout=subprocess.PIPE, text=True).stdout
+        yield {"job": job, "texts": len(texts.get(job, ())), "peak, MB": float(peak)}
 
 
-def _run(job: Job) -> None:
-    torch.set_num_threads(job.threads)
-    codec = zprompt.load(job.codec, device="cpu")
-    if job.name == "forward pass":
-        forward_with_head(codec, token_rows(codec, job.texts))
-    elif job.name == "compress":
-        codec.compress(job.texts, batch_size=len(job.texts))
-    elif job.name == "generate":
-        generate(codec, token_rows(codec, job.texts))
-    elif job.name == "decompress":
-        codec.decompress(job.texts, batch_size=len(job.texts))
+def _run(name: str, job: str, texts: list[str], threads: int) -> None:
+    """Do a job."""
+    torch.set_num_threads(threads)
+    codec = zprompt.load(name, device="cpu")
+    if job == "forward pass":
+        forward_with_head(codec, token_rows(codec, texts))
+    elif job == "compress":
+        codec.compress(texts, batch_size=len(texts))
+    elif job == "generate":
+        generate(codec, token_rows(codec, texts))
+    elif job == "decompress":
+        codec.decompress(texts, batch_size=len(texts))
+
+
+def _start(statement: str, count: int) -> Row:
+    """Time a statement in new processes, after one that warms the disk cache up."""
+    command = [sys.executable, "-c", START.format(statement)]
+    runs = [subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout for _ in range(count + 1)]
+    return {"start-up": f"`{statement}`", "seconds": Range.of_rounds(map(float, runs[1:])), "processes": count}
 
 
 # The report.
 
 
-def section(result: Speed) -> Iterator[str]:
-    """Write the tables of throughput, memory and start-up, line by line."""
-    yield from ("## Speed", "")
-    rounds = result.compression.rounds
-    yield (
-        f"{result.threads} threads. Medians of {rounds} rounds (compression) and {result.decompression[0].rounds} "
-        "(decompression), in turn; in brackets the slowest and fastest. Last column: the codec per this."
-    )
-    yield ""
-    rows = [row for comparison in (result.compression, *result.decompression) for row in _rates(comparison)]
-    yield from table(("what", "batch size", "tokens", "tokens/s", "codec / this"), rows)
-    yield from ("", "Peak resident memory, each in a process of its own:", "")
-    memory = [(m.job, str(m.batch_size), str(m.tokens), f"{m.megabytes:,.0f} MB") for m in result.memory]
-    yield from table(("job", "batch size", "tokens of a row", "peak"), memory)
-    yield ""
-    starts = [(f"`{s.what}`", f"{s.seconds:.2f} s", f"{s.slowest:.2f} s", str(s.processes)) for s in result.starts]
-    yield from table(("start-up", "median", "slowest", "processes"), starts)
+FORMATS = {
+    "tokens": ",",
+    "tokens/s": ",.0f",
+    "of a forward pass": ".2f",
+    "of one with LM head": ".2f",
+    "outside the LLM": ".1%",
+    "milliseconds": ".0f",
+    "forward passes": ".2f",
+    "decompress / this": ".2f",
+    "peak, MB": ",.0f",
+    "seconds": ".2f",
+}
 
 
-def _rates(comparison: Comparison) -> Iterator[tuple[str, ...]]:
-    own = comparison.rates[0].name
-    for rate in comparison.rates:
-        spread = f"{rate.tokens_per_second:.0f} [{rate.slowest:.0f}, {rate.fastest:.0f}]"
-        ratio = f"{rate.ratio:.2f} [{rate.lowest_ratio:.2f}, {rate.highest_ratio:.2f}]"
-        yield (
-            f"**{own}**" if rate.name == own else rate.name,
-            str(comparison.batch_size),
-            f"{comparison.tokens:,}",
-            spread,
-            "" if rate.name == own else ratio,
-        )
+def section(tables: Tables) -> Iterator[str]:
+    """Write the tables, line by line."""
+    yield from ("## Speed", "", f"{torch.get_num_threads()} threads; medians, the lowest and the highest.")
+    for rows in tables.values():
+        yield ""
+        yield from figures(rows, {column: FORMATS.get(column, "") for column in rows[0]})
 
 
 if __name__ == "__main__":  # the process of one job
-    _run(Job(**json.load(sys.stdin)))
+    _run(*json.load(sys.stdin))
     print(peak_megabytes())

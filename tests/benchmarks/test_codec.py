@@ -1,124 +1,90 @@
-"""The benchmark of the codec, on a tiny codec with random heads."""
+"""The benchmark of the codec, on a tiny codec."""
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from benchmarks.ablation import Ablation, without_code, without_span_head
+from benchmarks import ablation, exactness, rate_distortion, speed
+from benchmarks import codec as script
 from benchmarks.codec import QUICK, Corpus, Plan, gather, hard_documents, run, save
-from benchmarks.common import Document, first_paragraphs
-from benchmarks.exactness import Exactness, restore_texts
-from benchmarks.rate_distortion import RateDistortion
-from zprompt.codec import USUAL_RATE, Codec, CodecHeads, CodecSettings
-from zprompt.codec.heads import DroppedTokens, right_context
-from zprompt.eval import Interval, RunRecord, draw, write_json
-from zprompt.llm import Backbone
-from zprompt.zspan import ZToken
+from benchmarks.common import Document, Range, figures, first_paragraphs
+from benchmarks.exactness import MUTATIONS, OUTCOMES, ExactnessPlan, outcome, restore_texts, token_sentences
+from tests.codec.conftest import make_heads
+from zprompt.codec import Codec
+from zprompt.eval import Estimate, Interval, RunRecord, draw, write_json
+from zprompt.zspan import ZSpan
+from zprompt.zspan import measure as measure_bits
 
-TINY = CodecSettings(subcodes=2, subcode_size=8, max_gap=3, width=16, span_width=8, window=32)
 TEXTS = [
     "In 1969 two people walked on the Moon; 600 million people watched them walk.",
-    "The dog sleeps on in the sun, and the quick brown fox jumps over Lake Constance.",
+    "The dog sleeps on in the sun. The quick brown fox jumps over Lake Constance.",
 ]
-
-
-@pytest.fixture(scope="module")
-def codec(tiny_backbone: Backbone) -> Codec:
-    torch.manual_seed(0)
-    heads = CodecHeads(TINY, tiny_backbone.embeddings, tiny_backbone.hidden_size)
-    return Codec(tiny_backbone, heads.eval().requires_grad_(False))
+PASSAGES = [Document(f"text {index}", "prose", text) for index, text in enumerate(TEXTS)]
 
 
 @pytest.fixture
 def plan() -> Plan:
-    return replace(QUICK, in_another_process=False, ratios=(1, 3), rates=(1, 1 / 30), elsewhere_tokens=100)
+    small = ExactnessPlan(100, in_another_process=False, focused=5, mutated=70, resealed=5, mutated_tokens=60)
+    return replace(QUICK, ratios=(1, 3), exactness=small)
 
 
 @pytest.fixture
 def corpus() -> Corpus:
-    passages = [Document(f"text {index}", "prose", text) for index, text in enumerate(TEXTS)]
-    return Corpus(passages, [Document("empty", "tiny", "")], "three texts.")
+    return Corpus(PASSAGES, [Document("empty", "tiny", "")], "three texts.")
 
 
-def test_exactness_is_found_where_it_is(codec: Codec, corpus: Corpus, plan: Plan) -> None:
-    [result] = run(codec, corpus, plan, ["exactness"])
-
-    assert isinstance(result, Exactness)
-    assert [domain.identical for domain in result.domains] == [1.0, 1.0]
-    assert [way.identical for way in result.elsewhere] == [1.0, 1.0]
-    assert result.surrogates_refused
-    assert all(document.ratio >= 1 for document in result.documents)
-    bits = sum(document.bits for document in result.documents)
-    z_tokens = sum(document.z_tokens for document in result.documents)
-    assert result.bits_per_z_token == pytest.approx(bits / z_tokens, abs=8)  # the last byte of Z-tokens is filled up
-    assert result.bits_per_z_token >= codec.alphabet.bits_per_z_token
-    assert result.domains[1].bits_per_z_token is None
+# Exactness.
 
 
-def test_everything_comes_back_at_every_ratio_and_costs_what_the_stats_say(
-    codec: Codec, corpus: Corpus, plan: Plan
-) -> None:
-    [result] = run(codec, corpus, plan, ["rate_distortion"])
+def test_everything_comes_back_in_every_way(codec: Codec, corpus: Corpus, plan: Plan) -> None:
+    [(_, found)] = run(codec, corpus, plan, ["exactness"])
 
-    assert isinstance(result, RateDistortion)
-    for point in result.points:
-        stats = codec.compress(TEXTS, ratio=point.wanted).stats
-        assert (point.identical, point.accuracy, point.numbers, point.names) == (1.0, 1.0, 1.0, 1.0)
-        assert point.bleu == pytest.approx(100)
-        assert (point.ratio, point.bits_per_z_token) == (stats.ratio, stats.bits_per_z_token)
-        assert point.bits_per_source_token == stats.bits_per_source_token
-    low, high = result.points
-    assert (low.ratio, low.first_guesses) == (1.0, 1.0)  # nothing is dropped
-    assert high.ratio >= 3
-    assert high.first_guesses_interval.low <= high.first_guesses <= high.first_guesses_interval.high < 1
-    assert high.bits_per_z_token > low.bits_per_z_token
+    assert [row["identical"] for row in found["settings"]] == [1] * 4
+    assert [(row["kind"], row["identical"]) for row in found["kinds"]] == [("prose", 1), ("tiny", 1)]
+    assert found["kinds"][1]["bits per Z-token"] is None
+    assert all(row["same texts"] == 1 and row["same Z-spans"] in (None, 1) for row in found["ways"])
+    assert {"batch size 1", "folded", "HTML-escaped"} <= {row["way"] for row in found["ways"]}
+    [focus] = found["focus"]
+    assert (focus["Z-spans"], focus["identical"], focus["word for word"]) == (5, 1, 1)
+    assert found["surrogates"] == [{"a text with a lone surrogate": "refused, with its place"}]
 
 
-def test_first_guesses_are_counted_in_what_was_dropped(codec: Codec, corpus: Corpus, plan: Plan) -> None:
-    [result] = run(codec, corpus, plan, ["rate_distortion"])
+def test_no_mutated_span_is_restored_wrong(codec: Codec, corpus: Corpus, plan: Plan) -> None:
+    [(_, found)] = run(codec, corpus, plan, ["exactness"])
 
-    assert isinstance(result, RateDistortion)
-    for row in result.documents:
-        assert 0 <= row.first_guesses <= row.dropped_tokens < row.source_tokens
+    assert [row["mutation"] for row in found["damage"][:-1]] == list(MUTATIONS)
+    assert all(row["wrong"] == row["other exceptions"] == 0 for row in found["damage"])
+    assert all(row["Z-spans"] == sum(row[one] for one in OUTCOMES) for row in found["damage"])
+    by_name = {row["mutation"]: row for row in found["damage"]}
+    assert by_name["white space inserted"]["right"] == 10
 
 
-def test_variants_are_written_as_every_text_is(codec: Codec, corpus: Corpus, plan: Plan) -> None:
-    plan = replace(plan, rates=(USUAL_RATE, USUAL_RATE / 8))
-    [result] = run(codec, corpus, plan, ["ablation"])
+def test_outcomes_are_told_apart(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    span = codec.compress(TEXTS[0]).documents
+    known: dict[ZSpan, str | None] = {}
 
-    assert isinstance(result, Ablation)
-    assert [(variant.name, variant.rate) for variant in result.variants] == [
-        (name, rate) for rate in plan.rates for name in ("full codec", "no code", "LLM and residual")
+    assert outcome(codec, span, TEXTS[0], known) == outcome(codec, f"{span[:9]} {span[9:]}", TEXTS[0], known) == "right"
+    assert list(known.values()) == [TEXTS[0]]  # it was restored once
+    assert outcome(codec, span, TEXTS[1], known) == "wrong"
+    assert outcome(codec, span[:-4] + "000]", TEXTS[0], {}) == "refused"
+    assert outcome(codec, span[1:], TEXTS[0], {}) == "read as text"
+    resealed = {outcome(codec, exactness._reseal(span, random.Random(seed)), TEXTS[0], {}) for seed in range(20)}
+    assert resealed == {"refused", "refused when restored"}
+    monkeypatch.setattr(codec, "parse", None)
+    assert outcome(codec, span, TEXTS[0], {}) == "other exceptions"
+
+
+def test_sentences_are_cut_at_tokens(codec: Codec) -> None:
+    sentences = token_sentences(codec, TEXTS[1])
+
+    assert [codec.backbone.decode(ids).strip() for _, ids in sentences] == [
+        "The dog sleeps on in the sun.",
+        "The quick brown fox jumps over Lake Constance.",
     ]
-    full, stats = result.variants[0], codec.compress(TEXTS).stats  # at the usual rate
-    assert full.ratio == pytest.approx(stats.ratio)
-    assert full.bits_per_z_token == pytest.approx(stats.bits_per_z_token)
-    assert full.bits_per_source_token == pytest.approx(stats.bits_per_source_token)
-    assert all(dear.ratio <= cheap.ratio for dear, cheap in zip(result.variants[:3], result.variants[3:], strict=True))
-
-
-def test_heads_without_code_read_none(codec: Codec) -> None:
-    heads = without_code(codec.heads)
-    tokens = [[ZToken(7, 3, code), ZToken(9, 0, (0, 0))] for code in ((1, 2), (3, 4))]
-    one, other = (right_context(heads, DroppedTokens.of(span)) for span in tokens)
-
-    assert torch.equal(one, other)
-    assert not without_span_head(codec.heads).span_head.out(one).any()
-
-
-def test_a_run_leaves_json_a_table_and_a_plot(codec: Codec, corpus: Corpus, plan: Plan, tmp_path: Path) -> None:
-    results = list(run(codec, corpus, plan, ["rate_distortion", "ablation"]))
-
-    text = save(tmp_path, RunRecord.take(plan.seed, 0.0), codec, corpus, plan, results)
-
-    written = json.loads((tmp_path / "codec.json").read_text("utf-8"))
-    assert list(written["results"]) == ["RateDistortion", "Ablation"]
-    assert written["run"]["seed"] == plan.seed
-    assert (tmp_path / "codec.md").read_text("utf-8") == text
-    assert (tmp_path / "codec-rate-distortion.png").stat().st_size > 1000
+    assert sentences[1][0] == len(sentences[0][1])
 
 
 def test_a_span_that_is_refused_is_a_finding_and_not_the_end(codec: Codec) -> None:
@@ -127,11 +93,94 @@ def test_a_span_that_is_refused_is_a_finding_and_not_the_end(codec: Codec) -> No
     assert restore_texts(codec, [spans[0][:-8] + "0000000]", spans[1]]) == [None, TEXTS[1]]
 
 
-def test_every_kind_of_hard_text_is_there() -> None:
-    domains = {document.domain for document in hard_documents("[z1:0:0::0]", QUICK.hard_characters)}
+# What a ratio costs, and what the codec does without.
 
-    assert domains >= {"code", "logs", "dialogue", "tables", "urls", "emoji", "cjk", "arabic", "combining", "control"}
-    assert domains >= {"tiny", "zspans", "bytes"}
+
+def test_a_ratio_costs_what_the_stats_say(codec: Codec) -> None:
+    usual, low, high = rate_distortion.measure(codec, PASSAGES, (1, 3), seed=0)["ratios"]
+
+    for row, ratio in ((usual, None), (low, 1), (high, 3)):
+        stats = codec.compress(TEXTS, ratio=ratio).stats
+        assert row["identical"] == 1
+        assert row["ratio"].value == pytest.approx(stats.ratio)
+        assert row["bits per Z-token"].value == pytest.approx(stats.bits_per_z_token)
+        assert row["bits per token"].value == pytest.approx(stats.bits_per_source_token)
+        parts = row["anchors and gaps"] + row["residual"]
+        assert 0 <= stats.bits_per_source_token - parts < 2 * 8 * 3 / stats.source_tokens  # what fills up bytes
+    assert low["residual"] == 0
+
+
+def test_codes_that_do_not_pay_are_not_written(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = make_heads(codec.backbone)
+    monkeypatch.setattr(ablation, "find_codec", lambda name: Path(name))
+    monkeypatch.setattr(ablation, "read_config", lambda folder: None)
+    monkeypatch.setattr(ablation, "load_heads", lambda *_: heads)
+    found = ablation.measure(codec, PASSAGES, (3,))
+
+    without, always, by_choice = found["codes"]
+    assert (without["codec"], without["sub-codes"], without["saved per spent"]) == ("no codes", 0, None)
+    assert always["sub-codes"] > by_choice["sub-codes"] and always["saved per spent"] < 1
+    assert without["bits per token"] >= by_choice["bits per token"]
+    assert not found["skipped"]
+
+
+def test_without_heads_codes_are_skipped_with_a_reason(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ablation.measure(codec, PASSAGES, (3,))  # those that are shipped are of other weights
+    assert [row["codec"] for row in found["codes"]] == ["no codes"] and found["skipped"]
+    monkeypatch.setattr(ablation, "find_codec", lambda name: None)
+    text = "\n".join(ablation.section(ablation.measure(codec, PASSAGES, (3,))))
+    assert "skipped: the codec 'learned-codes' is not installed." in text
+
+
+def test_anchors_as_ranks_are_measured_on_the_stream_that_has_no_other_ids(codec: Codec) -> None:
+    [row] = ablation.measure(codec, PASSAGES, (3,))["anchors"]
+    spans = [codec.parse(span) for span in codec.compress(TEXTS, ratio=3).documents]
+    every = [bits for span in spans for part in measure_bits(span.tokens, span.symbols) for bits in part]
+
+    assert row["anchors"] == sum(len(span.tokens) for span in spans)
+    tokens = sum(span.source_tokens for span in spans)
+    assert row["all, per token"] == pytest.approx(sum(every) / tokens)
+    assert row["saved, per token"] == pytest.approx(row["all, per token"] - row["with ranks, per token"])
+    gaps = sum(sum(ablation._gap_bits(span.tokens, len(span.symbols))) for span in spans)
+    assert 0 < gaps < row["all, per token"] * tokens - row["anchors"] * row["an anchor's id"] + 1e-6
+
+
+# Speed.
+
+
+def test_speed_is_that_of_the_same_texts(codec: Codec) -> None:
+    rows = list(speed._compression(codec, "two", TEXTS, rounds=2))
+
+    assert [row["way"] for row in rows] == [*speed.OPTIONS, speed.FORWARD, speed.HEAD]
+    assert len({row["tokens"] for row in rows}) == 1
+    assert rows[len(speed.OPTIONS)]["of a forward pass"] == Range(1, 1, 1)
+    assert all((row["outside the LLM"] is None) == (row["way"] not in speed.OPTIONS) for row in rows)
+    assert all(0 < row["outside the LLM"].value < 1 for row in rows[: len(speed.OPTIONS)])
+    short = speed._short_text(codec, TEXTS[0], rounds=2)
+    assert short["forward passes"].low <= short["forward passes"].value <= short["forward passes"].high
+
+
+# The run.
+
+
+def test_a_run_leaves_json_tables_and_a_plot(codec: Codec, corpus: Corpus, plan: Plan, tmp_path: Path) -> None:
+    results = dict(run(codec, corpus, plan, ["exactness", "rate_distortion", "ablation"]))
+
+    text = save(tmp_path, RunRecord.take(plan.seed, 0.0), codec, corpus, plan, results)
+
+    written = json.loads((tmp_path / "codec.json").read_text("utf-8"))
+    assert list(written["results"]) == ["exactness", "rate_distortion", "ablation"]
+    assert written["run"]["seed"] == plan.seed
+    assert (tmp_path / "codec.md").read_text("utf-8") == text
+    assert (tmp_path / "codec-rate-distortion.png").stat().st_size > 1000
+    assert set(script.SECTIONS) == {*results, "speed"}
+
+
+def test_every_kind_of_hard_text_is_there() -> None:
+    domains = {document.domain for document in hard_documents("[z2:0:0::0]", QUICK.hard_characters)}
+
+    assert domains >= {"code", "logs", "JSON", "dialogue", "tables", "urls", "emoji", "cjk", "arabic", "combining"}
+    assert domains >= {"control", "white space", "tiny", "zspans", "bytes"}
 
 
 def test_without_wikipedia_the_run_says_so(codec: Codec) -> None:
@@ -146,6 +195,14 @@ def test_a_passage_is_whole_paragraphs() -> None:
 
     assert first_paragraphs(paragraphs, 5, lambda text: len(text.split())) == "one two\n\nthree four"
     assert first_paragraphs(paragraphs, 1, lambda text: len(text.split())) == "one two"
+
+
+def test_figures_have_their_intervals() -> None:
+    row = {"a": Estimate(2, 1, 3, 0.5, 4), "b": Range(2, 1, 3), "c": None, "d": 0.5}
+
+    lines = list(figures([row], {"a": ".1f", "b": ".0f", "c": ".1f", "d": ".0%"}))
+
+    assert lines[-1] == "| **2.0** [1.0, 3.0], 0.5 | **2** [1, 3] | – | 50% |"
 
 
 def test_a_choice_is_the_same_for_the_same_seed() -> None:

@@ -2,52 +2,40 @@
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import prefill
-from benchmarks.answers import COMPRESSED, CONDITIONS, ReaderAnswers, Resampling, compare, measure
-from benchmarks.common import draw_questions, joined_prose
-from benchmarks.prefill import Prefill, PrefillPlan
+from benchmarks.answers import ALL, COMPRESSED, CONDITIONS, compare, measure
+from benchmarks.common import Tables, draw_questions, joined_prose
+from benchmarks.prefill import PrefillPlan
 from benchmarks.reader import QUICK, Plan, run, save
 from benchmarks.readers import INPUTS, compress_passages, extract, find_readers, load_found
-from tests.codec.conftest import SETTINGS, make_heads
+from tests.codec.conftest import SETTINGS
 from tests.conftest import SENTENCES
-from tests.reader.conftest import random_adapter, random_embedding
+from tests.reader.conftest import write_random_reader
 from zprompt.codec import Codec
 from zprompt.errors import CheckpointError
 from zprompt.eval import RunRecord
 from zprompt.llm import Backbone
-from zprompt.reader import ReaderConfig, ZEmbedding, write_reader
 
 PASSAGES = [" ".join((*SENTENCES[start:], *SENTENCES[:start])[:3]) for start in range(6)]
 
 
 def write_tiny_reader(folder: Path, codec: Codec, kind: str, **changes: object) -> None:
-    backbone = codec.backbone
-    config = ReaderConfig(
-        backbone.name,
-        backbone.weights_fingerprint,
-        codec.fingerprint,
-        codec.settings,
-        kind != "anchors",
-        {"input": kind, "steps": 7, "seed": 3, "data": ["tiny"]},
-    )
-    embedding = random_embedding(codec)
-    if kind == "anchors":
-        embedding = ZEmbedding(codec.settings, backbone.hidden_size, codes=False)
-    write_reader(folder, replace(config, **changes), embedding, random_adapter(codec))  # type: ignore[arg-type]
+    path = write_random_reader(folder, codec) / "config.json"
+    values = json.loads(path.read_text("utf-8"))
+    values["training"] = {"input": kind, "steps": 7, "seed": 3, "data": ["tiny"]}
+    path.write_text(json.dumps(values | changes), "utf-8")
 
 
 @pytest.fixture(scope="module")
 def codec(chat_backbone: Backbone) -> Codec:
-    return Codec(chat_backbone, make_heads(chat_backbone, SETTINGS), "no such reader")
+    return Codec(chat_backbone, SETTINGS, name="no such reader")
 
 
 @pytest.fixture(scope="module")
@@ -80,97 +68,94 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return replace(QUICK, questions=3, resamples=20, prefill=PrefillPlan((100, 2000), passage=60, rounds=2))
-
-
-RESAMPLING = Resampling(20)
+    return replace(QUICK, questions=3, prefill=PrefillPlan((100, 2000), passage=60, rounds=2))
 
 
 @pytest.fixture(scope="module")
 def answers(
     codec: Codec, readers: Path, files: list[Path], plan: Plan, tmp_path_factory: pytest.TempPathFactory
-) -> ReaderAnswers:
+) -> Tables:
     cache = tmp_path_factory.mktemp("cache")
-    *_, last = measure(codec, find_readers(readers, codec), draw_questions(files, plan.questions), cache, RESAMPLING)
+    *_, last = measure(codec, find_readers(readers, codec), draw_questions(files, plan.questions), cache)
     return last
 
 
-def test_every_condition_is_measured_or_listed_with_a_reason(answers: ReaderAnswers) -> None:
-    measured = {one.condition.name for one in answers.conditions}
-    missing = {one.condition: one.reason for one in answers.missing}
+def test_every_condition_is_measured_or_listed_with_a_reason(answers: Tables) -> None:
+    measured = {one["condition"] for one in answers["conditions"]}
+    missing = {one["condition"]: one["reason"] for one in answers["missing"]}
 
     assert measured | missing.keys() == {condition.name for condition in CONDITIONS}
     assert missing.keys() == {"truncation, ratio 4", "truncation, ratio 8", "LTSC", "plain text, LTSC's reader"}
     assert all("truncated" in reason or "ltsc" in reason for reason in missing.values())
 
 
-def test_all_conditions_are_asked_the_same_questions(answers: ReaderAnswers) -> None:
-    assert [question.data_set for question in answers.questions] == ["one"] * 3 + ["two"] * 2
-    for one in answers.conditions:
-        assert len(one.answers) == len(one.f1s) == len(one.exact_matches) == one.overall.questions == 5
-        assert {name: score.questions for name, score in one.data_sets.items()} == {"one": 3, "two": 2}
-        assert one.overall.f1 == pytest.approx(sum(one.f1s) / 5)
-        assert one.overall.f1_interval.low <= one.overall.f1 <= one.overall.f1_interval.high
+def test_all_conditions_are_asked_the_same_questions(answers: Tables) -> None:
+    assert [question["data set"] for question in answers["questions"]] == ["one"] * 3 + ["two"] * 2
+    for one in answers["conditions"]:
+        assert len(one["answers"]) == len(one["f1s"]) == len(one["exact matches"]) == 5
+        assert {name: score["questions"] for name, score in one["scores"].items()} == {ALL: 5, "one": 3, "two": 2}
+        overall = one["scores"][ALL]["F1"]
+        assert overall.value == pytest.approx(sum(one["f1s"]) / 5)
+        assert overall.low <= overall.value <= overall.high
 
 
-def test_others_take_the_positions_of_z_tokens(answers: ReaderAnswers) -> None:
-    positions = {one.condition.name: one.overall.positions for one in answers.conditions}
+def test_others_take_the_positions_of_z_tokens(answers: Tables) -> None:
+    positions = {one["condition"]: one["scores"][ALL]["positions"] for one in answers["conditions"]}
 
-    assert positions["anchors, ratio 4"] == positions["pruning, ratio 4"] == positions["Z, ratio 4"]
+    assert positions["pruning, ratio 4"] == positions["Z, ratio 4"]
     assert positions["Z, ratio 4"] < positions["Z, ratio 2"] < positions["plain text"]
     assert positions["no passage"] == positions["no passage, Z's reader"] == 0
     assert positions["plain text, Z's reader"] == positions["plain text"]
     assert positions["truncation, ratio 4, Z's reader"] == positions["Z, ratio 4"]
     assert 0 < positions["sentences by the question, ratio 2, Z's reader"] <= positions["Z, ratio 2, with the question"]
-    for one in answers.conditions:
-        reached = [score.positions_ratio for score in one.data_sets.values() if score.positions_ratio]
-        assert one.worst_positions_ratio == min(reached, default=None)
+    for one in answers["conditions"]:
+        reached = [one["scores"][name]["ratio"] for name in ("one", "two") if one["scores"][name]["ratio"]]
+        assert one["worst ratio"] == min(reached, default=None)
 
 
-def test_readers_are_described(answers: ReaderAnswers) -> None:
-    by_input = {reader.input: reader for reader in answers.readers}
+def test_readers_are_described(answers: Tables) -> None:
+    by_input = {reader["input"]: reader for reader in answers["readers"]}
 
-    assert (by_input["z"].steps, by_input["z"].seed, by_input["z"].training) == (7, 3, {"data": ["tiny"]})
-    assert by_input["truncated"].problem
+    assert [by_input["z"][name] for name in ("steps", "seed", "training")] == [7, 3, {"data": ["tiny"]}]
+    assert by_input["truncated"]["problem"]
 
 
-def test_z_tokens_are_compared_with_text_and_with_the_same_ratio(answers: ReaderAnswers) -> None:
-    pairs = {(one.z, one.other, one.figure) for one in answers.comparisons}
+def test_z_tokens_are_compared_with_text_and_with_the_same_ratio(answers: Tables) -> None:
+    pairs = {(one["z"], one["other"], one["figure"]) for one in answers["comparisons"]}
 
     assert ("Z, ratio 4", "plain text", "ratio") in pairs and ("Z, usual ratio", "plain text", "ratio") in pairs
     assert ("Z, ratio 4", "pruning, ratio 4", "difference") in pairs
-    assert ("Z, ratio 2", "anchors, ratio 2", "difference") in pairs
+    assert ("Z, ratio 2", "truncation, ratio 2, Z's reader", "difference") in pairs
     assert ("Z, ratio 4, with the question", "plain text, Z's reader", "ratio") in pairs
     asked = {other for z, other, figure in pairs if z == "Z, ratio 4, with the question" and figure == "difference"}
     assert asked == {"sentences by the question, ratio 4, Z's reader"}
     assert not any(other in ("no passage", "pruning, ratio 8") for z, other, _ in pairs if z == "Z, ratio 4")
 
 
-def test_comparisons_are_paired_and_judged(answers: ReaderAnswers) -> None:
-    sets = [question.data_set for question in answers.questions]
+def test_comparisons_are_paired_and_judged() -> None:
     scores = {
         "plain text": (1.0, 1.0, 0.5, 1.0, 0.5),
         "Z, ratio 4": (1.0, 1.0, 0.5, 0.5, 0.5),
         "pruning, ratio 4": (0.5, 0.5, 0.0, 0.0, 0.0),
-        "anchors, ratio 4": (0.0, 1.0, 0.5, 0.5, 1.0),
+        "truncation, ratio 4, Z's reader": (0.0, 1.0, 0.5, 0.5, 1.0),
     }
-    results = [replace(o, f1s=scores[o.condition.name]) for o in answers.conditions if o.condition.name in scores]
-    found = {one.other: one for one in compare(results, sets, RESAMPLING)}
+    results = [{"condition": name, "f1s": f1s} for name, f1s in scores.items()]
+    found = {one["other"]: one for one in compare(results, ["one"] * 3 + ["two"] * 2, seed=0)}
 
-    assert found["plain text"].overall.value == pytest.approx(3.5 / 4) and found["plain text"].reached
-    assert found["plain text"].data_sets["two"].value == pytest.approx(1 / 1.5)
-    constant = found["pruning, ratio 4"].overall  # the difference is the same in every question
-    assert (constant.value, constant.interval.low, constant.interval.high) == pytest.approx((0.5, 0.5, 0.5))
-    assert found["pruning, ratio 4"].reached and not found["anchors, ratio 4"].reached
-    assert found["anchors, ratio 4"].overall.value == pytest.approx(0.1)
+    text, pruning, truncation = (found[name] for name in scores if name in found)
+    assert text["scores"][ALL].value == pytest.approx(3.5 / 4) and text["reached"]
+    assert text["scores"]["two"].value == pytest.approx(1 / 1.5)
+    constant = pruning["scores"][ALL]  # the difference is the same in every question
+    assert (constant.value, constant.low, constant.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert pruning["reached"] and not truncation["reached"]
+    assert truncation["scores"][ALL].value == pytest.approx(0.1)
 
 
-def test_there_is_no_ratio_to_nothing(answers: ReaderAnswers) -> None:
-    sets = [question.data_set for question in answers.questions]
-    results = [replace(one, f1s=(0.0,) * 5) for one in answers.conditions]
-    [ratio, *_] = [one for one in compare(results, sets, RESAMPLING) if one.figure == "ratio"]
+def test_there_is_no_ratio_to_nothing() -> None:
+    results = [{"condition": name, "f1s": [0.0] * 5} for name in ("plain text", "Z, ratio 4")]
+    [ratio] = compare(results, ["one"] * 5, seed=0)
 
-    assert math.isnan(ratio.overall.value) and not ratio.reached
+    assert math.isnan(ratio["scores"][ALL].value) and not ratio["reached"]
 
 
 def test_passages_are_compressed_once(
@@ -187,16 +172,13 @@ def test_passages_are_compressed_once(
 
 def test_readers_that_do_not_fit_are_not_measured(codec: Codec, tmp_path: Path) -> None:
     write_tiny_reader(tmp_path / "text", codec, "z")
-    write_tiny_reader(tmp_path / "z", codec, "z", codec_fingerprint="0" * 12)
-    write_tiny_reader(tmp_path / "anchors", codec, "anchors", backbone_fingerprint="0" * 16)
-    (tmp_path / "anchors" / "config.json").touch()
+    write_tiny_reader(tmp_path / "z", codec, "z", backbone_fingerprint="0" * 16)
     write_tiny_reader(tmp_path / "pruned", codec, "pruned")
     (tmp_path / "pruned" / "config.json").write_text("{", "utf-8")
     found = find_readers(tmp_path, codec)
 
     assert "trained on 'z'" in str(found["text"].problem)
-    assert "000000000000" in str(found["z"].problem)
-    assert "other weights" in str(found["anchors"].problem)
+    assert "other weights" in str(found["z"].problem)
     assert "no reader config" in str(found["pruned"].problem)
     with pytest.raises(CheckpointError, match="'text' cannot be loaded"):
         load_found(found["text"], codec)
@@ -216,46 +198,46 @@ def test_without_a_folder_all_but_shipped_readers_are_missing(codec: Codec) -> N
 
 
 @pytest.fixture(scope="module")
-def timings(codec: Codec, readers: Path, plan: Plan) -> Prefill:
+def timings(codec: Codec, readers: Path, plan: Plan) -> Tables:
     *_, last = prefill.measure(codec, find_readers(readers, codec)["z"], joined_prose(None), plan.prefill)
     return last
 
 
-def test_prefill_is_timed_in_all_ways(timings: Prefill, codec: Codec) -> None:
-    assert timings.cache_dtype == "float32" and timings.reader.endswith("z")
-    for size in timings.sizes:
-        text, *others = size.ways
-        assert (text.name, text.z_tokens, text.speed_up, text.positions_ratio) == ("text", 0, 1.0, 1.0)
-        assert [way.name for way in others] == ["Z, usual ratio", "Z, ratio 8"]
+def test_prefill_is_timed_in_all_ways(timings: Tables, codec: Codec) -> None:
+    assert timings["run"][0]["cache dtype"] == "float32" and timings["run"][0]["reader"].endswith("z")
+    for tokens in {row["wanted tokens"] for row in timings["ways"]}:
+        text, *others = [row for row in timings["ways"] if row["wanted tokens"] == tokens]
+        assert (text["passages as"], text["Z-tokens"], text["speed-up"].value, text["ratio"]) == ("text", 0, 1.0, 1.0)
+        assert [way["passages as"] for way in others] == ["Z, usual ratio", "Z, ratio 8"]
         for way in others:
-            assert 0 < way.z_tokens < way.positions < text.positions
-            assert way.positions_ratio == text.positions / way.positions
-            assert way.speed_up_with_compression < way.speed_up
-            assert way.speed_up_per_ratio == pytest.approx(way.speed_up / way.positions_ratio)
-            assert way.fastest <= way.seconds <= way.slowest and way.compression_seconds > 0
-            assert way.cache_bytes <= text.cache_bytes
+            assert 0 < way["Z-tokens"] < way["positions"] < text["positions"]
+            assert way["ratio"] == text["positions"] / way["positions"]
+            assert way["speed-up with it"].value < way["speed-up"].value
+            assert way["/ ratio"] == pytest.approx(way["speed-up"].value / way["ratio"])
+            assert way["seconds"].low <= way["seconds"].value <= way["seconds"].high and way["compression"].low > 0
+            assert way["cache, bytes"] <= text["cache, bytes"]
 
 
-def test_the_cache_counts_what_its_tensors_take(timings: Prefill) -> None:
-    [text, *_] = timings.sizes[0].ways
-    room = -(-text.positions // 64) * 64
+def test_the_cache_counts_what_its_tensors_take(timings: Tables) -> None:
+    text = timings["ways"][0]
+    room = -(-text["positions"] // 64) * 64
 
-    assert text.cache_bytes == 2 * 2 * 2 * 16 * room * 4  # layers, keys and values, heads, width of a head, fp32
+    assert text["cache, bytes"] == 2 * 2 * 2 * 16 * room * 4  # layers, keys and values, heads, width of a head, fp32
 
 
-def test_passages_are_shortened_to_what_fits(timings: Prefill) -> None:
-    short, long = timings.sizes
+def test_passages_are_shortened_to_what_fits(timings: Tables) -> None:
+    short, *_, long = timings["ways"]
 
-    assert abs(short.source_tokens - short.wanted_tokens) <= short.passages
-    assert long.source_tokens < long.wanted_tokens
-    assert long.ways[0].positions <= 1023
+    assert abs(short["source tokens"] - short["wanted tokens"]) <= short["of passages"]
+    assert long["source tokens"] < long["wanted tokens"]
+    assert max(row["positions"] for row in timings["ways"]) <= 1023
 
 
 def test_an_untrained_reader_will_do_for_timing_and_is_called_so(codec: Codec, plan: Plan) -> None:
     short = replace(plan.prefill, tokens=(60,))
     [result] = prefill.measure(codec, find_readers(None, codec)["z"], joined_prose(None), short)
 
-    assert result.reader == "untrained"
+    assert result["run"][0]["reader"] == "untrained"
 
 
 def test_a_run_leaves_json_and_tables_after_each_condition(
@@ -266,7 +248,7 @@ def test_a_run_leaves_json_and_tables_after_each_condition(
     steps = run(codec, found, files, tmp_path / "cache", plan, ("answers", "prefill"))
     record = RunRecord.take(plan.seed, 0.0)
     counts = []
-    for results in cast(Iterator[dict[str, ReaderAnswers]], steps):
+    for results in steps:
         text = save(tmp_path, record, codec, "tiny data", plan, dict(results))
         written = json.loads((tmp_path / "reader.json").read_text("utf-8"))
         counts.append(len(written["results"]["answers"]["conditions"]))

@@ -24,8 +24,8 @@ def test_a_small_run_takes_both_ways_back_and_writes_json(
     found = json.loads((tmp_path / "repeats.json").read_text("utf-8"))
     alone, together = found["rows"]
     assert (alone["way"], together["way"], alone["inputs"]) == ("alone", "together", 2)
-    assert all(row["worst_ratio"] <= row["ratio"] for row in (alone, together))
-    assert together["bits_per_source_token"] * 300 == pytest.approx(
+    assert all(row["ratio"]["worst"] <= row["ratio"]["value"] for row in (alone, together))
+    assert together["bits per token"]["value"] * 300 == pytest.approx(
         sum(cost["bits"] for cost in found["inputs"] if cost["way"] == "together"),
         rel=1e-5,  # JSON has six digits
     )

@@ -138,7 +138,7 @@ def _split(token: ZToken, kept: Sequence[int], ids: Sequence[int]) -> Iterator[Z
             "Focus whole sentences."
         )
     anchors, edges = [token.anchor, *ids], [-1, *kept, token.gap]
-    for anchor, place, end in zip(anchors, edges, edges[1:], strict=True):
+    for anchor, place, end in zip(anchors, edges[:-1], edges[1:], strict=True):
         yield ZToken(anchor, end - place - 1, (NO_CODE,) * len(token.code))
 
 
