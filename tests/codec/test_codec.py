@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import SENTENCES
 from zprompt.codec.codec import Codec
+from zprompt.codec.tiling import nearest_count
 from zprompt.errors import (
     DamagedSpanError,
     DocumentTypeError,
@@ -32,8 +33,7 @@ from zprompt.errors import (
     TruncatedSpanError,
     WrongCodecError,
 )
-from zprompt.codec.tiling import nearest_count
-from zprompt.zspan import LITERALS, NO_CODE, ZSpan, ZToken, find_spans, format_span, parse_span, split_at_spans
+from zprompt.zspan import LITERALS, NO_CODE, ZSpan, ZToken, find_spans, format_span, split_at_spans
 
 PREDICTABLE = " the" * 100
 RANDOM = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz ", k=300))
@@ -45,7 +45,9 @@ SURROGATE = "before \ud800 after"
 few = settings(max_examples=20, deadline=None)
 any_ratio = pytest.mark.filterwarnings("ignore::zprompt.errors.RatioWarning")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=120)
-PROSE = st.lists(st.sampled_from([*SENTENCES, LITERAL, VERSION_1, "é", "🌍", "\x04", "\n\n", "日本。"]), max_size=8).map(" ".join)
+PROSE = st.lists(
+    st.sampled_from([*SENTENCES, LITERAL, VERSION_1, "é", "🌍", "\x04", "\n\n", "日本。"]), max_size=8
+).map(" ".join)
 BYTES = st.binary(max_size=120).map(lambda data: data.decode("latin-1"))
 
 
@@ -483,7 +485,9 @@ class TestPassingThrough:
         assert tiny_codec.compress(FACTS, min_tokens=tokens).stats.passed_through == 0
         assert tiny_codec.compress(FACTS, min_tokens=tokens + 1).stats.passed_through == 1
 
-    @pytest.mark.parametrize("text", [LITERAL, VERSION_1, "[z2:", f"see [\\{LITERAL[1:]} here", f"[\\\\\\{VERSION_1[1:]}"])
+    @pytest.mark.parametrize(
+        "text", [LITERAL, VERSION_1, "[z2:", f"see [\\{LITERAL[1:]} here", f"[\\\\\\{VERSION_1[1:]}"]
+    )
     def test_a_literal_span_that_passes_through_comes_back_as_text(self, tiny_codec: Codec, text: str) -> None:
         passed = tiny_codec.compress(text, min_tokens=10_000).documents
         assert not spans_of(passed)

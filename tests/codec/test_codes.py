@@ -178,9 +178,7 @@ def frugal_codec(request: pytest.FixtureRequest, tiny_backbone: Backbone) -> Cod
 @settings(max_examples=12)
 @given(text=TEXTS, ratio=st.none() | st.floats(1, 12))
 @pytest.mark.filterwarnings("ignore::zprompt.errors.RatioWarning")
-def test_heads_make_no_stream_longer(
-    tiny_codec: Codec, frugal_codec: Codec, text: str, ratio: float | None
-) -> None:
+def test_heads_make_no_stream_longer(tiny_codec: Codec, frugal_codec: Codec, text: str, ratio: float | None) -> None:
     plain = parse_span(tiny_codec.compress(text, ratio=ratio).documents)
     written = frugal_codec.compress(text, ratio=ratio).documents
     coded = parse_span(written)

@@ -27,9 +27,7 @@ def test_hidden_states_are_those_of_each_window_alone(
         torch.testing.assert_close(hidden, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_hidden_states_are_the_same_bits_in_any_batch(
-    tiny_compressor: Compressor, windows: list[list[int]]
-) -> None:
+def test_hidden_states_are_the_same_bits_in_any_batch(tiny_compressor: Compressor, windows: list[list[int]]) -> None:
     together = tiny_compressor.hidden(windows)
     for ids, hidden in zip(windows, together, strict=True):
         assert torch.equal(tiny_compressor.hidden([ids])[0], hidden)

@@ -15,7 +15,8 @@ from zprompt.zspan import ZSpan, format_span
 
 pytestmark = pytest.mark.filterwarnings("ignore::zprompt.errors.RatioWarning")
 TEXTS = st.lists(
-    st.sampled_from([*SENTENCES, "é🌍。", "日本。語", "\n- item\n", "1. ", "Dr. No. "]) | st.text("ab .\né!", max_size=9),
+    st.sampled_from([*SENTENCES, "é🌍。", "日本。語", "\n- item\n", "1. ", "Dr. No. "])
+    | st.text("ab .\né!", max_size=9),
     min_size=1,
     max_size=7,
 ).map(" ".join)

@@ -22,9 +22,7 @@ def test_embeddings_have_unit_scale(tiny_heads: CodecHeads) -> None:
     assert tiny_heads.embeddings.std() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_a_head_without_output_weights_leaves_the_llm_its_prediction(
-    tiny_backbone: Backbone
-) -> None:
+def test_a_head_without_output_weights_leaves_the_llm_its_prediction(tiny_backbone: Backbone) -> None:
     head = CodecHeads(HEAD_SETTINGS, tiny_backbone.embeddings, tiny_backbone.hidden_size).span_head
     torch.nn.init.zeros_(head.out.weight)
     assert not head.out(head.features(torch.randn(5, HEAD_SETTINGS.width))).any()
@@ -68,9 +66,7 @@ def test_one_changed_weight_changes_the_fingerprint(tiny_backbone: Backbone) -> 
     assert heads.fingerprint() != before
 
 
-def test_other_settings_change_the_fingerprint(
-    tiny_backbone: Backbone
-) -> None:
+def test_other_settings_change_the_fingerprint(tiny_backbone: Backbone) -> None:
     one, other = (
         CodecHeads(settings, tiny_backbone.embeddings, tiny_backbone.hidden_size)
         for settings in (HEAD_SETTINGS, replace(HEAD_SETTINGS, max_gap=5))
@@ -91,9 +87,7 @@ def test_embeddings_are_not_saved_with_the_heads(tiny_heads: CodecHeads) -> None
     assert "embeddings" not in tiny_heads.state_dict()
 
 
-def test_heads_have_one_fingerprint_before_and_after_saving(
-    tiny_backbone: Backbone, tmp_path: Path
-) -> None:
+def test_heads_have_one_fingerprint_before_and_after_saving(tiny_backbone: Backbone, tmp_path: Path) -> None:
     heads = CodecHeads(HEAD_SETTINGS, tiny_backbone.embeddings, tiny_backbone.hidden_size)  # not yet in half precision
     before = heads.fingerprint()
     heads.save(tmp_path / "heads.safetensors")
@@ -113,9 +107,7 @@ def test_a_broken_file_is_refused(tiny_heads: CodecHeads, tmp_path: Path) -> Non
         tiny_heads.load(path)
 
 
-def test_heads_of_another_shape_are_refused(
-    tiny_backbone: Backbone, tmp_path: Path
-) -> None:
+def test_heads_of_another_shape_are_refused(tiny_backbone: Backbone, tmp_path: Path) -> None:
     narrow = CodecHeads(replace(HEAD_SETTINGS, width=8), tiny_backbone.embeddings, tiny_backbone.hidden_size)
     narrow.save(tmp_path / "heads.safetensors")
     with pytest.raises(CheckpointError, match="size mismatch"):
@@ -123,9 +115,7 @@ def test_heads_of_another_shape_are_refused(
 
 
 def test_heads_rounded_to_half_precision_compute_the_same_after_saving(tiny_backbone: Backbone, tmp_path: Path) -> None:
-    heads, loaded = (
-        CodecHeads(HEAD_SETTINGS, tiny_backbone.embeddings, tiny_backbone.hidden_size) for _ in range(2)
-    )
+    heads, loaded = (CodecHeads(HEAD_SETTINGS, tiny_backbone.embeddings, tiny_backbone.hidden_size) for _ in range(2))
     heads.round_to_half()
     heads.save(tmp_path / "heads.safetensors")
     loaded.load(tmp_path / "heads.safetensors")

@@ -128,7 +128,10 @@ class TestPenalty:
 @given(st.text(), st.text(), st.lists(st.text(min_size=1)))
 def test_every_token_of_every_text_has_a_weight_and_a_penalty(text: str, query: str, literals: list[str]) -> None:
     offsets = offsets_of(text)
-    weights, penalties = token_weights(text, offsets, Protection.of(literals)), token_penalties(text, offsets, encode, query)
+    weights, penalties = (
+        token_weights(text, offsets, Protection.of(literals)),
+        token_penalties(text, offsets, encode, query),
+    )
     assert len(weights) == len(penalties) == len(offsets)
     assert set(weights) <= {PLAIN, SALIENT, math.inf}
     assert all(0 <= bits < math.inf for bits in penalties)

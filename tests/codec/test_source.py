@@ -12,10 +12,17 @@ from zprompt.options import CompressOptions
 from zprompt.relevance import sentences
 
 pytestmark = pytest.mark.filterwarnings("ignore::zprompt.errors.RatioWarning")
-TEXTS = st.lists(
-    st.sampled_from([*SENTENCES, "é🌍。", "日本。語", "\n\n- item\n", "1. ", "Dr. No. ", "\x04", "…", "|a|b|\n", " "]) | st.text(max_size=9),
-    max_size=8,
-).map("".join).map(lambda text: text.encode("utf-8", "ignore").decode())
+TEXTS = (
+    st.lists(
+        st.sampled_from(
+            [*SENTENCES, "é🌍。", "日本。語", "\n\n- item\n", "1. ", "Dr. No. ", "\x04", "…", "|a|b|\n", " "]
+        )
+        | st.text(max_size=9),
+        max_size=8,
+    )
+    .map("".join)
+    .map(lambda text: text.encode("utf-8", "ignore").decode())
+)
 few = settings(max_examples=40)
 
 
@@ -48,9 +55,7 @@ def test_no_z_token_reaches_over_a_boundary(
 
 @few
 @given(text=TEXTS, ratio=st.none() | st.floats(1, 40))
-def test_no_z_token_reaches_over_a_boundary_of_escaped_text(
-    ascii_codec: Codec, text: str, ratio: float | None
-) -> None:
+def test_no_z_token_reaches_over_a_boundary_of_escaped_text(ascii_codec: Codec, text: str, ratio: float | None) -> None:
     check_units(ascii_codec, text, ratio)
 
 

@@ -31,9 +31,7 @@ RATIOS = st.floats(1, 30)
 
 def window_of(*symbols: int, forced: tuple[int, ...] = (0,)) -> ScoredWindow:
     mask = np.isin(np.arange(len(symbols)), forced)
-    return ScoredWindow.of(
-        range(len(symbols)), np.array(symbols), mask, np.ones(len(symbols)), np.zeros(len(symbols))
-    )
+    return ScoredWindow.of(range(len(symbols)), np.array(symbols), mask, np.ones(len(symbols)), np.zeros(len(symbols)))
 
 
 def kept_of(windows: list[ScoredWindow], **options: float) -> list[bool]:
@@ -59,9 +57,7 @@ class TestLength:
 
     @some
     @given(WINDOWS, RATIOS, RATIOS)
-    def test_tilings_at_several_ratios_are_nested(
-        self, windows: list[ScoredWindow], one: float, other: float
-    ) -> None:
+    def test_tilings_at_several_ratios_are_nested(self, windows: list[ScoredWindow], one: float, other: float) -> None:
         fewer, more = (kept_of(windows, ratio=ratio) for ratio in sorted((one, other), reverse=True))
         assert all(b or not a for a, b in zip(fewer, more, strict=True))
 
@@ -133,10 +129,10 @@ class TestWhatIsKept:
     @some
     @given(WINDOWS)
     def test_a_penalty_makes_no_window_longer(self, windows: list[ScoredWindow]) -> None:
-        plain = [
-            ScoredWindow(window.ids, window.symbols, window.plain_worth, window.plain_worth) for window in windows
-        ]
-        for one, other in zip(choose_kept(windows, CompressOptions()), choose_kept(plain, CompressOptions()), strict=True):
+        plain = [ScoredWindow(window.ids, window.symbols, window.plain_worth, window.plain_worth) for window in windows]
+        for one, other in zip(
+            choose_kept(windows, CompressOptions()), choose_kept(plain, CompressOptions()), strict=True
+        ):
             assert one.sum() == other.sum()
 
 

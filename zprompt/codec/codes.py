@@ -115,9 +115,7 @@ class CodeWriter:
         self.compressor, self.heads, self.price = compressor, heads, price
 
     @torch.no_grad()
-    def write(
-        self, ids: Sequence[int], hidden: Tensor, tokens: list[ZToken], symbols: list[int]
-    ) -> Written:
+    def write(self, ids: Sequence[int], hidden: Tensor, tokens: list[ZToken], symbols: list[int]) -> Written:
         """Choose the sub-codes of a window that pay.
 
         :param ids: The window's n token ids.

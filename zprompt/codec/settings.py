@@ -37,9 +37,7 @@ class _Settings:
             if not isinstance(value, int if whole else (int, float)):
                 raise OptionError(f"{item.name} must be a number, got {value!r}. See {type(self).__name__}.")
             if not value >= int(whole):
-                raise OptionError(
-                    f"{item.name} must be at least {int(whole)}, got {value}. See {type(self).__name__}."
-                )
+                raise OptionError(f"{item.name} must be at least {int(whole)}, got {value}. See {type(self).__name__}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,10 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
             start, alone, counted, shown = first, False, False, False
         end = last
         said = piece.rstrip(_NUMBERING)  # "1. " before an item says nothing by itself
-        alone = alone or any(map(str.isalnum, said)) or bool(said) and counted
+        alone = alone or any(map(str.isalnum, said)) or (bool(said) and counted)
         counted = counted or any(map(str.isalnum, piece))
         shown = shown or not piece.isspace()
-        alone = alone or shown and piece.endswith("\n")
+        alone = alone or (shown and piece.endswith("\n"))
     if end > start:
         yield start, end
 
