@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import zprompt
-from tests.codec.conftest import SETTINGS, make_heads
+from tests.codec.conftest import HEAD_SETTINGS, SETTINGS, make_heads
 from zprompt.codec import checkpoint, shared_codec
 from zprompt.codec import codec as codec_module
 from zprompt.codec.checkpoint import CodecConfig, write_codec
 from zprompt.codec.codec import Codec
-from zprompt.errors import CheckpointError, OptionError
+from zprompt.errors import BackboneError, CheckpointError, OptionError, RatioWarning
 from zprompt.llm import Backbone
 
 TEXT = "Rivers carry sand and mud to the sea."
@@ -23,7 +23,7 @@ TEXT = "Rivers carry sand and mud to the sea."
 def models(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone) -> Path:
     """Give a folder of shipped codecs, whose default one is tiny."""
     folder = tmp_path_factory.mktemp("models")
-    config = CodecConfig(SETTINGS, tiny_backbone.name, tiny_backbone.weights_fingerprint, {})
+    config = CodecConfig(tiny_backbone.name, tiny_backbone.weights_fingerprint, SETTINGS, HEAD_SETTINGS)
     write_codec(folder / "default", config, make_heads(tiny_backbone))
     return folder
 
@@ -99,11 +99,21 @@ def test_load_takes_a_folder_and_a_backbone(shipped: None, models: Path, tiny_ba
     assert codec.decompress(codec.compress(TEXT).documents) == TEXT
 
 
-def test_load_refuses_a_backbone_that_the_codec_was_not_trained_on(shipped: None, narrow_backbone_dir: Path) -> None:
-    with pytest.raises(CheckpointError, match="was trained on the backbone"):
+def test_load_refuses_a_backbone_that_the_codec_was_not_made_with(shipped: None, narrow_backbone_dir: Path) -> None:
+    with pytest.raises(CheckpointError, match="was made with the backbone"):
         zprompt.load(backbone=str(narrow_backbone_dir), device="cpu")
 
 
-def test_load_says_which_codecs_there_are(shipped: None) -> None:
-    with pytest.raises(CheckpointError, match=r"\(default\)"):
-        zprompt.load("nowhere")
+def test_load_takes_the_folder_of_any_causal_lm(gpt2_backbone_dir: Path) -> None:
+    codec = zprompt.load(str(gpt2_backbone_dir), device="cpu")
+    assert codec.decompress(codec.compress(TEXT).documents) == TEXT
+
+
+def test_load_refuses_a_name_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="nowhere"):
+        zprompt.load(str(tmp_path / "nowhere"))
+
+
+def test_a_missed_ratio_is_a_warning(shipped: None) -> None:
+    with pytest.warns(RatioWarning, match="ratio 100 was asked for"):
+        zprompt.compress(TEXT, ratio=100)

@@ -36,6 +36,11 @@ def test_a_query_is_a_string() -> None:
         CompressOptions(query=["who"])  # type: ignore[arg-type]
 
 
+def test_an_empty_query_is_none() -> None:
+    assert CompressOptions(query="") == CompressOptions(query=None) == CompressOptions()
+    assert CompressOptions(query=" ").query == " "
+
+
 def test_a_bad_regex_is_refused_at_once() -> None:
     with pytest.raises(OptionError, match="not a valid regular expression"):
         CompressOptions(protect="(")

@@ -19,6 +19,7 @@ STATS = CompressionStats(
     passed_through=0,
     seconds=0.5,
     exact=1.0,
+    missed=None,
 )
 TOKEN = ExplainedToken(
     index=0,
@@ -27,12 +28,12 @@ TOKEN = ExplainedToken(
     anchor_end=3,
     end=13,
     gap=2,
-    code=(1, 2, 3, 4),
+    code=(1, -1, 3, 4),
     residual_bits=5.5,
     cost=57.5,
 )
-EXPLANATION = Explanation("The quick fox", (TOKEN,), STATS, "[z1:…]")
-RESULT = CompressionResult(["[z1:a]", {"text": "[z1:b]"}], STATS)
+EXPLANATION = Explanation("The quick fox", (TOKEN,), STATS, "[z2:…]")
+RESULT = CompressionResult(["[z2:a]", {"text": "[z2:b]"}], STATS)
 
 
 def as_json(value: object) -> object:
@@ -54,12 +55,12 @@ def test_numbers_that_json_does_not_know_become_null(number: float) -> None:
 
 
 def test_a_compression_gives_the_texts_of_its_documents() -> None:
-    assert RESULT.to_dict() == {"texts": ["[z1:a]", "[z1:b]"], "stats": STATS.to_dict()}
+    assert RESULT.to_dict() == {"texts": ["[z2:a]", "[z2:b]"], "stats": STATS.to_dict()}
 
 
 def test_an_explanation_nests_its_tokens() -> None:
     assert EXPLANATION.to_dict()["tokens"] == [TOKEN.to_dict()]
-    assert TOKEN.to_dict()["code"] == [1, 2, 3, 4]
+    assert TOKEN.to_dict()["code"] == [1, -1, 3, 4]
 
 
 def test_the_figures_are_seen_at_a_glance() -> None:
@@ -67,6 +68,16 @@ def test_the_figures_are_seen_at_a_glance() -> None:
         "CompressionResult(CompressionStats(2 documents, 1,200 source tokens → 300 Z-tokens, ratio 4.00, "
         "76.0 bits per Z-token, 19.00 per source token, 100.0% exact, 0 passed through, 0.50 s))"
     )
+
+
+def test_a_missed_ratio_is_among_the_figures() -> None:
+    assert STATS.to_dict()["missed"] is None
+    assert replace(STATS, missed="too many sentences").to_dict()["missed"] == "too many sentences"
+
+
+def test_what_was_not_verified_says_nothing_of_it() -> None:
+    assert "exact" not in repr(replace(STATS, exact=None))
+    assert replace(STATS, exact=None).to_dict()["exact"] is None
 
 
 def test_a_token_shows_what_it_stands_for_and_what_it_takes() -> None:

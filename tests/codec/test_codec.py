@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import SENTENCES
 from zprompt.codec.codec import Codec
+from zprompt.codec.tiling import nearest_count
 from zprompt.errors import (
     DamagedSpanError,
     DocumentTypeError,
@@ -25,21 +27,27 @@ from zprompt.errors import (
     IntegrityError,
     InvalidTextError,
     OptionError,
+    RatioWarning,
+    SpanError,
+    SpanVersionError,
     TruncatedSpanError,
     WrongCodecError,
 )
-from zprompt.zspan.range_coder import LITERALS, RankCode
-from zprompt.zspan.span import ZSpan, find_spans, format_span, parse_span
+from zprompt.zspan import LITERALS, NO_CODE, ZSpan, ZToken, find_spans, format_span, split_at_spans
 
 PREDICTABLE = " the" * 100
 RANDOM = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz ", k=300))
 FACTS = "In 1969 two people walked on the Moon; 600 million people watched them walk. " * 3
-LITERAL = "[z1:0123456789ab:1:abc:01234567]"
+LITERAL = "[z2:0123456789ab:1:abc:01234567]"
+VERSION_1 = "[z1:0123456789ab:3:000%3EuKEPmi1Wx2LJ#701N;B|NsC00DCYHATU4y0t5d5:e5f4c85d]"
 SURROGATE = "before \ud800 after"
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=20, deadline=None)
+any_ratio = pytest.mark.filterwarnings("ignore::zprompt.errors.RatioWarning")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=120)
-PROSE = st.lists(st.sampled_from([*SENTENCES, LITERAL, "é", "🌍", "\x04"]), max_size=8).map(" ".join)
+PROSE = st.lists(
+    st.sampled_from([*SENTENCES, LITERAL, VERSION_1, "é", "🌍", "\x04", "\n\n", "日本。"]), max_size=8
+).map(" ".join)
 BYTES = st.binary(max_size=120).map(lambda data: data.decode("latin-1"))
 
 
@@ -48,7 +56,7 @@ def spans_of(text: str) -> list[str]:
 
 
 def parsed(codec: Codec, span: str) -> ZSpan:
-    return parse_span(span, codec.alphabet)
+    return codec.parse(span)
 
 
 def round_trip(codec: Codec, text: str) -> str:
@@ -68,12 +76,14 @@ class TestRoundTrip:
     ) -> None:
         assert round_trip(ascii_codec, text) == text
 
+    @any_ratio
     @few
     @given(texts=st.lists(ANY_TEXT | PROSE | BYTES, max_size=4), ratio=st.floats(1, 12))
     def test_any_texts_come_back_at_any_ratio(self, tiny_codec: Codec, texts: list[str], ratio: float) -> None:
         result = tiny_codec.compress(texts, ratio=ratio)
         assert tiny_codec.decompress(result.documents) == texts
 
+    @any_ratio
     @few
     @given(text=ANY_TEXT | PROSE, ratio=st.floats(1, 12))
     def test_any_text_comes_back_at_any_ratio_from_a_tokenizer_that_lacks_most_characters(
@@ -81,6 +91,7 @@ class TestRoundTrip:
     ) -> None:
         assert ascii_codec.decompress(ascii_codec.compress(text, ratio=ratio).documents) == text
 
+    @any_ratio
     @few
     @given(text=PROSE, ratio=st.none() | st.floats(1, 8), query=st.sampled_from(["", "Moon 1969", "the dog"]))
     def test_any_text_comes_back_whatever_is_asked_and_protected(
@@ -89,6 +100,7 @@ class TestRoundTrip:
         result = tiny_codec.compress(text, ratio=ratio, query=query, protect=r"\d+|the")
         assert tiny_codec.decompress(result.documents) == text
 
+    @any_ratio
     @pytest.mark.parametrize("length", range(1, 12))
     def test_texts_of_few_tokens_come_back(self, tiny_codec: Codec, length: int) -> None:
         text = tiny_codec.backbone.decode(tiny_codec.backbone.encode(RANDOM)[:length])
@@ -110,7 +122,9 @@ class TestRoundTrip:
             "👩‍👩‍👧‍👦 🏳️‍🌈 \U0010ffff",
             "\ufeff\u200b\u202e\ufffd\uffff",
             LITERAL,
-            r"[z\1: and [z1: and [z99:",
+            VERSION_1,
+            f"[\\\\{LITERAL[1:]} and [\\{VERSION_1[1:]} and [z99:",
+            "a[z1:z2], y = x[z2:n], [z2:…]",
             bytes(range(256)).decode("latin-1"),
             " ".join(SENTENCES) * 6,
             PREDICTABLE,
@@ -141,7 +155,7 @@ class TestRoundTrip:
         assert tiny_codec.decompress(twice) == once
 
     def test_a_predictable_text_takes_few_z_tokens(self, tiny_codec: Codec) -> None:
-        assert tiny_codec.compress(PREDICTABLE).stats.ratio > 4
+        assert tiny_codec.compress(PREDICTABLE).stats.ratio > 2 * tiny_codec.compress(RANDOM).stats.ratio
 
 
 class TestSurrogates:
@@ -185,13 +199,14 @@ class TestDeterminism:
     def test_spans_do_not_depend_on_the_order(self, tiny_codec: Codec, alone: list[str]) -> None:
         assert tiny_codec.compress(VARIOUS[::-1]).documents == alone[::-1]
 
-    @pytest.mark.parametrize("count", [1, 2, 3])
+    @pytest.mark.parametrize("count", [1, 3])
     def test_spans_do_not_depend_on_the_number_of_threads(
         self, tiny_codec: Codec, alone: list[str], threads: None, count: int
     ) -> None:
         torch.set_num_threads(count)
         assert tiny_codec.compress(VARIOUS).documents == alone
 
+    @any_ratio
     @pytest.mark.parametrize("batch_size", [1, 2, 5])
     @pytest.mark.parametrize("ratio", [1.5, 3, 50])
     def test_spans_of_a_wanted_ratio_do_not_depend_on_the_batch(
@@ -203,7 +218,7 @@ class TestDeterminism:
             == tiny_codec.compress(texts, ratio=ratio).documents
         )
 
-    @pytest.mark.parametrize("count", [1, 2, 3])
+    @pytest.mark.parametrize("count", [1, 3])
     def test_spans_of_a_wanted_ratio_depend_on_the_number_of_threads_as_little(
         self, tiny_codec: Codec, threads: None, count: int
     ) -> None:
@@ -212,8 +227,7 @@ class TestDeterminism:
         assert tiny_codec.compress(VARIOUS[:8], ratio=3).documents == usual
         assert tiny_codec.decompress(usual) == list(VARIOUS[:8])
 
-    @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
-    @pytest.mark.parametrize("count", [1, 2, 3])
+    @pytest.mark.parametrize(("batch_size", "count"), [(1, 1), (2, 3), (5, 1), (100, 3)])
     def test_texts_come_back_at_any_batch_size_and_number_of_threads(
         self, tiny_codec: Codec, alone: list[str], threads: None, batch_size: int, count: int
     ) -> None:
@@ -241,43 +255,85 @@ class TestDeterminism:
 
     def test_threads_that_share_a_codec_do_not_disturb_each_other(self, tiny_codec: Codec, alone: list[str]) -> None:
         with ThreadPoolExecutor(4) as pool:
-            spans = list(pool.map(lambda _: tiny_codec.compress(VARIOUS, batch_size=3).documents, range(8)))
-            texts = list(pool.map(lambda _: tiny_codec.decompress(alone, batch_size=3), range(8)))
-        assert spans == [alone] * 8
-        assert texts == [list(VARIOUS)] * 8
+            spans = list(pool.map(lambda _: tiny_codec.compress(VARIOUS, batch_size=3).documents, range(4)))
+            texts = list(pool.map(lambda _: tiny_codec.decompress(alone, batch_size=3), range(4)))
+        assert spans == [alone] * 4
+        assert texts == [list(VARIOUS)] * 4
 
 
 class TestLength:
     TEXTS = (*SENTENCES, FACTS, PREDICTABLE, RANDOM)
 
-    @pytest.mark.parametrize("ratio", [1.0, 1.3, 2.0, 2.5, 3.0, 4.0])
-    def test_a_ratio_is_reached(self, tiny_codec: Codec, ratio: float) -> None:
-        assert tiny_codec.compress(self.TEXTS, ratio=ratio).stats.ratio >= ratio
+    @staticmethod
+    def forced(codec: Codec, texts: list[str]) -> int:
+        """Count what is always kept: what is left at a ratio beyond all reach."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RatioWarning)
+            return codec.compress(texts, ratio=1e9).stats.z_tokens
 
-    def test_a_ratio_beyond_reach_is_approached_as_near_as_gaps_allow(self, tiny_codec: Codec) -> None:
-        text = " ".join(SENTENCES)
-        tokens, gap, window = len(tiny_codec.backbone.encode(text)), 6, 32
-        stats = tiny_codec.compress(text, ratio=100).stats
-        # Each window ends with an anchor that drops nothing; the tokens before it need one anchor for seven.
-        fewest = sum(1 + -(-(min(window, tokens - start) - 1) // (gap + 1)) for start in range(0, tokens, window))
-        assert stats.z_tokens == fewest
+    @few
+    @any_ratio
+    @given(texts=st.lists(ANY_TEXT | PROSE, max_size=3), ratio=st.floats(1, 30))
+    def test_any_ratio_gives_the_nearest_number_of_z_tokens_that_there_is(
+        self, tiny_codec: Codec, texts: list[str], ratio: float
+    ) -> None:
+        stats = tiny_codec.compress(texts, ratio=ratio).stats
+        if stats.source_tokens:
+            nearest = nearest_count(stats.source_tokens, ratio)
+            assert stats.z_tokens == max(self.forced(tiny_codec, texts), nearest)
 
-    def test_a_higher_ratio_never_gives_more_z_tokens(self, tiny_codec: Codec) -> None:
-        ratios = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 100.0]
-        lengths = [tiny_codec.compress(self.TEXTS, ratio=ratio).stats.z_tokens for ratio in ratios]
-        assert lengths == sorted(lengths, reverse=True)
-        assert lengths[0] > 5 * lengths[-1]
+    @few
+    @given(texts=st.lists(ANY_TEXT | PROSE, max_size=3), ratio=st.floats(1, 30))
+    def test_a_miss_of_more_than_a_tenth_is_a_warning_and_no_other(
+        self, tiny_codec: Codec, texts: list[str], ratio: float
+    ) -> None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            stats = tiny_codec.compress(texts, ratio=ratio).stats
+        if stats.z_tokens and abs(stats.ratio / ratio - 1) > 0.1:
+            assert stats.missed and stats.missed.startswith(f"ratio {ratio:g} was asked for")
+            assert [(one.category, str(one.message)) for one in caught] == [(RatioWarning, stats.missed)]
+        else:
+            assert stats.missed is None and not caught
 
-    def test_a_lower_ratio_leaves_less_to_the_residual(self, tiny_codec: Codec) -> None:
+    def test_a_missed_ratio_is_explained(self, tiny_codec: Codec) -> None:
+        with pytest.warns(RatioWarning, match=r"have 2\.33 at most: 3 of their 7 tokens begin a sentence or a line"):
+            stats = tiny_codec.compress("a\nb\nc d", ratio=9).stats
+        assert stats.missed is not None
+
+    @any_ratio
+    def test_explain_tells_of_a_missed_ratio_too(self, tiny_codec: Codec) -> None:
+        assert "9 was asked for" in str(tiny_codec.explain("a\nb\nc d", ratio=9).stats.missed)
+        assert tiny_codec.explain(FACTS).stats.missed is None
+
+    @pytest.mark.parametrize("ratio", [1.0, 1.3, 2.0, 2.5, 3.0, 4.0, 10.0])
+    def test_a_ratio_is_met(self, tiny_codec: Codec, ratio: float) -> None:
+        stats = tiny_codec.compress(self.TEXTS, ratio=ratio).stats
+        assert stats.ratio == pytest.approx(ratio, rel=0.02)
+        assert stats.missed is None
+
+    @any_ratio
+    @pytest.mark.parametrize("texts", [TEXTS, TEXTS[:1], (" ".join(SENTENCES),)])
+    def test_a_higher_ratio_never_gives_more_z_tokens_and_keeps_some_of_the_same(
+        self, tiny_codec: Codec, texts: tuple[str, ...]
+    ) -> None:
+        before: list[set[int]] = [set(range(10_000)) for _ in texts]
+        for ratio in [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 100.0]:
+            spans = [parsed(tiny_codec, span) for span in tiny_codec.compress(texts, ratio=ratio).documents]
+            kept = [set(accumulate((t.gap + 1 for t in span.tokens[:-1]), initial=0)) for span in spans]
+            assert all(now <= earlier for now, earlier in zip(kept, before, strict=True))
+            before = kept
+
+    def test_a_lower_ratio_leaves_fewer_tokens_to_the_residual(self, tiny_codec: Codec) -> None:
         residuals = [
-            sum(len(parsed(tiny_codec, span).residual) for span in tiny_codec.compress(self.TEXTS, ratio=r).documents)
+            sum(len(parsed(tiny_codec, span).symbols) for span in tiny_codec.compress(self.TEXTS, ratio=r).documents)
             for r in (1.0, 1.5, 2.0, 3.0, 5.0)
         ]
         assert residuals == sorted(residuals)
-        assert residuals[0] < residuals[-1] / 10
+        assert residuals[0] == 0
 
     @pytest.mark.parametrize("ratio", [1.3, 2.5])
-    def test_documents_share_one_rate_so_a_predictable_one_gets_the_higher_ratio(
+    def test_documents_share_one_price_so_a_predictable_one_gets_the_higher_ratio(
         self, tiny_codec: Codec, ratio: float
     ) -> None:
         def own_ratio(span: str) -> float:
@@ -287,31 +343,37 @@ class TestLength:
         predictable, dense = tiny_codec.compress([PREDICTABLE, RANDOM], ratio=ratio).documents
         assert own_ratio(predictable) > own_ratio(dense)
 
-    @pytest.mark.parametrize("room", [2.0, 1.0, 0.5, 0.3, 0.25, 0.2])
-    def test_max_tokens_is_never_exceeded(self, tiny_codec: Codec, room: float) -> None:
-        most = int(tiny_codec.compress(self.TEXTS).stats.source_tokens * room)
-        result = tiny_codec.compress(self.TEXTS, max_tokens=most)
-        assert sum(len(parsed(tiny_codec, span).tokens) for span in result.documents) <= most
-        assert result.stats.z_tokens <= most
-
-    def test_max_tokens_that_no_tiling_keeps_to_is_refused(self, tiny_codec: Codec) -> None:
-        with pytest.raises(OptionError, match="max_tokens is 3, but these documents need"):
-            tiny_codec.compress(self.TEXTS, max_tokens=3)
+    @few
+    @given(texts=st.lists(ANY_TEXT | PROSE, max_size=3), most=st.integers(1, 150))
+    def test_max_tokens_is_never_exceeded(self, tiny_codec: Codec, texts: list[str], most: int) -> None:
+        forced = self.forced(tiny_codec, texts)
+        if forced > most:
+            with pytest.raises(
+                OptionError, match=rf"max_tokens is {most}, but these documents need {forced} Z-tokens at least: the"
+            ):
+                tiny_codec.compress(texts, max_tokens=most)
+            return
+        result = tiny_codec.compress(texts, max_tokens=most)
+        assert sum(len(parsed(tiny_codec, span).tokens) for span in result.documents) == result.stats.z_tokens
+        assert result.stats.z_tokens == min(most, tiny_codec.compress(texts).stats.z_tokens)
+        assert result.stats.missed is None
 
     def test_protection_can_make_max_tokens_impossible(self, tiny_codec: Codec) -> None:
-        with pytest.raises(OptionError, match="with what is protected"):
+        with pytest.raises(OptionError, match="first token of each sentence, and what is protected"):
             tiny_codec.compress(FACTS, max_tokens=20, protect=".")
 
     def test_a_ratio_and_max_tokens_exclude_each_other(self, tiny_codec: Codec) -> None:
         with pytest.raises(OptionError, match="exclude each other"):
             tiny_codec.compress(FACTS, ratio=2, max_tokens=9)
 
-    @pytest.mark.parametrize("ratio", [1.0, 2.0, 2.3, 2.6, 3.0, 4.0, 100.0])
+    @any_ratio
+    @pytest.mark.parametrize("ratio", [1.0, 2.0, 3.0, 6.0, 100.0])
     def test_every_text_comes_back_at_every_ratio(self, tiny_codec: Codec, ratio: float) -> None:
         result = tiny_codec.compress(self.TEXTS, ratio=ratio)
         assert tiny_codec.decompress(result.documents) == list(self.TEXTS)
 
 
+@any_ratio
 class TestProtection:
     RATIOS = (None, 1.5, 2.5, 3.0, 100.0)
 
@@ -357,7 +419,7 @@ class TestProtection:
 
     def test_what_is_not_protected_is_dropped_all_the_same(self, tiny_codec: Codec) -> None:
         protected = self.anchored(tiny_codec, FACTS, ratio=2.5, protect=["1969"])
-        assert len(tiny_codec.backbone.encode(FACTS)) / len(protected) >= 2.5
+        assert len(tiny_codec.backbone.encode(FACTS)) / len(protected) == pytest.approx(2.5, rel=0.05)
 
     def test_a_protected_text_is_all_anchors(self, tiny_codec: Codec) -> None:
         tokens = tiny_codec.backbone.encode(FACTS)
@@ -372,13 +434,30 @@ class TestProtection:
         assert asked != plain
         assert len(set(wanted) & set(asked)) > len(set(wanted) & set(plain))
 
-    @pytest.mark.parametrize("options", [{}, {"max_tokens": 10_000}])
-    def test_a_query_makes_nothing_longer(self, tiny_codec: Codec, options: dict[str, int]) -> None:
-        texts, query = [" ".join(SENTENCES), FACTS], "rivers, mud and sand, people on the Moon"
-        plain = tiny_codec.compress(texts)
+    @few
+    @given(
+        texts=st.lists(PROSE, max_size=3),
+        query=st.sampled_from(["rivers, mud and sand", "people on the Moon", "?", "1969"]),
+        options=st.fixed_dictionaries({}, optional={"ratio": st.floats(1, 9)}) | st.just({"max_tokens": 10_000}),
+    )
+    def test_a_query_adds_no_z_tokens(
+        self, tiny_codec: Codec, texts: list[str], query: str, options: dict[str, float]
+    ) -> None:
+        plain = tiny_codec.compress(texts, **options)
         asked = tiny_codec.compress(texts, query=query, **options)
-        assert asked.documents != plain.documents
-        assert 0.95 * plain.stats.z_tokens <= asked.stats.z_tokens <= plain.stats.z_tokens
+        assert asked.stats.z_tokens == plain.stats.z_tokens
+        assert tiny_codec.decompress(asked.documents) == texts
+
+    def test_a_query_changes_what_is_kept(self, tiny_codec: Codec) -> None:
+        texts, query = [" ".join(SENTENCES), FACTS], "rivers, mud and sand, people on the Moon"
+        assert tiny_codec.compress(texts, query=query).documents != tiny_codec.compress(texts).documents
+
+    @pytest.mark.parametrize("options", [{}, {"ratio": 2.5}, {"max_tokens": 60}])
+    def test_an_empty_query_is_none(self, tiny_codec: Codec, options: dict[str, float]) -> None:
+        assert (
+            tiny_codec.compress(FACTS, query="", **options).documents
+            == tiny_codec.compress(FACTS, query=None, **options).documents
+        )
 
     def test_with_a_query_a_text_is_what_it_is_alone(self, tiny_codec: Codec) -> None:
         texts, query = [*SENTENCES, FACTS], "rivers, mud and sand, people on the Moon"
@@ -406,7 +485,9 @@ class TestPassingThrough:
         assert tiny_codec.compress(FACTS, min_tokens=tokens).stats.passed_through == 0
         assert tiny_codec.compress(FACTS, min_tokens=tokens + 1).stats.passed_through == 1
 
-    @pytest.mark.parametrize("text", [LITERAL, "[z1:", r"see [z\1: here", r"[z\\\42:"])
+    @pytest.mark.parametrize(
+        "text", [LITERAL, VERSION_1, "[z2:", f"see [\\{LITERAL[1:]} here", f"[\\\\\\{VERSION_1[1:]}"]
+    )
     def test_a_literal_span_that_passes_through_comes_back_as_text(self, tiny_codec: Codec, text: str) -> None:
         passed = tiny_codec.compress(text, min_tokens=10_000).documents
         assert not spans_of(passed)
@@ -438,8 +519,7 @@ class TestStats:
         assert stats.positions == stats.z_tokens + passed_tokens
         assert stats.source_tokens == sum(span.source_tokens for span in read) + passed_tokens
         assert stats.ratio == pytest.approx(stats.source_tokens / stats.positions)
-        packed = sum(len(span.tokens) for span in read)
-        bits = packed * tiny_codec.alphabet.bits_per_z_token + 8 * sum(len(span.residual) for span in read)
+        packed, bits = sum(len(span.tokens) for span in read), 8 * sum(len(span.stream) for span in read)
         assert stats.bits_per_z_token == pytest.approx(bits / packed)
         assert stats.bits_per_source_token == pytest.approx(bits / sum(span.source_tokens for span in read))
         assert stats.exact is None  # nobody asked
@@ -462,6 +542,7 @@ class TestStats:
         assert (stats.bits_per_z_token, stats.bits_per_source_token) == (0.0, 0.0)
 
 
+@any_ratio
 class TestExplain:
     TEXTS = (SENTENCES[0], FACTS, "日本語のテキスト", "🌍 e\u0301", "a", "", LITERAL, "\x1b41; \x04")
 
@@ -484,7 +565,9 @@ class TestExplain:
 
     @staticmethod
     def check_tiling(codec: Codec, text: str, ratio: float | None) -> None:
-        tokens = codec.explain(text, ratio=ratio).tokens
+        explanation = codec.explain(text, ratio=ratio)
+        tokens = explanation.tokens
+        assert codec.decompress(explanation.span) == text
         edges = [token.start for token in tokens] + [len(text)]
         assert edges[0] == 0
         assert [token.end for token in tokens] == edges[1:]
@@ -499,12 +582,11 @@ class TestExplain:
         self, tiny_codec: Codec, ratio: float | None
     ) -> None:
         explanation = tiny_codec.explain(FACTS, ratio=ratio)
-        own = tiny_codec.alphabet.bits_per_z_token
         for token in explanation.tokens:
-            assert token.cost == own + token.residual_bits
+            assert token.cost > token.residual_bits
             assert (token.residual_bits > 0) == (token.gap > 0)
-        residual = 8 * len(parsed(tiny_codec, explanation.span).residual)
-        assert sum(token.residual_bits for token in explanation.tokens) == pytest.approx(residual, rel=0.05, abs=24)
+        bits = 8 * len(parsed(tiny_codec, explanation.span).stream)
+        assert sum(token.cost for token in explanation.tokens) == pytest.approx(bits, rel=0.02, abs=24)
 
     def test_it_shows_the_span_that_compress_writes(self, tiny_codec: Codec) -> None:
         for options in ({}, {"ratio": 2.5}, {"ratio": 2.5, "query": "Moon", "protect": "people"}):
@@ -619,9 +701,33 @@ class TestUntrustedSpans:
         with pytest.raises(TruncatedSpanError):
             tiny_codec.decompress(span[: len(span) // 2])
 
-    def test_a_literal_span_in_a_prompt_is_refused(self, tiny_codec: Codec) -> None:
-        with pytest.raises(DamagedSpanError):
-            tiny_codec.decompress("[z1:nonsense")
+    def test_a_span_of_the_first_edition_is_refused_by_its_version(self, tiny_codec: Codec) -> None:
+        with pytest.raises(SpanVersionError, match="Compress the text again"):
+            tiny_codec.decompress(f"see {VERSION_1}")
+
+    @pytest.mark.parametrize("text", ["a[z1:z2]", "y = x[z2:n]", "see [z2:…]", "[z2:nonsense", "[z2:0123456789ab:3:x"])
+    def test_what_merely_looks_like_a_span_is_text(self, tiny_codec: Codec, span: str, text: str) -> None:
+        assert tiny_codec.decompress(f"{text} {span}{text}") == f"{text} {FACTS}{text}"
+        assert tiny_codec.shorthand(text) == text
+
+    @pytest.mark.parametrize("fold", ["\n", "\r\n", "\n  ", "&#10;"])
+    def test_a_folded_span_is_restored(self, tiny_codec: Codec, span: str, fold: str) -> None:
+        folded = fold.join(span[i : i + 76] for i in range(0, len(span), 76))
+        assert fold in folded
+        assert tiny_codec.decompress(f"> {folded} <") == f"> {FACTS} <"
+
+    def test_changed_spans_give_no_other_text(self, tiny_codec: Codec, span: str) -> None:
+        chosen, refused = random.Random(3), 0
+        for _ in range(300):
+            at, size = chosen.randrange(len(span)), chosen.choice([0, 1, 1, 5])
+            changed = span[:at] + chosen.choice(["", "A", "0", "-", "\n", "[", "z"]) + span[at + size :]
+            if len(list(split_at_spans(changed))) == 1 and find_spans(changed):
+                try:
+                    restored = tiny_codec.decompress(changed)
+                    assert restored in (FACTS, changed)
+                except SpanError:
+                    refused += 1
+        assert refused > 100
 
     @pytest.mark.parametrize("index", [0, 5, -1])
     def test_a_forged_anchor_with_a_good_checksum_is_found_out(self, tiny_codec: Codec, span: str, index: int) -> None:
@@ -629,98 +735,96 @@ class TestUntrustedSpans:
         tokens = list(read.tokens)
         tokens[index] = replace(tokens[index], anchor=(tokens[index].anchor + 1) % tiny_codec.backbone.vocab_size)
         with pytest.raises(IntegrityError, match="another hash"):
-            tiny_codec.decompress(format_span(replace(read, tokens=tuple(tokens)), tiny_codec.alphabet))
-
-    def test_a_forged_code_never_gives_a_wrong_text(self, tiny_codec: Codec, span: str) -> None:
-        read = parsed(tiny_codec, span)
-        for index, token in enumerate(read.tokens):
-            if not token.gap:
-                continue
-            code = tuple((value + 1) % 16 for value in token.code)
-            tokens = (*read.tokens[:index], replace(token, code=code), *read.tokens[index + 1 :])
-            try:
-                assert tiny_codec.decompress(format_span(replace(read, tokens=tokens), tiny_codec.alphabet)) == FACTS
-            except IntegrityError:
-                pass
-
-    def reseal(self, codec: Codec, span: str, residual: bytes) -> str:
-        return format_span(replace(parsed(codec, span), residual=residual), codec.alphabet)
-
-    @few
-    @given(symbols=st.data())
-    def test_a_residual_of_other_symbols_never_gives_a_wrong_text(
-        self, tiny_codec: Codec, span: str, symbols: st.DataObject
-    ) -> None:
-        read, code = parsed(tiny_codec, span), RankCode(tiny_codec.backbone.vocab_size, tiny_codec.settings.rank_table)
-        true = code.decode(read.residual, sum(token.gap for token in read.tokens))
-        forged = list(true)
-        last = LITERALS + tiny_codec.backbone.vocab_size - 1
-        forged[symbols.draw(st.integers(0, len(true) - 1))] = symbols.draw(st.integers(0, last))
-        try:
-            assert tiny_codec.decompress(self.reseal(tiny_codec, span, code.encode(forged))) == FACTS
-        except IntegrityError:
-            assert forged != true
-
-    @few
-    @given(residual=st.binary(max_size=60))
-    def test_a_residual_of_random_bytes_is_refused(self, tiny_codec: Codec, span: str, residual: bytes) -> None:
-        with pytest.raises((DamagedSpanError, IntegrityError)):
-            tiny_codec.decompress(self.reseal(tiny_codec, span, residual))
+            tiny_codec.decompress(format_span(replace(read, tokens=tuple(tokens))))
 
     @few
     @given(data=st.data())
-    def test_a_residual_of_another_length_is_refused(self, tiny_codec: Codec, span: str, data: st.DataObject) -> None:
-        residual = parsed(tiny_codec, span).residual
-        cut, more = data.draw(st.integers(0, len(residual))), data.draw(st.binary(max_size=3))
-        if len(residual[:cut] + more) != len(residual):
-            with pytest.raises(DamagedSpanError):
-                tiny_codec.decompress(self.reseal(tiny_codec, span, residual[:cut] + more))
+    def test_other_symbols_never_give_a_wrong_text(self, tiny_codec: Codec, span: str, data: st.DataObject) -> None:
+        read = parsed(tiny_codec, span)
+        forged, last = list(read.symbols), LITERALS + tiny_codec.backbone.vocab_size - 1
+        forged[data.draw(st.integers(0, len(forged) - 1))] = data.draw(st.integers(0, last))
+        try:
+            assert tiny_codec.decompress(format_span(replace(read, symbols=tuple(forged)))) == FACTS
+        except IntegrityError:
+            assert forged != list(read.symbols)
 
-    def test_a_residual_without_dropped_tokens_is_refused(self, tiny_codec: Codec) -> None:
-        anchors = tiny_codec.compress("Moon", ratio=1).documents
-        with pytest.raises(DamagedSpanError, match="does not belong to 0 dropped tokens"):
-            tiny_codec.decompress(self.reseal(tiny_codec, anchors, b"\x01"))
+    @few
+    @given(data=st.data())
+    def test_other_gaps_never_give_a_wrong_text(self, tiny_codec: Codec, span: str, data: st.DataObject) -> None:
+        read = parsed(tiny_codec, span)
+        tokens = data.draw(st.permutations(read.tokens[:12]))
+        try:
+            assert tiny_codec.decompress(format_span(replace(read, tokens=(*tokens, *read.tokens[12:])))) == FACTS
+        except (IntegrityError, DamagedSpanError):
+            pass
+
+    @pytest.mark.parametrize("beyond", [0, 1, 10_000])
+    def test_tokens_that_the_llm_does_not_have_are_refused(self, tiny_codec: Codec, span: str, beyond: int) -> None:
+        read, token = parsed(tiny_codec, span), tiny_codec.backbone.vocab_size + beyond
+        anchors = (replace(read.tokens[0], anchor=token), *read.tokens[1:])
+        symbols = (LITERALS + token, *read.symbols[1:])
+        for forged in (replace(read, tokens=anchors), replace(read, symbols=symbols)):
+            with pytest.raises(DamagedSpanError, match=f"has the token {token}"):
+                tiny_codec.decompress(format_span(forged))
+
+    def test_codes_that_the_codec_does_not_have_are_refused(
+        self, tiny_codec: Codec, coded_codec: Codec, span: str
+    ) -> None:
+        for codec, code in [
+            (tiny_codec, (0,)),
+            (coded_codec, (0, 0, 16)),
+            (coded_codec, (255, NO_CODE, NO_CODE)),
+            (coded_codec, (0, 0)),
+            (coded_codec, (0, 0, 0, 0)),
+        ]:
+            tokens = (ZToken(7, 1, code), ZToken(9, 0, (NO_CODE,) * len(code)))
+            forged = ZSpan(codec.fingerprint, tokens, (0,), False, bytes(8))
+            with pytest.raises(DamagedSpanError, match="codes that its codec does not have"):
+                codec.decompress(format_span(forged))
+
+    @few
+    @given(data=st.data())
+    def test_forged_codes_give_a_text_or_our_errors(self, coded_codec: Codec, data: st.DataObject) -> None:
+        code = st.tuples(*[st.just(NO_CODE) | st.integers(0, 15)] * 3)
+        gaps = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=3))
+        tokens = tuple(ZToken(7, gap, data.draw(code) if gap else (NO_CODE,) * 3) for gap in gaps)
+        forged = ZSpan(coded_codec.fingerprint, tokens, (0,) * sum(gaps), False, bytes(8))
+        with pytest.raises((IntegrityError, DamagedSpanError)):
+            coded_codec.decompress(format_span(forged))
 
     def test_a_forged_digest_is_found_out(self, tiny_codec: Codec, span: str) -> None:
         forged = replace(parsed(tiny_codec, span), digest=bytes(8))
         with pytest.raises(IntegrityError):
-            tiny_codec.decompress(format_span(forged, tiny_codec.alphabet))
-
-    @pytest.mark.parametrize("window", [0, 1, 31, 2**40])
-    def test_windows_that_the_codec_does_not_have_are_refused(self, tiny_codec: Codec, span: str, window: int) -> None:
-        forged = replace(parsed(tiny_codec, span), window=window)
-        with pytest.raises(DamagedSpanError, match=f"windows of {window} tokens"):
-            tiny_codec.decompress(format_span(forged, tiny_codec.alphabet))
+            tiny_codec.decompress(format_span(forged))
 
     def test_a_token_that_reaches_into_the_next_window_is_refused(self, tiny_codec: Codec, span: str) -> None:
         read = parsed(tiny_codec, span)
-        tokens = (replace(read.tokens[0], gap=0, code=(0, 0, 0)), *[replace(read.tokens[0], gap=6)] * 9)
-        residual = RankCode(tiny_codec.backbone.vocab_size, tiny_codec.settings.rank_table).encode([0] * 6 * 9)
-        forged = replace(read, tokens=tokens, residual=residual, source_tokens=1 + 7 * 9)
+        tokens = (replace(read.tokens[0], gap=0), *[replace(read.tokens[0], gap=6)] * 9)
         with pytest.raises(DamagedSpanError, match="next window"):
-            tiny_codec.decompress(format_span(forged, tiny_codec.alphabet))
+            tiny_codec.decompress(format_span(replace(read, tokens=tokens, symbols=(0,) * 6 * 9)))
 
 
 class TestCodec:
     def test_its_fingerprint_names_backbone_heads_and_settings(
-        self, tiny_codec: Codec, other_codec: Codec, narrow_codec: Codec
+        self, tiny_codec: Codec, other_codec: Codec, narrow_codec: Codec, coded_codec: Codec
     ) -> None:
-        fingerprints = {codec.fingerprint for codec in (tiny_codec, other_codec, narrow_codec)}
-        assert len(fingerprints) == 3
+        fingerprints = {codec.fingerprint for codec in (tiny_codec, other_codec, narrow_codec, coded_codec)}
+        assert len(fingerprints) == 4
+        assert "learned codes" in repr(coded_codec) and "learned codes" not in repr(tiny_codec)
         assert all(re.fullmatch("[0-9a-f]{12}", fingerprint) for fingerprint in fingerprints)
 
     def test_every_span_carries_the_fingerprint(self, tiny_codec: Codec) -> None:
         assert parsed(tiny_codec, tiny_codec.compress("a").documents).fingerprint == tiny_codec.fingerprint
 
     def test_it_shows_what_it_is(self, tiny_codec: Codec) -> None:
-        assert repr(tiny_codec).startswith(f"Codec('tiny', {tiny_codec.fingerprint}, 24 bits per Z-token")
+        assert repr(tiny_codec).startswith(f"Codec('tiny', {tiny_codec.fingerprint}, Backbone(")
 
     def test_progress_is_told_in_both_directions(self, tiny_codec: Codec) -> None:
         told: list[tuple[str, int, int]] = []
         texts = [" ".join(SENTENCES), "a"]
         spans = tiny_codec.compress(texts, batch_size=2, progress=lambda *news: told.append(news)).documents
         total = told[-1][2]
-        assert told == [("compress", done, total) for done in range(1, total + 1)]
+        assert told == [("compress", min(done, total), total) for done in range(2, total + 2, 2)]
         told.clear()
         tiny_codec.decompress(spans, batch_size=2, progress=lambda *news: told.append(news))
         assert told[-1] == ("decompress", total, total)

@@ -6,24 +6,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.codec.conftest import HeadsFactory
+from tests.codec.conftest import HEAD_SETTINGS, make_heads
 from zprompt.codec.code_layout import layout
 from zprompt.codec.heads import CodecHeads
-from zprompt.codec.settings import CodecSettings
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone
+
+
+@pytest.fixture(scope="module")
+def tiny_heads(tiny_backbone: Backbone) -> CodecHeads:
+    return make_heads(tiny_backbone)
 
 
 def test_embeddings_have_unit_scale(tiny_heads: CodecHeads) -> None:
     assert tiny_heads.embeddings.std() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_a_head_without_output_weights_leaves_the_llm_its_prediction(
-    tiny_backbone: Backbone, tiny_settings: CodecSettings
-) -> None:
-    head = CodecHeads(tiny_settings, tiny_backbone.embeddings, tiny_backbone.hidden_size).span_head
+def test_a_head_without_output_weights_leaves_the_llm_its_prediction(tiny_backbone: Backbone) -> None:
+    head = CodecHeads(HEAD_SETTINGS, tiny_backbone.embeddings, tiny_backbone.hidden_size).span_head
     torch.nn.init.zeros_(head.out.weight)
-    assert not head.out(head.features(torch.randn(5, tiny_settings.width))).any()
+    assert not head.out(head.features(torch.randn(5, HEAD_SETTINGS.width))).any()
 
 
 def test_the_context_may_leave_out_the_llm(tiny_heads: CodecHeads) -> None:
@@ -52,27 +54,28 @@ def test_a_sub_code_depends_on_its_own_segment_alone(tiny_heads: CodecHeads) -> 
     torch.testing.assert_close(tiny_heads.code_head(3, segments)[1:2], alone)
 
 
-def test_the_same_weights_have_the_same_fingerprint(tiny_backbone: Backbone, heads_of: HeadsFactory) -> None:
-    one, two = (heads_of(tiny_backbone) for _ in range(2))
+def test_the_same_weights_have_the_same_fingerprint(tiny_backbone: Backbone) -> None:
+    one, two = (make_heads(tiny_backbone) for _ in range(2))
     assert one.fingerprint() == two.fingerprint()
 
 
-def test_one_changed_weight_changes_the_fingerprint(tiny_backbone: Backbone, heads_of: HeadsFactory) -> None:
-    heads = heads_of(tiny_backbone)
+def test_one_changed_weight_changes_the_fingerprint(tiny_backbone: Backbone) -> None:
+    heads = make_heads(tiny_backbone)
     before = heads.fingerprint()
     heads.span_head.next_gate[0, 0] += 1
     assert heads.fingerprint() != before
 
 
-def test_other_settings_change_the_fingerprint(
-    tiny_backbone: Backbone, tiny_settings: CodecSettings, heads_of: HeadsFactory
-) -> None:
-    other = heads_of(tiny_backbone, replace(tiny_settings, margin=0.5))
-    assert other.fingerprint() != heads_of(tiny_backbone).fingerprint()
+def test_other_settings_change_the_fingerprint(tiny_backbone: Backbone) -> None:
+    one, other = (
+        CodecHeads(settings, tiny_backbone.embeddings, tiny_backbone.hidden_size)
+        for settings in (HEAD_SETTINGS, replace(HEAD_SETTINGS, max_gap=5))
+    )
+    assert other.fingerprint() != one.fingerprint()
 
 
-def test_heads_come_back_from_a_file(tiny_backbone: Backbone, heads_of: HeadsFactory, tmp_path: Path) -> None:
-    saved, loaded = heads_of(tiny_backbone), heads_of(tiny_backbone, seed=1)
+def test_heads_come_back_from_a_file(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    saved, loaded = make_heads(tiny_backbone), make_heads(tiny_backbone, seed=1)
     saved.save(tmp_path / "heads.safetensors")
     loaded.load(tmp_path / "heads.safetensors")
     assert loaded.fingerprint() == saved.fingerprint()
@@ -84,10 +87,8 @@ def test_embeddings_are_not_saved_with_the_heads(tiny_heads: CodecHeads) -> None
     assert "embeddings" not in tiny_heads.state_dict()
 
 
-def test_heads_have_one_fingerprint_before_and_after_saving(
-    tiny_backbone: Backbone, tiny_settings: CodecSettings, tmp_path: Path
-) -> None:
-    heads = CodecHeads(tiny_settings, tiny_backbone.embeddings, tiny_backbone.hidden_size)  # not yet in half precision
+def test_heads_have_one_fingerprint_before_and_after_saving(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    heads = CodecHeads(HEAD_SETTINGS, tiny_backbone.embeddings, tiny_backbone.hidden_size)  # not yet in half precision
     before = heads.fingerprint()
     heads.save(tmp_path / "heads.safetensors")
     heads.load(tmp_path / "heads.safetensors")
@@ -106,9 +107,17 @@ def test_a_broken_file_is_refused(tiny_heads: CodecHeads, tmp_path: Path) -> Non
         tiny_heads.load(path)
 
 
-def test_heads_of_another_shape_are_refused(
-    tiny_backbone: Backbone, tiny_settings: CodecSettings, heads_of: HeadsFactory, tmp_path: Path
-) -> None:
-    heads_of(tiny_backbone, replace(tiny_settings, width=8)).save(tmp_path / "heads.safetensors")
+def test_heads_of_another_shape_are_refused(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    narrow = CodecHeads(replace(HEAD_SETTINGS, width=8), tiny_backbone.embeddings, tiny_backbone.hidden_size)
+    narrow.save(tmp_path / "heads.safetensors")
     with pytest.raises(CheckpointError, match="size mismatch"):
-        heads_of(tiny_backbone).load(tmp_path / "heads.safetensors")
+        make_heads(tiny_backbone).load(tmp_path / "heads.safetensors")
+
+
+def test_heads_rounded_to_half_precision_compute_the_same_after_saving(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    heads, loaded = (CodecHeads(HEAD_SETTINGS, tiny_backbone.embeddings, tiny_backbone.hidden_size) for _ in range(2))
+    heads.round_to_half()
+    heads.save(tmp_path / "heads.safetensors")
+    loaded.load(tmp_path / "heads.safetensors")
+    z = torch.randn(3, HEAD_SETTINGS.width)
+    assert torch.equal(heads.span_head.features(z), loaded.span_head.features(z))

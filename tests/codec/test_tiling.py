@@ -1,151 +1,183 @@
-"""Tilings are the cheapest that there are, and one exchange rate buys the length that was asked for."""
-
-from collections.abc import Iterator
+"""As many tokens stay as were asked for, and those that are worth most."""
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zprompt.codec.tiling import (
-    BISECTIONS,
-    LEAST,
-    MOST,
-    Floats,
-    Tiling,
-    count_z_tokens,
-    highest_rate,
-    prices,
-    shortest_path,
-)
+from zprompt.codec.tiling import USUAL_WORTH, ScoredWindow, choose_kept, explain_miss, nearest_count
+from zprompt.errors import OptionError
+from zprompt.options import CompressOptions
+from zprompt.zspan import LITERALS, ZToken
 
-MAX_GAP = 3
-STEP = (MOST / LEAST) ** (0.5**BISECTIONS)  # between neighbouring rates
-RATES = st.floats(LEAST, MOST)
+some = settings(max_examples=60)
 
 
 @st.composite
-def price_matrices(draw: st.DrawFn) -> Floats:
-    n = draw(st.integers(1, 7))
-    prices = st.one_of(st.floats(0.1, 5), st.sampled_from([1.0, np.inf]))
-    matrix = np.array(draw(st.lists(st.lists(prices, min_size=4, max_size=4), min_size=n, max_size=n)))
-    matrix[:, 0] = draw(st.lists(st.floats(0.1, 5), min_size=n, max_size=n))
-    return beyond_the_end_is_forbidden(matrix)
-
-
-@st.composite
-def span_bits(draw: st.DrawFn) -> Floats:
+def scored(draw: st.DrawFn) -> ScoredWindow:
     n = draw(st.integers(1, 12))
-    row = st.lists(st.floats(0, 90) | st.just(np.inf), min_size=MAX_GAP + 1, max_size=MAX_GAP + 1)
-    bits = np.array(draw(st.lists(row, min_size=n, max_size=n)))
-    bits[:, 0] = 0.0
-    return beyond_the_end_is_forbidden(bits)
+    ids = draw(st.lists(st.integers(0, 300), min_size=n, max_size=n))
+    symbols = draw(st.lists(st.integers(0, 3) | st.integers(0, LITERALS + 300), min_size=n, max_size=n))
+    forced = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    forced[0] = True
+    weight = np.array(draw(st.lists(st.sampled_from([1.0, 2.0]), min_size=n, max_size=n)))
+    penalty = np.array(draw(st.lists(st.sampled_from([0.0, 0.0, 9.0, 1e6]), min_size=n, max_size=n)))
+    return ScoredWindow.of(ids, np.array(symbols), forced, weight, penalty)
 
 
-WINDOWS = st.lists(span_bits(), min_size=1, max_size=3)
+WINDOWS = st.lists(scored(), min_size=1, max_size=4)
+RATIOS = st.floats(1, 30)
 
 
-def beyond_the_end_is_forbidden(matrix: Floats) -> Floats:
-    n, gaps = matrix.shape
-    inside = np.arange(n)[:, None] + np.arange(gaps) < n
-    return np.where(inside, matrix, np.inf)
+def window_of(*symbols: int, forced: tuple[int, ...] = (0,)) -> ScoredWindow:
+    mask = np.isin(np.arange(len(symbols)), forced)
+    return ScoredWindow.of(range(len(symbols)), np.array(symbols), mask, np.ones(len(symbols)), np.zeros(len(symbols)))
 
 
-def all_tilings(n: int, max_gap: int) -> Iterator[Tiling]:
-    if n == 0:
-        yield []
-    for gap in range(min(max_gap, n - 1) + 1 if n else 0):
-        yield from ([gap, *rest] for rest in all_tilings(n - gap - 1, max_gap))
+def kept_of(windows: list[ScoredWindow], **options: float) -> list[bool]:
+    kept = choose_kept(windows, CompressOptions(**options))  # type: ignore[arg-type]
+    assert [len(own) for own in kept] == [len(window.ids) for window in windows]
+    return [bool(one) for own in kept for one in own]
 
 
-def price_of(tiling: Tiling, matrix: Floats) -> float:
-    total, t = 0.0, 0
-    for gap in tiling:
-        total += matrix[t, gap]
-        t += gap + 1
-    return total
+def forced_of(windows: list[ScoredWindow]) -> list[bool]:
+    return [bool(one) for window in windows for one in np.isinf(window.worth)]
 
 
-@given(price_matrices())
-def test_no_tiling_is_cheaper_than_the_shortest_path(matrix: Floats) -> None:
-    cheapest = min(price_of(tiling, matrix) for tiling in all_tilings(len(matrix), MAX_GAP))
-    assert price_of(shortest_path(matrix), matrix) == pytest.approx(cheapest)
+class TestLength:
+    @some
+    @given(WINDOWS, RATIOS)
+    def test_a_ratio_gives_the_nearest_number_of_z_tokens_that_there_may_be(
+        self, windows: list[ScoredWindow], ratio: float
+    ) -> None:
+        kept, forced = kept_of(windows, ratio=ratio), forced_of(windows)
+        nearest = min(range(1, len(kept) + 1), key=lambda count: abs(len(kept) / count - ratio))
+        assert abs(len(kept) / nearest - ratio) == abs(len(kept) / nearest_count(len(kept), ratio) - ratio)
+        assert sum(kept) == max(sum(forced), nearest_count(len(kept), ratio))
+
+    @some
+    @given(WINDOWS, RATIOS, RATIOS)
+    def test_tilings_at_several_ratios_are_nested(self, windows: list[ScoredWindow], one: float, other: float) -> None:
+        fewer, more = (kept_of(windows, ratio=ratio) for ratio in sorted((one, other), reverse=True))
+        assert all(b or not a for a, b in zip(fewer, more, strict=True))
+
+    @some
+    @given(WINDOWS, st.integers(1, 60))
+    def test_max_tokens_is_never_exceeded_and_changes_nothing_where_there_is_room(
+        self, windows: list[ScoredWindow], most: int
+    ) -> None:
+        usual, forced = kept_of(windows), forced_of(windows)
+        if most < sum(forced):
+            with pytest.raises(
+                OptionError, match=rf"max_tokens is {most}, but these documents need {sum(forced)} Z-tokens at least"
+            ):
+                kept_of(windows, max_tokens=most)
+            return
+        kept = kept_of(windows, max_tokens=most)
+        assert sum(kept) == min(sum(usual), most)
+        if sum(usual) <= most:
+            assert kept == usual
+
+    def test_a_ratio_of_one_keeps_everything(self) -> None:
+        assert all(kept_of([window_of(0, 0, 0), window_of(0, 9)], ratio=1))
+
+    def test_the_highest_ratio_keeps_what_is_forced(self) -> None:
+        assert kept_of([window_of(0, 9, 300, 0, forced=(0, 3))], ratio=float("inf")) == [True, False, False, True]
+
+    def test_no_windows_keep_nothing(self) -> None:
+        for options in ({}, {"ratio": 2.0}, {"max_tokens": 1}):
+            assert kept_of([], **options) == []
+
+    @pytest.mark.parametrize(
+        ("tokens", "ratio", "count"),
+        [(100, 4, 25), (10, 3, 3), (10, 4, 3), (10, 4.5, 2), (3, 100, 1), (1, 1, 1), (10, 1.05, 10)],
+    )
+    def test_the_nearest_count_is_nearest_by_the_ratio(self, tokens: int, ratio: float, count: int) -> None:
+        assert nearest_count(tokens, ratio) == count
 
 
-@given(price_matrices())
-def test_a_tiling_covers_the_window_and_takes_nothing_forbidden(matrix: Floats) -> None:
-    tiling = shortest_path(matrix)
-    assert sum(gap + 1 for gap in tiling) == len(matrix)
-    assert np.isfinite(price_of(tiling, matrix))
+class TestWhatIsKept:
+    @some
+    @given(WINDOWS, RATIOS)
+    def test_what_is_forced_is_kept_and_nothing_worth_more_is_dropped(
+        self, windows: list[ScoredWindow], ratio: float
+    ) -> None:
+        kept = np.array(kept_of(windows, ratio=ratio))
+        worth = np.concatenate([window.worth for window in windows])
+        assert kept[np.isinf(worth)].all()
+        if not kept.all():
+            assert worth[kept].min() >= worth[~kept].max()
+
+    @some
+    @given(WINDOWS)
+    def test_without_a_length_each_window_keeps_what_is_worth_more_than_usual(
+        self, windows: list[ScoredWindow]
+    ) -> None:
+        kept = kept_of(windows)
+        alone = [one for window in windows for one in kept_of([window])]
+        assert kept == alone
+        assert sum(kept) == sum(int((window.plain_worth > USUAL_WORTH).sum()) for window in windows)
+
+    def test_of_equals_the_rarer_and_then_the_first_is_kept(self) -> None:
+        window = ScoredWindow.of([5, 7, 9, 9], np.array([0, 3, 3, 3]), np.eye(4)[0] > 0, np.ones(4), np.zeros(4))
+        assert kept_of([window], ratio=2) == [True, False, True, False]
+
+    def test_a_hard_window_gets_more_z_tokens_than_an_easy_one(self) -> None:
+        easy, hard = choose_kept([window_of(*[0] * 12), window_of(*[90] * 12)], CompressOptions(ratio=3))
+        assert easy.sum() < hard.sum()
+
+    @some
+    @given(WINDOWS)
+    def test_a_penalty_makes_no_window_longer(self, windows: list[ScoredWindow]) -> None:
+        plain = [ScoredWindow(window.ids, window.symbols, window.plain_worth, window.plain_worth) for window in windows]
+        for one, other in zip(
+            choose_kept(windows, CompressOptions()), choose_kept(plain, CompressOptions()), strict=True
+        ):
+            assert one.sum() == other.sum()
 
 
-def test_a_window_without_spans_is_all_anchors() -> None:
-    matrix = np.full((5, 4), np.inf)
-    matrix[:, 0] = 1.0
-    assert shortest_path(matrix) == [0] * 5
+class TestMisses:
+    @some
+    @given(WINDOWS, RATIOS)
+    def test_a_miss_of_more_than_a_tenth_is_explained_and_no_other(
+        self, windows: list[ScoredWindow], ratio: float
+    ) -> None:
+        count = sum(kept_of(windows, ratio=ratio))
+        tokens = sum(len(window.ids) for window in windows)
+        missed = explain_miss(windows, count, CompressOptions(ratio=ratio))
+        assert (missed is not None) == (abs(tokens / count / ratio - 1) > 0.1)
+
+    def test_too_many_sentences_are_the_reason(self) -> None:
+        window = window_of(0, 0, 0, 0, forced=(0, 2))
+        assert explain_miss([window], 2, CompressOptions(ratio=4)) == (
+            "ratio 4 was asked for, but these texts have 2.00 at most: 2 of their 4 tokens begin a sentence or a line"
+        )
+
+    def test_protection_is_named_as_a_reason(self) -> None:
+        missed = explain_miss([window_of(0, 0, forced=(0, 1))], 2, CompressOptions(ratio=2, protect="x"))
+        assert missed and missed.endswith("begin a sentence or a line or are protected")
+
+    def test_too_few_tokens_are_the_reason(self) -> None:
+        missed = explain_miss([window_of(0, 0, 0)], 2, CompressOptions(ratio=1.9))
+        assert missed == "ratio 1.9 was asked for, and 1.50 is the nearest for 3 tokens"
+
+    @pytest.mark.parametrize("options", [{}, {"max_tokens": 1}])
+    def test_nothing_is_missed_that_was_not_asked_for(self, options: dict[str, int]) -> None:
+        assert explain_miss([window_of(0, 0)], 1, CompressOptions(**options)) is None  # type: ignore[arg-type]
+
+    def test_no_tokens_miss_nothing(self) -> None:
+        assert explain_miss([], 0, CompressOptions(ratio=4)) is None
 
 
-def test_an_empty_window_has_no_tokens() -> None:
-    assert shortest_path(np.zeros((0, 4))) == []
+@some
+@given(scored(), RATIOS)
+def test_z_tokens_cover_the_window(window: ScoredWindow, ratio: float) -> None:
+    [kept] = choose_kept([window], CompressOptions(ratio=ratio))
+    tokens = window.z_tokens(kept)
+    assert sum(token.gap + 1 for token in tokens) == len(window.ids)
+    assert [token.anchor for token in tokens] == window.ids[kept].tolist()
 
 
-@given(span_bits(), RATES | st.just(0.0))
-def test_a_z_token_costs_one_and_its_bits_at_the_rate(bits: Floats, rate: float) -> None:
-    price = prices(bits, rate)
-    possible = np.isfinite(bits)
-    assert np.array_equal(np.isfinite(price), possible)
-    assert price[possible] == pytest.approx(1.0 + rate * bits[possible])
-
-
-def test_at_no_rate_the_fewest_z_tokens_are_the_cheapest() -> None:
-    assert count_z_tokens([beyond_the_end_is_forbidden(np.full((8, MAX_GAP + 1), 1e6))], 0.0) == 2
-
-
-@given(WINDOWS, RATES, st.floats(1.01, 100))
-def test_tilings_get_no_shorter_at_a_higher_rate(windows: list[Floats], rate: float, factor: float) -> None:
-    assert count_z_tokens(windows, rate) <= count_z_tokens(windows, rate * factor)
-
-
-@given(WINDOWS, st.floats(1e-3, 1e3), st.floats(1.01, 100))
-def test_tilings_leave_no_more_to_the_residual_at_a_higher_rate(
-    windows: list[Floats], rate: float, factor: float
-) -> None:
-    def residual(rate: float) -> float:
-        return sum(price_of(shortest_path(prices(bits, rate)), bits) for bits in windows)
-
-    assert residual(rate * factor) <= residual(rate) + 1e-6
-
-
-@given(WINDOWS, st.integers(1, 40))
-def test_the_highest_rate_keeps_to_the_length_wherever_one_can(windows: list[Floats], most: int) -> None:
-    assert count_z_tokens(windows, highest_rate(windows, most)) <= max(most, count_z_tokens(windows, 0.0))
-
-
-@given(WINDOWS, st.integers(1, 40))
-def test_no_higher_rate_keeps_to_the_length(windows: list[Floats], most: int) -> None:
-    rate = highest_rate(windows, most)
-    if LEAST < rate < MOST:
-        assert count_z_tokens(windows, rate * STEP**2) > most
-
-
-@given(WINDOWS, st.data())
-def test_more_room_never_gives_shorter_tilings(windows: list[Floats], data: st.DataObject) -> None:
-    less = data.draw(st.integers(1, 40))
-    more = data.draw(st.integers(less, 41))
-    counts = [count_z_tokens(windows, highest_rate(windows, most)) for most in (less, more)]
-    assert counts[0] <= counts[1]
-
-
-def test_a_length_that_no_tiling_has_gives_no_rate() -> None:
-    windows = [window_where_a_token_costs(1.0)]
-    assert highest_rate(windows, count_z_tokens(windows, 0.0) - 1) == 0.0
-
-
-def test_the_rate_is_one_for_all_windows_so_the_harder_window_gets_more_tokens() -> None:
-    easy, hard = window_where_a_token_costs(0.1), window_where_a_token_costs(3.0)
-    rate = highest_rate([easy, hard], 12)
-    assert len(shortest_path(prices(easy, rate))) < len(shortest_path(prices(hard, rate)))
-
-
-def window_where_a_token_costs(bits: float, n: int = 9) -> Floats:
-    return beyond_the_end_is_forbidden(np.tile(bits * np.arange(MAX_GAP + 1.0), (n, 1)))
+def test_z_tokens_have_the_gaps_between_what_is_kept() -> None:
+    kept = np.array([True, False, False, True, True, False])
+    assert window_of(*[0] * 6).z_tokens(kept) == [ZToken(0, 2), ZToken(3, 0), ZToken(4, 1)]

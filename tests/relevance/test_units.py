@@ -1,10 +1,13 @@
-"""Texts split into sentences and words, and the forms of a word have one stem."""
+"""Texts split into sentences, lines and words, and the forms of a word have one stem."""
+
+import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zprompt.relevance.units import WORD, sentences, stem
+from zprompt.relevance import WORD, sentences
+from zprompt.relevance.units import stem
 
 
 @pytest.mark.parametrize(
@@ -43,21 +46,101 @@ def test_numbers_are_words_with_the_points_inside_them() -> None:
     ]
 
 
-def test_sentences_end_at_stops_and_lines() -> None:
-    text = 'It was late. "Who is it?" she said!  Nobody… 他来了。\nA list:\n- 3.14 is a number'
-    assert [text[start:end] for start, end in sentences(text)] == [
-        "It was late. ",
-        '"Who is it?" ',
-        "she said!  ",
-        "Nobody… ",
-        "他来了。",
+UNITS = {
+    "prose": ["It was late. ", '"Who is it?" she said!  ', "Nobody came."],
+    "abbreviations": ["Dr. Smith came at 3.30 p.m. ", "He left. ", "J. R. R. Tolkien wrote it."],
+    "more abbreviations": ["see Fig. 3 and e.g. this, i.e. that. ", "Then U.S. troops."],
+    "Chinese": ["他来了。", "她走了！", "真的？", "是的。"],
+    "Japanese": ["昔々、村がありました。", "村人は水を汲みました。"],
+    "Arabic": ["مرحبا بالعالم. ", "كيف حالك؟ ", "أنا بخير."],
+    "Hindi": ["वह आया। ", "वह गया।"],
+    "a list": ["- one\n", "- two\n", "* three\n\n", "Then text."],
+    "numbered items": ["1. First item.\n", "2. Second item.\n", "10) Third"],
+    "items of two sentences": ["1. First. ", "More of it.\n", "2. Second."],
+    "a table": ["| a | b |\n", "|---|---|\n", "| 1.5 | 2 |"],
+    "a log": ["2024-01-01 12:00:01 INFO started x=1.5\n", "2024-01-01 12:00:02 WARN slow\n"],
+    "code": ["def f(x):\n", "    return x.y\n\n\n", "class A:\n", "    pass\n"],
+    "a heading": ["# Title\n\n", "Text follows. ", "And more.\n"],
+    "lines that end in CRLF": ["One\r\n", "Two\r\n", "\tThree"],
+    "white space first": [" \n\n Lead. ", "Next"],
+    "white space last": ["Lead.\n \n\t"],
+    "white space only": ["  \n\n \t"],
+    "a number": ["1."],
+    "dots": ["..."],
+    "no words": ["!!! ???"],
+    "one word": ["word"],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("kind", UNITS)
+def test_units_are_sentences_and_lines(kind: str) -> None:
+    text = "".join(UNITS[kind])
+    assert [text[start:end] for start, end in sentences(text)] == UNITS[kind]
+
+
+PIECES = st.sampled_from(
+    [
+        "Dr. ",
+        "e.g. ",
+        "No.",
+        "! ",
+        "?",
+        "…",
+        "。",
+        "।",
+        "؟ ",
         "\n",
-        "A list:\n",
-        "- 3.14 is a number",
+        "\r\n",
+        "\n\n",
+        " ",
+        "\t",
+        "1. ",
+        "a) ",
+        "- ",
+        '"',
+        ")",
+        "word",
+        "Word ",
+        "3.14",
+        "\u2028",
+        "\x0c",
+        "\x85",
+        "é",
+        "🌍",
+        "\x00",
+        "\ufeff",
     ]
+)
 
 
-@given(st.text('aB .?!\n…。"', max_size=40))
-def test_sentences_leave_nothing_out(text: str) -> None:
-    assert "".join(text[start:end] for start, end in sentences(text)) == text
-    assert all(start < end for start, end in sentences(text))
+@settings(max_examples=150)
+@given(st.lists(PIECES | st.text(max_size=4), max_size=20).map("".join))
+def test_units_are_adjacent_and_cover_any_text(text: str) -> None:
+    found = list(sentences(text))
+    assert [start for start, _ in found] == [0, *(end for _, end in found)][: len(found)]
+    assert found == [] if not text else found[-1][1] == len(text)
+    assert all(start < end for start, end in found)
+
+
+@settings(max_examples=60)
+@given(st.lists(PIECES, max_size=20).map("".join))
+def test_only_a_text_without_any_other_has_a_unit_of_white_space(text: str) -> None:
+    found = [text[start:end] for start, end in sentences(text)]
+    assert not any(unit.isspace() for unit in found) or len(found) == 1
+
+
+@settings(max_examples=60)
+@given(st.lists(PIECES, max_size=20).map("".join))
+def test_no_unit_goes_on_after_a_line_of_words(text: str) -> None:
+    for start, end in sentences(text):
+        unit = text[start:end]
+        lines = [line for line in unit.split("\n") if not line.isspace() and line]
+        assert len(lines) <= 1
+
+
+@pytest.mark.parametrize("piece", ["a. ", "Word ", "\n", "1. ", "。", "x\n", "...", "Dr. ", "  \n", "1. \n"])
+def test_long_texts_take_time_in_proportion(piece: str) -> None:
+    start = time.process_time()
+    list(sentences(piece * 50_000))
+    assert time.process_time() - start < 4

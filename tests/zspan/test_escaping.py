@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zprompt.errors import InvalidTextError
@@ -13,6 +13,8 @@ from zprompt.zspan.escaping import EscapedText, OffsetMap, escape, require_no_su
 LOST = "\x04\x06\x13\U00012345é"  # what the tokenizer of these tests has no tokens for
 unicode_text = st.text(st.characters(exclude_categories=["Cs"]))
 texts = st.lists(st.one_of(unicode_text, st.sampled_from([*LOST, "\x1b", "\x1b4;", "\x1b", "4;", "a"]))).map("".join)
+
+some = settings(max_examples=40)
 
 
 def round_trips(text: str) -> bool:
@@ -38,17 +40,20 @@ class Counting:
 
 
 class TestEscaping:
+    @some
     @given(texts)
     def test_every_text_round_trips_and_comes_back(self, text: str) -> None:
         escaped = escape(text, round_trips)
         assert round_trips(escaped.text)
         assert (unescape(escaped.text) if escaped.escaped else escaped.text) == text
 
+    @some
     @given(texts)
     def test_a_text_that_round_trips_is_left_alone(self, text: str) -> None:
         escaped = escape(text, lambda _: True)
         assert escaped == (text, False)
 
+    @some
     @given(texts)
     def test_accents_that_compose_come_back_apart(self, text: str) -> None:
         text += "e\u0301 \u212b"
@@ -84,12 +89,14 @@ class TestSurrogates:
         with pytest.raises(InvalidTextError, match=rf"lone surrogate, U\+D[0-9A-F]{{3}}, at character {position}"):
             escape(text, round_trips)
 
+    @some
     @given(unicode_text)
     def test_valid_text_is_accepted(self, text: str) -> None:
         require_no_surrogates(text)
 
 
 class TestUnescaping:
+    @some
     @given(st.text())
     def test_broken_escapes_break_nothing(self, text: str) -> None:
         unescape(text)
@@ -102,6 +109,7 @@ class TestUnescaping:
 
 
 class TestOffsets:
+    @some
     @given(texts)
     def test_each_characters_position_maps_to_that_character(self, text: str) -> None:
         escaped = escape(text, round_trips)
@@ -114,6 +122,7 @@ class TestOffsets:
         assert position == len(escaped.text)
         assert offsets.to_source(position) == len(text)
 
+    @some
     @given(texts, st.data())
     def test_pieces_of_the_escaped_text_are_pieces_of_the_source(self, text: str, data: st.DataObject) -> None:
         escaped = escape(text, round_trips)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from zprompt.codec.checkpoint import CodecConfig, find_codec, load_heads, read_config, write_codec
-from zprompt.codec.codes import CodeWriter
+from zprompt.codec.codes import CodeWriter, Written
 from zprompt.codec.compressor import Compressor
 from zprompt.codec.decompressor import Decompressor, split_windows
 from zprompt.codec.heads import CodecHeads
@@ -250,6 +250,11 @@ class Codec:
                 f"A Z-span has the token {largest}, but its codec's LLM has {self.backbone.vocab_size}. "
                 "Ask for it again where it came from."
             )
+        subcodes, size = (self.heads.settings.subcodes, self.heads.settings.subcode_size) if self.heads else (0, 0)
+        if any(token.code and (len(token.code) != subcodes or max(token.code) >= size) for token in span.tokens):
+            raise DamagedSpanError(
+                "A Z-span has codes that its codec does not have. Ask for it again where it came from."
+            )
         return span
 
     def restore_ids(
@@ -295,15 +300,15 @@ class Codec:
         tiled = iter(zip(scored, kept, strict=True))
         spans: list[ZSpan | None] = []
         for source in sources:
-            tokens: list[ZToken] = []
-            symbols: list[int] = []
+            plain: Written = [], []
+            coded: Written = [], []
             for _ in range(0, len(source.ids) if source else 0, size):
                 window, own = next(tiled)
                 parts = window.z_tokens(own), window.symbols[~own].tolist()
+                _extend(plain, parts)
                 if self._code_writer and window.hidden is not None:
-                    parts = self._code_writer.write(window.ids.tolist(), window.hidden, *parts)
-                tokens += parts[0]
-                symbols += parts[1]
+                    _extend(coded, self._code_writer.write(window.ids.tolist(), window.hidden, *parts))
+            tokens, symbols = self._code_writer.shorter(plain, coded) if self._code_writer and coded[0] else plain
             spans.append(self._span(source, tokens, symbols) if source else None)
         return spans, missed
 
@@ -415,6 +420,12 @@ def shared_codec(
         if key not in _codecs:
             _codecs[key] = Codec.from_pretrained(name, backbone=backbone, device=device, quantization=quantization)
         return _codecs[key]
+
+
+def _extend(whole: Written, part: Written) -> None:
+    """Append the Z-tokens and symbols of a window to those of the windows before."""
+    whole[0].extend(part[0])
+    whole[1].extend(part[1])
 
 
 def _advance(stage: str, total: int, progress: Progress | None) -> Callable[[int], None]:

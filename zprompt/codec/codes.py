@@ -7,7 +7,7 @@ heads. So a codec with heads writes no more bits than one without:
     saving = Σ over the segment's tokens of (bits of the symbol without, bits with) − PRICE        kept if positive
 
 The sub-codes of one token, its stages, are kept or left out together. What is kept is checked as a whole by the exact
-length of the stream, and a window whose codes do not pay has none.
+length of the stream: a window whose codes do not pay has none, and a text whose windows' codes together do not has none.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,8 @@ from zprompt.codec.compressor import Compressor
 from zprompt.codec.heads import CodecHeads
 from zprompt.llm import pad_rows
 from zprompt.zspan import NO_CODE, ZToken, encode, symbol_bits
+
+Written = tuple[list[ZToken], list[int]]  # Z-tokens, and the symbols of their dropped tokens
 
 PRICE = 9.0  # bits of a sub-code in a stream: its value, and that it is there
 
@@ -113,9 +115,7 @@ class CodeWriter:
         self.compressor, self.heads, self.price = compressor, heads, price
 
     @torch.no_grad()
-    def write(
-        self, ids: Sequence[int], hidden: Tensor, tokens: list[ZToken], symbols: list[int]
-    ) -> tuple[list[ZToken], list[int]]:
+    def write(self, ids: Sequence[int], hidden: Tensor, tokens: list[ZToken], symbols: list[int]) -> Written:
         """Choose the sub-codes of a window that pay.
 
         :param ids: The window's n token ids.
@@ -137,9 +137,11 @@ class CodeWriter:
         written = rows.written(self.heads)
         found[rows.place[written]] = self._symbols(ids, hidden, rows)[written]
         result: list[int] = found.tolist()
-        if self.price > -np.inf and len(encode(chosen, result)) >= len(encode(tokens, symbols)):
-            return tokens, symbols
-        return chosen, result
+        return self.shorter((tokens, symbols), (chosen, result))
+
+    def shorter(self, plain: Written, coded: Written) -> Written:
+        """Return the Z-tokens and symbols with codes if their stream is shorter, else those without."""
+        return coded if self.price == -np.inf or len(encode(*coded)) < len(encode(*plain)) else plain
 
     def _all_codes(self, ids: Sequence[int], tokens: Sequence[ZToken]) -> list[ZToken]:
         """Classify every segment of the spans that may have a code."""

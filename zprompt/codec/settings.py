@@ -11,7 +11,7 @@ from zprompt.errors import CheckpointError, OptionError
 
 
 class _Settings:
-    """Numbers that are at least 1, to and from JSON."""
+    """Whole numbers that are at least 1 and others that are at least 0, to and from JSON."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-able values."""
@@ -31,10 +31,13 @@ class _Settings:
             )
         return cls(**values)
 
-    def _require_positive(self) -> None:
-        for name, value in self.to_dict().items():
-            if isinstance(value, int) and value < 1:
-                raise OptionError(f"{name} must be at least 1, got {value}. See {type(self).__name__}.")
+    def _require_numbers(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]
+            value, whole = getattr(self, item.name), isinstance(item.default, int)
+            if not isinstance(value, int if whole else (int, float)):
+                raise OptionError(f"{item.name} must be a number, got {value!r}. See {type(self).__name__}.")
+            if not value >= int(whole):
+                raise OptionError(f"{item.name} must be at least {int(whole)}, got {value}. See {type(self).__name__}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class CodecSettings(_Settings):
     margin: float = 5e-4  # logits; a rank counts only if no rival is nearer than this
 
     def __post_init__(self) -> None:
-        self._require_positive()
+        self._require_numbers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class HeadSettings(_Settings):
     span_width: int = 256  # units that the code head has for each token of the span
 
     def __post_init__(self) -> None:
-        self._require_positive()
+        self._require_numbers()
         if self.subcodes > 7 or self.subcode_size > 256:
             raise OptionError(
                 f"A code has at most 7 sub-codes of 256 values, got {self.subcodes} of {self.subcode_size}."

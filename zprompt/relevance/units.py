@@ -17,6 +17,7 @@ STOP_WORDS = frozenset(
     "not of on or other our she should so some such than that the their them then there these they this those to "
     "too us very was we were what when where which while who whom whose why will with would you your".split()
 )
+_NUMBERING = ".) \t0123456789"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _MIN_PLURAL = 4  # letters: "is" and "gas" are no plurals
 _MIN_STEM = 4
@@ -31,18 +32,20 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
         to the unit before it, or at the beginning of the text to the first one.
     """
     start = end = 0
+    alone = counted = shown = False  # whether the unit so far is a line or has words, a letter or a digit, or anything
     for first, last in _pieces(text):
-        if end > start and not text[first:last].isspace() and _stands_alone(text[start:end]):
+        piece = text[first:last]
+        if alone and not piece.isspace():
             yield start, end
-            start = first
+            start, alone, counted, shown = first, False, False, False
         end = last
+        said = piece.rstrip(_NUMBERING)  # "1. " before an item says nothing by itself
+        alone = alone or any(map(str.isalnum, said)) or (bool(said) and counted)
+        counted = counted or any(map(str.isalnum, piece))
+        shown = shown or not piece.isspace()
+        alone = alone or (shown and piece.endswith("\n"))
     if end > start:
         yield start, end
-
-
-def _stands_alone(unit: str) -> bool:
-    """Return whether a piece is a unit: a line, or words; "1. " before an item is neither."""
-    return not unit.isspace() and (unit.endswith("\n") or any(map(str.isalnum, unit.rstrip(".) \t0123456789"))))
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:

@@ -32,6 +32,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from zprompt.errors import (
     DamagedSpanError,
@@ -42,7 +43,7 @@ from zprompt.errors import (
     TruncatedSpanError,
     WrongCodecError,
 )
-from zprompt.zspan.stream import NO_CODE, ZToken, decode, encode
+from zprompt.zspan.stream import LITERALS, NO_CODE, ZToken, decode, encode
 
 VERSION = "2"
 FINGERPRINT_DIGITS = 12
@@ -63,7 +64,7 @@ _HEX, _NUMBER = rf"(?:[0-9a-f]{_FOLD})", rf"(?:[0-9]{_FOLD})++"
 _START = rf"{_FOLD}z{_FOLD}{VERSION}{_FOLD}{_COLON}{_HEX}{{{FINGERPRINT_DIGITS}}}{_COLON}{_NUMBER}{_COLON}"
 _WHOLE = rf"{_START}{_PAYLOAD}*+{_COLON}{_HEX}{{{_CHECKSUM_DIGITS}}}{_CLOSE}"
 _CUT = rf"{_START}{_PAYLOAD}{{16,}}+(?:{_COLON}{_HEX}*+)?+"
-_OTHER_VERSION = rf"z[0-9]++:[0-9a-f]{{{FINGERPRINT_DIGITS}}}:[0-9]++:[^\s\[\]]*+:[0-9a-f]{{{_CHECKSUM_DIGITS}}}\]"
+_OTHER_VERSION = rf"z[0-9]++:[0-9a-f]{{{FINGERPRINT_DIGITS}}}:[0-9]++:[^\s\[\]:]*+:[0-9a-f]{{{_CHECKSUM_DIGITS}}}\]"
 _REST = rf"(?:{_WHOLE}|{_CUT}|{_OTHER_VERSION})"
 _CANDIDATE = re.compile(_OPEN + _REST)
 _LITERAL = re.compile(rf"({_OPEN})(?=\\*+{_REST})")
@@ -108,18 +109,20 @@ class ZSpan:
         :raises OptionError: If the ids are not those of the text, or a sentence ends within a span that has a code.
         """
         ids = {start + i: token for start, sentence in sentences for i, token in enumerate(sentence)}
-        if ids and not 0 <= min(ids) <= max(ids) < self.source_tokens:
-            raise OptionError(f"A Z-span of {self.source_tokens} tokens has no sentence with token {max(ids)}.")
+        beyond = [place for place in ids if not 0 <= place < self.source_tokens]
+        if beyond:
+            raise OptionError(f"A Z-span of {self.source_tokens} tokens has no sentence with token {beyond[-1]}.")
         tokens: list[ZToken] = []
         symbols: list[int] = []
         start = place = 0
         for token in self.tokens:
             own = self.symbols[place : place + token.gap]
-            if ids.get(start, token.anchor) != token.anchor:
-                raise OptionError(
-                    f"Token {start} of a Z-span is {token.anchor}, but the sentence has {ids[start]} there. "
-                    "Focus it with the sentences of its own text."
-                )
+            for at, known in enumerate((token.anchor, *(symbol - LITERALS for symbol in own)), start):
+                if known >= 0 and ids.get(at, known) != known:
+                    raise OptionError(
+                        f"Token {at} of a Z-span is {known}, but the sentence has {ids[at]} there. "
+                        "Focus it with the sentences of its own text."
+                    )
             kept = [j for j in range(token.gap) if start + 1 + j in ids]
             tokens += _split(token, kept, [ids[start + 1 + j] for j in kept])
             symbols += [symbol for j, symbol in enumerate(own) if start + 1 + j not in ids]
@@ -137,8 +140,7 @@ def _split(token: ZToken, kept: Sequence[int], ids: Sequence[int]) -> Iterator[Z
             f"A span of {token.gap} tokens has a code, and {len(kept)} of them are to be kept word for word. "
             "Focus whole sentences."
         )
-    anchors, edges = [token.anchor, *ids], [-1, *kept, token.gap]
-    for anchor, place, end in zip(anchors, edges[:-1], edges[1:], strict=True):
+    for anchor, (place, end) in zip([token.anchor, *ids], pairwise([-1, *kept, token.gap]), strict=True):
         yield ZToken(anchor, end - place - 1, (NO_CODE,) * len(token.code))
 
 

@@ -26,17 +26,17 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.errors import DamagedSpanError
+from zprompt.errors import DamagedSpanError, OptionError
 from zprompt.zspan.arithmetic_coder import ONE, Coder, Decoder, Encoder, Meter
 
 LITERALS = 256  # the first symbol that is no rank
 NO_CODE = -1  # in place of a sub-code that is not written
-MOST_ID_BITS = 24  # of a token id
+MOST_ID_BITS = 20  # of a token id; vocabularies take up to 18, and a forged stream of 24 a GB of tables
 MOST_SUBCODES = 7  # of a Z-token
 _SUBCODE_BITS = 8
 _LITERAL_BUCKET = LITERALS.bit_length()  # ranks have the buckets below
@@ -128,7 +128,10 @@ class _Layout:
         largest = max(max(token.anchor for token in tokens), max(symbols, default=0) - LITERALS)
         coded = any(subcode != NO_CODE for token in tokens for subcode in token.code)
         source_tokens = sum(token.gap + 1 for token in tokens)
-        return cls(len(tokens), source_tokens, largest.bit_length(), len(tokens[0].code) if coded else 0)
+        subcodes = max(len(token.code) for token in tokens) if coded else 0
+        if largest.bit_length() > MOST_ID_BITS:
+            raise OptionError(f"A Z-span has the token {largest}, but ids have {MOST_ID_BITS} bits at most.")
+        return cls(len(tokens), source_tokens, largest.bit_length(), subcodes)
 
     def to_bytes(self) -> bytes:
         return bytes([self.id_bits << 3 | self.subcodes])
@@ -213,13 +216,13 @@ def _bucket(symbol: int) -> int:
 @lru_cache(maxsize=MOST_ID_BITS + 1)
 def _zipf(bits: int) -> array[int]:
     """Return, for each inner node of the tree of ids with so many bits, the probability of its upper half."""
-    total = [0.0, *accumulate(1 / (token + _ZIPF) for token in range(1 << bits))]
+    # Sums from left to right, which every machine rounds alike.
+    total = np.append(0.0, np.cumsum(1 / (np.arange(1 << bits) + _ZIPF)))
     upper = array("H", [0])
     for level in range(bits):
-        size = 1 << bits - level
-        for start in range(0, 1 << bits, size):
-            share = (total[start + size] - total[start + size // 2]) / (total[start + size] - total[start])
-            upper.append(int(share * ONE))
+        low, high = total[: -1 : 1 << bits - level], total[1 << bits - level :: 1 << bits - level]
+        middle = total[1 << bits - level - 1 :: 1 << bits - level]
+        upper.extend(((high - middle) / (high - low) * ONE).astype(np.uint16).tolist())
     return upper
 
 

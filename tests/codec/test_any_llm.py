@@ -1,0 +1,91 @@
+"""Any causal LM is a codec: other architectures compress and restore without any training."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from tests.conftest import SENTENCES
+from zprompt.codec.codec import Codec
+
+pytestmark = pytest.mark.filterwarnings("ignore::zprompt.errors.RatioWarning")
+TEXTS = st.lists(
+    st.sampled_from([*SENTENCES, "é🌍", "\n\n", "日本。"])
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+    max_size=4,
+).map(" ".join)
+LONG = " ".join(SENTENCES) * 5  # more than one window
+
+
+def gpt2(vocab_size: int) -> Any:  # noqa: ANN401 - as transformers' own classes
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(
+        GPT2Config(vocab_size=vocab_size, n_embd=64, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0)
+    )
+
+
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "pad_token_id": 0,
+}
+
+
+def qwen2(vocab_size: int) -> Any:  # noqa: ANN401
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    return Qwen2ForCausalLM(Qwen2Config(vocab_size=vocab_size, **SIZES))
+
+
+def gemma(vocab_size: int) -> Any:  # noqa: ANN401
+    from transformers import GemmaConfig, GemmaForCausalLM
+
+    return GemmaForCausalLM(GemmaConfig(vocab_size=vocab_size, head_dim=16, **SIZES))
+
+
+MAKERS: dict[str, Callable[[int], Any]] = {"GPT-2": gpt2, "Qwen2": qwen2, "Gemma": gemma}
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def codec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Codec:
+    folder: Path = tmp_path_factory.mktemp("any") / "llm"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        MAKERS[request.param](tiny_tokenizer.get_vocab_size()).save_pretrained(folder)
+    tiny_tokenizer.save(str(folder / "tokenizer.json"))
+    return Codec.from_pretrained(folder, device="cpu")
+
+
+@settings(max_examples=12)
+@given(text=TEXTS, ratio=st.none() | st.floats(1, 9))
+def test_any_text_comes_back(codec: Codec, text: str, ratio: float | None) -> None:
+    assert codec.decompress(codec.compress(text, ratio=ratio).documents) == text
+
+
+@settings(max_examples=6)
+@given(texts=st.lists(TEXTS, max_size=5), batch_size=st.integers(1, 4))
+def test_texts_come_back_in_batches_and_are_what_they_are_alone(
+    codec: Codec, texts: list[str], batch_size: int
+) -> None:
+    spans = codec.compress(texts, batch_size=batch_size).documents
+    assert spans == [codec.compress(text).documents for text in texts]
+    assert codec.decompress(spans, batch_size=batch_size) == texts
+
+
+def test_a_text_of_several_windows_comes_back(codec: Codec) -> None:
+    result = codec.compress(LONG, ratio=4)
+    assert result.stats.source_tokens > codec.settings.window
+    assert codec.decompress(result.documents) == LONG
+    ranked = [symbol for symbol in codec.parse(result.documents).symbols if symbol < 256]
+    assert len(ranked) > 100  # the LLM is asked
