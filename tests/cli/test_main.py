@@ -43,7 +43,7 @@ def test_a_traceback_is_there_for_who_asks(run: Run, monkeypatch: pytest.MonkeyP
     if how == "variable":
         monkeypatch.setenv("ZPROMPT_DEBUG", "1")
 
-    result = run(*["--debug"] * (how == "option"), "decompress", stdin=b"[z1:nonsense")
+    result = run(*["--debug"] * (how == "option"), "decompress", stdin=write_span("text")[:-3].encode())
 
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
@@ -94,7 +94,7 @@ def test_a_reader_who_has_seen_enough_is_no_error() -> None:
 
 
 def test_messages_do_not_obey_what_a_document_says(run: Run) -> None:
-    result = run("decompress", stdin=b"[z1:\x1b[2Jnonsense")
+    result = run("decompress", stdin=write_span("text").replace(":1:", ":1:\x1b[2J").encode())
 
     assert result.exit_code == 1
     assert "\x1b[2J" not in result.stderr
