@@ -18,6 +18,7 @@ from zprompt.baselines.ltsc.repeats import ALL_MODES, Mode
 from zprompt.baselines.ltsc.sequences import DEFAULT_ALPHABET, READER_ALPHABET, MetaAlphabet, decode_text, encode_text
 from zprompt.baselines.ltsc.texts import READABLE_MODES, count_tokens, restore_text, shorten_text
 from zprompt.baselines.protocol import Output, Shortened, Tokenizer, check_budget, default_tokenizer
+from zprompt.baselines.ztokens import ZTokens
 from zprompt.errors import DamagedSequenceError
 
 if TYPE_CHECKING:
