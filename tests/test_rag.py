@@ -77,8 +77,8 @@ def test_a_zspan_without_a_mark_is_text(codec: Codec) -> None:
 
 def test_what_is_no_sound_zspan_is_text_even_with_a_mark(codec: Codec) -> None:
     span = compress_texts(codec, [LONG])[0].text
-    damaged = span[:-1], f"{span} {span[:-1]}", "[z1:0123456789ab:3:abc:00000000]"
-    for text in ("[z2:", "a[z1:z2]", span[:-3] + "!!]", *damaged):
+    damaged = span[:-1], f"{span} {span[:-1]}", span[:-3] + "!!]", "[z1:0123456789ab:3:abc:00000000]"
+    for text in ("[z2:", "a[z1:z2]", *damaged):
         [item] = compress_texts(codec, [text], marked=[True])
         assert codec.decompress(item.text) == text
         [kept] = compress_texts(codec, [text], CompressOptions(min_tokens=10_000), marked=[True])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Annotated
 
 import typer
 
 from zprompt.cli import options
 from zprompt.cli.messages import note, warn
-from zprompt.errors import MissingDependencyError, RatioWarning
+from zprompt.errors import MissingDependencyError
 
 app = typer.Typer()
 
@@ -62,7 +61,6 @@ def _serve(
             warn("Everyone who reaches this address may use the server: there is no --api-key.")
         loaded = options.open_reader(reader, codec, device)
         note(f"{model} is at {url_of(bound)}/v1")
-        warnings.simplefilter("ignore", RatioWarning)  # clients find it in the stats of the reply
         serve(loaded, settings, bound)
 
 

@@ -63,7 +63,7 @@ _HEX, _NUMBER = rf"(?:[0-9a-f]{_FOLD})", rf"(?:[0-9]{_FOLD})++"
 _START = rf"{_FOLD}z{_FOLD}{VERSION}{_FOLD}{_COLON}{_HEX}{{{FINGERPRINT_DIGITS}}}{_COLON}{_NUMBER}{_COLON}"
 _WHOLE = rf"{_START}{_PAYLOAD}*+{_COLON}{_HEX}{{{_CHECKSUM_DIGITS}}}{_CLOSE}"
 _CUT = rf"{_START}{_PAYLOAD}{{16,}}+(?:{_COLON}{_HEX}*+)?+"
-_OTHER_VERSION = rf"z[0-9]++:[0-9a-f]{{{FINGERPRINT_DIGITS}}}:[0-9]++:[^\s\[\]]*+:[0-9a-f]{{{_CHECKSUM_DIGITS}}}\]"
+_OTHER_VERSION = rf"z[0-9]++:[0-9a-f]{{{FINGERPRINT_DIGITS}}}:[0-9]++:[^\s\[\]:]*+:[0-9a-f]{{{_CHECKSUM_DIGITS}}}\]"
 _REST = rf"(?:{_WHOLE}|{_CUT}|{_OTHER_VERSION})"
 _CANDIDATE = re.compile(_OPEN + _REST)
 _LITERAL = re.compile(rf"({_OPEN})(?=\\*+{_REST})")
