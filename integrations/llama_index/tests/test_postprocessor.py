@@ -314,9 +314,7 @@ class TestPositionTokenizer:
         words = " ".join(SENTENCES)
         span = ZPromptPostprocessor(codec=tiny).postprocess_nodes([NodeWithScore(node=TextNode(text=words))])
         [text] = texts(span)
-        helper = PromptHelper(
-            context_window=60, num_output=5, tokenizer=position_tokenizer(tiny_codec.backbone.encode)
-        )
+        helper = PromptHelper(context_window=60, num_output=5, tokenizer=position_tokenizer(tiny_codec.backbone.encode))
         cutting = PromptHelper(context_window=60, num_output=5, tokenizer=tiny_codec.backbone.encode)
 
         prompt = PromptTemplate("{context_str}")
