@@ -1,4 +1,4 @@
-"""What only looks like a Z-span is text; one that was escaped or folded on its way is read; a damaged one is refused."""
+"""What only looks like a Z-span is text; one that was escaped or folded is read; a damaged one is refused."""
 
 import html
 
