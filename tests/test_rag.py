@@ -1,32 +1,35 @@
 """What the framework packages share: which texts become Z-spans, and which stay."""
 
+import html
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.codec.conftest import EXPECTED, SETTINGS, make_heads
-from zprompt.codec import Codec, CodecConfig, shared_codec, write_codec
-from zprompt.errors import InvalidTextError, OptionError, WrongCodecError
+from tests.codec.conftest import SETTINGS
+from tests.conftest import SENTENCES
+from zprompt.codec import Codec, shared_codec
+from zprompt.errors import InvalidTextError, OptionError, RatioWarning, WrongCodecError
 from zprompt.llm import Backbone
 from zprompt.options import CompressOptions
 from zprompt.rag import CodecSpec, RagText, compress_texts, reuse_spans
 
-LONG = "The dog sleeps" + 12 * EXPECTED + " sun."
-OTHER = "A fox jumps" + 9 * EXPECTED + " sea."
-HARD = "fox9"  # every token of it is an anchor
+LONG = f"{SENTENCES[0]} {SENTENCES[4]}"
+OTHER = SENTENCES[5]
+SPAN = "[z2:0123456789ab:1:AAAA:00000000]"  # by its form
 
 
 @pytest.fixture(scope="module")
 def codec(tiny_backbone: Backbone) -> Codec:
-    return Codec(tiny_backbone, make_heads(tiny_backbone), "tiny")
+    return Codec(tiny_backbone, SETTINGS, name="tiny")
 
 
 @pytest.fixture(scope="module")
 def other(tiny_backbone: Backbone) -> Codec:
-    return Codec(tiny_backbone, make_heads(tiny_backbone, seed=1), "other")
+    return Codec(tiny_backbone, replace(SETTINGS, margin=2e-4), name="other")
 
 
 @pytest.fixture
@@ -72,16 +75,27 @@ def test_a_zspan_without_a_mark_is_text(codec: Codec) -> None:
     assert codec.decompress(item.text) == forged
 
 
-def test_what_only_looks_like_a_zspan_is_text_even_with_a_mark(codec: Codec) -> None:
+def test_what_is_no_sound_zspan_is_text_even_with_a_mark(codec: Codec) -> None:
     span = compress_texts(codec, [LONG])[0].text
-    for text in ("[z1:", f"{span} [z1:0123456789ab:", span[:-3] + "!!]", "[z1:0123456789ab:3:abc:00000000]"):
+    damaged = span[:-1], f"{span} {span[:-1]}", span[:-3] + "!!]", "[z1:0123456789ab:3:abc:00000000]"
+    for text in ("[z2:", "a[z1:z2]", *damaged):
         [item] = compress_texts(codec, [text], marked=[True])
-        assert item.text != text
         assert codec.decompress(item.text) == text
+        [kept] = compress_texts(codec, [text], CompressOptions(min_tokens=10_000), marked=[True])
+        assert (kept.compressed, kept.text == text) == (False, text not in damaged)
+        assert codec.decompress(kept.text) == text
+
+
+def test_a_marked_zspan_may_be_escaped_or_folded(codec: Codec, calls: list[dict[str, Any]]) -> None:
+    span = codec.compress(LONG).documents
+    calls.clear()
+    for text in (html.escape(f"<p>{span}</p>"), "\r\n".join(span[i : i + 76] for i in range(0, len(span), 76))):
+        [item] = compress_texts(codec, [text], marked=[True])
+        assert (item.text, item.compressed, calls) == (text, True, [])
 
 
 def test_a_text_that_does_not_get_shorter_passes_through(codec: Codec) -> None:
-    assert compress_texts(codec, [HARD, ""], CompressOptions(protect=r".")) == [RagText(HARD), RagText("")]
+    assert compress_texts(codec, [LONG, ""], CompressOptions(protect=r".")) == [RagText(LONG), RagText("")]
 
 
 def test_short_texts_pass_through(codec: Codec) -> None:
@@ -99,9 +113,14 @@ def test_texts_that_cannot_be_compressed_raise_or_pass_through(codec: Codec) -> 
 
 def test_too_few_tokens_raise_or_pass_through(codec: Codec) -> None:
     with pytest.raises(OptionError, match="max_tokens"):
-        compress_texts(codec, [LONG, "[z1:"], CompressOptions(max_tokens=1))
-    kept = compress_texts(codec, [LONG, "[z1:"], CompressOptions(max_tokens=1, on_error="passthrough"))
-    assert kept == [RagText(LONG), RagText("[z\\1:")]
+        compress_texts(codec, [LONG, SPAN], CompressOptions(max_tokens=1))
+    kept = compress_texts(codec, [LONG, SPAN], CompressOptions(max_tokens=1, on_error="passthrough"))
+    assert kept == [RagText(LONG), RagText(SPAN.replace("[z", "[\\z"))]
+
+
+def test_a_ratio_that_is_missed_is_a_warning(codec: Codec) -> None:
+    with pytest.warns(RatioWarning, match="ratio 100"):
+        compress_texts(codec, [LONG], CompressOptions(ratio=100))
 
 
 def test_a_zspan_of_another_codec_raises_or_passes_through_as_text(codec: Codec, other: Codec) -> None:
@@ -142,7 +161,7 @@ def test_zspans_are_reused_without_their_codec_only_where_all_texts_have_one(cod
         assert reuse([LONG, text], [False, is_marked], [span, stored]) is None
 
 
-@pytest.mark.parametrize("span", [None, "", 7, "[z1:", "text", ["x"]])
+@pytest.mark.parametrize("span", [None, "", 7, "[z2:", "text", ["x"]])
 def test_anything_else_is_no_stored_zspan(codec: Codec, span: object) -> None:
     [item] = compress_texts(codec, [LONG], stored=[span])
     assert item.new
@@ -151,11 +170,9 @@ def test_anything_else_is_no_stored_zspan(codec: Codec, span: object) -> None:
     assert not kept.compressed
 
 
-def test_a_spec_pickles_and_loads_one_codec(
-    tmp_path: Path, tiny_backbone: Backbone, codec: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_spec_pickles_and_loads_one_codec(tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[shared_codec.__module__], "_codecs", {})
-    write_codec(tmp_path, CodecConfig(SETTINGS, tiny_backbone.name, tiny_backbone.weights_fingerprint, {}), codec.heads)
+    codec.save_pretrained(tmp_path)
     spec = CodecSpec(str(tmp_path), device="cpu", quantization="none")
     loaded = spec.load()
     assert loaded.fingerprint == codec.fingerprint

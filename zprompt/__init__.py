@@ -10,7 +10,7 @@ Importing this is light: torch is loaded with the first codec.
 from typing import TYPE_CHECKING, Any
 
 from zprompt import errors
-from zprompt.errors import ZPromptError
+from zprompt.errors import RatioWarning, ZPromptError
 from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "CompressionStats",
     "ExplainedToken",
     "Explanation",
+    "RatioWarning",
     "Reader",
     "ZPromptError",
     "compress",

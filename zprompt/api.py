@@ -13,9 +13,9 @@ def load(
 ) -> Codec:
     """Load a codec; the short form of `Codec.from_pretrained`.
 
-    :param name: An LLM ("default", the folder of a causal LM, or its name on the Hugging Face hub), or a folder that
-        `Codec.save_pretrained` wrote.
-    :param backbone: The backbone, if it lies elsewhere than the codec says: a path or a Hugging Face name.
+    :param name: An LLM ("default", the folder of a causal LM, or its name on the Hugging Face hub), a shipped codec, or
+        a folder that `save_pretrained` wrote.
+    :param backbone: The LLM, if it lies elsewhere than a codec's folder says: a path or a Hugging Face name.
     :param device: "auto" (a GPU if there is one), "cpu" or "cuda".
     :param quantization: "auto" ("nf4" on a GPU, else "none"), "none", "nf4" or "int8".
     :return: The codec.
@@ -39,7 +39,8 @@ def compress(
     """Replace the text of documents by Z-spans, with the default codec.
 
     :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node.
-    :param ratio: Source tokens per Z-token that all documents together are to reach; None: about four.
+    :param ratio: Source tokens per Z-token that all documents together are to reach; None: as many as the texts are
+        hard to predict. One that is out of reach is a RatioWarning, and `stats.missed` says why.
     :param max_tokens: Z-tokens that all documents may take together.
     :param query: What will be asked; sentences that share words with it are preferably kept verbatim, as anchors.
     :param protect: A regex, or a sequence of literal strings, whose tokens are all kept as anchors.

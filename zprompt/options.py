@@ -56,7 +56,7 @@ class Protection:
 class CompressOptions:
     """The options of one call of `compress`."""
 
-    ratio: float | None = None  # source tokens per Z-token, over all documents; None: the usual exchange rate
+    ratio: float | None = None  # source tokens per Z-token, over all documents; None: the usual one
     max_tokens: int | None = None  # Z-tokens that all documents may take together
     query: str | None = None  # what will be asked: sentences that share words with it rather stay word for word
     protect: Protect | None = None  # a regex, or literal strings, whose tokens are all kept as anchors

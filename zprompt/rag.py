@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 class CodecSpec:
     """Which codec to load; unlike the codec, it is light and can be pickled."""
 
-    name: str = "default"  # a shipped codec, or the folder of one
-    backbone: str | None = None  # if it lies elsewhere than the codec says
+    name: str = "default"  # a causal LM, a shipped codec, or a folder that `save_pretrained` wrote
+    backbone: str | None = None  # if it lies elsewhere than a codec's folder says
     device: str = "auto"
     quantization: str = "auto"
 

@@ -1,4 +1,4 @@
-"""A tiny codec in a folder, as `zprompt.load` takes it: a random Llama, and exact as any codec."""
+"""A tiny codec in a folder, as `zprompt.load` takes it: a Llama that knows four sentences, and exact as any codec."""
 
 from pathlib import Path
 
@@ -15,10 +15,11 @@ SENTENCES = [
     "In 1834 the river was full of mud and sand, and the path was under water.",
     "There is the text, there is the code, and there is what the code leaves for the text.",
 ]
+STEPS = 40  # of training
 
 
 def save_backbone(folder: Path) -> Path:
-    """Save a random Llama of one layer, and a byte-level tokenizer."""
+    """Save a Llama of one layer that learned the sentences, so that they become shorter, and a byte-level tokenizer."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -40,7 +41,15 @@ def save_backbone(folder: Path) -> Path:
         eos_token_id=0,
     )
     torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(STEPS):
+        for sentence in SENTENCES:
+            ids = torch.tensor([[0, *tokenizer.encode(sentence).ids]])
+            model(ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 

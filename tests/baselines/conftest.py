@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import strategies as st
 
-from tests.codec.conftest import make_heads
+from tests.codec.conftest import SETTINGS
 from tests.conftest import SENTENCES
 from zprompt.codec import Codec
 from zprompt.llm import Backbone
@@ -16,5 +16,5 @@ any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=80) | st.l
 
 @pytest.fixture(scope="session")
 def small_codec(tiny_backbone: Backbone) -> Codec:
-    """Return a codec with random heads over the tiny backbone."""
-    return Codec(tiny_backbone, make_heads(tiny_backbone), "small")
+    """Return a codec over the tiny backbone."""
+    return Codec(tiny_backbone, SETTINGS, name="small")

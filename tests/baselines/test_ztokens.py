@@ -35,7 +35,7 @@ def test_shorthand_is_readable_and_nears_its_budget(small_codec: Codec) -> None:
     long, short = (Shorthand(codec=small_codec).shorten(TEXT, budget) for budget in (None, 60))
     assert short.tokens == len(small_codec.backbone.encode(short.text)) < long.tokens
     assert short.baseline == "shorthand"
-    assert "[z1:" not in short.text
+    assert "[z2:" not in short.text
 
 
 def test_nonsense_is_refused(small_codec: Codec) -> None:

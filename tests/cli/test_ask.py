@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.byte_codec import ByteCodec, write_span
 from tests.cli.conftest import Run
-from tests.codec.conftest import make_heads
+from tests.codec.conftest import SETTINGS
 from tests.reader.conftest import write_random_reader
 from zprompt.cli import options
 from zprompt.codec import Codec
@@ -78,6 +78,14 @@ def test_z_spans_are_read_as_they_are_and_texts_are_compressed_if_asked_for(
     assert [call["ratio"] for call in reader.codec.calls] == [None, 4.0]
 
 
+def test_a_text_that_mentions_z_spans_is_a_text(run: Run, reader: FakeReader) -> None:
+    text = "A Z-span is [z2:…], and a[z1:z2] is a slice."
+
+    assert run("answer", "What is this?", stdin=text.encode()).exit_code == 0
+    assert run("answer", "What is this?", "--compress", stdin=text.encode()).exit_code == 0
+    assert [passages for _, passages, _ in reader.asked] == [[text], [write_span(text)]]
+
+
 def test_the_answer_is_json_for_who_asks(run: Run, reader: FakeReader) -> None:
     result = run("answer", "Who?", "--json", "--max-new-tokens", 9, stdin=b"text")
 
@@ -129,7 +137,7 @@ def test_a_pull_that_fails_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def tiny(tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Codec:
-    codec = Codec(tiny_backbone, make_heads(tiny_backbone), "tiny")
+    codec = Codec(tiny_backbone, SETTINGS, name="tiny")
     folder = write_random_reader(tmp_path / "reader", codec)
     monkeypatch.setattr(options, "open_reader", lambda *_: load_reader(str(folder), codec=codec))
     return codec

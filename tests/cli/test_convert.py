@@ -1,27 +1,35 @@
 """Files become Z-spans and come back, byte for byte."""
 
+import html
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.cli.byte_codec import ByteCodec
+from tests.cli.byte_codec import ByteCodec, write_span
 from tests.cli.conftest import Run
 
 TEXT = "The tide rises,\r\nthe tide falls.\n"
 MANY_RUNS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ANY_TEXT = st.lists(
-    st.characters(exclude_categories=["Cs"]) | st.sampled_from(["\r\n", "\r", "\n", "\ufeff", "[z1:"])
+    st.characters(exclude_categories=["Cs"])
+    | st.sampled_from(["\r\n", "\r", "\n", "\ufeff", "[z2:", write_span("x"), "a[z1:z2]"])
 ).map("".join)
+
+
+def fold(span: str) -> str:
+    """Break a span's line at 76 columns."""
+    return "\r\n".join(span[start : start + 76] for start in range(0, len(span), 76))
 
 
 def test_a_text_on_stdin_becomes_a_span_on_stdout(run: Run) -> None:
     result = run("compress", stdin=TEXT.encode())
 
     assert result.exit_code == 0
-    assert result.stdout.startswith("[z1:") and result.stdout.endswith("]")
+    assert result.stdout.startswith("[z2:") and result.stdout.endswith("]")
 
 
 def test_the_figures_go_to_stderr_alone(run: Run) -> None:
@@ -57,11 +65,33 @@ def test_any_text_comes_back_through_files(run: Run, tmp_path_factory: pytest.Te
 
 
 def test_a_short_text_that_looks_like_a_span_passes_through_and_comes_back(run: Run) -> None:
-    text = b"[z1:not a span"
+    text = write_span("not for you").encode()
     compressed = run("compress", "--min-tokens", 100, stdin=text)
 
     assert compressed.stdout_bytes != text
     assert run("decompress", stdin=compressed.stdout_bytes).stdout_bytes == text
+
+
+@pytest.mark.parametrize("text", [b"a[z1:z2]", b"y = x[z2:n]", b"[z2:not a span", b"A Z-span is [z2:\xe2\x80\xa6]."])
+def test_a_text_that_only_looks_like_a_span_is_text(run: Run, text: bytes) -> None:
+    assert run("decompress", stdin=text).stdout_bytes == text
+    assert run("compress", "--min-tokens", 100, stdin=text).stdout_bytes == text
+
+
+@pytest.mark.parametrize("change", [html.escape, lambda span: html.escape(span).replace(":", "&#58;"), fold])
+def test_a_span_that_was_escaped_or_folded_is_restored(run: Run, change: Callable[[str], str]) -> None:
+    text = "inside & 'out' " * 20
+
+    assert run("decompress", stdin=f"before {change(write_span(text))} after".encode()).stdout == f"before {text} after"
+
+
+def test_a_ratio_that_was_missed_is_one_line(run: Run, codec: ByteCodec) -> None:
+    codec.missed = "ratio 9 was asked for, but these texts have 4.00 at most"
+
+    for _ in range(2):
+        result = run("compress", "-q", "--ratio", 9, stdin=b"text")
+        assert result.exit_code == 0
+        assert result.stderr == f"Warning: {codec.missed}.\n"
 
 
 def test_text_around_spans_stays(run: Run) -> None:

@@ -8,13 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zprompt.codec.checkpoint import SHIPPED
-
-pytestmark = [
-    pytest.mark.default_model,
-    pytest.mark.slow,
-    pytest.mark.skipif(not (SHIPPED / "default").is_dir(), reason="no codec is shipped in this tree"),
-]
+pytestmark = [pytest.mark.default_model, pytest.mark.slow]
 EXAMPLES = Path(__file__).parents[2] / "examples" / "texts"
 TEXTS = Path(__file__).parents[1] / "texts"
 SHORT = ("arabic-letter.txt", "emoji-chat.txt", "logs-worker.log", "prose-weather.txt")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from zprompt.cli.files import Content, Source, read_content
 from zprompt.errors import DocumentTypeError
 
-SPAN = "[z1:0123456789ab:0:000:00000000]"
+SPAN = "[z2:0123456789ab:0:000:00000000]"
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

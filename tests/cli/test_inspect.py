@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.byte_codec import ALPHABET, FINGERPRINT, ByteCodec, write_span
+from tests.cli.byte_codec import FINGERPRINT, ByteCodec, write_span
 from tests.cli.conftest import Run
 from zprompt.cli import options
-from zprompt.zspan.span import read_header
+from zprompt.zspan import measure, parse_span
 
 TEXT = "The tide rises, the tide falls."
 
@@ -45,10 +45,23 @@ def test_a_span_is_restored_first_and_the_user_is_told(run: Run) -> None:
 
 
 def test_what_only_looks_like_a_span_is_text(run: Run) -> None:
-    result = run("inspect", "-", stdin=b"[z1:see the manual]")
+    result = run("inspect", "-", stdin=b"[z2:see the manual]")
 
     assert result.exit_code == 0
-    assert result.stdout.startswith("[‹z1:›")
+    assert result.stdout.startswith("[‹z2:›")
+
+
+def test_a_damaged_span_is_refused(run: Run) -> None:
+    result = run("inspect", "-", stdin=write_span(TEXT)[:-1].encode())
+
+    assert result.exit_code == 1
+    assert "cut off" in result.stderr
+
+
+def test_a_ratio_that_was_missed_is_a_warning(run: Run, codec: ByteCodec) -> None:
+    codec.missed = "ratio 9 was asked for, but"
+
+    assert "Warning: ratio 9 was asked for, but." in run("inspect", "-", "--ratio", 9, stdin=TEXT.encode()).stderr
 
 
 def test_a_file_that_is_no_text_is_refused_before_a_codec_is_loaded(
@@ -72,7 +85,11 @@ def test_stats_need_no_codec(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_stats_count_what_the_spans_say(run: Run) -> None:
     spans = [write_span("x" * 80), write_span("y" * 40)]
-    bits = 8 * sum(read_header(span).body_bytes for span in spans)
+    parsed = [parse_span(span) for span in spans]
+    z_token_bits, residual_bits = (
+        sum(sum(measure(span.tokens, span.symbols)[part]) for span in parsed) for part in (0, 1)
+    )
+    bits = z_token_bits + residual_bits
 
     total = json.loads(run("stats", "--json", stdin=" and ".join(spans).encode()).stdout)["total"]
 
@@ -84,9 +101,10 @@ def test_stats_count_what_the_spans_say(run: Run) -> None:
         "ratio": 4.0,
         "bits_per_z_token": bits / 30,
         "bits_per_source_token": bits / 120,
+        "residual_share": residual_bits / bits,
         "codecs": [FINGERPRINT],
     }
-    assert bits / 30 > ALPHABET.bits_per_z_token  # the residual counts, too
+    assert 0 <= 8 * sum(len(span.stream) for span in parsed) - bits < 2 * 24  # what a whole number of bytes adds
 
 
 def test_an_empty_document_has_no_quotients(run: Run) -> None:
@@ -103,13 +121,15 @@ def test_a_plain_text_holds_no_spans(run: Run) -> None:
     assert result.stdout == ""
 
 
-def test_what_only_looks_like_a_span_is_reported_and_not_counted(run: Run) -> None:
+def test_a_damaged_span_is_reported_and_not_counted_and_what_only_looks_like_one_is_text(run: Run) -> None:
     span = write_span("text")
+    forged = span.replace("[z2:0", "[z2:1")
 
-    result = run("stats", "--json", stdin=(span + " [z1:nonsense] [z9:future]").encode())
+    result = run("stats", "--json", stdin=f"{span} {forged} [z2:nonsense] a[z1:z2]".encode())
 
     assert json.loads(result.stdout)["total"]["documents"] == 1
-    assert result.stderr.count("Warning") == 2
+    assert result.stderr.count("Warning") == 1
+    assert "checksum" in result.stderr
 
 
 def test_a_file_name_is_no_markup(run: Run, tmp_path: Path) -> None:

@@ -12,19 +12,20 @@ from tests.cli.byte_codec import ByteCodec, stats_of
 from zprompt.cli.messages import visible
 from zprompt.cli.tiling import cut, density, render_page, tiling_text
 from zprompt.results import ExplainedToken, Explanation
+from zprompt.zspan import NO_CODE
 
-TOKEN = ExplainedToken(0, "The", 0, 3, 13, 2, (1, 2, 3, 4), 5.25, 53.25)
+TOKEN = ExplainedToken(0, "The", 0, 3, 13, 2, (), 5.25, 53.25)
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 ANY_OFFSETS = st.lists(st.tuples(*[st.integers(0, 45)] * 3).map(sorted), max_size=10)
 HOSTILE = "</main><script>alert('&')</script> \x1b[31m\x00\u202e \"quoted\""
 
 
-def explanation_of(text: str, offsets: list[list[int]]) -> Explanation:
+def explanation_of(text: str, offsets: list[list[int]], code: tuple[int, ...] = ()) -> Explanation:
     tokens = (
-        ExplainedToken(i, text[start:middle], start, middle, end, 1, (0,), 2.5, 14.5)
+        ExplainedToken(i, text[start:middle], start, middle, end, 1, code, 2.5, 14.5)
         for i, (start, middle, end) in enumerate(offsets)
     )
-    return Explanation(text, tuple(tokens), stats_of([text]), "[z1:…]")
+    return Explanation(text, tuple(tokens), stats_of([text]), "[z2:…]")
 
 
 class Body(HTMLParser):
@@ -83,15 +84,15 @@ def test_control_characters_become_pictures() -> None:
 
 
 def test_each_tile_has_a_card_that_says_what_its_z_token_is_made_of() -> None:
-    cards = [
-        value
-        for name, value in Body(render_page(explanation_of("ab", [[0, 1, 2]]), "")).attributes
-        if name == "data-card"
-    ]
+    def card(code: tuple[int, ...]) -> list[str]:
+        page = Body(render_page(explanation_of("ab", [[0, 1, 2]], code), ""))
+        [found] = (value for name, value in page.attributes if name == "data-card")
+        assert found
+        return found.split("\n")[1:]
 
-    assert [card and card.split("\n")[1:] for card in cards] == [
-        ['anchor   "a"', "gap      1", 'text     "ab"', "code     0", "residual 2.5 bits", "cost     14.5 bits"]
-    ]
+    without = ['anchor   "a"', "gap      1", 'text     "ab"', "residual 2.5 bits", "cost     14.5 bits"]
+    assert card(()) == card((NO_CODE, NO_CODE)) == without
+    assert card((7, NO_CODE)) == [*without[:3], "code     7 –", *without[3:]]
 
 
 def test_denser_text_is_drawn_deeper() -> None:
@@ -107,7 +108,7 @@ def test_density_goes_from_one_to_zero(size: int, expected: float) -> None:
 
 
 def test_anchor_and_span_are_told_apart_in_both_views() -> None:
-    explanation = Explanation("The quick fox", (TOKEN,), stats_of(["The quick fox"]), "[z1:…]")
+    explanation = Explanation("The quick fox", (TOKEN,), stats_of(["The quick fox"]), "[z2:…]")
 
     assert "<b>The</b><i> quick fox</i>" in render_page(explanation, "")
     assert tiling_text(explanation, coloured=False).plain == "The‹ quick fox›"

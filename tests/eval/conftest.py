@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.baselines.ltsc.conftest import write_random_ltsc_reader
-from tests.codec.conftest import SETTINGS, make_heads
+from tests.codec.conftest import SETTINGS
 from tests.conftest import save_llama
 from tests.reader.conftest import train_chat_tokenizer, write_random_reader
 from zprompt import baselines
@@ -25,7 +25,7 @@ from zprompt.reader import Reader
 def codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
     folder = save_llama(tmp_path_factory.mktemp("backbones") / "bench", train_chat_tokenizer())
     backbone = load_backbone(str(folder), device="cpu")
-    return Codec(backbone, make_heads(backbone, SETTINGS), "bench")
+    return Codec(backbone, SETTINGS, name="bench")
 
 
 @pytest.fixture(scope="session")

@@ -266,6 +266,19 @@ def test_spans_are_restored_where_they_stand(server: Running) -> None:
     assert restored["output"] == "before inside after"
 
 
+def test_a_ratio_that_was_missed_is_in_the_stats(server: Running, reader: FakeReader) -> None:
+    reader.codec.missed = "ratio 9 was asked for, but"
+
+    assert post(server, "/v1/compress", input="text", ratio=9)["stats"]["missed"] == reader.codec.missed
+
+
+@pytest.mark.parametrize("text", ["Explain a[z1:z2] in Python.", "y = x[z2:n]", "A Z-span is [z2:…]."])
+def test_a_message_that_only_looks_like_a_span_is_answered(server: Running, text: str) -> None:
+    done = server.openai().chat.completions.create(model=MODEL, messages=[{"role": "user", "content": text}])
+
+    assert done.choices[0].message.content == text
+
+
 def test_options_reach_the_codec(server: Running, reader: FakeReader) -> None:
     post(
         server,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import openai
 import pytest
 
-from tests.codec.conftest import make_heads
+from tests.codec.conftest import SETTINGS
 from tests.conftest import SENTENCES, save_llama
 from tests.reader.conftest import train_chat_tokenizer, write_random_reader
 from tests.serve.conftest import MODEL, Running, running, until
@@ -26,7 +27,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 
 @pytest.fixture(scope="module")
 def real_reader(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Reader:
-    codec = Codec(backbone, make_heads(backbone), "chat")
+    codec = Codec(backbone, SETTINGS, name="chat")
     folder = write_random_reader(tmp_path_factory.mktemp("readers") / "tiny", codec)
     return load_reader(str(folder), codec=codec)
 
@@ -85,7 +86,7 @@ def test_a_seed_gives_the_same_text_whatever_is_written_beside_it(real_server: R
 def test_what_the_reader_refuses_is_a_bad_request(real_server: Running, backbone: Backbone) -> None:
     client = real_server.openai()
     span = compressed(real_server, SENTENCES[2])
-    foreign = Codec(backbone, make_heads(backbone, seed=1)).compress(SENTENCES[2]).documents
+    foreign = Codec(backbone, replace(SETTINGS, margin=2e-4)).compress(SENTENCES[2]).documents
     cases = {
         "context_length_exceeded": "word " * 2000,
         "truncated_span": span[:-1],

@@ -1,6 +1,6 @@
 """Z-tokens as a baseline among others: the text is a Z-span, its length is in Z-tokens, and it is restored exactly.
 
-Without a budget or ratio, the codec's usual exchange rate decides how many Z-tokens there are. With one, there are as
+Without a budget or ratio, the text's own predictability decides how many Z-tokens there are. With one, there are as
 many as asked for, as far as the text allows; what they leave open is in the residual of the Z-span.
 
 `Shorthand` writes the anchors as text, for a reader that knows no Z-tokens; it cannot be restored.
@@ -8,11 +8,13 @@ many as asked for, as far as the text allows; what they leave open is in the res
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from zprompt.baselines.protocol import Output, Shortened, check_budget, check_ratio, check_text
+from zprompt.errors import RatioWarning
 
 if TYPE_CHECKING:
     from zprompt.codec import Codec
@@ -31,7 +33,7 @@ class ZTokens:
     def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
         """Choose the codec.
 
-        :param ratio: Source tokens per Z-token, without a budget; None: the usual exchange rate.
+        :param ratio: Source tokens per Z-token, without a budget; None: the codec's usual one.
         :param codec: The codec; None: the default one, loaded once per process.
         """
         if ratio is not None:
@@ -56,7 +58,10 @@ class ZTokens:
         check_text(text)
         check_budget(budget)
         ratio = self._ratio if budget is None else self._ratio_for(text, budget)
-        result = self.codec.compress(text, ratio=ratio, query=query)
+        with warnings.catch_warnings():
+            if budget is not None:  # as far as the text allows
+                warnings.simplefilter("ignore", RatioWarning)
+            result = self.codec.compress(text, ratio=ratio, query=query)
         return Shortened(str(result.documents), result.stats.source_tokens, result.stats.positions, self.name)
 
     def restore(self, text: str) -> str:
@@ -70,9 +75,7 @@ class ZTokens:
     def _ratio_for(self, text: str, budget: int) -> float:
         """Return the ratio at which a text has `budget` Z-tokens."""
         backbone = self.codec.backbone
-        tokens = len(backbone.encode(backbone.escape(text).text))
-        # Half a Z-token more: the codec rounds down, and the division must not round below the budget.
-        return max(1.0, tokens / (max(budget, 1) + 0.5))
+        return max(1.0, len(backbone.encode(backbone.escape(text).text)) / max(budget, 1))
 
 
 class Shorthand:
@@ -85,7 +88,7 @@ class Shorthand:
     def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
         """Choose the codec.
 
-        :param ratio: Source tokens per Z-token, without a budget; None: the usual exchange rate.
+        :param ratio: Source tokens per Z-token, without a budget; None: the codec's usual one.
         :param codec: The codec; None: the default one, loaded once per process.
         """
         self._ztokens = ZTokens(ratio, codec)

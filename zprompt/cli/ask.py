@@ -28,7 +28,7 @@ def _answer(
     field: options.Field = None,
     quiet: options.Quiet = False,
     compress: Annotated[
-        bool, typer.Option("--compress", "-z", help="Read the texts as Z-tokens, as few as come back exactly.")
+        bool, typer.Option("--compress", "-z", help="Read the texts as Z-tokens, at the usual ratio.")
     ] = False,
     ratio: Annotated[
         float | None, typer.Option(min=1.0, help="Read the texts as Z-tokens, each for so many source tokens.")

@@ -1,4 +1,4 @@
-"""`zprompt inspect` and `zprompt stats`: how a text is cut into Z-tokens, and what Z-spans say without a codec."""
+"""`zprompt inspect` and `zprompt stats`: how a text is cut into Z-tokens, and what Z-spans say without an LLM."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from zprompt.errors import SpanError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from zprompt.zspan import SpanHeader
+    from zprompt.zspan import ZSpan
 
 app = typer.Typer()
 
-_HEADINGS = ("file", "documents", "source tokens", "Z-tokens", "ratio", "bits/Z-token", "bits/source token")
+_HEADINGS = (
+    "file", "documents", "source tokens", "Z-tokens", "ratio", "bits/Z-token", "bits/source token", "residual"
+)  # fmt: skip
 
 
 @app.command("inspect")
@@ -46,16 +48,19 @@ def _inspect(
     Z-spans in the text are restored first.
     """
     from zprompt.cli.tiling import print_tiling, render_page
+    from zprompt.zspan import find_spans
 
     text = read_text(file)
     loaded = options.open_codec(codec, backbone, device, quantization)
-    if not all(isinstance(header, SpanError) for header in _headers(text)):
+    if next(find_spans(text), None):
         note("The input holds Z-spans: it was decompressed first, and this is the tiling of the restored text.")
         text = str(loaded.decompress(text))
     protection = options.protected(protect, [text])
     explanation = loaded.explain(
         text, **options.given(ratio=ratio, max_tokens=max_tokens, query=query, protect=protection)
     )
+    if explanation.stats.missed:
+        warn(f"{explanation.stats.missed}.")
     if html:
         write_text(html, render_page(explanation, title=file.name))
         note(f"The tiling is in {html}.")
@@ -69,7 +74,7 @@ def _stats(
     field: options.Field = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show the figures of Z-spans, without restoring them: no model is needed."""
+    """Show the figures of Z-spans, without restoring them: no LLM is needed."""
     spans = {str(source.name): list(_spans(source, field)) for source in read_sources(files).members}
     rows = [_SpanFigures.of(name, found) for name, found in spans.items()]
     total = _SpanFigures.of("total", [span for found in spans.values() for span in found])
@@ -94,26 +99,33 @@ class _SpanFigures:
     documents: int  # Z-spans
     z_tokens: int
     source_tokens: int
-    bits: int  # of Z-tokens and residuals in whole bytes, without preamble, checksum and base85
+    z_token_bits: float
+    residual_bits: float
     codecs: tuple[str, ...]  # fingerprints
 
     @classmethod
-    def of(cls, name: str, headers: Sequence[SpanHeader]) -> _SpanFigures:
+    def of(cls, name: str, spans: Sequence[ZSpan]) -> _SpanFigures:
+        from zprompt.zspan import measure
+
+        bits = [measure(span.tokens, span.symbols) for span in spans]
         return cls(
             name,
-            documents=len(headers),
-            z_tokens=sum(header.count for header in headers),
-            source_tokens=sum(header.source_tokens for header in headers),
-            bits=8 * sum(header.body_bytes for header in headers),
-            codecs=tuple(sorted({header.fingerprint for header in headers})),
+            documents=len(spans),
+            z_tokens=sum(len(span.tokens) for span in spans),
+            source_tokens=sum(span.source_tokens for span in spans),
+            z_token_bits=sum(sum(own) for own, _ in bits),
+            residual_bits=sum(sum(own) for _, own in bits),
+            codecs=tuple(sorted({span.fingerprint for span in spans})),
         )
 
     @property
     def quotients(self) -> dict[str, float | None]:
+        bits = self.z_token_bits + self.residual_bits
         return {
             "ratio": _quotient(self.source_tokens, self.z_tokens),
-            "bits_per_z_token": _quotient(self.bits, self.z_tokens),
-            "bits_per_source_token": _quotient(self.bits, self.source_tokens),
+            "bits_per_z_token": _quotient(bits, self.z_tokens),
+            "bits_per_source_token": _quotient(bits, self.source_tokens),
+            "residual_share": _quotient(self.residual_bits, bits),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,25 +139,15 @@ class _SpanFigures:
         }
 
 
-def _spans(source: Source, field: str | None) -> Iterator[SpanHeader]:
-    """Read the Z-spans of a file; those that cannot be read are reported and left out."""
-    for text in read_content(source, field).texts:
-        for header in _headers(text):
-            if isinstance(header, SpanError):
-                warn(f"{source.name}: {header}")
-            else:
-                yield header
+def _spans(source: Source, field: str | None) -> Iterator[ZSpan]:
+    """Read the Z-spans of a file; those that are damaged are reported and left out."""
+    from zprompt.zspan import find_spans, parse_span
 
-
-def _headers(text: str) -> Iterator[SpanHeader | SpanError]:
-    """Read the header of each candidate for a Z-span, or the reason why it cannot be read."""
-    from zprompt.zspan import find_spans, read_header
-
-    for match in find_spans(text):
+    for match in (match for text in read_content(source, field).texts for match in find_spans(text)):
         try:
-            yield read_header(match.text)
+            yield parse_span(match.text)
         except SpanError as error:
-            yield error
+            warn(f"{source.name}: {error}")
 
 
 def _table(rows: Sequence[_SpanFigures]) -> Table:

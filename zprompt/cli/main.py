@@ -1,25 +1,28 @@
 """The program `zprompt`: its commands, its version, and how it fails.
 
 What zprompt raises on purpose, and what the operating system refuses, becomes one message on stderr and exit code 1; a
-wrong option becomes exit code 2. Typer ends quietly on a closed pipe and on Ctrl-C.
+wrong option becomes exit code 2. A ratio that was missed is one line on stderr. Typer ends quietly on a closed pipe and
+on Ctrl-C.
 """
 
 from __future__ import annotations
 
 import errno
 import traceback
+import warnings
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from zprompt.cli import ask, bench, convert, inspect, serve, train
-from zprompt.cli.messages import complain
-from zprompt.errors import ZPromptError
+from zprompt.cli.messages import complain, warn
+from zprompt.errors import RatioWarning, ZPromptError
 
 
 class _Program(TyperGroup):
-    """The group of all commands, which turns errors into messages."""
+    """The group of all commands, which turns errors and ratios that were missed into messages."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # the Context is Click's or Typer's own, by Typer's version
         """Run the command; report an error that zprompt raised on purpose, and exit with 1.
@@ -29,7 +32,10 @@ class _Program(TyperGroup):
         :raises Exit: If the command failed.
         """
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", RatioWarning)
+                warnings.showwarning = _shown_by(warnings.showwarning)
+                return super().invoke(ctx)
         except (ZPromptError, OSError) as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:  # the reader has seen enough
                 raise
@@ -37,6 +43,18 @@ class _Program(TyperGroup):
                 traceback.print_exc()
             complain(_message(error))
             raise typer.Exit(1) from error
+
+
+def _shown_by(python: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows a RatioWarning as a line of ours, and all others as Python does."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:  # noqa: ANN401 - Python's own
+        if issubclass(category, RatioWarning):
+            warn(f"{message}.")
+        else:
+            python(message, category, *place)
+
+    return show
 
 
 def _message(error: Exception) -> str:

@@ -77,7 +77,7 @@ Quiet: TypeAlias = Annotated[
 
 Ratio: TypeAlias = Annotated[
     float | None,
-    typer.Option(min=1.0, rich_help_panel=_TILING, help="Source tokens per Z-token to reach."),
+    typer.Option(min=1.0, rich_help_panel=_TILING, help="Source tokens per Z-token to reach, if the text allows it."),
 ]
 MaxTokens: TypeAlias = Annotated[
     int | None,
@@ -93,7 +93,8 @@ Protect: TypeAlias = Annotated[
 ]
 
 CodecName: TypeAlias = Annotated[
-    str, typer.Option("--codec", metavar="NAME|FOLDER", rich_help_panel=_CODEC, help="The codec heads to use.")
+    str,
+    typer.Option("--codec", metavar="NAME|FOLDER", rich_help_panel=_CODEC, help="Any causal LM, or a codec's folder."),
 ]
 BackboneName: TypeAlias = Annotated[
     str | None,
@@ -101,7 +102,7 @@ BackboneName: TypeAlias = Annotated[
         "--backbone",
         metavar="NAME|FOLDER",
         rich_help_panel=_CODEC,
-        help="The causal LM; the one that the codec names if not given.",
+        help="The causal LM, if it lies elsewhere than a codec's folder says.",
     ),
 ]
 DeviceName: TypeAlias = Annotated[Device, typer.Option("--device", rich_help_panel=_CODEC, help="Where to compute.")]

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from zprompt.cli.messages import figures, text_figures, visible
 from zprompt.results import ExplainedToken, Explanation
+from zprompt.zspan import NO_CODE
 
 _HUES = (((38, 48, 64), (24, 92, 168)), ((50, 40, 62), (112, 60, 160)))  # background: sparse Z-tokens … dense ones
 _MAX_TOKENS = 16  # source tokens from which on a Z-token has the palest shade in the terminal
@@ -147,11 +148,10 @@ def _card(tile: Tile) -> str:
         "gap": f"{token.gap}",
     }
     if token.gap:
-        rows |= {
-            "text": _quote(tile.text),
-            "code": " ".join(map(str, token.code)),
-            "residual": f"{token.residual_bits:.1f} bits",
-        }
+        rows["text"] = _quote(tile.text)
+        if any(subcode != NO_CODE for subcode in token.code):
+            rows["code"] = " ".join("–" if subcode == NO_CODE else str(subcode) for subcode in token.code)
+        rows["residual"] = f"{token.residual_bits:.1f} bits"
     rows["cost"] = f"{token.cost:.1f} bits"
     return "\n".join(f"{name:<9}{value}" for name, value in rows.items())
 

@@ -227,7 +227,7 @@ class EvaluationContext:
         """Count the bits of a shortened text: of Z-tokens with their residual, log2 of the vocabulary for a token."""
         headers = [read_header(match.text) for match in find_spans(shortened.text)]
         tokens = shortened.tokens - sum(header.count for header in headers)
-        return sum(8 * header.body_bytes for header in headers) + tokens * math.log2(self.codec.backbone.vocab_size)
+        return sum(8 * header.stream_bytes for header in headers) + tokens * math.log2(self.codec.backbone.vocab_size)
 
     # Readers.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from zprompt import __version__
-from zprompt.errors import OptionError
+from zprompt.errors import OptionError, RatioWarning
 from zprompt.progress import Progress
 from zprompt.reader import Delta, GenerateOptions, Generation, PreparedPrompt, Reader
 from zprompt.results import CompressionResult
@@ -244,9 +245,13 @@ async def _compress(body: CompressRequest, request: Request, service: Injected) 
     """Turn texts into Z-spans."""
     service.check_model(body.model)
     codec = service.reader.codec
-    result: CompressionResult = await service.call(
-        request, lambda progress: codec.compress(body.input, progress=progress, **body.options())
-    )
+
+    def compress(progress: Progress) -> CompressionResult:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RatioWarning)  # the stats say it
+            return codec.compress(body.input, progress=progress, **body.options())
+
+    result: CompressionResult = await service.call(request, compress)
     head = _conversion_head("compression", service)
     return AsciiJSONResponse({**head, "output": result.documents, "stats": result.stats.to_dict()})
 

@@ -26,8 +26,8 @@ class CodecFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    codec: str = "default"  # a shipped codec, or the folder of one
-    backbone: str | None = None  # if it lies elsewhere than the codec says
+    codec: str = "default"  # a causal LM, a shipped codec, or a folder that `save_pretrained` wrote
+    backbone: str | None = None  # if it lies elsewhere than a codec's folder says
     device: str = "auto"
     quantization: str = "auto"
 
@@ -128,7 +128,7 @@ class ZPromptCompressor(CodecFields, BaseDocumentCompressor, BaseDocumentTransfo
         return CompressOptions(
             ratio=self.ratio,
             max_tokens=self.max_tokens,
-            query=(query or None) if self.use_query else None,
+            query=query if self.use_query else None,
             protect=self.protect,
             min_tokens=self.min_tokens,
             on_error=self.on_error,

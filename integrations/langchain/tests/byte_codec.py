@@ -11,8 +11,6 @@ from zprompt.options import CompressOptions
 from zprompt.results import CompressionResult, CompressionStats
 from zprompt.zspan import (
     LITERALS,
-    Alphabet,
-    RankCode,
     ZSpan,
     ZToken,
     escape_literal,
@@ -22,9 +20,7 @@ from zprompt.zspan import (
     text_digest,
 )
 
-ALPHABET = Alphabet(vocab_size=256, max_gap=3, subcodes=1, subcode_size=4)
-_RANK_CODE = RankCode(ALPHABET.vocab_size)
-_GROUP = ALPHABET.max_gap + 1
+_GROUP = 4  # source tokens of a Z-token
 
 
 class ByteCodec:
@@ -48,7 +44,7 @@ class ByteCodec:
         return CompressionResult(texts, CompressionStats(len(docs), 1, 1, 1, 1.0, 1.0, 1.0, 0, 0.0))
 
     def parse(self, text: str) -> ZSpan:
-        return parse_span(text, ALPHABET, self.fingerprint)
+        return parse_span(text, self.fingerprint)
 
     def decompress(self, docs: Any) -> Any:  # noqa: ANN401
         batch = read_documents(docs)
@@ -62,16 +58,15 @@ class ByteCodec:
         data = text.encode()
         if len(data) < (options.min_tokens or 0):
             return escape_literal(text)
-        groups = [data[i : i + _GROUP] for i in range(0, len(data), _GROUP)]
-        tokens = tuple(ZToken(group[0], len(group) - 1, (0,)) for group in groups)
-        residual = _RANK_CODE.encode([LITERALS + byte for i, byte in enumerate(data) if i % _GROUP])
-        return format_span(ZSpan(self.fingerprint, tokens, residual, len(data), 0, False, text_digest(text)), ALPHABET)
+        tokens = tuple(ZToken(data[i], len(data[i : i + _GROUP]) - 1) for i in range(0, len(data), _GROUP))
+        symbols = tuple(LITERALS + byte for i, byte in enumerate(data) if i % _GROUP)
+        return format_span(ZSpan(self.fingerprint, tokens, symbols, False, text_digest(text)))
 
     def _restore_all(self, text: str) -> str:
         return "".join(piece if isinstance(piece, str) else self._restore(piece.text) for piece in split_at_spans(text))
 
     def _restore(self, text: str) -> str:
         span = self.parse(text)
-        symbols = iter(_RANK_CODE.decode(span.residual, sum(token.gap for token in span.tokens)))
+        symbols = iter(span.symbols)
         groups = ([token.anchor, *(next(symbols) - LITERALS for _ in range(token.gap))] for token in span.tokens)
         return bytes(byte for group in groups for byte in group).decode()

@@ -87,7 +87,7 @@ def test_context_is_compressed_where_it_is_asked_for(codec: ByteCodec) -> None:
     assert request.messages[0] is kept
     assert codec.decompress(str(request.messages[1].content)) == RESULT != request.messages[1].content
     assert request.system_message is not None
-    assert str(request.system_message.content).startswith("[z1:")
+    assert str(request.system_message.content).startswith("[z2:")
     assert asked.content == RESULT
     assert len(codec.calls) == 1
 

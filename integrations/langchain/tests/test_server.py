@@ -22,7 +22,7 @@ PASSAGES = [Document(id=str(number), page_content=text) for number, text in enum
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("tiny")
-    return str(save_codec(root / "codec", save_backbone(root / "backbone"), seed=0))
+    return str(save_codec(root / "codec", save_backbone(root / "backbone")))
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ class TestNodes:
         self, tiny: str, tiny_codec: Codec, scored: list[NodeWithScore]
     ) -> None:
         found = ZPromptPostprocessor(codec=tiny).postprocess_nodes(scored, query_str=QUESTION)
-        assert all(text.startswith(f"[z1:{tiny_codec.fingerprint}:") for text in texts(found))
+        assert all(text.startswith(f"[z2:{tiny_codec.fingerprint}:") for text in texts(found))
         assert tiny_codec.decompress(texts(found)) == SENTENCES
 
     def test_keep_order_ids_scores_relationships_metadata_and_embeddings(
@@ -80,7 +80,7 @@ class TestNodes:
         forged = tiny_codec.compress(SENTENCES[0]).documents
         component = ZPromptPostprocessor(codec=tiny, min_tokens=10_000)
         [found] = once = component.postprocess_nodes([NodeWithScore(node=TextNode(text=forged))])
-        assert not found.node.get_content().startswith("[z1:")
+        assert not found.node.get_content().startswith("[z2:")
         assert component.postprocess_nodes(once) == once
         assert component.restore(once)[0].node.get_content() == forged
 
@@ -97,7 +97,7 @@ class TestNodes:
             ZPromptPostprocessor(codec=tiny).postprocess_nodes(bad)
         found = ZPromptPostprocessor(codec=tiny, on_error="passthrough").postprocess_nodes(bad)
         assert found[-1] == bad[-1]
-        assert all(text.startswith("[z1:") for text in texts(found[:-1]))
+        assert all(text.startswith("[z2:") for text in texts(found[:-1]))
 
     def test_all_pass_through_where_a_budget_cannot_be_met(
         self, tiny: str, scored: list[NodeWithScore], caplog: pytest.LogCaptureFixture
@@ -117,7 +117,7 @@ class TestNodes:
             ZPromptPostprocessor(codec=tiny).postprocess_nodes(foreign)
         component = ZPromptPostprocessor(codec=tiny, on_error="passthrough")
         found = component.postprocess_nodes(foreign)
-        assert not any(text.startswith("[z1:") for text in texts(found))
+        assert not any(text.startswith("[z2:") for text in texts(found))
         assert texts(component.restore(found)) == texts(foreign)
 
     def test_of_other_kinds_keep_what_they_have(self, tiny: str, tiny_codec: Codec) -> None:
@@ -269,7 +269,7 @@ class TestQueryEngines:
         )
         response = engine.query(QUESTION)
         prompt = str(response)  # MockLLM answers with the prompt
-        assert prompt.count(f"[z1:{tiny_codec.fingerprint}:") == 4
+        assert prompt.count(f"[z2:{tiny_codec.fingerprint}:") == 4
         assert "file: 0.txt" in prompt
         assert "secret" not in prompt
         assert "zprompt_" not in prompt
@@ -280,7 +280,7 @@ class TestQueryEngines:
         component = ZPromptPostprocessor(codec=tiny)
         engine = index.as_query_engine(llm=MockLLM(), node_postprocessors=[component])
         response = asyncio.run(engine.aquery(QUESTION))
-        assert str(response).count("[z1:") == 2
+        assert str(response).count("[z2:") == 2
         assert isinstance(response, Response)
         sources = component.restore(response.source_nodes)
         assert {item.node.get_content() for item in sources} <= set(SENTENCES)
@@ -308,16 +308,14 @@ class TestPositionTokenizer:
         assert len(count(f"two words {result.documents} three more words")) == 5 + result.stats.z_tokens
 
     def test_counts_what_is_no_z_span_as_text(self) -> None:
-        assert position_tokenizer(str.split)("a [z1:b] c") == ["a", "[z1:b]", "c"]
+        assert position_tokenizer(str.split)("a [z2:b] c") == ["a", "[z2:b]", "c"]
 
     def test_keeps_synthesizers_from_cutting_z_spans(self, tiny: str, tiny_codec: Codec) -> None:
         words = " ".join(SENTENCES)
         span = ZPromptPostprocessor(codec=tiny).postprocess_nodes([NodeWithScore(node=TextNode(text=words))])
         [text] = texts(span)
-        helper = PromptHelper(
-            context_window=120, num_output=5, tokenizer=position_tokenizer(tiny_codec.backbone.encode)
-        )
-        cutting = PromptHelper(context_window=120, num_output=5, tokenizer=tiny_codec.backbone.encode)
+        helper = PromptHelper(context_window=60, num_output=5, tokenizer=position_tokenizer(tiny_codec.backbone.encode))
+        cutting = PromptHelper(context_window=60, num_output=5, tokenizer=tiny_codec.backbone.encode)
 
         prompt = PromptTemplate("{context_str}")
         assert helper.repack(prompt, [text]) == [text]

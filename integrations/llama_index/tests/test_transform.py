@@ -19,7 +19,7 @@ from tiny import SENTENCES, save_codec
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor, ZPromptTransform
 from zprompt import Codec
 from zprompt.codec import shared_codec
-from zprompt.zspan import format_span, parse_span
+from zprompt.zspan import ZToken, format_span, parse_span
 
 MARKS = {"zprompt_span", "zprompt_codec"}
 
@@ -107,8 +107,9 @@ class TestStoredSpans:
         self, tiny: str, tiny_codec: Codec, nodes: list[TextNode]
     ) -> None:
         [node, *_] = ZPromptTransform(codec=tiny)(nodes)
-        span = parse_span(node.metadata["zprompt_span"], tiny_codec.alphabet)
-        node.metadata["zprompt_span"] = format_span(replace(span, window=span.window + 1), tiny_codec.alphabet)
+        span = parse_span(node.metadata["zprompt_span"])
+        beyond = ZToken(tiny_codec.backbone.vocab_size, span.tokens[0].gap)
+        node.metadata["zprompt_span"] = format_span(replace(span, tokens=(beyond, *span.tokens[1:])))
         [found] = ZPromptPostprocessor(codec=tiny).postprocess_nodes([NodeWithScore(node=node)])
         assert found.node.get_content() != node.metadata["zprompt_span"]
         assert tiny_codec.decompress(found.node.get_content()) == SENTENCES[0]
@@ -130,7 +131,7 @@ class TestPipelines:
         swap = ZPromptPostprocessor(codec="/nowhere", fingerprint=tiny_codec.fingerprint)
         engine = index.as_query_engine(llm=MockLLM(), similarity_top_k=4, node_postprocessors=[swap])
         prompt = str(engine.query("Who lit the lamp?"))
-        assert prompt.count("[z1:") == 4
+        assert prompt.count("[z2:") == 4
         assert "zprompt_" not in prompt
         assert all(sentence in tiny_codec.decompress(prompt) for sentence in SENTENCES)
 
@@ -153,8 +154,8 @@ class TestPipelines:
         folder = tmp_path / "codec"
         spans = []
         pipeline = IngestionPipeline(transformations=[])
-        for seed in (0, 1):  # the codec in the folder is trained anew
-            save_codec(folder, backbone_folder, seed)
+        for margin in (1e-4, 2e-4):  # the codec in the folder is made anew
+            save_codec(folder, backbone_folder, margin)
             monkeypatch.setattr(sys.modules[shared_codec.__module__], "_codecs", {})  # another process
             pipeline.transformations = [ZPromptTransform(codec=str(folder))]
             spans.append([node.metadata["zprompt_span"] for node in pipeline.run(documents=documents)])

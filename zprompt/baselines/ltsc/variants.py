@@ -18,6 +18,7 @@ from zprompt.baselines.ltsc.repeats import ALL_MODES, Mode
 from zprompt.baselines.ltsc.sequences import DEFAULT_ALPHABET, READER_ALPHABET, MetaAlphabet, decode_text, encode_text
 from zprompt.baselines.ltsc.texts import READABLE_MODES, count_tokens, restore_text, shorten_text
 from zprompt.baselines.protocol import Output, Shortened, Tokenizer, check_budget, default_tokenizer
+from zprompt.baselines.ztokens import ZTokens
 from zprompt.errors import DamagedSequenceError
 
 if TYPE_CHECKING:
@@ -131,10 +132,10 @@ class LtscZTokens:
     def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
         """Choose the codec.
 
-        :param ratio: Tokens of the text with references per Z-token; None: the codec's usual exchange rate.
+        :param ratio: Tokens of the text with references per Z-token; None: the codec's usual one.
         :param codec: The codec; None: the default one, loaded once per process.
         """
-        self._ratio, self._codec = ratio, codec
+        self._ztokens = ZTokens(ratio, codec)
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
         """Shorten a text.
@@ -144,21 +145,10 @@ class LtscZTokens:
         :param query: The question that the text is to answer: what it mentions is kept as anchors first.
         :return: The Z-span.
         """
-        check_budget(budget)
-        codec = self._load()
-        references = shorten_text(text, codec.backbone)
-        ratio = self._ratio
-        if budget is not None:
-            ratio = max(1.0, count_tokens(references, codec.backbone) / max(budget, 1))
-        result = codec.compress(references, ratio=ratio, query=query)
-        tokens = count_tokens(text, codec.backbone)
-        return Shortened(str(result.documents), tokens, result.stats.positions, self.name)
+        backbone = self._ztokens.codec.backbone
+        short = self._ztokens.shorten(shorten_text(text, backbone), budget, query)
+        return Shortened(short.text, count_tokens(text, backbone), short.tokens, self.name)
 
     def restore(self, text: str) -> str:
         """Return exactly the source of a text that `shorten` wrote."""
-        return restore_text(str(self._load().decompress(text)))
-
-    def _load(self) -> Codec:
-        from zprompt.codec import shared_codec
-
-        return self._codec or shared_codec()
+        return restore_text(self._ztokens.restore(text))

@@ -44,8 +44,8 @@ class ZPromptComponent(BaseComponent):
 
     model_config = ConfigDict(extra="forbid")  # a mistyped option must not be lost
 
-    codec: str = Field(default="default", description="A shipped codec, or the folder of another one.")
-    backbone: str | None = Field(default=None, description="The backbone, if it lies elsewhere than the codec says.")
+    codec: str = Field(default="default", description="A causal LM, a shipped codec, or a codec's folder.")
+    backbone: str | None = Field(default=None, description="The LLM, if it lies elsewhere than a codec's folder says.")
     device: str = Field(default="auto", description="'auto', 'cpu' or 'cuda'.")
     quantization: str = Field(default="auto", description="'auto', 'none', 'nf4' or 'int8'; each is another codec.")
     fingerprint: str | None = Field(
@@ -116,7 +116,7 @@ class ZPromptComponent(BaseComponent):
             raise WrongCodecError(
                 f"The {self.class_name()} names the codec {self.fingerprint}, but {self.codec!r} is "
                 f"{codec.fingerprint}. Its Z-spans would not be those that are stored: load the codec that wrote them "
-                "(the same heads, backbone and quantization), or leave out fingerprint= and compress again."
+                "(the same LLM, settings and quantization), or leave out fingerprint= and compress again."
             )
         return codec
 

@@ -1,6 +1,6 @@
 """Count a prompt in positions of the reader's context, where a Z-span takes as many as it has Z-tokens.
 
-LlamaIndex measures prompts with a tokenizer for text, in which a Z-span's base85 is several times longer than the
+LlamaIndex measures prompts with a tokenizer for text, in which a Z-span's base64 is several times longer than the
 passage was. Synthesizers that pack or truncate (`compact` is the default) would then cut Z-spans in the middle, and a
 cut Z-span cannot be read. This tokenizer measures Z-spans right, so that they are only cut where they do not fit:
 
@@ -34,7 +34,7 @@ def position_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
             elif header := span_header(piece.text):
                 ids += tokenizer(text) + [Z_TOKEN] * header.count
                 text = ""
-            else:  # no Z-span, though it looks like one: it counts as text
+            else:  # damaged: it counts as text
                 text += piece.text
         return ids + tokenizer(text)
 
