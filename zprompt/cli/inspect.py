@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _HEADINGS = (
-    "file", "documents", "source tokens", "Z-tokens", "ratio", "bits/Z-token", "bits/source token", "residual"
+    "file", "documents", "source tokens", "Z-tokens", "ratio", "bits/Z-token", "bits/source token", "residual share"
 )  # fmt: skip
 
 
