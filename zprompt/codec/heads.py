@@ -158,8 +158,8 @@ class CodecHeads(nn.Module):
         """
         if not path.is_file():
             raise CheckpointError(
-                f"No codec heads at {path}. Those of the shipped codec with learned codes are in the repository, not in the "
-                "wheel; a codec without them takes fewer bits: zprompt.load()."
+                f"No codec heads at {path}. The shipped ones are in the repository, not in the wheel; a codec without "
+                "them takes fewer bits: zprompt.load()."
             )
         try:
             self.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
