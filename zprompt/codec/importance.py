@@ -1,8 +1,8 @@
 """How much a reader loses with each token that is not kept as an anchor.
 
-A tiling keeps the tokens with the largest  w[t] · (bits[t] + penalty[t])  (tiling.py), because a reader sees anchors and
-not the residual. `penalty` is what a query adds (relevance/shared_words.py), and w is the largest weight that applies to
-any character of the token:
+A tiling keeps the tokens with the largest  w[t] · (bits[t] + penalty[t])  (tiling.py), because a reader sees anchors
+and not the residual. `penalty` is what a query adds (relevance/shared_words.py), and w is the largest weight that
+applies to any character of the token:
 
     PLAIN      any other word
     SALIENT    numbers and names: nothing else in the text tells a reader what they are
