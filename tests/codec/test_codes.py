@@ -152,7 +152,7 @@ class TestWriting:
 TEXTS = st.lists(st.sampled_from([*SENTENCES, "é🌍", "[z2:", "Moon\n\n"]), max_size=6).map(" ".join)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(TEXTS | st.text(st.characters(exclude_categories=["Cs"]), max_size=60), st.none() | st.floats(1, 12))
 @pytest.mark.filterwarnings("ignore::zprompt.errors.RatioWarning")
 def test_texts_come_back_with_all_their_codes(coded_codec: Codec, text: str, ratio: float | None) -> None:
