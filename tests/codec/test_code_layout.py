@@ -1,26 +1,30 @@
 """Segments share out a span among its sub-codes, and the tables say the same as the segments."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zprompt.codec.code_layout import Segment, layout, segments
 
 SUBCODES = st.integers(1, 8)
 GAPS = st.integers(1, 40)
+some = settings(max_examples=25)
 
 
+@some
 @given(GAPS, SUBCODES)
 def test_every_sub_code_has_a_segment(gap: int, subcodes: int) -> None:
     assert len(segments(gap, subcodes)) == subcodes
 
 
+@some
 @given(GAPS, SUBCODES)
 def test_every_token_of_a_span_lies_in_a_segment(gap: int, subcodes: int) -> None:
     covered = {segment.start + i for segment in segments(gap, subcodes) for i in range(segment.size)}
     assert covered == set(range(gap))
 
 
+@some
 @given(GAPS, SUBCODES)
 def test_first_stages_cut_a_span_into_neighbouring_runs(gap: int, subcodes: int) -> None:
     runs = [segment for segment in segments(gap, subcodes) if segment.stage == 0]
@@ -29,6 +33,7 @@ def test_first_stages_cut_a_span_into_neighbouring_runs(gap: int, subcodes: int)
     assert max(run.size for run in runs) - min(run.size for run in runs) <= 1
 
 
+@some
 @given(GAPS, SUBCODES)
 def test_only_segments_of_one_token_have_stages_and_these_count_up(gap: int, subcodes: int) -> None:
     before: dict[int, int] = {}
@@ -51,6 +56,7 @@ def test_three_sub_codes_share_out_short_spans(gap: int, expected: list[Segment]
     assert segments(gap, 3) == expected
 
 
+@some
 @given(GAPS, SUBCODES)
 def test_the_tables_repeat_the_segments(max_gap: int, subcodes: int) -> None:
     cut = layout(subcodes, max_gap)
@@ -61,6 +67,7 @@ def test_the_tables_repeat_the_segments(max_gap: int, subcodes: int) -> None:
             assert segment.size > 1 or cut.role[gap, m] == segment.stage
 
 
+@some
 @given(GAPS, SUBCODES)
 def test_the_place_of_a_token_is_its_part_in_its_last_segment(max_gap: int, subcodes: int) -> None:
     cut = layout(subcodes, max_gap)
@@ -70,6 +77,7 @@ def test_the_place_of_a_token_is_its_part_in_its_last_segment(max_gap: int, subc
             assert cut.place[gap, token] == cut.first_place[cut.role[gap, m]] + token - segment.start
 
 
+@some
 @given(GAPS, SUBCODES)
 def test_the_follower_of_a_token_is_the_sub_code_after_its_last(max_gap: int, subcodes: int) -> None:
     cut = layout(subcodes, max_gap)
@@ -83,6 +91,7 @@ def test_the_follower_of_a_token_is_the_sub_code_after_its_last(max_gap: int, su
                 assert cut.follower_start[gap, token] == cut.start[gap, m + 1]
 
 
+@some
 @given(GAPS, SUBCODES)
 def test_roles_share_no_places(max_gap: int, subcodes: int) -> None:
     cut = layout(subcodes, max_gap)

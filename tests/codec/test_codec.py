@@ -42,7 +42,7 @@ LITERAL = "[z2:0123456789ab:1:abc:01234567]"
 VERSION_1 = "[z1:0123456789ab:3:000%3EuKEPmi1Wx2LJ#701N;B|NsC00DCYHATU4y0t5d5:e5f4c85d]"
 SURROGATE = "before \ud800 after"
 
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=15, deadline=None)
 any_ratio = pytest.mark.filterwarnings("ignore::zprompt.errors.RatioWarning")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=120)
 PROSE = st.lists(

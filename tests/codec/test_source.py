@@ -23,7 +23,7 @@ TEXTS = (
     .map("".join)
     .map(lambda text: text.encode("utf-8", "ignore").decode())
 )
-few = settings(max_examples=40)
+few = settings(max_examples=20)
 
 
 @few

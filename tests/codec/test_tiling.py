@@ -10,7 +10,7 @@ from zprompt.errors import OptionError
 from zprompt.options import CompressOptions
 from zprompt.zspan import LITERALS, ZToken
 
-some = settings(max_examples=60)
+some = settings(max_examples=30)
 
 
 @st.composite

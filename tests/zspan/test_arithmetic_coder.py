@@ -22,7 +22,7 @@ NUMBERS = st.integers(0, 8).flatmap(
 )
 CONTENTS = st.lists(BITS | NUMBERS, max_size=50)
 Content = list[tuple[object, ...]]
-some = settings(max_examples=40)
+some = settings(max_examples=25)
 
 
 def code(coder: Coder, content: Content) -> list[int]:

@@ -43,7 +43,7 @@ def choices(draw: st.DrawFn) -> tuple[ZSpan, list[int], list[tuple[int, list[int
     return span, ids, [(start, ids[start : start + size]) for start, size in ranges]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(choices())
 def test_what_is_chosen_becomes_anchors_and_what_is_not_stays(
     choice: tuple[ZSpan, list[int], list[tuple[int, list[int]]]],

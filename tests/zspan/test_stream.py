@@ -21,7 +21,7 @@ from zprompt.zspan.stream import (
 )
 
 Content = tuple[list[ZToken], list[int]]
-some = settings(max_examples=30)
+some = settings(max_examples=20)
 RANKS = st.just(0) | st.integers(0, 8) | st.integers(0, LITERALS - 1)
 
 

@@ -7,7 +7,7 @@ heads. So a codec with heads writes no more bits than one without:
     saving = Σ over the segment's tokens of (bits of the symbol without, bits with) − PRICE        kept if positive
 
 The sub-codes of one token, its stages, are kept or left out together. What is kept is checked as a whole by the exact
-length of the stream: a window whose codes do not pay has none, and neither has a text whose codes together do not.
+length of the stream: a window whose codes do not pay has none, and neither has a text whose windows' codes do not.
 """
 
 from collections.abc import Sequence

@@ -24,19 +24,19 @@ class TransformersCache:
     def __init__(self, past: Any, batch: int) -> None:  # noqa: ANN401 - DynamicCache is not to be imported here
         self.past = past
         self.lengths = torch.zeros(batch, dtype=torch.long)  # (B,) on the CPU
-        self._places = torch.zeros(batch, 0, dtype=torch.long)  # (B, S) position of each column's token
+        self.places = torch.zeros(batch, 0, dtype=torch.long)  # (B, S) position of each column's token
         self._seen = torch.zeros(batch, 0, dtype=torch.bool)  # (B, S) False: forgotten
 
     def rollback(self, lengths: Tensor) -> None:
         """Shorten each row to at most its entry of `lengths`, (B,)."""
         self.lengths = torch.minimum(self.lengths, lengths.to("cpu", torch.long))
-        self._seen = self._seen & (self._places < self.lengths[:, None])
+        self._seen = self._seen & (self.places < self.lengths[:, None])
 
     def keep_rows(self, rows: Tensor) -> None:
         """Keep only the rows of these indices, in this order."""
         self.past.batch_select_indices(rows)
         rows = rows.cpu()
-        self.lengths, self._places, self._seen = self.lengths[rows], self._places[rows], self._seen[rows]
+        self.lengths, self.places, self._seen = self.lengths[rows], self.places[rows], self._seen[rows]
 
     def advance(self, count: int) -> tuple[Tensor, Tensor]:
         """Count new tokens in every row as seen.
@@ -45,7 +45,7 @@ class TransformersCache:
         :return: Their positions (B, T), and the mask of all columns (B, S + T).
         """
         places = self.lengths[:, None] + torch.arange(count)
-        self._places = torch.cat((self._places, places), dim=1)
+        self.places = torch.cat((self.places, places), dim=1)
         self._seen = torch.cat((self._seen, torch.ones_like(places, dtype=torch.bool)), dim=1)
         self.lengths = self.lengths + count
         return places, self._seen
@@ -61,6 +61,10 @@ class TransformersDecoder(nn.Module):
         taken = inspect.signature(base.forward).parameters
         self._takes_positions = "position_ids" in taken
         self._cache_name = "cache" if "cache" in taken else "past_key_values"  # its name before transformers 5.24
+        kinds = set(getattr(self.base.config, "layer_types", None) or ())
+        slides = "sliding_attention" in kinds or not kinds
+        self._reach: int | None = getattr(self.base.config, "sliding_window", None) if slides else None
+        self._kinds = kinds or None
 
     def forward(self, ids: Tensor, cache: TransformersCache | None = None) -> Tensor:
         """Run the decoder over a batch of token ids, after those in a cache.
@@ -75,14 +79,38 @@ class TransformersDecoder(nn.Module):
         named: dict[str, Any] = {self._cache_name: cache.past}
         if self._takes_positions:
             named["position_ids"] = places.to(ids.device)
-        output = self.base(input_ids=ids, attention_mask=seen.to(ids.device), use_cache=True, **named)
+        mask: Any = seen.to(ids.device)
+        if self._reach is not None:
+            mask = self._sliding_masks(places.to(ids.device), cache.places.to(ids.device), mask, self._reach)
+        output = self.base(input_ids=ids, attention_mask=mask, use_cache=True, **named)
         return cast(Tensor, output.last_hidden_state)
+
+    def _sliding_masks(self, places: Tensor, columns: Tensor, seen: Tensor, reach: int) -> Any:  # noqa: ANN401
+        """Mask by positions, since transformers counts how far attention slides by columns, forgotten ones included.
+
+        :param places: (B, T) positions of the new tokens.
+        :param columns: (B, S + T) positions of all columns.
+        :param seen: (B, S + T) False: forgotten.
+        :param reach: Tokens that sliding attention sees.
+        :return: What is added to attention scores, (B, 1, T, S + T), for each kind of layer if there are several.
+        """
+        distance = places[:, :, None] - columns[:, None, :]
+        full = seen[:, None, :] & (distance >= 0)
+        least = torch.finfo(self.base.dtype).min
+
+        def added(mask: Tensor) -> Tensor:
+            return torch.zeros(mask.shape, dtype=self.base.dtype, device=mask.device).masked_fill(~mask, least)[:, None]
+
+        masks = {"full_attention": added(full), "sliding_attention": added(full & (distance < reach))}
+        return masks if self._kinds else masks["sliding_attention"]
 
     def new_cache(self, batch: int) -> TransformersCache:
         """Return an empty cache of so many rows."""
         from transformers import DynamicCache
 
-        return TransformersCache(DynamicCache(config=self.base.config), batch)
+        # A cache that knows of sliding attention would throw columns away by their number.
+        past = DynamicCache() if self._reach is not None else DynamicCache(config=self.base.config)
+        return TransformersCache(past, batch)
 
 
 def load_transformers_model(folder: Path) -> Any:  # noqa: ANN401 - any of transformers' causal LMs
