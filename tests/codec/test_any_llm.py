@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from tests.conftest import SENTENCES
 from zprompt.codec.codec import Codec
+from zprompt.errors import BackboneError
 
 pytestmark = pytest.mark.filterwarnings("ignore::zprompt.errors.RatioWarning")
 TEXTS = st.lists(
@@ -78,14 +79,28 @@ MAKERS: dict[str, Callable[[int], Any]] = {
 }
 
 
+Save = Callable[[Callable[[int], Any]], Path]
+
+
+@pytest.fixture(scope="module")
+def save(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Save:
+    """Give a function that saves a model, made for a size of vocabulary, with random weights and a tokenizer."""
+
+    def make(maker: Callable[[int], Any]) -> Path:
+        folder: Path = tmp_path_factory.mktemp("any") / "llm"
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            maker(tiny_tokenizer.get_vocab_size()).save_pretrained(folder)
+        tiny_tokenizer.save(str(folder / "tokenizer.json"))
+        return folder
+
+    return make
+
+
 @pytest.fixture(scope="module", params=MAKERS)
-def codec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Codec:
-    folder: Path = tmp_path_factory.mktemp("any") / "llm"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        MAKERS[request.param](tiny_tokenizer.get_vocab_size()).save_pretrained(folder)
-    tiny_tokenizer.save(str(folder / "tokenizer.json"))
-    return Codec.from_pretrained(folder, device="cpu")
+def codec(request: pytest.FixtureRequest, save: Save) -> Codec:
+    """Give a codec over a tiny LLM of some architecture."""
+    return Codec.from_pretrained(save(MAKERS[request.param]), device="cpu")
 
 
 @settings(max_examples=8)
@@ -110,3 +125,22 @@ def test_a_text_of_several_windows_comes_back(codec: Codec) -> None:
     assert codec.decompress(result.documents) == LONG
     ranked = [symbol for symbol in codec.parse(result.documents).symbols if symbol < 256]
     assert len(ranked) > 100  # the LLM is asked
+
+
+def test_windows_are_no_longer_than_the_llm_reads(save: Save) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = save(
+        lambda size: GPT2LMHeadModel(GPT2Config(vocab_size=size, n_positions=100, n_embd=32, n_layer=1, n_head=2))
+    )
+    codec = Codec.from_pretrained(folder, device="cpu")
+    assert codec.settings.window == 64
+    assert codec.decompress(codec.compress(LONG).documents) == LONG
+
+
+def test_a_recurrent_llm_is_refused(save: Save) -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    folder = save(lambda size: MambaForCausalLM(MambaConfig(vocab_size=size, hidden_size=32, num_hidden_layers=1)))
+    with pytest.raises(BackboneError, match="recurrent"):
+        Codec.from_pretrained(folder, device="cpu")

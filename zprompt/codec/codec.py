@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -68,7 +68,8 @@ class Codec:
         :param heads: Heads that were trained for the LLM, with which spans may have learned codes.
         :param name: What the codec is called.
         """
-        self.name, self.backbone, self.heads, self.settings = name, backbone, heads, settings or CodecSettings()
+        self.name, self.backbone, self.heads = name, backbone, heads
+        self.settings = settings or CodecSettings.for_positions(backbone.max_positions)
         parts = backbone.fingerprint + self.settings.to_json()
         if heads:
             heads.round_to_half()
@@ -229,7 +230,7 @@ class Codec:
         options = CompressOptions(ratio, max_tokens, query, protect)
         source = read_source(text, self.backbone, options)
         [span], missed = self._tile([source], options, batch_size, None)
-        span = span or self._span(source, [], [])
+        span = cast(ZSpan, span)  # nothing passes through
         stats = self._stats([text], [span], time.perf_counter() - began, None, missed)
         return Explanation(text, tuple(explain_tokens(source, span)), stats, format_span(span))
 

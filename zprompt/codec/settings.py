@@ -50,6 +50,12 @@ class CodecSettings(_Settings):
     def __post_init__(self) -> None:
         self._require_numbers()
 
+    @classmethod
+    def for_positions(cls, most: int | None) -> Self:
+        """Return the usual settings for an LLM that reads at most so many positions, None for any number."""
+        # A power of two, to which windows are padded anyway (llm/batch_invariance.py).
+        return cls() if most is None or most >= cls().window else cls(window=1 << most.bit_length() - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class HeadSettings(_Settings):

@@ -48,6 +48,7 @@ class Backbone:
         quantization: Quantization,
         end_ids: frozenset[int] = frozenset(),
         output_bias: Tensor | None = None,
+        max_positions: int | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -63,6 +64,7 @@ class Backbone:
         :param quantization: The format of the linear layers.
         :param end_ids: The tokens that end a generated text.
         :param output_bias: (V,) added to the logits by the few models that have it.
+        :param max_positions: The longest input that the model was made for; None: it has no limit.
         """
         self.name = name
         self.decoder = decoder
@@ -74,6 +76,7 @@ class Backbone:
         self.weights_fingerprint = weights_fingerprint
         self.fingerprint = fingerprint
         self.quantization = quantization
+        self.max_positions = max_positions
         self._make_model = make_model
         self._head: nn.Module | None = PackedLinear(output_embeddings) if can_pack(output_embeddings) else None
         self._output_bias = output_bias

@@ -119,12 +119,17 @@ def load_transformers_model(folder: Path) -> Any:  # noqa: ANN401 - any of trans
 
     try:
         with quiet_transformers():
-            return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
         raise BackboneError(
             f"{folder} cannot be loaded as a causal language model: {error} Give the folder of one, as "
             f"save_pretrained writes it."
         ) from error
+    if getattr(model, "_is_stateful", False):  # Mamba and its like
+        raise BackboneError(
+            f"{folder} is a recurrent model, whose state cannot be rolled back token by token. Give one with attention."
+        )
+    return model
 
 
 def as_transformers(decoder: LlamaDecoder, head: Tensor, folder: Path) -> Any:  # noqa: ANN401 - LlamaForCausalLM

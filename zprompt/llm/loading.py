@@ -42,14 +42,14 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
         llama, head = llama.to(place), head.to(place)
         pack(llama)
         decoder, make_model = llama, lambda: as_transformers(llama, head, folder.path)
-        embeddings, bias = llama.embed_tokens.weight, None
+        embeddings, bias, positions = llama.embed_tokens.weight, None, shape.max_positions
     else:
         model = load_transformers_model(folder.path)
         quantize(model.base_model, kept_as, place)
         model = model.to(place).eval().requires_grad_(False)
         decoder, make_model = TransformersDecoder(model.base_model), lambda: model
         embeddings, output = model.get_input_embeddings().weight, model.get_output_embeddings()
-        head, bias = output.weight, output.bias
+        head, bias, positions = output.weight, output.bias, getattr(model.config, "max_position_embeddings", None)
     return Backbone(
         name=name,
         decoder=decoder,
@@ -63,6 +63,7 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
         fingerprint=digest_of(folder.digest, kept_as)[:16],
         quantization=kept_as,
         output_bias=bias,
+        max_positions=positions,
     )
 
 
