@@ -130,9 +130,8 @@ def test_a_text_of_several_windows_comes_back(codec: Codec) -> None:
 def test_windows_are_no_longer_than_the_llm_reads(save: Save) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    folder = save(
-        lambda size: GPT2LMHeadModel(GPT2Config(vocab_size=size, n_positions=100, n_embd=32, n_layer=1, n_head=2))
-    )
+    sizes = {"n_positions": 100, "n_embd": 32, "n_layer": 1, "n_head": 2, "bos_token_id": 0, "eos_token_id": 0}
+    folder = save(lambda size: GPT2LMHeadModel(GPT2Config(vocab_size=size, **sizes)))
     codec = Codec.from_pretrained(folder, device="cpu")
     assert codec.settings.window == 64
     assert codec.decompress(codec.compress(LONG).documents) == LONG

@@ -35,6 +35,7 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
     kept_as = choose_quantization(quantization, place)
     folder = describe(pull(name))
     decoder: Decoder
+    positions: int | None
     shape = LlamaShape.from_config(folder.config)
     if shape:
         llama, head = _read_llama(folder, shape)
