@@ -13,7 +13,6 @@ import pytest
 from typer.main import get_command
 
 from zprompt.cli.main import app
-from zprompt.codec.checkpoint import SHIPPED
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -62,7 +61,6 @@ def check(arguments: list[str]) -> None:
 
 
 @pytest.mark.default_model
-@pytest.mark.skipif(not (SHIPPED / "default" / "config.json").is_file(), reason="no codec is shipped in this tree")
 @pytest.mark.parametrize(
     "page",
     [page for page in [README, *DOCS] if blocks(page, "python") and page.name not in THEIRS],
