@@ -6,8 +6,7 @@ back. `heads` with `code_layout` and `codes` are learned codes, an option. The w
 `zprompt.zspan`.
 """
 
-from zprompt.codec.checkpoint import HEADS_FILE, SHIPPED, CodecConfig, find_codec, write_codec
-from zprompt.codec.code_layout import Layout, layout, segments
+from zprompt.codec.checkpoint import SHIPPED, find_codec
 from zprompt.codec.codec import COMPRESS_BATCH, DECOMPRESS_BATCH, Codec, shared_codec
 from zprompt.codec.compressor import Compressor
 from zprompt.codec.heads import CodecHeads
@@ -17,20 +16,14 @@ from zprompt.codec.settings import CodecSettings, HeadSettings
 __all__ = [
     "COMPRESS_BATCH",
     "DECOMPRESS_BATCH",
-    "HEADS_FILE",
     "SALIENT",
     "SHIPPED",
     "Codec",
-    "CodecConfig",
     "CodecHeads",
     "CodecSettings",
     "Compressor",
     "HeadSettings",
-    "Layout",
     "find_codec",
-    "layout",
-    "segments",
     "shared_codec",
     "token_weights",
-    "write_codec",
 ]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from zprompt.errors import CheckpointError, OptionError
+from zprompt.zspan import MOST_SUBCODE_VALUES, MOST_SUBCODES
 
 
 class _Settings:
@@ -61,15 +62,16 @@ class CodecSettings(_Settings):
 class HeadSettings(_Settings):
     """The shape of the heads that write and read learned codes."""
 
-    subcodes: int = 4  # M, learned sub-codes of a code, at most 7
-    subcode_size: int = 256  # K, values of each, at most 256
+    subcodes: int = 4  # M, learned sub-codes of a code
+    subcode_size: int = 256  # K, values of each
     max_gap: int = 23  # G, dropped tokens of the longest span that has a code
     width: int = 512  # W, hidden units of the span head and of a code vector
     span_width: int = 256  # units that the code head has for each token of the span
 
     def __post_init__(self) -> None:
         self._require_numbers()
-        if self.subcodes > 7 or self.subcode_size > 256:
+        if self.subcodes > MOST_SUBCODES or self.subcode_size > MOST_SUBCODE_VALUES:
             raise OptionError(
-                f"A code has at most 7 sub-codes of 256 values, got {self.subcodes} of {self.subcode_size}."
+                f"A code has at most {MOST_SUBCODES} sub-codes of {MOST_SUBCODE_VALUES} values, got {self.subcodes} of "
+                f"{self.subcode_size}."
             )

@@ -15,11 +15,22 @@ from zprompt.zspan.span import (
     text_digest,
     unescape_literal,
 )
-from zprompt.zspan.stream import LITERALS, NO_CODE, ZToken, encode, measure, symbol_bits
+from zprompt.zspan.stream import (
+    LITERALS,
+    MOST_SUBCODE_VALUES,
+    MOST_SUBCODES,
+    NO_CODE,
+    ZToken,
+    encode,
+    measure,
+    symbol_bits,
+)
 
 __all__ = [
     "FINGERPRINT_DIGITS",
     "LITERALS",
+    "MOST_SUBCODES",
+    "MOST_SUBCODE_VALUES",
     "NO_CODE",
     "EscapedText",
     "OffsetMap",

@@ -13,7 +13,7 @@ adds up what the bits would take. All arithmetic is on integers, so it is exact 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from zprompt.errors import DamagedSpanError
 
@@ -53,11 +53,22 @@ class Coder(ABC):
         entry[1] = min(count + 1, LIMIT)
         return bit
 
-    def below(self, context: Hashable, bits: int, value: int = 0) -> int:
-        """Code a number of at most `bits` bits, all of which are learned."""
+    def below(
+        self, context: Hashable, bits: int, value: int = 0, priors: Sequence[int] | None = None, weight: int = 0
+    ) -> int:
+        """Code a number bit by bit, down a binary tree.
+
+        :param context: What the bits depend on beside the bits above them.
+        :param bits: Levels of the tree; the number is below 2^bits.
+        :param value: The number; a decoder reads it instead.
+        :param priors: As in `bit`, for each inner node, 1 the root, 2n and 2n + 1 below node n; None: `HALF` for all.
+        :param weight: As in `bit`.
+        :return: The number.
+        """
         node = 1
         for shift in range(bits - 1, -1, -1):
-            node = node << 1 | self.bit((context, node), value >> shift & 1)
+            prior = priors[node] if priors else HALF
+            node = node << 1 | self.bit((context, node), value >> shift & 1, prior, weight)
         return node - (1 << bits)
 
     @abstractmethod

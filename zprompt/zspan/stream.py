@@ -39,6 +39,7 @@ NO_CODE = -1  # in place of a sub-code that is not written
 MOST_ID_BITS = 20  # of a token id; vocabularies take up to 18, and a forged stream of 24 a GB of tables
 MOST_SUBCODES = 7  # of a Z-token
 _SUBCODE_BITS = 8
+MOST_SUBCODE_VALUES = 1 << _SUBCODE_BITS
 _LITERAL_BUCKET = LITERALS.bit_length()  # ranks have the buckets below
 _AFTER_ANCHOR = 4  # in place of the bucket of the symbol before, of which 0, 1, 2 and more are told apart
 
@@ -172,10 +173,7 @@ def _code_z_token(coder: Coder, layout: _Layout, left: int, token: ZToken | None
 
 
 def _code_id(coder: Coder, bits: int, value: int) -> int:
-    node, priors = 1, _zipf(bits)
-    for shift in range(bits - 1, -1, -1):
-        node = node << 1 | coder.bit(node, value >> shift & 1, priors[node], _ID_WEIGHT)
-    return node - (1 << bits)
+    return coder.below("id", bits, value, _zipf(bits), _ID_WEIGHT)
 
 
 def _code_subcode(coder: Coder, place: int, value: int) -> int:
