@@ -15,11 +15,12 @@ the codec was changed, and no reader here can read it.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zprompt.errors import OptionError, SpanError, WrongCodecError
+from zprompt.errors import OptionError, RatioWarning, SpanError, WrongCodecError
 from zprompt.options import CompressOptions
 from zprompt.zspan import SpanHeader, SpanMatch, escape_literal, read_header, split_at_spans, text_digest
 
@@ -169,6 +170,8 @@ def _compress(codec: Codec, texts: Sequence[str], options: CompressOptions, batc
             raise
         logger.warning("%d texts pass through: %s", len(texts), error)
         return [RagText(escape_literal(text)) for text in texts]
+    if result.stats.missed:
+        warnings.warn(result.stats.missed, RatioWarning, stacklevel=2)
     return [_shorter(text, written) for text, written in zip(texts, result.documents, strict=True)]
 
 

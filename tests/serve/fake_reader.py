@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from tests.cli.byte_codec import FINGERPRINT, ByteCodec
-from zprompt.errors import ContextBudgetError
+from zprompt.errors import ContextBudgetError, RatioWarning
+from zprompt.options import CompressOptions
 from zprompt.progress import Progress
 from zprompt.reader.generate import GenerateOptions
 from zprompt.reader.prompt import Message, PromptSize
@@ -27,12 +29,15 @@ class FakeCodec(ByteCodec):
     steps = 1
     steps_done = 0
 
-    def compress(self, documents: object, *, progress: Progress, **options: object) -> CompressionResult:
+    def compress_with(self, options: CompressOptions, docs: object, *, progress: Progress) -> CompressionResult:
         for step in range(self.steps):
             progress("compress", step, self.steps)
             self.steps_done += 1
             time.sleep(0.01 if self.steps > 1 else 0)
-        return super().compress(documents, **options)
+        wanted = {name: value for name, value in asdict(options).items() if value is not None}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RatioWarning)  # which the codec leaves to the stats
+            return super().compress(docs, **wanted)
 
     def decompress(self, documents: object, *, progress: Progress, **options: object) -> object:
         progress("decompress", 0, 1)

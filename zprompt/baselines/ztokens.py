@@ -8,13 +8,12 @@ many as asked for, as far as the text allows; what they leave open is in the res
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from zprompt.baselines.protocol import Output, Shortened, check_budget, check_ratio, check_text
-from zprompt.errors import RatioWarning
+from zprompt.options import CompressOptions
 
 if TYPE_CHECKING:
     from zprompt.codec import Codec
@@ -58,10 +57,10 @@ class ZTokens:
         check_text(text)
         check_budget(budget)
         ratio = self._ratio if budget is None else self._ratio_for(text, budget)
-        with warnings.catch_warnings():
-            if budget is not None:  # as far as the text allows
-                warnings.simplefilter("ignore", RatioWarning)
+        if budget is None:
             result = self.codec.compress(text, ratio=ratio, query=query)
+        else:  # as far as the text allows, so without a warning
+            result = self.codec.compress_with(CompressOptions(ratio, query=query), text)
         return Shortened(str(result.documents), result.stats.source_tokens, result.stats.positions, self.name)
 
     def restore(self, text: str) -> str:

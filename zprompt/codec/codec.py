@@ -147,7 +147,10 @@ class Codec:
         :return: The documents, of the same types and in the same order, and the figures of the call.
         """
         options = CompressOptions(ratio, max_tokens, query, protect, min_tokens, on_error)
-        return self.compress_with(options, docs, batch_size=batch_size, progress=progress, verify=verify)
+        result = self.compress_with(options, docs, batch_size=batch_size, progress=progress, verify=verify)
+        if result.stats.missed:
+            warnings.warn(result.stats.missed, RatioWarning, stacklevel=2)
+        return result
 
     def compress_with(
         self,
@@ -158,7 +161,7 @@ class Codec:
         progress: Progress | None = None,
         verify: bool = False,
     ) -> CompressionResult:
-        """Do what `compress` does, with options that were checked before.
+        """Do what `compress` does, with options that were checked before, and leave it to `stats.missed` to warn.
 
         :param options: What is asked for.
         :param docs: As in `compress`.
@@ -172,8 +175,6 @@ class Codec:
         batch = read_documents(docs)
         sources = [self._source(text, options) for text in batch.texts]
         spans, missed = self._tile(sources, options, batch_size, progress)
-        if missed:
-            warnings.warn(missed, RatioWarning, stacklevel=2)
         texts = [
             format_span(span) if span else escape_literal(text) for text, span in zip(batch.texts, spans, strict=True)
         ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from zprompt import __version__
-from zprompt.errors import OptionError, RatioWarning
+from zprompt.errors import OptionError
 from zprompt.progress import Progress
 from zprompt.reader import Delta, GenerateOptions, Generation, PreparedPrompt, Reader
 from zprompt.results import CompressionResult
@@ -245,13 +244,9 @@ async def _compress(body: CompressRequest, request: Request, service: Injected) 
     """Turn texts into Z-spans."""
     service.check_model(body.model)
     codec = service.reader.codec
-
-    def compress(progress: Progress) -> CompressionResult:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RatioWarning)  # the stats say it
-            return codec.compress(body.input, progress=progress, **body.options())
-
-    result: CompressionResult = await service.call(request, compress)
+    result: CompressionResult = await service.call(
+        request, lambda progress: codec.compress_with(body.options(), body.input, progress=progress)
+    )
     head = _conversion_head("compression", service)
     return AsciiJSONResponse({**head, "output": result.documents, "stats": result.stats.to_dict()})
 

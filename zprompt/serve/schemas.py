@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from zprompt.options import CompressOptions
 from zprompt.reader import GenerateOptions, Prompt
 from zprompt.serve.errors import ApiError
 from zprompt.zspan import require_no_surrogates
@@ -237,9 +238,9 @@ class CompressRequest(_Request):
     min_tokens: Annotated[int, Field(ge=1)] | None = None
     on_error: Literal["raise", "passthrough"] = "raise"
 
-    def options(self) -> dict[str, Any]:
-        """Return the options that are set, as `Codec.compress` takes them."""
-        return self.model_dump(exclude={"input", "model"}, exclude_none=True)
+    def options(self) -> CompressOptions:
+        """Return the options; raise OptionError if they exclude each other."""
+        return CompressOptions(**self.model_dump(exclude={"input", "model"}))
 
 
 class DecompressRequest(_Request):

@@ -9,7 +9,6 @@ Z-span. It grows by a few passages at a time, so that a stopped run goes on wher
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zprompt.codec import Codec
-from zprompt.errors import CheckpointError, RatioWarning, TrainingDataError
+from zprompt.errors import CheckpointError, TrainingDataError
+from zprompt.options import CompressOptions
 from zprompt.train.packing import Ints
 from zprompt.zspan import ZToken, find_spans
 
@@ -180,9 +180,8 @@ class PassageStore:
 
     def _compress(self, texts: list[str], ratio: float, query: str | None = None) -> None:
         """Compress passages, and append them to the file."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RatioWarning)  # of a ratio out of reach, the nearest will do
-            spans = self.codec.compress(texts, ratio=ratio, query=query, on_error="passthrough").documents
+        options = CompressOptions(ratio, query=query, on_error="passthrough")
+        spans = self.codec.compress_with(options, texts).documents  # of a ratio out of reach, the nearest will do
         with self.path.open("a", encoding="utf-8") as file:
             for text, span in zip(texts, spans, strict=True):
                 self._spans[text, ratio, query] = span
