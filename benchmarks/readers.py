@@ -10,8 +10,7 @@ it is listed with the reason. All answers are those of the classes that users ca
     text         the passage
     pruned       the tokens that the LLM expected least, as many as there are Z-tokens
     truncated    the first tokens, as many as there are Z-tokens
-    extracted    the sentences that share most with the question, as many tokens as there are Z-tokens. The codec keeps
-                 the very same sentences word for word, but spends some positions on all others, too
+    extracted    the sentences that the question needs (the baseline focus-text), about as many tokens as Z-tokens
     ltsc         all tokens, with LTSC's meta-tokens for what is repeated
 """
 
@@ -27,6 +26,7 @@ import torch
 from benchmarks.common import compress
 from zprompt import Codec
 from zprompt.baselines.ltsc import READER_ALPHABET, LtscReader, find_ltsc_reader, read_ltsc_config, to_model_ids
+from zprompt.baselines.ztokens import FocusText
 from zprompt.errors import CheckpointError, TrainingDataError
 from zprompt.eval import Question
 from zprompt.llm import Backbone
@@ -40,7 +40,6 @@ from zprompt.reader import (
     question_messages,
     read_reader_config,
 )
-from zprompt.relevance import TokenIds, relevant_sentences
 from zprompt.zspan import escape_literal, find_spans, read_header
 
 INPUTS = ("text", "z", "pruned", "truncated", "ltsc")  # what readers are trained on
@@ -235,7 +234,9 @@ def make_input(asked: CompressedQuestion, setting: Setting, kind: str, codec: Co
     if kind == "z":
         return PassageInput(asked.question, kind, spans, spans, sum(counts))
     if kind == "extracted":
-        texts = extract(texts, asked.question.question, sum(counts), encode)
+        short = FocusText(tokenizer=codec.backbone.tokenizer)
+        together = short.shorten_together(texts, sum(counts), asked.question.question)
+        texts = [one.text for one in together]
     ids = [encode(text) for text in texts]
     if kind in ("text", "extracted"):
         return PassageInput(asked.question, kind, texts, spans, sum(map(len, ids)))
@@ -246,24 +247,6 @@ def make_input(asked: CompressedQuestion, setting: Setting, kind: str, codec: Co
     else:
         ids = [to_model_ids(own, READER_ALPHABET) for own in ids]
     return PassageInput(asked.question, kind, ids, spans, sum(map(len, ids)))
-
-
-def extract(texts: Sequence[str], query: str, budget: int, encode: TokenIds) -> list[str]:
-    """Keep the sentences of texts that share most with a question and fit into a budget of tokens, in their order."""
-    found = [(index, one) for index, text in enumerate(texts) for one in relevant_sentences(text, query, encode)]
-    ranked = [(index, one.start, one.end) for index, one in sorted(found, key=lambda each: -each[1].relevance)]
-    kept: list[list[tuple[int, int]]] = [[] for _ in texts]
-    lengths = [0] * len(texts)
-    for index, start, end in ranked:
-        longer = sorted([*kept[index], (start, end)])
-        length = len(encode(_join(texts[index], longer)))
-        if sum(lengths) - lengths[index] + length <= budget:
-            kept[index], lengths[index] = longer, length
-    return [_join(text, own) for text, own in zip(texts, kept, strict=True)]
-
-
-def _join(text: str, ranges: Sequence[tuple[int, int]]) -> str:
-    return "".join(text[start:end] for start, end in ranges).strip()
 
 
 @torch.no_grad()

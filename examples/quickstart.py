@@ -21,5 +21,6 @@ codec = zprompt.load()
 for token in codec.explain(text).tokens[:8]:
     print("       ", token)
 
-# For an LLM that knows no Z-tokens: the anchors alone.
-print("short: ", codec.shorthand(result.documents)[:300])
+# For an LLM that knows no Z-tokens: the sentences that a question needs, as text. This loads no LLM.
+result = zprompt.compress(text, query="How many times did the old man put the lamp out?", form="text")
+print("text:  ", result.documents, result.stats)

@@ -12,6 +12,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from zprompt.llm import Backbone, load_backbone
+from zprompt.relevance import Relevance
 
 settings.register_profile("no deadline", deadline=None)  # the machine may be busy
 settings.load_profile("no deadline")
@@ -62,6 +63,15 @@ def save_llama(folder: Path, tokenizer: Tokenizer) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def words_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let relevance go by words alone, since the embedding model is fetched, but where a test needs fetched models."""
+    if request.node.get_closest_marker("default_model") is None:
+        monkeypatch.setattr(
+            "zprompt.relevance.relevance._shared", {"default": Relevance.from_pretrained(embedder=None)}
+        )
 
 
 @pytest.fixture(scope="session")

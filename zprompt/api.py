@@ -1,11 +1,26 @@
-"""The module-level functions: the default codec, loaded once, behind two verbs."""
+"""The module-level functions: the default codec and the default relevance, loaded once, behind two verbs.
 
-from typing import Any
+The codec, and torch with it, is loaded where it is needed: `form="text"` does without.
+"""
 
-from zprompt.codec import COMPRESS_BATCH, DECOMPRESS_BATCH, Codec, shared_codec
-from zprompt.options import OnError, Protect
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from zprompt.counting import Count, counter
+from zprompt.errors import OptionError, RatioWarning
+from zprompt.options import CompressOptions, OnError, Protect
 from zprompt.progress import Progress
+from zprompt.relevance import Relevance, shared_relevance
 from zprompt.results import CompressionResult
+from zprompt.text_form import shorten
+
+if TYPE_CHECKING:
+    from zprompt.codec import Codec
+
+Form: TypeAlias = Literal["z", "text"]
+"""Z-spans, for a Z-aware reader and to restore; or text with what is left out marked, for any LLM."""
 
 
 def load(
@@ -20,52 +35,81 @@ def load(
     :param quantization: "auto" ("nf4" on a GPU, else "none"), "none", "nf4" or "int8".
     :return: The codec.
     """
+    from zprompt.codec import Codec
+
     return Codec.from_pretrained(name, backbone=backbone, device=device, quantization=quantization)
 
 
 def compress(
     docs: Any,  # noqa: ANN401 - str, dict, LangChain and LlamaIndex documents, and sequences of them
     *,
+    query: str | None = None,
+    form: Form = "z",
     ratio: float | None = None,
     max_tokens: int | None = None,
-    query: str | None = None,
+    count: Count = "reader",
     protect: Protect | None = None,
     min_tokens: int | None = None,
     on_error: OnError = "raise",
-    batch_size: int = COMPRESS_BATCH,
+    relevance: Relevance | None = None,
+    batch_size: int | None = None,
     progress: Progress | None = None,
     verify: bool = False,
 ) -> CompressionResult:
-    """Replace the text of documents by Z-spans, with the default codec.
+    """Make documents shorter: exactly as Z-spans, or for a question as text.
 
-    :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node.
-    :param ratio: Source tokens per Z-token that all documents together are to reach; None: as many as the texts are
-        hard to predict. One that is out of reach is a RatioWarning, and `stats.missed` says why.
-    :param max_tokens: Z-tokens that all documents may take together.
-    :param query: What will be asked; sentences that share words with it are preferably kept verbatim, as anchors.
-    :param protect: A regex, or a sequence of literal strings, whose tokens are all kept as anchors.
+    :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node. With a
+        query, Z-spans of the default codec are focused.
+    :param query: What will be asked: the sentences that matter for it stay word for word, the best of all documents,
+        and as many as the ratio or max_tokens allows; without either as many as 95 % of the answers need.
+    :param form: "z": the text of each document becomes a Z-span, which restores it, and which a Z-aware reader reads.
+        "text": what does not matter is left out, and marked by "[…]", for any LLM; this loads no LLM.
+    :param ratio: Tokens before per token after, over all documents together; None without a query: as many as the
+        texts are hard to predict. One that is out of reach is a RatioWarning, and `stats.missed` says why.
+    :param max_tokens: Tokens that all documents may take together.
+    :param count: What counts the tokens of the text form: "reader", the default LLM's; "tiktoken:o200k_base" or another
+        encoding; or a function. Z-spans are counted in Z-tokens.
+    :param protect: A regex, or a sequence of literal strings, whose tokens (in text: sentences) are all kept.
     :param min_tokens: Texts with fewer tokens pass through unchanged.
     :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
+    :param relevance: What chooses the sentences; None: the default, by all-MiniLM-L6-v2.
     :param batch_size: Windows that the LLM reads at a time; the result does not depend on it.
     :param progress: Called with ("compress", windows done, windows in all).
     :param verify: Restore every Z-span and compare; `stats.exact` is then the share that came back byte for byte.
-    :return: The documents, of the same types and in the same order, and the figures of the call.
+    :return: The documents, of the same types and in the same order, the figures of the call, and with a query what is
+        kept of each document.
+    :raises OptionError: If an option has a value that is not allowed, or the text form is asked for without a query.
     """
-    return shared_codec().compress(
-        docs,
-        ratio=ratio,
-        max_tokens=max_tokens,
-        query=query,
-        protect=protect,
-        min_tokens=min_tokens,
-        on_error=on_error,
-        batch_size=batch_size,
-        progress=progress,
-        verify=verify,
-    )
+    options = CompressOptions(ratio, max_tokens, query, protect, min_tokens, on_error)
+    if form not in ("z", "text"):
+        raise OptionError(f"form must be 'z' or 'text', got {form!r}.")
+    if form == "text":
+        if not options.query:
+            raise OptionError("form='text' leaves out what a question does not need. Give query=…, or form='z'.")
+        result = shorten(options, docs, relevance or shared_relevance(), counter(count), _original_texts)
+    else:
+        from zprompt.codec import COMPRESS_BATCH, shared_codec
+
+        result = shared_codec().compress_with(
+            options,
+            docs,
+            batch_size=COMPRESS_BATCH if batch_size is None else batch_size,
+            progress=progress,
+            verify=verify,
+            relevance=relevance,
+        )
+    if result.stats.missed:
+        warnings.warn(result.stats.missed, RatioWarning, stacklevel=2)
+    return result
 
 
-def decompress(docs: Any, *, batch_size: int = DECOMPRESS_BATCH, progress: Progress | None = None) -> Any:  # noqa: ANN401
+def _original_texts(texts: list[str]) -> list[str]:
+    from zprompt.codec import shared_codec
+
+    return shared_codec().original_texts(texts)
+
+
+def decompress(docs: Any, *, batch_size: int | None = None, progress: Progress | None = None) -> Any:  # noqa: ANN401
     """Put the text back in place of every Z-span of documents, with the default codec.
 
     :param docs: A document or a sequence of them, as `compress` takes and returns them.
@@ -73,4 +117,7 @@ def decompress(docs: Any, *, batch_size: int = DECOMPRESS_BATCH, progress: Progr
     :param progress: Called with ("decompress", windows done, windows in all).
     :return: The documents, of the same types and in the same order.
     """
-    return shared_codec().decompress(docs, batch_size=batch_size, progress=progress)
+    from zprompt.codec import DECOMPRESS_BATCH, shared_codec
+
+    size = DECOMPRESS_BATCH if batch_size is None else batch_size
+    return shared_codec().decompress(docs, batch_size=size, progress=progress)

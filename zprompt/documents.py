@@ -94,6 +94,19 @@ def read_documents(documents: object) -> DocumentBatch:
     return DocumentBatch((documents,), (text,), single=True)  # type: ignore[arg-type]  # _read knows its type
 
 
+def title_of(document: Any) -> str:  # noqa: ANN401 - any document
+    """Return the title of a document, from it or its metadata; "" if it has none."""
+    metadata = (
+        document.get("metadata")
+        if isinstance(document, dict)
+        # A LlamaIndex NodeWithScore keeps its metadata in its node.
+        else getattr(getattr(document, "node", document), "metadata", None)
+    )
+    own = document.get("title") if isinstance(document, dict) else None
+    title = own or (metadata.get("title") if isinstance(metadata, dict) else None)
+    return title if isinstance(title, str) and title.strip() else ""
+
+
 def _is_sequence(documents: object) -> TypeGuard[Sequence[Any] | Iterator[Any]]:
     return isinstance(documents, Sequence | Iterator) and not isinstance(
         documents, str | bytes | bytearray | memoryview

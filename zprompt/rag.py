@@ -164,7 +164,7 @@ def _marked_text(codec: Codec, text: str, options: CompressOptions) -> RagText |
 def _compress(codec: Codec, texts: Sequence[str], options: CompressOptions, batch_size: int) -> list[RagText]:
     """Compress texts, and keep those that did not get shorter."""
     try:
-        result = codec.compress_with(options, texts, batch_size=batch_size)
+        result = codec.compress_with(options, texts, batch_size=batch_size, read_spans=False)
     except OptionError as error:  # the options were checked: these texts cannot be as short as max_tokens says
         if options.on_error == "raise":
             raise

@@ -24,16 +24,23 @@ class CompressionStats:
     bits_per_source_token: float  # of the compressed documents, too
     passed_through: int  # documents that were left as they are
     seconds: float  # without verifying
+    verbatim: float = 0.0  # share of the source tokens that the query keeps word for word; 0 without one
+    relevance: str | None = None  # what chose them: an embedding model's name, or "words"; None without a query
     missed: str | None = None  # why the ratio that was asked for was missed by more than a tenth; None: it was not
     exact: float | None = None  # share of the documents that came back byte for byte, 0 to 1; None: not verified
 
     def __repr__(self) -> str:
         exact = "" if self.exact is None else f"{self.exact:.1%} exact, "
+        chosen = f"{self.verbatim:.1%} word for word by {self.relevance}, " if self.relevance else ""
+        bits = (
+            f"{self.bits_per_z_token:.1f} bits per Z-token, {self.bits_per_source_token:.2f} per source token, "
+            if self.z_tokens
+            else ""
+        )
         return (
             f"CompressionStats({self.documents:,} documents, {self.source_tokens:,} source tokens → "
-            f"{self.z_tokens:,} Z-tokens, ratio {self.ratio:.2f}, {self.bits_per_z_token:.1f} bits per Z-token, "
-            f"{self.bits_per_source_token:.2f} per source token, {exact}"
-            f"{self.passed_through:,} passed through, {self.seconds:.2f} s)"
+            f"{self.positions:,} {'Z-tokens' if self.z_tokens else 'tokens'}, ratio {self.ratio:.2f}, {bits}{chosen}"
+            f"{exact}{self.passed_through:,} passed through, {self.seconds:.2f} s)"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -41,19 +48,35 @@ class CompressionStats:
         return _plain(self)
 
 
+@dataclass(frozen=True, slots=True)
+class KeptText:
+    """What of a text a question keeps word for word."""
+
+    ranges: tuple[tuple[int, int], ...]  # characters (start, end), from left to right, disjoint
+    relevance: float  # probability that the text's best sentence answers the question, 0 to 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict for JSON."""
+        return {"ranges": [list(one) for one in self.ranges], "relevance": self.relevance}
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class CompressionResult:
     """Compressed documents, and the figures of the call."""
 
-    documents: Any  # one document or a list, as they were given; the text of each is a Z-span now
+    documents: (
+        Any  # one document or a list, as they were given; the text of each is a Z-span now, or what is kept of it
+    )
     stats: CompressionStats
+    kept: tuple[KeptText, ...] | None = None  # what of each document stays word for word; None without a query
 
     def __repr__(self) -> str:
         return f"CompressionResult({self.stats!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the texts of the documents, in order, under "texts", and the figures under "stats"."""
-        return {"texts": list(read_documents(self.documents).texts), "stats": self.stats.to_dict()}
+        """Return the texts of the documents under "texts", the figures under "stats", and what is kept under "kept"."""
+        kept = {} if self.kept is None else {"kept": [one.to_dict() for one in self.kept]}
+        return {"texts": list(read_documents(self.documents).texts), "stats": self.stats.to_dict(), **kept}
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -23,7 +23,7 @@ def test_every_class_declares_its_capabilities() -> None:
         *("ltsc", "ltsc-text", "ltsc-tuned", "delta-ltsc")
     }
     assert {name for name, (_, output) in declared.items() if output == "ids"} == {"ltsc", "ltsc-tuned", "delta-ltsc"}
-    assert {name for name, (_, output) in declared.items() if output == "z"} == {"ztokens", "ltsc-ztokens"}
+    assert {name for name, (_, output) in declared.items() if output == "z"} == {"ztokens", "focus-z", "ltsc-ztokens"}
 
 
 def test_listing_and_creating_loads_nothing_heavy() -> None:
@@ -32,7 +32,7 @@ def test_listing_and_creating_loads_nothing_heavy() -> None:
         "baselines.create('ltsc-text'); print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "transformers", "tokenizers"} & set(loaded)
+    assert not {"torch", "transformers", "onnxruntime"} & set(loaded)
 
 
 def test_an_unknown_baseline_is_refused() -> None:

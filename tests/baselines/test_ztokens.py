@@ -3,8 +3,8 @@
 import pytest
 
 from tests.baselines.conftest import TEXT
-from zprompt.baselines import LosslessBaseline
-from zprompt.baselines.ztokens import Shorthand, ZTokens
+from zprompt.baselines import JointBaseline, LosslessBaseline
+from zprompt.baselines.ztokens import FocusText, FocusZ, ZTokens
 from zprompt.codec import Codec
 from zprompt.errors import OptionError
 
@@ -30,12 +30,28 @@ def test_without_a_budget_the_ratio_counts(small_codec: Codec) -> None:
     assert short.tokens == pytest.approx(short.source_tokens / 3, rel=0.1)
 
 
-def test_shorthand_is_readable_and_nears_its_budget(small_codec: Codec) -> None:
-    # The tiny tokenizer spends three tokens on an ellipsis, so that fewer Z-tokens are of little help.
-    long, short = (Shorthand(codec=small_codec).shorten(TEXT, budget) for budget in (None, 60))
-    assert short.tokens == len(small_codec.backbone.encode(short.text)) < long.tokens
-    assert short.baseline == "shorthand"
-    assert "[z2:" not in short.text
+QUESTION = "Who walked on the Moon?"
+
+
+@pytest.mark.parametrize("budget", [None, 1, 30, 10_000])
+def test_focused_spans_come_back(small_codec: Codec, budget: int | None) -> None:
+    method = FocusZ(codec=small_codec)
+    short = method.shorten_together([TEXT, "", "The Moon is far."], budget, QUESTION, ["Flights", "", "Moon"])
+    assert [method.restore(one.text) for one in short] == [TEXT, "", "The Moon is far."]
+    assert isinstance(method, JointBaseline) and isinstance(method, LosslessBaseline)
+
+
+def test_focused_text_nears_its_budget_over_all_texts(small_codec: Codec) -> None:
+    method = FocusText(tokenizer=small_codec.backbone.tokenizer)
+    texts = [TEXT, TEXT.upper()]
+    whole = sum(one.source_tokens for one in method.shorten_together(texts, 10_000))
+    short = method.shorten_together(texts, whole // 2, QUESTION)
+    assert sum(one.tokens for one in short) == pytest.approx(whole / 2, rel=0.25)
+    assert not any("[z2:" in one.text for one in short)
+
+
+def test_without_a_question_text_stays(small_codec: Codec) -> None:
+    assert FocusText(tokenizer=small_codec.backbone.tokenizer).shorten(TEXT, 5).text == TEXT
 
 
 def test_nonsense_is_refused(small_codec: Codec) -> None:

@@ -6,15 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmarks import prefill
 from benchmarks.answers import ALL, COMPRESSED, CONDITIONS, compare, measure
 from benchmarks.common import Tables, draw_questions, joined_prose
 from benchmarks.prefill import PrefillPlan
 from benchmarks.reader import QUICK, Plan, run, save
-from benchmarks.readers import INPUTS, compress_passages, extract, find_readers, load_found
+from benchmarks.readers import INPUTS, compress_passages, find_readers, load_found
 from tests.codec.conftest import SETTINGS
 from tests.conftest import SENTENCES
 from tests.reader.conftest import write_random_reader
@@ -263,31 +261,3 @@ def test_a_run_leaves_json_and_tables_after_each_condition(
         "first",
     ):
         assert words in text
-
-
-# Sentences that share most with a question.
-
-STORY = ["Rain fell. She lit the lamp. It burned.", "The lamp was old. Nobody came."]
-
-
-def word_ids(text: str) -> list[int]:
-    return [1000] * len(text.split())
-
-
-def test_the_best_sentences_stay_in_their_order() -> None:
-    assert extract(STORY, "Who lit the old lamp?", 8, word_ids) == ["She lit the lamp.", "The lamp was old."]
-
-
-def test_what_does_not_fit_leaves_room_for_what_does() -> None:
-    assert extract(STORY, "Who lit the old lamp?", 2, word_ids) == ["Rain fell.", ""]
-
-
-def test_all_stays_where_there_is_room() -> None:
-    assert extract(STORY, "Who?", 100, word_ids) == STORY
-
-
-@given(st.lists(st.text("ab .\n", max_size=40), max_size=3), st.integers(0, 12))
-def test_the_budget_is_kept(texts: list[str], budget: int) -> None:
-    kept = extract(texts, "ab ba", budget, word_ids)
-    assert len(kept) == len(texts)
-    assert sum(len(word_ids(text)) for text in kept) <= budget

@@ -74,8 +74,14 @@ def test_z_spans_are_read_as_they_are_and_texts_are_compressed_if_asked_for(
     run("answer", "Who?", tmp_path, "--ratio", 4)
 
     texts = [passages for _, passages, _ in reader.asked]
-    assert texts == [["one", write_span("two")], *[[write_span("one"), write_span("two")]] * 2]
-    assert [call["ratio"] for call in reader.codec.calls] == [None, 4.0]
+    assert texts[0] == ["one", write_span("two")]
+    assert [(call["ratio"], call["query"]) for call in reader.codec.calls] == [(None, "Who?"), (4.0, "Who?")]
+
+
+def test_an_answer_that_is_not_found_is_said_by_the_exit_code(run: Run, reader: FakeReader) -> None:
+    reader.says = "not found"
+
+    assert run("answer", "Who?", stdin=b"text").exit_code == 1
 
 
 def test_a_text_that_mentions_z_spans_is_a_text(run: Run, reader: FakeReader) -> None:

@@ -33,6 +33,7 @@ from zprompt.errors import (
     TruncatedSpanError,
     WrongCodecError,
 )
+from zprompt.options import CompressOptions
 from zprompt.zspan import LITERALS, NO_CODE, ZSpan, ZToken, find_spans, format_span, split_at_spans
 
 PREDICTABLE = " the" * 100
@@ -412,11 +413,6 @@ class TestProtection:
         wanted = self.tokens_over(tiny_codec, text, "日本|🌍")
         assert set(wanted) <= set(self.anchored(tiny_codec, text, ratio=ratio, protect=["日本", "🌍"]))
 
-    def test_what_is_protected_is_readable_in_the_shorthand(self, tiny_codec: Codec) -> None:
-        span = tiny_codec.compress(FACTS, ratio=5, protect=["1969", "600 million"]).documents
-        shorthand = tiny_codec.shorthand(span)
-        assert (shorthand.count("1969"), shorthand.count("600 million")) == (3, 3)
-
     def test_what_is_not_protected_is_dropped_all_the_same(self, tiny_codec: Codec) -> None:
         protected = self.anchored(tiny_codec, FACTS, ratio=2.5, protect=["1969"])
         assert len(tiny_codec.backbone.encode(FACTS)) / len(protected) == pytest.approx(2.5, rel=0.05)
@@ -425,14 +421,11 @@ class TestProtection:
         tokens = tiny_codec.backbone.encode(FACTS)
         assert self.anchored(tiny_codec, FACTS, ratio=3, protect="(?s).") == list(range(len(tokens)))
 
-    @pytest.mark.parametrize("options", [{"ratio": 1.5}, {"ratio": 2.0}, {"ratio": 3.0}])
-    def test_what_a_query_is_about_is_rather_kept(self, tiny_codec: Codec, options: dict[str, float]) -> None:
+    @pytest.mark.parametrize("ratio", [1.5, 2.0, 3.0])
+    def test_the_sentence_that_a_query_is_about_is_kept_whole(self, tiny_codec: Codec, ratio: float) -> None:
         text = " ".join(SENTENCES)
-        asked = self.anchored(tiny_codec, text, query="the rivers, the mud and the sand", **options)
-        plain = self.anchored(tiny_codec, text, **options)
-        wanted = self.tokens_over(tiny_codec, text, "Rivers carry sand and mud[^.]*")
-        assert asked != plain
-        assert len(set(wanted) & set(asked)) > len(set(wanted) & set(plain))
+        asked = self.anchored(tiny_codec, text, query="What do rivers carry to the sea?", ratio=ratio)
+        assert set(self.tokens_over(tiny_codec, text, "Rivers carry sand and mud[^.]*")) <= set(asked)
 
     @few
     @given(
@@ -440,35 +433,17 @@ class TestProtection:
         query=st.sampled_from(["rivers, mud and sand", "people on the Moon", "?", "1969"]),
         options=st.fixed_dictionaries({}, optional={"ratio": st.floats(1, 9)}) | st.just({"max_tokens": 10_000}),
     )
-    def test_a_query_adds_no_z_tokens(
+    def test_with_a_query_texts_come_back(
         self, tiny_codec: Codec, texts: list[str], query: str, options: dict[str, float]
     ) -> None:
-        plain = tiny_codec.compress(texts, **options)
-        asked = tiny_codec.compress(texts, query=query, **options)
-        assert asked.stats.z_tokens == plain.stats.z_tokens
+        asked = tiny_codec.compress_with(CompressOptions(query=query, **options), texts)  # type: ignore[arg-type]
         assert tiny_codec.decompress(asked.documents) == texts
-
-    def test_a_query_changes_what_is_kept(self, tiny_codec: Codec) -> None:
-        texts, query = [" ".join(SENTENCES), FACTS], "rivers, mud and sand, people on the Moon"
-        assert tiny_codec.compress(texts, query=query).documents != tiny_codec.compress(texts).documents
 
     @pytest.mark.parametrize("options", [{}, {"ratio": 2.5}, {"max_tokens": 60}])
     def test_an_empty_query_is_none(self, tiny_codec: Codec, options: dict[str, float]) -> None:
         assert (
             tiny_codec.compress(FACTS, query="", **options).documents
             == tiny_codec.compress(FACTS, query=None, **options).documents
-        )
-
-    def test_with_a_query_a_text_is_what_it_is_alone(self, tiny_codec: Codec) -> None:
-        texts, query = [*SENTENCES, FACTS], "rivers, mud and sand, people on the Moon"
-        alone = [tiny_codec.compress(text, query=query).documents for text in texts]
-        assert tiny_codec.compress(texts, query=query).documents == alone
-
-    def test_a_query_that_mentions_nothing_changes_nothing(self, tiny_codec: Codec) -> None:
-        options: dict[str, float] = {"ratio": 2.5}
-        assert (
-            tiny_codec.compress(FACTS, query="elephants?", **options).documents
-            == tiny_codec.compress(FACTS, **options).documents
         )
 
 
@@ -604,26 +579,6 @@ class TestExplain:
         assert explanation.stats.z_tokens == len(explanation.tokens)
 
 
-class TestShorthand:
-    @staticmethod
-    def anchors(codec: Codec, text: str) -> list[str]:
-        return [token.anchor for token in codec.explain(text).tokens]
-
-    def test_it_has_the_anchors_in_order(self, tiny_codec: Codec) -> None:
-        shorthand, position = tiny_codec.shorthand(tiny_codec.compress(FACTS).documents), 0
-        for anchor in self.anchors(tiny_codec, FACTS):
-            position = shorthand.index(anchor, position) + len(anchor)
-
-    def test_it_marks_each_dropped_span(self, tiny_codec: Codec) -> None:
-        span = tiny_codec.compress(FACTS).documents
-        gaps = [token.gap for token in parsed(tiny_codec, span).tokens]
-        assert tiny_codec.shorthand(span).count("…") == sum(gap > 0 for gap in gaps)
-
-    def test_text_around_spans_stays(self, tiny_codec: Codec) -> None:
-        span = tiny_codec.compress(FACTS).documents
-        assert tiny_codec.shorthand(f"Read: {span} Then?") == f"Read: {tiny_codec.shorthand(span)} Then?"
-
-
 class TestDocuments:
     def test_dicts_keep_their_entries_and_order(self, tiny_codec: Codec) -> None:
         documents = [{"id": i, "text": text, "source": f"{i}.txt"} for i, text in enumerate(SENTENCES)]
@@ -689,8 +644,6 @@ class TestUntrustedSpans:
     def test_a_span_of_another_codec_is_refused(self, other_codec: Codec, tiny_codec: Codec, span: str) -> None:
         with pytest.raises(WrongCodecError, match=f"{tiny_codec.fingerprint}.*{other_codec.fingerprint}"):
             other_codec.decompress(span)
-        with pytest.raises(WrongCodecError):
-            other_codec.shorthand(span)
 
     def test_a_changed_character_is_refused(self, tiny_codec: Codec, span: str) -> None:
         at = len(span) // 2
@@ -708,7 +661,6 @@ class TestUntrustedSpans:
     @pytest.mark.parametrize("text", ["a[z1:z2]", "y = x[z2:n]", "see [z2:…]", "[z2:nonsense", "[z2:0123456789ab:3:x"])
     def test_what_merely_looks_like_a_span_is_text(self, tiny_codec: Codec, span: str, text: str) -> None:
         assert tiny_codec.decompress(f"{text} {span}{text}") == f"{text} {FACTS}{text}"
-        assert tiny_codec.shorthand(text) == text
 
     @pytest.mark.parametrize("fold", ["\n", "\r\n", "\n  ", "&#10;"])
     def test_a_folded_span_is_restored(self, tiny_codec: Codec, span: str, fold: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zprompt.codec.importance import PLAIN, SALIENT, token_penalties, token_weights
+from zprompt.codec.importance import PLAIN, SALIENT, token_weights
 from zprompt.errors import OptionError
 from zprompt.options import Protection
 
@@ -16,11 +16,6 @@ from zprompt.options import Protection
 def offsets_of(text: str) -> list[tuple[int, int]]:
     """Cut a text into tokens as byte-level tokenizers do: a space belongs to the word after it."""
     return [match.span() for match in re.finditer(r"\s?\w+|[^\w\s]|\s", text)]
-
-
-def encode(word: str) -> list[int]:
-    """Stand for a tokenizer whose tokens are all equally rare."""
-    return [1000] * len(word.split())
 
 
 def tokens_that_weigh(weight: float, text: str, protect: Protection | None = None) -> list[str]:
@@ -105,36 +100,13 @@ class TestProtection:
             Protection.of(protect)
 
 
-class TestPenalty:
-    TEXT = "The cat sat. A dog stood up.\nRain fell."
-
-    def penalties(self, query: str | None) -> list[float]:
-        found: list[float] = token_penalties(self.TEXT, offsets_of(self.TEXT), encode, query).tolist()
-        return found
-
-    def test_tokens_of_a_sentence_that_a_query_is_about_are_worth_more(self) -> None:
-        for (start, _), bits in zip(offsets_of(self.TEXT), self.penalties("Which dogs?"), strict=True):
-            assert (bits > 0) == (12 <= start < 28), self.TEXT[start:]
-
-    @pytest.mark.parametrize("query", [None, "", "what is it?"])
-    def test_nothing_more_is_lost_without_a_query_that_asks_for_something(self, query: str | None) -> None:
-        assert not any(self.penalties(query))
-
-    def test_of_no_tokens_is_none(self) -> None:
-        assert token_penalties("", [], encode, "cat").tolist() == []
-
-
 @settings(max_examples=40)
-@given(st.text(), st.text(), st.lists(st.text(min_size=1)))
-def test_every_token_of_every_text_has_a_weight_and_a_penalty(text: str, query: str, literals: list[str]) -> None:
+@given(st.text(), st.lists(st.text(min_size=1)))
+def test_every_token_of_every_text_has_a_weight(text: str, literals: list[str]) -> None:
     offsets = offsets_of(text)
-    weights, penalties = (
-        token_weights(text, offsets, Protection.of(literals)),
-        token_penalties(text, offsets, encode, query),
-    )
-    assert len(weights) == len(penalties) == len(offsets)
+    weights = token_weights(text, offsets, Protection.of(literals))
+    assert len(weights) == len(offsets)
     assert set(weights) <= {PLAIN, SALIENT, math.inf}
-    assert all(0 <= bits < math.inf for bits in penalties)
 
 
 @pytest.mark.parametrize("piece", ["1.", "A. ", "word ", "\n", "9"])
@@ -142,5 +114,4 @@ def test_long_texts_take_time_in_proportion(piece: str) -> None:
     text = piece * 20_000
     start = time.process_time()
     token_weights(text, offsets_of(text), Protection.of([piece]))
-    token_penalties(text, offsets_of(text), encode, "word")
     assert time.process_time() - start < 5

@@ -34,23 +34,21 @@ def test_each_unit_begins_with_a_token_that_is_always_kept(tiny_codec: Codec, te
         first = next(i for i, (_, end) in enumerate(source.offsets) if end > start)
         assert source.forced[first]
     assert source.forced.sum() <= len(list(sentences(text)))
-    assert np.isfinite(source.weight).all() and not source.penalty.any()
+    assert np.isfinite(source.weight).all()
 
 
-def check_units(codec: Codec, text: str, ratio: float | None, query: str | None = None) -> None:
+def check_units(codec: Codec, text: str, ratio: float | None) -> None:
     """Check that the text of no Z-token has a boundary of two units in it, but where its anchor straddles one."""
     edges = {start for start, _ in sentences(text)}
-    for token in codec.explain(text, ratio=ratio, query=query).tokens:
+    for token in codec.explain(text, ratio=ratio).tokens:
         assert not edges & set(range(token.anchor_end, token.end)) or token.gap == 0
         assert not any(token.anchor_end <= edge < token.end for edge in edges)
 
 
 @few
-@given(text=TEXTS, ratio=st.none() | st.floats(1, 40), query=st.sampled_from([None, "Moon dog", "sand"]))
-def test_no_z_token_reaches_over_a_boundary(
-    tiny_codec: Codec, text: str, ratio: float | None, query: str | None
-) -> None:
-    check_units(tiny_codec, text, ratio, query)
+@given(text=TEXTS, ratio=st.none() | st.floats(1, 40))
+def test_no_z_token_reaches_over_a_boundary(tiny_codec: Codec, text: str, ratio: float | None) -> None:
+    check_units(tiny_codec, text, ratio)
 
 
 @few

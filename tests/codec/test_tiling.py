@@ -21,8 +21,7 @@ def scored(draw: st.DrawFn) -> ScoredWindow:
     forced = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     forced[0] = True
     weight = np.array(draw(st.lists(st.sampled_from([1.0, 2.0]), min_size=n, max_size=n)))
-    penalty = np.array(draw(st.lists(st.sampled_from([0.0, 0.0, 9.0, 1e6]), min_size=n, max_size=n)))
-    return ScoredWindow.of(ids, np.array(symbols), forced, weight, penalty)
+    return ScoredWindow.of(ids, np.array(symbols), forced, weight)
 
 
 WINDOWS = st.lists(scored(), min_size=1, max_size=4)
@@ -31,7 +30,7 @@ RATIOS = st.floats(1, 30)
 
 def window_of(*symbols: int, forced: tuple[int, ...] = (0,)) -> ScoredWindow:
     mask = np.isin(np.arange(len(symbols)), forced)
-    return ScoredWindow.of(range(len(symbols)), np.array(symbols), mask, np.ones(len(symbols)), np.zeros(len(symbols)))
+    return ScoredWindow.of(range(len(symbols)), np.array(symbols), mask, np.ones(len(symbols)))
 
 
 def kept_of(windows: list[ScoredWindow], **options: float) -> list[bool]:
@@ -116,10 +115,10 @@ class TestWhatIsKept:
         kept = kept_of(windows)
         alone = [one for window in windows for one in kept_of([window])]
         assert kept == alone
-        assert sum(kept) == sum(int((window.plain_worth > USUAL_WORTH).sum()) for window in windows)
+        assert sum(kept) == sum(int((window.worth > USUAL_WORTH).sum()) for window in windows)
 
     def test_of_equals_the_rarer_and_then_the_first_is_kept(self) -> None:
-        window = ScoredWindow.of([5, 7, 9, 9], np.array([0, 3, 3, 3]), np.eye(4)[0] > 0, np.ones(4), np.zeros(4))
+        window = ScoredWindow.of([5, 7, 9, 9], np.array([0, 3, 3, 3]), np.eye(4)[0] > 0, np.ones(4))
         assert kept_of([window], ratio=2) == [True, False, True, False]
 
     def test_a_hard_window_gets_more_z_tokens_than_an_easy_one(self) -> None:
@@ -128,12 +127,9 @@ class TestWhatIsKept:
 
     @some
     @given(WINDOWS)
-    def test_a_penalty_makes_no_window_longer(self, windows: list[ScoredWindow]) -> None:
-        plain = [ScoredWindow(window.ids, window.symbols, window.plain_worth, window.plain_worth) for window in windows]
-        for one, other in zip(
-            choose_kept(windows, CompressOptions()), choose_kept(plain, CompressOptions()), strict=True
-        ):
-            assert one.sum() == other.sum()
+    def test_with_a_query_and_no_ratio_only_what_it_needs_is_kept(self, windows: list[ScoredWindow]) -> None:
+        kept = choose_kept(windows, CompressOptions(query="Who?"))
+        assert [bool(one) for own in kept for one in own] == forced_of(windows)
 
 
 class TestMisses:

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -120,7 +121,7 @@ def test_an_answer_is_the_reply_to_the_question_in_few_words(tiny_reader: Reader
     answer = tiny_reader.answer("Who walked?", passages, max_new_tokens=20)
     reply = tiny_reader.generate(question_messages("Who walked?", passages), max_new_tokens=20)
 
-    assert answer == Answer("Who walked?", reply.text.strip(), reply.finish_reason, reply.usage)
+    assert answer == Answer("Who walked?", reply.text.strip(), reply.finish_reason, reply.usage, answer.confidence)
     assert tiny_reader.answer("Who walked?", passages).usage.generated_tokens == 64
 
 
@@ -129,9 +130,24 @@ def test_questions_are_answered_together(tiny_reader: Reader, spans: list[str]) 
 
     answers = tiny_reader.answer(questions, passages, max_new_tokens=10)
 
-    assert answers == [
-        tiny_reader.answer(question, own, max_new_tokens=10) for question, own in zip(questions, passages, strict=True)
-    ]
+    for question, own, answer in zip(questions, passages, answers, strict=True):
+        alone = tiny_reader.answer(question, own, max_new_tokens=10)
+        assert answer == replace(alone, confidence=answer.confidence)
+        assert answer.confidence == pytest.approx(alone.confidence, abs=1e-5)
+
+
+def test_the_confidence_is_what_the_first_token_leaves_to_an_answer(tiny_reader: Reader) -> None:
+    answer = tiny_reader.answer("Who walked?", SENTENCES, max_new_tokens=1)
+
+    assert 0 < answer.confidence < 1
+    assert answer.found == (answer.confidence >= 0.5)
+
+
+@pytest.mark.parametrize("passages", [[], "", ["", " \n"], {"text": ""}])
+def test_nothing_is_found_where_there_is_nothing(tiny_reader: Reader, passages: object) -> None:
+    answer = tiny_reader.answer("Who walked?", passages)
+
+    assert (str(answer), answer.found, answer.confidence) == ("not found", False, 0.0)
 
 
 def test_questions_without_passages_of_their_own_are_refused(tiny_reader: Reader) -> None:

@@ -5,12 +5,21 @@
 `registry` finds a baseline by its name; nothing heavy is imported before one is created.
 """
 
-from zprompt.baselines.protocol import Baseline, LosslessBaseline, Output, Shortened, Tokenizer, default_tokenizer
+from zprompt.baselines.protocol import (
+    Baseline,
+    JointBaseline,
+    LosslessBaseline,
+    Output,
+    Shortened,
+    Tokenizer,
+    default_tokenizer,
+)
 from zprompt.baselines.registry import class_of, create, names, options_of, unavailable
 from zprompt.baselines.words import split_words
 
 __all__ = [
     "Baseline",
+    "JointBaseline",
     "LosslessBaseline",
     "Output",
     "Shortened",

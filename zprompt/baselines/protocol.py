@@ -9,6 +9,7 @@ its weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
@@ -71,6 +72,23 @@ class LosslessBaseline(Baseline, Protocol):
 
     def restore(self, text: str) -> str:
         """Return exactly the source of a text that `shorten` wrote."""
+
+
+@runtime_checkable
+class JointBaseline(Baseline, Protocol):
+    """A way of shortening several texts under one budget."""
+
+    def shorten_together(
+        self, texts: Sequence[str], budget: int | None = None, query: str | None = None, titles: Sequence[str] = ()
+    ) -> list[Shortened]:
+        """Shorten texts that are read together.
+
+        :param texts: The sources, one at least.
+        :param budget: Tokens that all results may have together; None: the baseline's own ratio decides.
+        :param query: As in `shorten`.
+        :param titles: Of each text, which are not shortened; empty for none.
+        :return: The shortened texts, in order.
+        """
 
 
 class Tokenizer(Protocol):

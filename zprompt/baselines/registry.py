@@ -29,7 +29,8 @@ class _Entry:
 
 _ENTRIES = {
     "ztokens": _Entry("ztokens", "ZTokens"),
-    "shorthand": _Entry("ztokens", "Shorthand"),
+    "focus-z": _Entry("ztokens", "FocusZ"),
+    "focus-text": _Entry("ztokens", "FocusText"),
     "pruning": _Entry("pruning", "Pruning"),
     "ltsc-ztokens": _Entry("ltsc.variants", "LtscZTokens"),
     "ltsc-text": _Entry("ltsc.variants", "ReadableLtsc"),

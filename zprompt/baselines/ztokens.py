@@ -3,7 +3,7 @@
 Without a budget or ratio, the text's own predictability decides how many Z-tokens there are. With one, there are as
 many as asked for, as far as the text allows; what they leave open is in the residual of the Z-span.
 
-`Shorthand` writes the anchors as text, for a reader that knows no Z-tokens; it cannot be restored.
+Focusing (`zprompt.compress(…, query=…)`) knows the question, and spends one budget over all texts of a sample.
 """
 
 from __future__ import annotations
@@ -12,14 +12,23 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from zprompt.baselines.protocol import Output, Shortened, check_budget, check_ratio, check_text
+from zprompt.baselines.protocol import (
+    DEFAULT_RATIO,
+    Output,
+    Shortened,
+    Tokenizer,
+    check_budget,
+    check_ratio,
+    check_text,
+)
+from zprompt.counting import counter
 from zprompt.options import CompressOptions
+from zprompt.relevance import shared_relevance
+from zprompt.text_form import shorten
+from zprompt.zspan import find_spans, read_header
 
 if TYPE_CHECKING:
     from zprompt.codec import Codec
-
-_ROUNDS = 4  # of asking for other numbers of Z-tokens, until their shorthand fits well
-_SLACK = 0.05  # of the budget that may stay unused, or two tokens
 
 
 class ZTokens:
@@ -51,16 +60,16 @@ class ZTokens:
 
         :param text: The source.
         :param budget: Z-tokens that the Z-span is to have, as far as the text allows; None: the ratio decides.
-        :param query: The question that the text is to answer: what it mentions is kept as anchors first.
+        :param query: Not used: `FocusZ` does.
         :return: The Z-span.
         """
         check_text(text)
         check_budget(budget)
         ratio = self._ratio if budget is None else self._ratio_for(text, budget)
         if budget is None:
-            result = self.codec.compress(text, ratio=ratio, query=query)
+            result = self.codec.compress(text, ratio=ratio)
         else:  # as far as the text allows, so without a warning
-            result = self.codec.compress_with(CompressOptions(ratio, query=query), text)
+            result = self.codec.compress_with(CompressOptions(ratio), text)
         return Shortened(str(result.documents), result.stats.source_tokens, result.stats.positions, self.name)
 
     def restore(self, text: str) -> str:
@@ -77,49 +86,88 @@ class ZTokens:
         return max(1.0, len(backbone.encode(backbone.escape(text).text)) / max(budget, 1))
 
 
-class Shorthand:
-    """Writes the anchors of a text's Z-tokens, with an ellipsis for each dropped span."""
+class FocusZ:
+    """Writes texts as Z-spans in which the sentences that a question needs are word for word."""
 
-    name = "shorthand"
+    name = "focus-z"
+    own_length: ClassVar[bool] = False
+    output: ClassVar[Output] = "z"
+
+    def __init__(self, ratio: float = DEFAULT_RATIO, codec: Codec | None = None) -> None:
+        """Choose the codec.
+
+        :param ratio: Source tokens per Z-token, without a budget.
+        :param codec: The codec; None: the default one, loaded once per process.
+        """
+        check_ratio(ratio)
+        self._ratio, self._codec = ratio, codec
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Return the codec, loaded with the first text."""
+        from zprompt.codec import shared_codec
+
+        return self._codec or shared_codec()
+
+    def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
+        """Focus a text; without a query, compress it."""
+        return self.shorten_together([text], budget, query)[0]
+
+    def shorten_together(
+        self, texts: Sequence[str], budget: int | None = None, query: str | None = None, titles: Sequence[str] = ()
+    ) -> list[Shortened]:
+        """Focus texts under one budget."""
+        backbone = self.codec.backbone
+        before = [len(backbone.encode(backbone.escape(text).text)) for text in texts]
+        ratio = self._ratio if budget is None else max(1.0, sum(before) / max(budget, 1))
+        result = self.codec.compress_with(CompressOptions(ratio, query=query), _titled(texts, titles))
+        spans = [document["text"] for document in result.documents]
+        after = [sum(read_header(match.text).count for match in find_spans(span)) for span in spans]
+        return [Shortened(*row, self.name) for row in zip(spans, before, after, strict=True)]
+
+    def restore(self, text: str) -> str:
+        """Decompress a Z-span."""
+        return str(self.codec.decompress(text))
+
+
+class FocusText:
+    """Leaves the sentences that a question does not need out of texts."""
+
+    name = "focus-text"
     own_length: ClassVar[bool] = False
     output: ClassVar[Output] = "text"
 
-    def __init__(self, ratio: float | None = None, codec: Codec | None = None) -> None:
-        """Choose the codec.
+    def __init__(self, ratio: float = DEFAULT_RATIO, tokenizer: Tokenizer | None = None) -> None:
+        """Choose the length.
 
-        :param ratio: Source tokens per Z-token, without a budget; None: the codec's usual one.
-        :param codec: The codec; None: the default one, loaded once per process.
+        :param ratio: Source tokens per token of the result, without a budget.
+        :param tokenizer: What lengths are counted in; None: the default reader's tokens.
         """
-        self._ztokens = ZTokens(ratio, codec)
+        check_ratio(ratio)
+        self._ratio = ratio
+        self._count = counter("reader") if tokenizer is None else lambda text: len(tokenizer.encode(text))
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
-        """Write the anchors of a text.
+        """Shorten a text for a question; without one it stays as it is."""
+        return self.shorten_together([text], budget, query)[0]
 
-        :param text: The source.
-        :param budget: Tokens of anchors and ellipses together, as far as the text allows; None: as many as there are.
-        :param query: The question that the text is to answer: what it mentions is kept as anchors first.
-        :return: Readable text.
-        """
-        if budget is None:
-            return self._write(text, None, query)
-        tried: dict[int, Shortened] = {}
-        # Nearly each anchor has an ellipsis, fewer where more is kept.
-        share = budget / max(1, len(self._ztokens.codec.backbone.encode(text)))
-        asked = max(1, round(budget * (0.5 + 0.2 * min(share, 1.0))))
-        while len(tried) < _ROUNDS and asked not in tried:
-            tried[asked] = found = self._write(text, asked, query)
-            if 0 <= budget - found.tokens <= max(2, _SLACK * budget):
-                break
-            asked = max(1, asked * budget // max(found.tokens, 1))
-        fitting = [one for one in tried.values() if one.tokens <= budget]
-        return max(fitting, key=_length) if fitting else min(tried.values(), key=_length)
-
-    def _write(self, text: str, z_tokens: int | None, query: str | None) -> Shortened:
-        codec = self._ztokens.codec
-        compressed = self._ztokens.shorten(text, z_tokens, query)
-        shorthand = codec.shorthand(compressed.text)
-        return Shortened(shorthand, compressed.source_tokens, len(codec.backbone.encode(shorthand)), self.name)
+    def shorten_together(
+        self, texts: Sequence[str], budget: int | None = None, query: str | None = None, titles: Sequence[str] = ()
+    ) -> list[Shortened]:
+        """Shorten texts under one budget."""
+        for text in texts:
+            check_text(text)
+        check_budget(budget)
+        before = [self._count(text) for text in texts]
+        written = list(texts)
+        if query and sum(before):
+            ratio = self._ratio if budget is None else max(1.0, sum(before) / max(budget, 1))
+            options = CompressOptions(ratio, query=query)
+            result = shorten(options, _titled(texts, titles), shared_relevance(), self._count, list)
+            written = [document["text"] for document in result.documents]
+        after = [self._count(text) for text in written]
+        return [Shortened(*row, self.name) for row in zip(written, before, after, strict=True)]
 
 
-def _length(shortened: Shortened) -> int:
-    return shortened.tokens
+def _titled(texts: Sequence[str], titles: Sequence[str]) -> list[dict[str, str]]:
+    return [{"text": text, "title": title} for text, title in zip(texts, titles or [""] * len(texts), strict=True)]

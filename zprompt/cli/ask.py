@@ -14,7 +14,6 @@ from zprompt.cli.messages import is_terminal, note, visible
 from zprompt.progress import rich_progress
 
 if TYPE_CHECKING:
-    from zprompt.codec import Codec
     from zprompt.reader import Answer
 
 app = typer.Typer()
@@ -28,10 +27,10 @@ def _answer(
     field: options.Field = None,
     quiet: options.Quiet = False,
     compress: Annotated[
-        bool, typer.Option("--compress", "-z", help="Read the texts as Z-tokens, at the usual ratio.")
+        bool, typer.Option("--compress", "-z", help="Read what the question needs, and the rest as Z-tokens.")
     ] = False,
     ratio: Annotated[
-        float | None, typer.Option(min=1.0, help="Read the texts as Z-tokens, each for so many source tokens.")
+        float | None, typer.Option(min=1.0, help="The same, in one position for so many source tokens.")
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of the answer, at most.")] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer and what it took as JSON.")] = False,
@@ -39,34 +38,26 @@ def _answer(
     codec: options.ReaderCodec = None,
     device: options.DeviceName = options.Device.AUTO,
 ) -> None:
-    """Answer a question from files: texts, Z-spans, or both.
+    """Answer a question from files: texts, Z-spans, or both; the exit code is 1 if the answer is not found.
 
     Each file is a passage, as is each of its lines if it has JSON lines. Z-spans are read as they are, and texts too,
-    unless --compress or --ratio is given.
+    unless --compress or --ratio is given: then all are focused on the question.
     """
     sources = read_sources(files)
     passages = [text for source in sources.members for text in read_content(source, field).texts]
     loaded = options.open_reader(reader, codec, device)
     if compress or ratio is not None:
-        passages = _compressed(loaded.codec, passages, ratio, quiet)
+        with rich_progress(is_terminal() and not quiet) as progress:
+            passages = loaded.codec.compress(passages, ratio=ratio, query=question, progress=progress).documents
     answer = loaded.answer(question, passages, max_new_tokens=max_new_tokens)
     if as_json:
         typer.echo(json.dumps(answer.to_dict(), indent=2))
-        return
-    typer.echo(visible(answer.text))
-    if not quiet:
-        note(_usage(answer))
-
-
-def _compressed(codec: Codec, passages: list[str], ratio: float | None, quiet: bool) -> list[str]:
-    """Compress the passages without Z-spans."""
-    from zprompt.zspan import find_spans
-
-    plain = [place for place, passage in enumerate(passages) if next(find_spans(passage), None) is None]
-    with rich_progress(is_terminal() and not quiet) as progress:
-        result = codec.compress([passages[place] for place in plain], ratio=ratio, progress=progress)
-    replaced = dict(zip(plain, result.documents, strict=True))
-    return [replaced.get(place, passage) for place, passage in enumerate(passages)]
+    else:
+        typer.echo(visible(answer.text))
+        if not quiet:
+            note(_usage(answer))
+    if not answer.found:
+        raise typer.Exit(1)
 
 
 def _usage(answer: Answer) -> str:
@@ -74,9 +65,8 @@ def _usage(answer: Answer) -> str:
     text = usage.prompt_positions - usage.z_tokens
     z_tokens = f", {usage.z_tokens:,} of Z-tokens for {usage.source_tokens:,} source tokens" if usage.z_tokens else ""
     cut = "; it was cut off: --max-new-tokens" if answer.finish_reason == "length" else ""
-    return (
-        f"Read {usage.prompt_positions:,} positions: {text:,} of text{z_tokens}. Wrote {usage.generated_tokens}{cut}."
-    )
+    read = f"Read {usage.prompt_positions:,} positions: {text:,} of text{z_tokens}"
+    return f"Confidence {answer.confidence:.2f}. {read}. Wrote {usage.generated_tokens}{cut}."
 
 
 @app.command("pull")
@@ -85,10 +75,12 @@ def _pull(
         str, typer.Argument(help="A backbone: default, a folder, or a name on the Hugging Face hub.")
     ] = "default",
 ) -> None:
-    """Fetch a backbone into the cache, so that everything else works offline; print the folder it lies in."""
+    """Fetch a backbone and the embedding model, so that all works offline; print the backbone's folder."""
     from zprompt.llm import pull
+    from zprompt.relevance import fetch_minilm
 
     with rich_progress(is_terminal()) as progress:
+        fetch_minilm(progress)
         folder = pull(name, progress)
     typer.echo(folder)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+import zprompt
 from zprompt.cli import options
 from zprompt.cli.files import SUFFIX, plan_outputs, read_content, read_sources, write_text
 from zprompt.cli.messages import figures, is_terminal, show
@@ -26,6 +27,8 @@ def _compress(
     ratio: options.Ratio = None,
     max_tokens: options.MaxTokens = None,
     query: options.Query = None,
+    form: options.FormName = options.Form.Z,
+    count: options.CountName = "reader",
     protect: options.Protect = None,
     min_tokens: Annotated[
         int | None, typer.Option(min=1, help="Leave shorter texts as they are.", show_default=False)
@@ -39,9 +42,10 @@ def _compress(
     quantization: options.QuantizationName = options.Quantization.AUTO,
     batch_size: options.BatchSize = None,
 ) -> None:
-    """Compress text to Z-spans, from which it comes back exactly, whatever the ratio.
+    """Compress text to Z-spans, from which it comes back exactly, or to what a question needs of it.
 
-    All files are compressed in one call: a ratio is that of all of them together, and denser texts get more Z-tokens.
+    All files are compressed in one call: a ratio is that of all of them together. Denser texts get more Z-tokens, and
+    with a question those that matter for it.
     """
 
     def compress(texts: list[str]) -> Sequence[str]:
@@ -52,17 +56,19 @@ def _compress(
             protect=options.protected(protect, texts),
             min_tokens=min_tokens,
             on_error=on_error.value,
-            batch_size=batch_size,
         )
-        loaded = options.open_codec(codec, backbone, device, quantization)
         with rich_progress(is_terminal() and not quiet) as progress:
-            result = loaded.compress(texts, progress=progress, **chosen)
+            if form is options.Form.TEXT:
+                result = zprompt.compress(texts, form="text", count=count, **chosen)
+            else:
+                loaded = options.open_codec(codec, backbone, device, quantization)
+                result = loaded.compress(texts, progress=progress, **chosen, **options.given(batch_size=batch_size))
         if not quiet:
             show(figures(result.stats))
         compressed: list[str] = result.documents
         return compressed
 
-    _convert_files(files, output, field, lambda name: name + SUFFIX, compress)
+    _convert_files(files, output, field, lambda name: name if form is options.Form.TEXT else name + SUFFIX, compress)
 
 
 @app.command("decompress")

@@ -66,6 +66,14 @@ def figures(stats: CompressionStats) -> Table:
 
 def text_figures(stats: CompressionStats) -> dict[str, str]:
     """Format the figures of a compression that make sense for a single text, too, by heading."""
+    if stats.relevance and not stats.z_tokens:  # text form
+        return {
+            "source tokens": f"{stats.source_tokens:,}",
+            "tokens": f"{stats.positions:,}",
+            "ratio": f"{stats.ratio:.2f}",
+            "chosen by": stats.relevance,
+            "seconds": f"{stats.seconds:.1f}",
+        }
     return {
         "source tokens": f"{stats.source_tokens:,}",
         "Z-tokens": f"{stats.z_tokens:,}",

@@ -42,6 +42,13 @@ class OnError(StrEnum):
     PASSTHROUGH = "passthrough"
 
 
+class Form(StrEnum):
+    """What texts become."""
+
+    Z = "z"
+    TEXT = "text"
+
+
 _CODEC, _READER, _TILING, _FILES = "Codec", "Reader", "Tiling", "Files"  # the panels that --help shows
 
 Inputs: TypeAlias = Annotated[
@@ -77,19 +84,35 @@ Quiet: TypeAlias = Annotated[
 
 Ratio: TypeAlias = Annotated[
     float | None,
-    typer.Option(min=1.0, rich_help_panel=_TILING, help="Source tokens per Z-token to reach, if the text allows it."),
+    typer.Option(
+        min=1.0, rich_help_panel=_TILING, help="Tokens before per token after to reach, if the text allows it."
+    ),
 ]
 MaxTokens: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, rich_help_panel=_TILING, help="Z-tokens in all to stay within."),
+    typer.Option(min=1, rich_help_panel=_TILING, help="Tokens in all to stay within."),
 ]
 Query: TypeAlias = Annotated[
     str | None,
-    typer.Option(rich_help_panel=_TILING, help="A question: what it mentions is rather kept as anchors."),
+    typer.Option(rich_help_panel=_TILING, help="A question: the sentences that matter for it stay word for word."),
+]
+FormName: TypeAlias = Annotated[
+    Form,
+    typer.Option(
+        "--form",
+        rich_help_panel=_TILING,
+        help="Z-spans, or text without what the question does not need, for any LLM; that needs --query.",
+    ),
+]
+CountName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--count", metavar="reader|tiktoken:NAME", rich_help_panel=_TILING, help="The tokens of --form text to count."
+    ),
 ]
 Protect: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(metavar="REGEX", rich_help_panel=_TILING, help="What this matches stays anchors. May be repeated."),
+    typer.Option(metavar="REGEX", rich_help_panel=_TILING, help="What this matches stays. May be repeated."),
 ]
 
 CodecName: TypeAlias = Annotated[

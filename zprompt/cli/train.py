@@ -1,6 +1,6 @@
-"""`zprompt train reader`: train a reader of Z-tokens on your own text and LLM.
+"""`zprompt train reader`, a reader of Z-tokens for your own text and LLM, and `zprompt train relevance`, for focusing.
 
-The options of the command are generated from the config dataclass in zprompt.train:
+The options of the first are generated from the config dataclass in zprompt.train:
 
     name       the field's, with hyphens; tuples (`ratios`) become an option that may be repeated (--ratio)
     type       the field's annotation: int, float, str or tuple[float, ...]
@@ -74,14 +74,36 @@ class _TrainGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - Click's or Typer's own Context
         """Return the names of the commands."""
-        return ["reader"]
+        return ["reader", "relevance"]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - Click's or Typer's own Command
         """Build a command; None if there is none of this name."""
-        return _reader_command() if cmd_name == "reader" else None
+        if cmd_name == "reader":
+            return _reader_command()
+        return super().get_command(ctx, cmd_name)
 
 
-app = typer.Typer(name="train", cls=_TrainGroup, help="Train readers.", no_args_is_help=True)
+app = typer.Typer(name="train", cls=_TrainGroup, help="Train readers, and relevance.", no_args_is_help=True)
+
+
+@app.command("relevance")
+def _relevance(
+    data: Annotated[
+        list[str], typer.Option(metavar="PATH", help="JSONL of questions with their passages. May be repeated.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="JSON file to write.")] = Path("relevance.json"),
+    seed: Annotated[int, typer.Option(help="Decides which passages are mixed in where.")] = 0,
+) -> None:
+    """Train the weights by which sentences are chosen for a question; a few minutes for some thousand questions.
+
+    Lines have question, answers and passages, or question, title, sentences and answer_sentences. In Python,
+    Relevance.from_pretrained takes the file, and embedders of your own.
+    """
+    from zprompt.train import train_relevance
+
+    trained = train_relevance(data, out, seed=seed)
+    recall = ", ".join(f"{share} keeps {value:.1%}" for share, value in trained.recall.items())
+    note(f"{out}: of the answers that were held out, {recall}; 95 % take {trained.kept:.1%} of the text.")
 
 
 def _reader(

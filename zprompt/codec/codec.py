@@ -1,6 +1,6 @@
 """Documents in, Z-spans out, and back: the class behind `zprompt.compress` and `zprompt.decompress`.
 
-    text ─► tokens (source.py) ─► windows ─► symbols (compressor.py) ─► Z-tokens (tiling.py) ─► Z-span (zspan)
+    text ─► tokens (source.py, focused.py) ─► windows ─► symbols (compressor.py) ─► Z-tokens (tiling.py) ─► Z-span
     text ◄─ tokens, checked by the text's hash ◄─ windows (decompressor.py) ◄─ Z-tokens and symbols ◄─ Z-span
 
 A codec is a causal LM and two numbers (settings.py); nothing in it is trained for compression. Learned codes (codes.py)
@@ -13,6 +13,7 @@ import hashlib
 import threading
 import time
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,16 +25,18 @@ from zprompt.codec.checkpoint import CodecConfig, find_codec, load_heads, read_c
 from zprompt.codec.codes import CodeWriter, Written
 from zprompt.codec.compressor import Compressor
 from zprompt.codec.decompressor import Decompressor, split_windows
+from zprompt.codec.focused import focus_sources, matching_span, span_symbols
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 from zprompt.codec.source import SourceText, explain_tokens, read_source
 from zprompt.codec.tiling import ScoredWindow, choose_kept, explain_miss
-from zprompt.documents import read_documents
+from zprompt.documents import DocumentBatch, read_documents, title_of
 from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, RatioWarning, SpanError
 from zprompt.llm import Backbone, choose_device, choose_quantization, load_backbone
 from zprompt.options import CompressOptions, OnError, Protect, check_batch_size
 from zprompt.progress import Progress
-from zprompt.results import CompressionResult, CompressionStats, Explanation
+from zprompt.relevance import Relevance, shared_relevance
+from zprompt.results import CompressionResult, CompressionStats, Explanation, KeptText
 from zprompt.zspan import (
     FINGERPRINT_DIGITS,
     LITERALS,
@@ -49,6 +52,7 @@ from zprompt.zspan import (
 
 COMPRESS_BATCH = 8  # windows a pass
 DECOMPRESS_BATCH = 16  # windows a step
+TEXTS = 10_000  # texts of Z-spans that a codec remembers, so that these are focused without the LLM
 
 
 class Codec:
@@ -78,6 +82,8 @@ class Codec:
         self._compressor = Compressor(backbone, self.settings)
         self._code_writer = CodeWriter(self._compressor, heads) if heads else None
         self._decompressor = Decompressor(backbone, heads)
+        self._texts: OrderedDict[bytes, str] = OrderedDict()  # by digest
+        self._lock = threading.Lock()  # of these
 
     @classmethod
     def from_pretrained(
@@ -127,6 +133,7 @@ class Codec:
         batch_size: int = COMPRESS_BATCH,
         progress: Progress | None = None,
         verify: bool = False,
+        relevance: Relevance | None = None,
     ) -> CompressionResult:
         """Replace the text of documents by Z-spans.
 
@@ -136,7 +143,9 @@ class Codec:
             nearest is taken, and a miss of more than a tenth is a RatioWarning, and `stats.missed` says why. Every text
             is restored exactly at every ratio: at a lower one anchors say more, at a higher one the residual.
         :param max_tokens: Z-tokens that all documents may take together.
-        :param query: What will be asked; sentences that share words with it are preferably kept verbatim, as anchors.
+        :param query: What will be asked: the sentences that matter for it are kept word for word, as anchors, over all
+            documents as many as the ratio or max_tokens allows, or without either as many as 95 % of the answers need.
+            A document that is a Z-span of this codec is focused then, without the LLM where its text is known.
         :param protect: A regex, or a sequence of literal strings, whose tokens are all kept as anchors.
         :param min_tokens: Texts with fewer tokens pass through unchanged.
         :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
@@ -144,10 +153,13 @@ class Codec:
         :param progress: Called with ("compress", windows done, windows in all).
         :param verify: Restore every Z-span and compare; `stats.exact` is then the share that came back byte for byte.
             It takes as long as `decompress`.
+        :param relevance: What chooses the sentences; None: the default, shared by the process.
         :return: The documents, of the same types and in the same order, and the figures of the call.
         """
         options = CompressOptions(ratio, max_tokens, query, protect, min_tokens, on_error)
-        result = self.compress_with(options, docs, batch_size=batch_size, progress=progress, verify=verify)
+        result = self.compress_with(
+            options, docs, batch_size=batch_size, progress=progress, verify=verify, relevance=relevance
+        )
         if result.stats.missed:
             warnings.warn(result.stats.missed, RatioWarning, stacklevel=2)
         return result
@@ -160,6 +172,8 @@ class Codec:
         batch_size: int = COMPRESS_BATCH,
         progress: Progress | None = None,
         verify: bool = False,
+        relevance: Relevance | None = None,
+        read_spans: bool = True,
     ) -> CompressionResult:
         """Do what `compress` does, with options that were checked before, and leave it to `stats.missed` to warn.
 
@@ -168,19 +182,34 @@ class Codec:
         :param batch_size: As in `compress`.
         :param progress: As in `compress`.
         :param verify: As in `compress`.
+        :param relevance: As in `compress`.
+        :param read_spans: With a query, focus documents that are Z-spans; False: they are texts like any other.
         :return: As from `compress`.
         """
         began = time.perf_counter()
         check_batch_size(batch_size)
         batch = read_documents(docs)
-        sources = [self._source(text, options) for text in batch.texts]
-        spans, missed = self._tile(sources, options, batch_size, progress)
+        known: list[tuple[ZSpan | None, str]] = [(None, text) for text in batch.texts]
+        if options.query and read_spans:
+            known = self._known_spans(batch.texts, batch_size)
+        originals = [text for _, text in known]
+        sources = [self._source(text, options, span) for span, text in known]
+        kept: list[KeptText] | None = None
+        if options.query:
+            relevance = relevance or shared_relevance()
+            kept = self._focus(sources, batch, options, relevance)
+        written, missed = self._tile(sources, options, batch_size, progress)
         texts = [
-            format_span(span) if span else escape_literal(text) for text, span in zip(batch.texts, spans, strict=True)
+            format_span(span) if span else escape_literal(text) for text, span in zip(originals, written, strict=True)
         ]
+        self._remember(originals, written)
         seconds = time.perf_counter() - began
-        exact = self._share_restored(batch.texts, texts) if verify else None
-        return CompressionResult(batch.with_texts(texts), self._stats(batch.texts, spans, seconds, exact, missed))
+        exact = self._share_restored(originals, texts) if verify else None
+        stats = self._stats(originals, written, seconds, exact, missed)
+        if relevance and kept is not None:
+            verbatim = sum(int(source.forced.sum()) for source in sources if source)
+            stats = replace(stats, relevance=relevance.name, verbatim=verbatim / max(1, stats.source_tokens))
+        return CompressionResult(batch.with_texts(texts), stats, None if kept is None else tuple(kept))
 
     def decompress(
         self,
@@ -201,7 +230,9 @@ class Codec:
         pieces = [list(self._pieces(text)) for text in batch.texts]
         spans = [piece for document in pieces for piece in document if isinstance(piece, ZSpan)]
         ids = self.restore_ids(spans, batch_size=batch_size, progress=progress)
-        restored = (self._text(span, own) for span, own in zip(spans, ids, strict=True))
+        whole = [self._text(span, own) for span, own in zip(spans, ids, strict=True)]
+        self._remember(whole, spans)
+        restored = iter(whole)
         texts = [
             "".join(next(restored) if isinstance(piece, ZSpan) else piece for piece in document) for document in pieces
         ]
@@ -230,18 +261,16 @@ class Codec:
         began = time.perf_counter()
         options = CompressOptions(ratio, max_tokens, query, protect)
         source = read_source(text, self.backbone, options)
+        if options.query:
+            [source], _ = focus_sources([source], [""], options, shared_relevance(), self.settings.window)
         [span], missed = self._tile([source], options, batch_size, None)
         span = cast(ZSpan, span)  # nothing passes through
         stats = self._stats([text], [span], time.perf_counter() - began, None, missed)
         return Explanation(text, tuple(explain_tokens(source, span)), stats, format_span(span))
 
-    def shorthand(self, text: str) -> str:
-        """Return a text with each of its Z-spans replaced by its anchors, for an LLM that knows no Z-tokens.
-
-        :param text: A Z-span, or a text with Z-spans in it.
-        :return: Readable text; an ellipsis stands for each span that was dropped.
-        """
-        return "".join(self._anchors(piece) if isinstance(piece, ZSpan) else piece for piece in self._pieces(text))
+    def original_texts(self, texts: Sequence[str]) -> list[str]:
+        """Return the text of each that is a Z-span of this codec, restored unless it is remembered; others as they are."""
+        return [text for _, text in self._known_spans(texts, DECOMPRESS_BATCH)]
 
     def parse(self, text: str) -> ZSpan:
         """Read a Z-span of this codec; raise a SpanError for anything else."""
@@ -274,7 +303,54 @@ class Codec:
         ids = iter(self._decompressor.restore(flat, batch_size, _advance("decompress", len(flat), progress)))
         return [[token for _ in document for token in next(ids)] for document in windows]
 
-    def _source(self, text: str, options: CompressOptions) -> SourceText | None:
+    def _known_spans(self, texts: Sequence[str], batch_size: int) -> list[tuple[ZSpan | None, str]]:
+        """Find the texts that are Z-spans of this codec, and what they stand for; the others stand for themselves."""
+        spans: list[ZSpan | None] = []
+        for text in texts:
+            try:
+                span = self.parse(text)
+            except SpanError:  # a text like any other
+                span = None
+            # Codes would have to be written anew.
+            spans.append(None if span and any(token.code for token in span.tokens) else span)
+        with self._lock:
+            known = {span.digest: self._texts[span.digest] for span in spans if span and span.digest in self._texts}
+        unknown = [(text, span) for text, span in zip(texts, spans, strict=True) if span and span.digest not in known]
+        if unknown:
+            restored = self.decompress([text for text, _ in unknown], batch_size=batch_size)
+            known |= {span.digest: text for text, (_, span) in zip(restored, unknown, strict=True)}
+        return [(span, known[span.digest] if span else text) for text, span in zip(texts, spans, strict=True)]
+
+    def _remember(self, texts: Sequence[str], spans: Sequence[ZSpan | None]) -> None:
+        """Keep the texts of Z-spans; those that were not used for longest go first."""
+        with self._lock:
+            for text, span in zip(texts, spans, strict=True):
+                if span:
+                    self._texts[span.digest] = text
+                    self._texts.move_to_end(span.digest)
+            while len(self._texts) > TEXTS:
+                self._texts.popitem(last=False)
+
+    def _focus(
+        self,
+        sources: list[SourceText | None],
+        batch: DocumentBatch,
+        options: CompressOptions,
+        relevance: Relevance,
+    ) -> list[KeptText]:
+        """Focus the texts that do not pass through, in place; return what is kept of each document."""
+        places = [index for index, source in enumerate(sources) if source]
+        chosen = [source for source in sources if source]
+        titles = [title_of(batch.documents[index]) for index in places]
+        focused, own = focus_sources(chosen, titles, options, relevance, self.settings.window)
+        kept = [
+            KeptText(((0, len(text)),) if text else (), 0.0) for text in batch.texts
+        ]  # what passes through is whole
+        for index, source, one in zip(places, focused, own, strict=True):
+            sources[index], kept[index] = source, one
+        return kept
+
+    def _source(self, text: str, options: CompressOptions, span: ZSpan | None) -> SourceText | None:
         """Cut a text into tokens; None if it is to pass through."""
         try:
             source = read_source(text, self.backbone, options)
@@ -282,7 +358,9 @@ class Codec:
             if options.on_error == "passthrough":
                 return None
             raise
-        return None if options.min_tokens is not None and len(source.ids) < options.min_tokens else source
+        if options.min_tokens is not None and len(source.ids) < options.min_tokens:
+            return None
+        return replace(source, span=matching_span(span, source.ids)) if span else source
 
     def _tile(
         self, sources: Sequence[SourceText | None], options: CompressOptions, batch_size: int, progress: Progress | None
@@ -318,18 +396,19 @@ class Codec:
         """Score some windows, given where each begins in its text."""
         parts = [slice(start, start + self.settings.window) for _, start in places]
         ids = [source.ids[part] for (source, _), part in zip(places, parts, strict=True)]
-        # At ratio 1 all tokens are anchors, whatever the LLM thinks of them.
-        hidden = self._compressor.hidden(ids) if options.ratio != 1.0 else []
-        symbols = [self._compressor.symbols(state, own).numpy() for state, own in zip(hidden, ids, strict=False)] or [
-            np.zeros(len(own), np.int64) for own in ids
-        ]
+        # At ratio 1 all tokens are anchors, whatever the LLM thinks of them; and a Z-span has its symbols.
+        new = [index for index, (source, _) in enumerate(places) if source.span is None and options.ratio != 1.0]
+        hidden = dict(zip(new, self._compressor.hidden([ids[index] for index in new]), strict=True)) if new else {}
         scored = []
-        for (source, _), part, own, ranked in zip(places, parts, ids, symbols, strict=True):
+        for index, ((source, _), part, own) in enumerate(zip(places, parts, ids, strict=True)):
+            if index in hidden:
+                symbols = self._compressor.symbols(hidden[index], own).numpy()
+            else:
+                symbols = span_symbols(source.span)[part] if source.span else np.zeros(len(own), np.int64)
             forced = source.forced[part].copy()
             forced[0] = True
-            scored.append(ScoredWindow.of(own, ranked, forced, source.weight[part], source.penalty[part]))
-        if self._code_writer:
-            scored = [replace(window, hidden=state) for window, state in zip(scored, hidden, strict=False)] or scored
+            window = ScoredWindow.of(own, symbols, forced, source.weight[part])
+            scored.append(replace(window, hidden=hidden.get(index)) if self._code_writer else window)
         return scored
 
     def _span(self, source: SourceText, tokens: Sequence[ZToken], symbols: Sequence[int]) -> ZSpan:
@@ -361,19 +440,6 @@ class Codec:
             except SpanError:
                 continue
         return exact / len(texts) if texts else 1.0
-
-    def _anchors(self, span: ZSpan) -> str:
-        """Write the anchors of a Z-span as text; neighbouring ones belong together."""
-        parts: list[str] = []
-        run: list[int] = []
-        for token in span.tokens:
-            run.append(token.anchor)
-            if token.gap:
-                parts.append(self.backbone.decode(run))
-                run = []
-        parts.append(self.backbone.decode(run))
-        text = " …".join(parts)
-        return unescape(text) if span.escaped else text
 
     def _stats(
         self,

@@ -1,8 +1,7 @@
 """How much a reader loses with each token that is not kept as an anchor.
 
-A tiling keeps the tokens with the largest  w[t] · (bits[t] + penalty[t])  (tiling.py), because a reader sees anchors
-and not the residual. `penalty` is what a query adds (relevance/shared_words.py), and w is the largest weight that
-applies to any character of the token:
+A tiling keeps the tokens with the largest  w[t] · bits[t]  (tiling.py), because a reader sees anchors and not the
+residual; w is the largest weight that applies to any character of the token:
 
     PLAIN      any other word
     SALIENT    numbers and names: nothing else in the text tells a reader what they are
@@ -13,15 +12,11 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 
-import numpy as np
-from numpy.typing import NDArray
-
 from zprompt.options import Protection
-from zprompt.relevance import STOP_WORDS, WORD, TokenIds, word_penalties
+from zprompt.relevance import STOP_WORDS, WORD
 
 PLAIN = 1.0
 SALIENT = 2.0
@@ -29,25 +24,11 @@ SALIENT = 2.0
 _SENTENCE_BREAK = re.compile(r"[.!?…。！？\n]")
 
 
-def token_penalties(
-    text: str, offsets: Sequence[tuple[int, int]], encode: TokenIds, query: str | None
-) -> NDArray[np.float64]:
-    """Return the penalty of each token, in bits.
-
-    :param text: The text.
-    :param offsets: Character range (start, end) of each token; an empty one counts as the character at its start.
-    :param encode: Returns a word's token ids.
-    :param query: The question that a reader will be asked.
-    :return: (n,), zeros without a question.
-    """
-    return np.array(_by_token(word_penalties(text, query, encode), offsets) if query else [0.0] * len(offsets))
-
-
 def token_weights(text: str, offsets: Sequence[tuple[int, int]], protect: Protection | None = None) -> list[float]:
     """Return the weight of each token: PLAIN, SALIENT or infinity.
 
     :param text: The text.
-    :param offsets: As in `token_penalties`.
+    :param offsets: Character range (start, end) of each token; an empty one counts as the character at its start.
     :param protect: What is always kept as anchors.
     :return: One for each token.
     """
@@ -57,12 +38,6 @@ def token_weights(text: str, offsets: Sequence[tuple[int, int]], protect: Protec
     for start, end in protect.ranges(text) if protect else ():
         weights[start:end] = [math.inf] * (end - start)
     return [max(weights[start : max(end, start + 1)], default=PLAIN) for start, end in offsets]
-
-
-def _by_token(ranges: Iterable[tuple[int, int, float]], offsets: Sequence[tuple[int, int]]) -> list[float]:
-    """Return for each token the value of the range that holds its last character; the ranges cover the text."""
-    ends, values = zip(*((end, value) for _, end, value in ranges), strict=True) if offsets else ((), ())
-    return [values[min(bisect_right(ends, max(start, end - 1)), len(ends) - 1)] for start, end in offsets]
 
 
 def _salient_words(text: str) -> Iterator[tuple[int, int]]:

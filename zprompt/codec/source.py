@@ -1,12 +1,14 @@
 """A text on its way into Z-tokens, and Z-tokens laid back over their text."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 
-from zprompt.codec.importance import token_penalties, token_weights
+from zprompt.codec.importance import token_weights
 from zprompt.codec.tiling import Bools, Floats
 from zprompt.llm import Backbone
 from zprompt.options import CompressOptions
@@ -23,9 +25,10 @@ class SourceText:
     escaped: bool  # whether characters that the tokenizer would lose are escaped in the tokens
     ids: list[int]
     offsets: list[tuple[int, int]]  # of each token, in characters of `text`
-    forced: Bools  # (n,): always kept, as it begins a unit or is protected
+    forced: Bools  # (n,): always kept, as it begins a unit, is protected, or a query needs its sentence
+    protected: Bools  # (n,)
     weight: Floats  # (n,): see importance.py
-    penalty: Floats  # (n,): bits
+    span: ZSpan | None = None  # of the text, if it was compressed before
 
 
 def read_source(text: str, backbone: Backbone, options: CompressOptions) -> SourceText:
@@ -43,10 +46,10 @@ def read_source(text: str, backbone: Backbone, options: CompressOptions) -> Sour
         to_source = OffsetMap.of(escaped).to_source
         offsets = [(to_source(start), to_source(end)) for start, end in offsets]
     weight = np.array(token_weights(text, offsets, options.protection), np.float64)
-    forced = np.isinf(weight)
+    protected = np.isinf(weight)
+    forced = protected.copy()
     forced[unit_starts(text, offsets)] = True
-    penalty = token_penalties(text, offsets, backbone.encode, options.query)
-    return SourceText(text, escaped.escaped, ids, offsets, forced, np.where(forced, 1.0, weight), penalty)
+    return SourceText(text, escaped.escaped, ids, offsets, forced, protected, np.where(protected, 1.0, weight))
 
 
 def unit_starts(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:

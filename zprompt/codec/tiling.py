@@ -2,9 +2,9 @@
 
 What is kept costs about the same, whichever token it is, and what is dropped costs what its symbol takes in the
 residual, r[t], and a reader the sight of it. Neither depends on what happens to other tokens, so the best tiling of any
-length keeps the tokens that are *worth* most (w and penalty: importance.py):
+length keeps the tokens that are *worth* most (w: importance.py):
 
-    worth[t] = w[t] · (r[t] + penalty[t])
+    worth[t] = w[t] · r[t]
 
 (Counting what each token costs as an anchor makes Z-spans 4 % shorter at ratio 2 and 1 % at ratio 4, and fills them
 with "," and "and", which no reader needs.) Always kept are the first token of a unit (so no Z-token reaches over the
@@ -14,8 +14,8 @@ context, and what the caller protects.
 How many: a ratio is met to the token, over all documents of the call, so every document pays the same price for the
 same bits, and one that is hard to predict gets more anchors; tilings of one text at several ratios are nested. Without
 a wanted length, a text keeps the tokens that are worth more than `USUAL_WORTH`. A number of Z-tokens is a limit; one
-that leaves room to spare changes nothing. A query makes no text longer: each window keeps as many tokens as without it
-(what else is in the call must not matter), and others.
+that leaves room to spare changes nothing. With a query, always kept are the sentences that it needs (focused.py) in
+place of the first tokens of all; what a ratio leaves room for beside them is filled as without one.
 """
 
 import math
@@ -45,24 +45,20 @@ class ScoredWindow:
     ids: Ints  # (n,)
     symbols: Ints  # (n,): what restores each if it is dropped
     worth: Floats  # (n,): bits; inf where a token is always kept
-    plain_worth: Floats  # (n,): the same as if nothing had been asked
     hidden: Tensor | None = None  # (n, H): what predicts each token, for codecs that write codes
 
     @classmethod
-    def of(cls, ids: Sequence[int], symbols: Ints, forced: Bools, weight: Floats, penalty: Floats) -> "ScoredWindow":
+    def of(cls, ids: Sequence[int], symbols: Ints, forced: Bools, weight: Floats) -> "ScoredWindow":
         """Score a window.
 
         :param ids: (n,), the token ids.
         :param symbols: (n,), from `Compressor.symbols`.
         :param forced: (n,), True where a token is always kept.
         :param weight: (n,), w of each token.
-        :param penalty: (n,), bits, 0 for all without a query.
         :return: The window.
         """
-        bits = symbol_bits(symbols)
-        worth, plain = weight * (bits + penalty), weight * bits
-        own = np.asarray(ids, np.int64)
-        return cls(own, symbols, np.where(forced, np.inf, worth), np.where(forced, np.inf, plain))
+        worth = np.where(forced, np.inf, weight * symbol_bits(symbols))
+        return cls(np.asarray(ids, np.int64), symbols, worth)
 
     def z_tokens(self, kept: Bools) -> list[ZToken]:
         """Return the window's Z-tokens, given which tokens are kept."""
@@ -79,7 +75,10 @@ def choose_kept(windows: Sequence[ScoredWindow], options: CompressOptions) -> li
     :return: (n,) for each window.
     :raises OptionError: If `max_tokens` is less than what is always kept.
     """
-    usual = [int((window.plain_worth > USUAL_WORTH).sum()) for window in windows]
+    if options.query and options.ratio is None:  # as long as the sentences that the query needs
+        usual = [int(np.isinf(window.worth).sum()) for window in windows]
+    else:
+        usual = [int((window.worth > USUAL_WORTH).sum()) for window in windows]
     if not options.has_length or (options.max_tokens is not None and sum(usual) <= options.max_tokens):
         return [_most_worth(window.worth, window.ids, count) for window, count in zip(windows, usual, strict=True)]
     if not windows:
@@ -87,9 +86,10 @@ def choose_kept(windows: Sequence[ScoredWindow], options: CompressOptions) -> li
     worth, ids = (np.concatenate([getattr(window, name) for window in windows]) for name in ("worth", "ids"))
     forced = int(np.isinf(worth).sum())
     if options.max_tokens is not None and forced > options.max_tokens:
+        first = "document" if options.query else "sentence"
         raise OptionError(
             f"max_tokens is {options.max_tokens}, but these documents need {forced} Z-tokens at least: the first token "
-            f"of each sentence{', and what is protected' if options.protect is not None else ''}. "
+            f"of each {first}{', and what is protected' if options.protect is not None else ''}. "
             "Allow more, or compress fewer documents."
         )
     wanted = options.max_tokens or nearest_count(len(worth), options.ratio or 1.0)
@@ -112,6 +112,8 @@ def explain_miss(windows: Sequence[ScoredWindow], z_tokens: int, options: Compre
     if abs(ratio / options.ratio - 1) <= TOLERANCE:
         return None
     forced = sum(int(np.isinf(window.worth).sum()) for window in windows)
+    if options.query:
+        return f"ratio {options.ratio:g} was asked for; the sentences that the query needs are nearest at {ratio:.2f}"
     if z_tokens > forced:
         return f"ratio {options.ratio:g} was asked for, and {ratio:.2f} is the nearest for {source_tokens} tokens"
     return (

@@ -11,7 +11,17 @@ Importing it needs neither torch nor what is in zprompt[bench].
 
 from zprompt.eval.context import SHIPPED
 from zprompt.eval.datasets import Passage, Question, draw, question_of, read_questions
-from zprompt.eval.metrics import CorpusBleu, Recall, correct_tokens, exact_match, f1, names, numbers, recall
+from zprompt.eval.metrics import (
+    CorpusBleu,
+    Recall,
+    correct_tokens,
+    exact_match,
+    f1,
+    holds_answer,
+    names,
+    numbers,
+    recall,
+)
 from zprompt.eval.record import RunRecord, peak_megabytes, write_json
 from zprompt.eval.report import number, percent, table, write_reports
 from zprompt.eval.results import BenchResults, BenchSettings, load_results
@@ -38,6 +48,7 @@ __all__ = [
     "estimate",
     "exact_match",
     "f1",
+    "holds_answer",
     "load_results",
     "names",
     "number",

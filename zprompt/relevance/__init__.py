@@ -1,6 +1,45 @@
-"""How much a question needs each sentence and word of a text."""
+"""Which sentences of some passages a question needs."""
 
-from zprompt.relevance.shared_words import TokenIds, relevant_sentences, word_penalties
+from zprompt.relevance.embedder import Embedder, EmbeddingCache, MiniLM, fetch_minilm, open_embedder
+from zprompt.relevance.features import FORM, NAMES, WORDS, Floats
+from zprompt.relevance.focus import ELISION, Choice, Length, elide
+from zprompt.relevance.relevance import (
+    SHIPPED,
+    LogisticWeights,
+    Passage,
+    Relevance,
+    ScoredPassage,
+    shared_relevance,
+    write_weights,
+)
+from zprompt.relevance.selection import choose_covering, choose_nearest, choose_within
 from zprompt.relevance.units import STOP_WORDS, WORD, sentences
 
-__all__ = ["STOP_WORDS", "WORD", "TokenIds", "relevant_sentences", "sentences", "word_penalties"]
+__all__ = [
+    "ELISION",
+    "FORM",
+    "NAMES",
+    "SHIPPED",
+    "STOP_WORDS",
+    "WORD",
+    "WORDS",
+    "Choice",
+    "Embedder",
+    "EmbeddingCache",
+    "Floats",
+    "Length",
+    "LogisticWeights",
+    "MiniLM",
+    "Passage",
+    "Relevance",
+    "ScoredPassage",
+    "choose_covering",
+    "choose_nearest",
+    "choose_within",
+    "elide",
+    "fetch_minilm",
+    "open_embedder",
+    "sentences",
+    "shared_relevance",
+    "write_weights",
+]

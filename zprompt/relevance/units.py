@@ -17,6 +17,9 @@ STOP_WORDS = frozenset(
     "not of on or other our she should so some such than that the their them then there these they this those to "
     "too us very was we were what when where which while who whom whose why will with would you your".split()
 )
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+)  # Thai … Han
 _NUMBERING = ".) \t0123456789"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _MIN_PLURAL = 4  # letters: "is" and "gas" are no plurals
@@ -53,6 +56,23 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
     for line in _LINE.finditer(text):
         for piece in sentencex.get_sentence_boundaries("en", line.group()):
             yield line.start() + piece["start_index"], line.start() + piece["end_index"]
+
+
+def word_stems(text: str) -> Iterator[str]:
+    """Return the stems of a text's words; where a script has no spaces between words, its characters."""
+    for match in WORD.finditer(text):
+        word = match.group()
+        if _UNSPACED.search(word):
+            yield from word
+        else:
+            yield stem(word)
+
+
+def content_stems(question: str) -> list[str]:
+    """Return the stems of the words of a question that say what it is about, each once."""
+    words = (match.group() for match in WORD.finditer(question))
+    kept = " ".join(word for word in words if word.casefold() not in STOP_WORDS)
+    return list(dict.fromkeys(word_stems(kept)))
 
 
 def stem(word: str) -> str:

@@ -1,5 +1,6 @@
-"""Training of readers.
+"""Training of readers, and of relevance.
 
+    relevance  the whole of it
     config     the numbers of a run
     corpus     files → texts
     reader     the run; reader_data, reader_model, reader_trainer and reader_evaluation are its parts
@@ -13,6 +14,7 @@ from zprompt.train.config import INPUTS, TASKS, ReaderTrainConfig
 from zprompt.train.corpus import read_texts
 from zprompt.train.reader import TrainedReader, train_reader
 from zprompt.train.reader_data import Sources
+from zprompt.train.relevance import TrainedRelevance, train_relevance
 
 __all__ = [
     "INPUTS",
@@ -20,6 +22,8 @@ __all__ = [
     "ReaderTrainConfig",
     "Sources",
     "TrainedReader",
+    "TrainedRelevance",
     "read_texts",
     "train_reader",
+    "train_relevance",
 ]

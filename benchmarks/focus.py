@@ -1,0 +1,303 @@
+"""Measure what a reader answers from focused passages, beside all of them, the gold ones and other ways of shortening.
+
+    all        the question's passages as text                      gold     those that hold the answer alone, as text
+    nothing    no passage                                           f-text   zprompt.compress(…, query=…, form="text")
+    f-z        zprompt.compress(…, query=…) of Z-spans that were made without the question
+    truncation, pruning        baselines that shorten each passage to its share; pruning knows the question
+
+F1 is that of `Reader.answer`, greedy; differences are paired, in brackets 95 % of a bootstrap over questions. The ratio
+is tokens of the passages per position of what takes their place. `confidence`: AUROC of `Answer.confidence` between
+questions with all their passages and the same with those that have an answer taken out, both focused at ratio 4.
+
+Times are from passages and question to the first token of the answer, everything included, of one question at a time.
+
+    python -m benchmarks.focus [--data FILE] [--limit N] [--reader NAME|FOLDER] [--only answers confidence times]
+"""
+
+import argparse
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import zprompt
+from benchmarks.common import DATA, RESULTS, Range, Row, describe_run, figures
+from zprompt import baselines
+from zprompt.errors import RatioWarning
+from zprompt.eval import Ratio, RunRecord, draw, estimate, exact_match, f1, holds_answer, write_json
+from zprompt.eval.statistics import paired_difference
+from zprompt.reader import Answer, Reader
+from zprompt.relevance import Relevance, shared_relevance
+
+RATIOS = (4, 8, 16)
+ANSWER = 16  # tokens of an answer, at most
+TASKS = ("answers", "confidence", "times")
+COLUMNS = {
+    "passages as": "",
+    "ratio": ".1f",
+    "F1": ".1%",
+    "exact match": ".1%",
+    "F1 - all": "+.1%",
+    "F1 - gold": "+.1%",
+    "questions": "",
+}
+TIMES = {"way": "", "first token, s": ".2f", "times as soon as text": ".2f", "choosing, ms": ".0f"}
+
+Documents = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with its passages."""
+
+    set: str
+    question: str
+    answers: list[str]
+    passages: Documents  # dicts with title and text
+
+    @property
+    def gold(self) -> Documents:
+        """Return the passages that hold an answer."""
+        return [one for one in self.passages if holds_answer(one["text"], self.answers)]
+
+    @property
+    def others(self) -> Documents:
+        """Return the passages that do not."""
+        return [one for one in self.passages if not holds_answer(one["text"], self.answers)]
+
+
+def read(path: Path, limit: int, seed: int) -> list[Asked]:
+    """Draw so many questions that a passage answers, from each set of a file alike."""
+    sets: dict[str, list[Asked]] = {}
+    for line in path.read_text("utf-8").splitlines():
+        row = json.loads(line)
+        asked = Asked(row.get("set", path.stem), row["question"], row["answers"], row["passages"])
+        if asked.gold:
+            sets.setdefault(asked.set, []).append(asked)
+    return [one for own in sets.values() for one in draw(own, limit // len(sets), seed)]
+
+
+class Shortener:
+    """Puts something shorter in the place of passages."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Make the Z-spans and the baselines with a reader's codec."""
+        self.codec = reader.codec
+        self._spans: dict[str, str] = {}
+        own = {"backbone": self.codec.backbone, "tokenizer": self.codec.backbone.tokenizer}
+        self._baselines = {
+            name: baselines.create(name, **{key: own[key] for key in baselines.options_of(name) if key in own})
+            for name in ("truncation", "pruning")
+        }
+
+    def stored(self, passages: Documents) -> Documents:
+        """Return the Z-spans that an app made of passages when it stored them."""
+        new = [one["text"] for one in passages if one["text"] not in self._spans]
+        self._spans.update(zip(new, self.codec.compress(new).documents if new else [], strict=True))
+        return [{**one, "text": self._spans[one["text"]]} for one in passages]
+
+    def shorten(self, way: str, ratio: int, asked: Asked, passages: Documents) -> Documents:
+        """Shorten passages in one of the ways above."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RatioWarning)  # the ratio that was reached is in the table
+            if way == "f-text":
+                return list(zprompt.compress(passages, query=asked.question, form="text", ratio=ratio).documents)
+            if way == "f-z":
+                return list(self.codec.compress(self.stored(passages), query=asked.question, ratio=ratio).documents)
+        method, count = self._baselines[way], self.codec.backbone.encode
+        budgets = [max(1, len(count(one["text"])) // ratio) for one in passages]
+        return [
+            {**one, "text": method.shorten(one["text"], budget, asked.question).text}
+            for one, budget in zip(passages, budgets, strict=True)
+        ]
+
+
+def positions(reader: Reader, asked: Asked, documents: Documents) -> int:
+    """Count the positions that passages take, without titles, question and template."""
+    tokens = 0
+    for one in documents:
+        tokens += reader.count(one["text"]).positions - reader.count("").positions
+    return tokens
+
+
+# Answers.
+
+
+def measure_answers(reader: Reader, questions: Sequence[Asked]) -> Iterator[Row]:
+    """Let the reader answer from passages in every way."""
+    shortener = Shortener(reader)
+    ways: dict[str, Callable[[Asked], Documents]] = {"all": lambda one: one.passages, "gold": lambda one: one.gold}
+    for ratio in RATIOS:
+        for way in ("f-text", "f-z", "truncation", "pruning"):
+            ways[f"{way} {ratio}"] = lambda one, way=way, ratio=ratio: shortener.shorten(  # type: ignore[misc]
+                way, ratio, one, one.passages
+            )
+    scores: dict[str, list[Ratio]] = {}
+    for name, way in ways.items():
+        given = [way(one) for one in questions]
+        answers = reader.answer([one.question for one in questions], given, max_new_tokens=ANSWER)
+        pairs = list(zip(answers, questions, strict=True))
+        scores[name] = [Ratio(f1(answer.text, one.answers)) for answer, one in pairs]
+        before = sum(positions(reader, one, one.passages) for one in questions)
+        yield {
+            "passages as": name,
+            "ratio": before / max(1, sum(positions(reader, *pair) for pair in zip(questions, given, strict=True))),
+            "F1": estimate(scores[name], seed=0),
+            "exact match": statistics.mean(exact_match(answer.text, one.answers) for answer, one in pairs),
+            "F1 - all": _difference(scores[name], scores["all"]),
+            "F1 - gold": _difference(scores[name], scores.get("gold", scores["all"])),
+            "questions": len(questions),
+            "sets": {
+                own: statistics.mean(r.numerator for r, q in zip(scores[name], questions, strict=True) if q.set == own)
+                for own in dict.fromkeys(one.set for one in questions)
+            },
+            "shown": [(one.question, one.answers[0], answer.text) for answer, one in pairs[:8]],
+        }
+
+
+def _difference(one: Sequence[Ratio], other: Sequence[Ratio]) -> Range:
+    interval = paired_difference(one, other)
+    mean = statistics.mean(a.numerator - b.numerator for a, b in zip(one, other, strict=True))
+    return Range(mean, interval.low, interval.high)
+
+
+# Confidence.
+
+
+def measure_confidence(reader: Reader, questions: Sequence[Asked]) -> Row:
+    """Compare the confidence with and without the passages that hold an answer."""
+    shortener = Shortener(reader)
+    both: list[list[Answer]] = []
+    for choose in (lambda one: one.passages, lambda one: one.others):
+        given = [shortener.shorten("f-text", 4, one, choose(one)) for one in questions]
+        both.append(reader.answer([one.question for one in questions], given, max_new_tokens=ANSWER))
+    with_answer, without = ([one.confidence for one in answers] for answers in both)
+    return {
+        "questions": len(questions),
+        "AUROC": auroc(with_answer, without),
+        "found with an answer": statistics.mean(one.found for one in both[0]),
+        "found without": statistics.mean(one.found for one in both[1]),
+    }
+
+
+def auroc(positive: Sequence[float], negative: Sequence[float]) -> Range:
+    """Return the probability that a positive has a higher value than a negative, with its interval."""
+
+    def area(rows: np.ndarray[Any, Any]) -> float:
+        higher = np.array(positive)[rows][:, None] - np.array(negative)[rows][None, :]
+        return float((higher > 0).mean() + (higher == 0).mean() / 2)
+
+    drawn = np.random.default_rng(0).integers(0, len(positive), (500, len(positive)))
+    low, high = np.percentile([area(rows) for rows in drawn], (2.5, 97.5))
+    return Range(area(np.arange(len(positive))), float(low), float(high))
+
+
+# Times.
+
+
+def measure_times(reader: Reader, questions: Sequence[Asked]) -> Iterator[Row]:
+    """Time the first token of the answer, in turn for all ways."""
+    shortener = Shortener(reader)
+    relevance = shared_relevance()
+    ways: dict[str, Callable[[Asked], tuple[Documents, float]]] = {
+        "all, text": lambda one: (one.passages, 0.0),
+        "f-text 4, embeddings made anew": lambda one: _timed(_fresh, one),
+        "f-text 4, embeddings at hand": lambda one: _timed(lambda own: _focus(own, relevance), one),
+        "f-z 4, stored Z-spans": lambda one: _timed(lambda own: shortener.shorten("f-z", 4, own, own.passages), one),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    choosing: dict[str, list[float]] = {name: [] for name in ways}
+    for one in questions:
+        shortener.stored(one.passages)
+        _focus(one, relevance)
+        for name, way in ways.items():
+            began = time.perf_counter()
+            documents, took = way(one)
+            reader.answer(one.question, documents, max_new_tokens=1)
+            seconds[name].append(time.perf_counter() - began)
+            choosing[name].append(1000 * took)
+    for name, own in seconds.items():
+        ratios = [text / mine for text, mine in zip(seconds["all, text"], own, strict=True)]
+        yield {
+            "way": name,
+            "first token, s": Range.of_rounds(own),
+            "times as soon as text": Range.of_rounds(ratios),
+            "choosing, ms": Range.of_rounds(choosing[name]),
+        }
+
+
+def _timed(shorten: Callable[[Asked], Documents], one: Asked) -> tuple[Documents, float]:
+    began = time.perf_counter()
+    return shorten(one), time.perf_counter() - began
+
+
+def _focus(one: Asked, relevance: Relevance) -> Documents:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RatioWarning)
+        result = zprompt.compress(one.passages, query=one.question, form="text", ratio=4, relevance=relevance)
+    return list(result.documents)
+
+
+def _fresh(one: Asked) -> Documents:
+    """Focus with an embedder that has seen no text yet; loading it is not counted."""
+    from zprompt.relevance import EmbeddingCache
+
+    relevance, known = shared_relevance(), shared_relevance().embedder
+    relevance.embedder = EmbeddingCache(known.embedder) if known else None
+    try:
+        return _focus(one, relevance)
+    finally:
+        relevance.embedder = known
+
+
+def report(record: RunRecord, about: str, results: Mapping[str, Any]) -> str:
+    """Write the Markdown of a run."""
+    lines = ["# Answers from focused passages", "", f"{describe_run(record)} {about}", ""]
+    if "answers" in results:
+        lines += [*figures(results["answers"], COLUMNS), ""]
+    if "confidence" in results:
+        row = results["confidence"]
+        lines += [f"Confidence, {row['questions']} questions: AUROC {row['AUROC'].value:.2f} "]
+        lines[-1] += f"[{row['AUROC'].low:.2f}, {row['AUROC'].high:.2f}]; an answer is “found” in "
+        lines[-1] += f"{row['found with an answer']:.0%} with it and {row['found without']:.0%} without it."
+        lines += [""]
+    if "times" in results:
+        lines += [*figures(results["times"], TIMES), ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, and write `results/focus.json` and `.md`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA / "retrieved-dev.jsonl", help="JSONL of questions")
+    parser.add_argument("--limit", type=int, default=300, help="questions")
+    parser.add_argument("--timed", type=int, default=10, help="questions that are timed")
+    parser.add_argument("--reader", default="default", help="a reader")
+    parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
+    options, began = parser.parse_args(), time.time()
+    reader = zprompt.load_reader(options.reader, device="cpu")
+    questions = read(options.data, options.limit, 0)
+    measures: dict[str, Callable[[], Any]] = {
+        "answers": lambda: list(measure_answers(reader, questions)),
+        "confidence": lambda: measure_confidence(reader, questions),
+        "times": lambda: list(measure_times(reader, questions[:: max(1, len(questions) // options.timed)])),
+    }
+    results: dict[str, Any] = {}
+    for task in options.only:
+        results[task] = measures[task]()
+        record = RunRecord.take(0, began)
+        write_json(options.out / "focus.json", {"run": record, "reader": options.reader, **results})
+        text = report(record, f"Reader: {options.reader}, {reader.training.get('steps')} steps.", results)
+        (options.out / "focus.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

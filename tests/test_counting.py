@@ -1,0 +1,67 @@
+"""Tokens are counted as the reader, an API's model or the caller counts them."""
+
+import sys
+
+import pytest
+import tiktoken
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zprompt.counting import counter
+from zprompt.errors import MissingDependencyError, OptionError
+
+
+class LetterEncoding:
+    """Stands in for an encoding of tiktoken, which would be fetched."""
+
+    def encode(self, text: str, disallowed_special: object = "all") -> list[int]:
+        if disallowed_special == "all" and "<|endoftext|>" in text:
+            raise ValueError("disallowed special token")
+        return list(text.encode())
+
+
+def test_the_readers_tokens_are_counted_without_special_ones() -> None:
+    count = counter("reader")
+    assert [count(text) for text in ("", "The", "The river", "The river carries sand.")] == [0, 1, 2, 5]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_any_text_has_reader_tokens_and_no_more_than_bytes(text: str) -> None:
+    assert 1 <= counter("reader")(f"a{text}") <= 1 + len(text.encode())
+
+
+def test_a_function_counts_as_it_likes() -> None:
+    assert counter(len)("four") == 4
+
+
+def test_tiktokens_encodings_take_any_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(tiktoken, "get_encoding", lambda name: asked.append(name) or LetterEncoding())
+    count = counter("tiktoken:o200k_base")
+    assert count("a<|endoftext|>é") == 16 and asked == ["o200k_base"]
+
+
+def test_an_encoding_that_tiktoken_has_not_is_an_error_that_lists_those_it_has() -> None:
+    with pytest.raises(OptionError, match=r"(?s)no encoding 'nonsense' here.*cl100k_base.*a function of your own"):
+        counter("tiktoken:nonsense")
+
+
+def test_an_encoding_that_cannot_be_fetched_is_an_option_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(tiktoken, "get_encoding", fail)
+    with pytest.raises(OptionError, match="no network"):
+        counter("tiktoken:o200k_base")
+
+
+def test_without_tiktoken_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tiktoken", None)
+    with pytest.raises(MissingDependencyError, match="pip install tiktoken"):
+        counter("tiktoken:o200k_base")
+
+
+@pytest.mark.parametrize("wrong", ["nonsense", "", "Reader", None, 3])
+def test_any_other_way_to_count_is_refused(wrong: object) -> None:
+    with pytest.raises(OptionError, match=r"count must be 'reader', 'tiktoken:<encoding>' or a function"):
+        counter(wrong)  # type: ignore[arg-type]

@@ -1,0 +1,60 @@
+"""Count the tokens of a text: those of the default reader, of an API's model, or whatever the caller counts."""
+
+import gzip
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+from tokenizers import Tokenizer
+
+from zprompt.errors import MissingDependencyError, OptionError
+
+CountTokens: TypeAlias = Callable[[str], int]
+Count: TypeAlias = str | CountTokens
+"""How tokens are counted: "reader", "tiktoken:" and the name of an encoding, or a function of a text."""
+
+_TOKENIZER = Path(__file__).parent / "models" / "default" / "tokenizer.json.gz"  # the default LLM's; needs no download
+_TIKTOKEN = "tiktoken:"
+
+
+def counter(count: Count) -> CountTokens:
+    """Return the function that counts tokens.
+
+    :param count: "reader" for the default reader's tokens, "tiktoken:o200k_base" or another of its encodings, or a
+        function.
+    :return: The function.
+    :raises OptionError: If it is none of these, or tiktoken does not have the encoding.
+    :raises MissingDependencyError: If tiktoken is not installed.
+    """
+    if count == "reader":
+        return _reader_tokens
+    if callable(count):
+        return count
+    if isinstance(count, str) and count.startswith(_TIKTOKEN):
+        return _tiktoken(count.removeprefix(_TIKTOKEN))
+    raise OptionError(f"count must be 'reader', 'tiktoken:<encoding>' or a function of a text, got {count!r}.")
+
+
+def _reader_tokens(text: str) -> int:
+    return len(_tokenizer().encode(text, add_special_tokens=False).ids)
+
+
+@cache
+def _tokenizer() -> Tokenizer:
+    return Tokenizer.from_str(gzip.decompress(_TOKENIZER.read_bytes()).decode())
+
+
+def _tiktoken(name: str) -> CountTokens:
+    try:
+        import tiktoken
+    except ImportError as error:
+        raise MissingDependencyError(f"count='{_TIKTOKEN}{name}' needs tiktoken: pip install tiktoken.") from error
+    try:
+        encoding = tiktoken.get_encoding(name)
+    except Exception as error:  # an unknown name, or a download that failed in one of many ways
+        raise OptionError(
+            f"tiktoken has no encoding {name!r} here ({error}). It has {', '.join(tiktoken.list_encoding_names())}, "
+            "and fetches each once; without a network give count= a function of your own."
+        ) from error
+    return lambda text: len(encoding.encode(text, disallowed_special=()))

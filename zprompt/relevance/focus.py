@@ -1,0 +1,137 @@
+"""Choose which units of some passages stay word for word, and write them as text.
+
+    score (relevance.py) ─► one budget over all passages (selection.py) ─► character ranges ─► text with elisions
+
+The text form has the chosen units in their order, whole, with their own white space where they are neighbours. Where
+something is left out between two of them stands ELISION, so that no two sentences are joined to say what nobody said;
+a passage of which nothing stays is the mark alone. A text is never longer than it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from zprompt.counting import CountTokens
+from zprompt.errors import OptionError
+from zprompt.relevance.features import Floats
+from zprompt.relevance.relevance import Passage, Relevance
+from zprompt.relevance.selection import (
+    Bools,
+    choose_covering,
+    choose_nearest,
+    choose_within,
+    companions,
+)
+from zprompt.results import KeptText
+
+ELISION = "[…]"
+
+Ranges = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long the result is to be; without either, as long as 95 % of the answers need."""
+
+    wanted: float | None = None  # tokens, to be met to the nearest unit
+    most: int | None = None  # tokens that must not be exceeded
+
+
+class Choice:
+    """The scored units of some passages, of which some are chosen."""
+
+    def __init__(
+        self,
+        relevance: Relevance,
+        question: str,
+        passages: Sequence[Passage],
+        cost: Callable[[int, int, int], int],
+        always: Sequence[Ranges] | None = None,
+    ) -> None:
+        """Score the units.
+
+        :param relevance: Scores them.
+        :param question: The question.
+        :param passages: The passages.
+        :param cost: Returns the tokens of a unit, given the index of its passage, its start and its end.
+        :param always: Character ranges of each passage whose units always stay.
+        """
+        self._scored = relevance.score(question, passages)
+        self._coverage = relevance.weights.coverage
+        self._owner: list[int] = []  # of each unit
+        self._units: list[tuple[int, int]] = []
+        self._needs: list[int | None] = []
+        for index, (passage, own) in enumerate(zip(passages, self._scored, strict=True)):
+            texts = [passage.text[start:end] for start, end in own.units]
+            first = len(self._units)
+            self._needs += [None if need is None else first + need for need in companions(texts)]
+            self._owner += [index] * len(texts)
+            self._units += own.units
+        places = list(zip(self._owner, self._units, strict=True))
+        self._costs = [cost(index, start, end) for index, (start, end) in places]
+        self._forced = np.array(
+            [any(a < end and start < b for a, b in always[index]) for index, (start, end) in places]
+            if always
+            else [False] * len(places),
+            np.bool_,
+        )
+        scores = np.concatenate([own.scores for own in self._scored]) if self._scored else np.zeros(0)
+        self._scores: Floats = np.where(self._forced, np.inf, scores)
+
+    def choose(self, length: Length) -> list[KeptText]:
+        """Choose what stays word for word of each passage.
+
+        :param length: How long all that stays may be together.
+        :return: What stays of each passage.
+        :raises OptionError: If what always stays is longer than it may be.
+        """
+        if length.most is None:
+            return self._kept(self._wanted(length))
+        within = choose_within(self._scores, self._costs, self._needs, length.most)
+        if (self._forced & ~within).any():
+            raise OptionError(
+                f"max_tokens leaves {length.most} tokens for sentences, but what is protected needs more. Allow more."
+            )
+        enough = within & self._wanted(length)  # a limit that leaves room to spare changes nothing
+        return self._kept(enough if enough.any() else within)
+
+    def _wanted(self, length: Length) -> Bools:
+        if length.wanted is not None:
+            return choose_nearest(self._scores, self._costs, self._needs, length.wanted)
+        finite = np.where(self._forced, self._scores[~self._forced].max(initial=0.0), self._scores)
+        return choose_covering(finite, self._costs, self._needs, self._coverage) | self._forced
+
+    def _kept(self, kept: Bools) -> list[KeptText]:
+        """Return the ranges of the units that are kept, of each passage, neighbours as one."""
+        ranges: list[list[tuple[int, int]]] = [[] for _ in self._scored]
+        for index, (start, end), is_kept in zip(self._owner, self._units, kept.tolist(), strict=True):
+            if not is_kept:
+                continue
+            own = ranges[index]
+            if own and own[-1][1] == start:
+                own[-1] = own[-1][0], end
+            else:
+                own.append((start, end))
+        return [KeptText(tuple(own), one.relevance) for own, one in zip(ranges, self._scored, strict=True)]
+
+
+def elide(text: str, kept: KeptText, count: CountTokens) -> tuple[str, KeptText]:
+    """Write what stays of a text, and the mark where something is left out.
+
+    :param text: The text.
+    :param kept: What stays of it.
+    :param count: Counts tokens.
+    :return: The text as written, and what stays of it now: all, where the mark would take as much as the text.
+    """
+    written = ""
+    for start, end in kept.ranges:
+        if written:
+            written = f"{written.rstrip()}\n{ELISION}\n" if written.endswith("\n") else f"{written.rstrip()} {ELISION} "
+        written += text[start:end]
+    written = written.strip() or ELISION
+    if count(written) >= count(text):
+        return text, replace(kept, ranges=((0, len(text)),) if text else ())
+    return written, kept

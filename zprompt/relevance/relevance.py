@@ -1,0 +1,216 @@
+"""How likely each unit of some passages answers a question: the class behind `zprompt.compress(…, query=…)`.
+
+    score = bias + sum over features of  w · (x - mean) / deviation        probability = 1 / (1 + exp(-score))
+
+A logistic regression over a dozen features (features.py), one scale for all passages of a call; its weights are a JSON
+file that `zprompt train relevance` writes. Without an embedder another one is used, over words and form alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from zprompt.errors import BackboneNotFoundError, CheckpointError, ChecksumError, DownloadError
+from zprompt.relevance.embedder import TOKENIZER, EmbeddingCache, open_embedder
+from zprompt.relevance.features import FORM, NAMES, WORDS, Embeddings, Floats, Units, unit_features
+from zprompt.relevance.units import content_stems, sentences
+
+SHIPPED = TOKENIZER.with_name("weights.json")
+FORMAT = 1
+RAREST = 20.0  # bits; a word of many pieces is no better evidence than one of two
+_UNKNOWN = 100
+_FIRST_WORD = 1996  # in MiniLM's vocabulary, which is sorted by frequency from here on
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text and its title."""
+
+    text: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredPassage:
+    """The units of a passage, and what the question makes of each."""
+
+    units: tuple[tuple[int, int], ...]  # character ranges, which cover the text
+    scores: Floats  # (n,) log-odds that a unit answers the question
+
+    @property
+    def relevance(self) -> float:
+        """Return the probability of the best unit, 0 to 1; 0 for an empty text."""
+        return 0.5 + 0.5 * math.tanh(self.scores.max() / 2) if len(self.scores) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogisticWeights:
+    """A logistic regression over named features."""
+
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float
+    coverage: float  # share of exp(score) that units need to hold 95 % of the answers (selection.py)
+
+    def scores(self, features: Floats) -> Floats:
+        """Return the log-odds of units, (n,), from their features, (n, NAMES)."""
+        own = features[:, [NAMES.index(name) for name in self.names]]
+        scaled = (own - np.array(self.mean)) / np.array(self.deviation)
+        # Rounded, so that units which are alike in all but the last bit keep their order on every machine.
+        scores: Floats = np.round(scaled @ np.array(self.weights) + self.bias, 4)
+        return scores
+
+
+class Relevance:
+    """Scores the units of passages against a question; may be used from several threads at a time."""
+
+    def __init__(
+        self, with_embedder: LogisticWeights, words_only: LogisticWeights, embedder: EmbeddingCache | None
+    ) -> None:
+        """Put a scorer together; `Relevance.from_pretrained` does it for most uses.
+
+        :param with_embedder: The weights with an embedder.
+        :param words_only: The weights without one.
+        :param embedder: None: words and form alone decide.
+        """
+        self.embedder = embedder
+        self.weights = with_embedder if embedder else words_only
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path | None = None, *, embedder: object = "default") -> Relevance:
+        """Load a scorer.
+
+        :param path: A JSON file that `zprompt train relevance` wrote; None: the shipped one.
+        :param embedder: What embeds texts: "default"; the folder of a sentence-transformers model; LangChain's
+            `Embeddings`; LlamaIndex's `BaseEmbedding`; None for words alone.
+        :return: The scorer.
+        :raises CheckpointError: If the file is none of this release's.
+        """
+        with_embedder, words_only = read_weights(Path(path) if path else SHIPPED)
+        return cls(with_embedder, words_only, None if embedder is None else EmbeddingCache(open_embedder(embedder)))
+
+    @property
+    def name(self) -> str:
+        """Return what the scores rest on: the embedder's name, or "words"."""
+        return self.embedder.name if self.embedder else "words"
+
+    def __repr__(self) -> str:
+        return f"Relevance({self.name!r})"
+
+    def score(self, question: str, passages: Sequence[Passage]) -> list[ScoredPassage]:
+        """Score the units of passages, on one scale for all.
+
+        :param question: The question.
+        :param passages: The passages; one that has only white space has no units.
+        :return: The scores of each passage.
+        """
+        units = [tuple(sentences(passage.text)) if passage.text.strip() else () for passage in passages]
+        features = self.features(question, passages, units)
+        scores = self.weights.scores(features)
+        ends = accumulate(len(own) for own in units)
+        return [ScoredPassage(own, scores[end - len(own) : end]) for own, end in zip(units, ends, strict=True)]
+
+    def features(
+        self, question: str, passages: Sequence[Passage], units: Sequence[Sequence[tuple[int, int]]]
+    ) -> Floats:
+        """Compute the features of all units of passages, (n, NAMES), given their character ranges."""
+        filled = [(passage, own) for passage, own in zip(passages, units, strict=True) if own]
+        texts = [passage.text[start:end].strip() for passage, own in filled for start, end in own]
+        if not texts:
+            return np.zeros((0, len(NAMES)))
+        edges = [0, *np.cumsum([len(own) for _, own in filled]).tolist()]
+        laid = Units(texts, edges, [passage.title.strip() for passage, _ in filled])
+        return unit_features(question, laid, rarities(question), self._embed(question, laid))
+
+    def _embed(self, question: str, units: Units) -> Embeddings | None:
+        if self.embedder is None:
+            return None
+        vectors = self.embedder.texts([*units.texts, *filter(None, units.titles)])
+        titles = np.zeros((len(units.titles), vectors.shape[1]), np.float32)
+        titles[[bool(title) for title in units.titles]] = vectors[len(units.texts) :]
+        return Embeddings(self.embedder.question(question), vectors[: len(units.texts)], titles)
+
+
+def rarities(question: str) -> dict[str, float]:
+    """Return how rare the words of a question are in English, in bits, by stem."""
+    tokenizer = _tokenizer()
+    pieces = {word: tokenizer.encode(word, add_special_tokens=False).ids for word in content_stems(question)}
+    return {word: min(RAREST, sum(map(_bits, ids))) for word, ids in pieces.items()}
+
+
+def _bits(piece: int) -> float:
+    """Estimate how rare a piece of a word is; one that is no word of the vocabulary's is as rare as can be."""
+    return RAREST if piece == _UNKNOWN else math.log2(max(2, piece - _FIRST_WORD + 1))
+
+
+@cache
+def _tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(TOKENIZER))
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def read_weights(path: Path) -> tuple[LogisticWeights, LogisticWeights]:
+    """Read the weights with an embedder and those without; raise CheckpointError for any other file."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        if data["format"] != FORMAT:
+            raise CheckpointError(f"{path} has format {data['format']}, this release reads {FORMAT}. Train it again.")
+        with_embedder, words_only = (_weights_of(data[kind]) for kind in ("with_embedder", "words_only"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} has no weights of a relevance model ({error}).") from error
+    unknown = {*with_embedder.names, *words_only.names} - set(NAMES)
+    if unknown or set(words_only.names) - {*WORDS, *FORM}:
+        raise CheckpointError(f"{path} has weights of features that this release does not know. Train it again.")
+    return with_embedder, words_only
+
+
+def _weights_of(data: dict[str, Any]) -> LogisticWeights:
+    lists = {name: tuple(data[name]) for name in ("names", "mean", "deviation", "weights")}
+    if len({len(one) for one in lists.values()}) != 1:
+        raise ValueError("its lists differ in length")
+    return LogisticWeights(**lists, bias=float(data["bias"]), coverage=float(data["coverage"]))
+
+
+def write_weights(
+    path: Path, with_embedder: LogisticWeights, words_only: LogisticWeights, training: dict[str, Any]
+) -> None:
+    """Write the weights, and how they were made, as JSON."""
+    data = {
+        "format": FORMAT,
+        "with_embedder": asdict(with_embedder),
+        "words_only": asdict(words_only),
+        "training": training,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+
+
+_shared: dict[str, Relevance] = {}
+_lock = threading.Lock()
+
+
+def shared_relevance() -> Relevance:
+    """Load the default scorer once a process; without its embedder where that cannot be had, which `name` then says."""
+    with _lock:  # two threads must not load it twice
+        if "default" not in _shared:
+            try:
+                _shared["default"] = Relevance.from_pretrained()
+            except ChecksumError:
+                raise
+            except (BackboneNotFoundError, DownloadError):  # offline, and never fetched
+                _shared["default"] = Relevance.from_pretrained(embedder=None)
+        return _shared["default"]

@@ -1,0 +1,156 @@
+"""Shorten documents to the sentences that a question needs, as text that any LLM reads: no LLM, and no torch.
+
+One budget over all documents of the call, in the tokens that the caller counts. Sentences are whole, so a ratio is met
+to the nearest sentence; `max_tokens` is a limit, marks included.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from zprompt.counting import CountTokens
+from zprompt.documents import read_documents, title_of
+from zprompt.errors import InvalidTextError, OptionError
+from zprompt.options import CompressOptions
+from zprompt.relevance import Choice, Length, Passage, Relevance, elide
+from zprompt.results import CompressionResult, CompressionStats, KeptText
+from zprompt.zspan import find_spans, require_no_surrogates
+
+TOLERANCE = 0.1  # of a ratio that was missed by more than this, the caller hears
+CLOSE = 0.02  # of a ratio that is met
+ROUNDS = 4  # of writing, until a ratio is met
+
+
+def shorten(
+    options: CompressOptions,
+    docs: object,
+    relevance: Relevance,
+    count: CountTokens,
+    restore: Callable[[list[str]], list[str]],
+) -> CompressionResult:
+    """Leave out what a question does not need.
+
+    :param options: With a query.
+    :param docs: As in `zprompt.compress`.
+    :param relevance: Scores the sentences.
+    :param count: Counts tokens.
+    :param restore: Restores the text of documents that are Z-spans.
+    :return: The documents, shorter, the figures, and what is kept of each.
+    :raises OptionError: If max_tokens is less than the marks of what is left out, or than what is protected.
+    """
+    began = time.perf_counter()
+    batch = read_documents(docs)
+    texts = _restored(batch.texts, restore)
+    before = [_count(text, count, options) for text in texts]
+    chosen = [
+        index for index, tokens in enumerate(before) if tokens is not None and tokens >= (options.min_tokens or 1)
+    ]
+    passages = [Passage(texts[index], title_of(batch.documents[index])) for index in chosen]
+    source_tokens = sum(tokens or 0 for tokens in before)
+    whole = source_tokens - sum(before[index] or 0 for index in chosen)
+    written = _written(options, passages, relevance, count, source_tokens, whole)
+    result = list(texts)
+    kept = [KeptText(((0, len(text)),) if text else (), 0.0) for text in texts]
+    for index, (text, own) in zip(chosen, written, strict=True):
+        result[index], kept[index] = text, own
+    positions = whole + sum(count(text) for text, _ in written)
+    ratio = source_tokens / positions if positions else 1.0
+    stats = CompressionStats(
+        documents=len(texts),
+        source_tokens=source_tokens,
+        z_tokens=0,
+        positions=positions,
+        ratio=ratio,
+        bits_per_z_token=0.0,
+        bits_per_source_token=0.0,
+        passed_through=len(texts) - len(chosen),
+        seconds=time.perf_counter() - began,
+        verbatim=_tokens_kept(texts, kept, count) / max(1, source_tokens),
+        relevance=relevance.name,
+        missed=_missed(options, ratio),
+    )
+    return CompressionResult(batch.with_texts(result), stats, tuple(kept))
+
+
+def _restored(texts: Sequence[str], restore: Callable[[list[str]], list[str]]) -> list[str]:
+    """Put the text in place of each document that is a Z-span and nothing else."""
+    spans = [text for text in texts if (match := next(find_spans(text), None)) and match.text == text.strip()]
+    known = dict(zip(spans, restore(spans), strict=True)) if spans else {}
+    return [known.get(text, text) for text in texts]
+
+
+def _count(text: str, count: CountTokens, options: CompressOptions) -> int | None:
+    """Count a text's tokens; None for one that cannot be counted and is to pass through."""
+    try:
+        require_no_surrogates(text)
+    except InvalidTextError:
+        if options.on_error == "passthrough":
+            return None
+        raise
+    return count(text)
+
+
+def _written(
+    options: CompressOptions,
+    passages: Sequence[Passage],
+    relevance: Relevance,
+    count: CountTokens,
+    source_tokens: int,
+    whole: int,
+) -> list[tuple[str, KeptText]]:
+    """Write what stays of each passage; again with less, or for a ratio with more, until it fits with its marks."""
+
+    def cost(index: int, start: int, end: int) -> int:
+        return count(f" {passages[index].text[start:end].strip()}")
+
+    choice = Choice(
+        relevance, options.query or "", passages, cost, [options.protection.ranges(one.text) for one in passages]
+    )
+
+    def write(length: Length) -> tuple[list[tuple[str, KeptText]], int]:
+        kept = choice.choose(length)
+        written = [elide(one.text, own, count) for one, own in zip(passages, kept, strict=True)]
+        return written, whole + sum(count(text) for text, _ in written)
+
+    if options.ratio is not None:
+        return _nearest(write, source_tokens / options.ratio, whole)
+    if options.max_tokens is None:
+        return write(Length())[0]
+    left = max(0, options.max_tokens - whole)
+    for tenths in range(10, -1, -1):
+        written, total = write(Length(most=left * tenths // 10))
+        if total <= options.max_tokens:
+            return written
+    raise OptionError(
+        f"max_tokens is {options.max_tokens}, but these documents take {total} tokens even where only the marks of "
+        "what is left out stay. Allow more, or give fewer documents."
+    )
+
+
+def _nearest(
+    write: Callable[[Length], tuple[list[tuple[str, KeptText]], int]], wanted: float, whole: int
+) -> list[tuple[str, KeptText]]:
+    """Write as many tokens as are wanted, to the nearest: what the marks take is known once they are there."""
+    tried: list[tuple[float, list[tuple[str, KeptText]]]] = []
+    asked = max(1.0, wanted - whole)
+    for _ in range(ROUNDS):
+        written, total = write(Length(wanted=asked))
+        tried.append((abs(math.log(max(total, 1) / wanted)), written))
+        if tried[-1][0] < CLOSE:
+            break
+        asked = max(1.0, asked + wanted - total)
+    return min(tried, key=lambda one: one[0])[1]
+
+
+def _tokens_kept(texts: Sequence[str], kept: Sequence[KeptText], count: CountTokens) -> int:
+    """Count the tokens that stay, without those of marks."""
+    pairs = zip(texts, kept, strict=True)
+    return sum(count(text[start:end].strip()) for text, own in pairs for start, end in own.ranges)
+
+
+def _missed(options: CompressOptions, ratio: float) -> str | None:
+    if options.ratio is None or abs(ratio / options.ratio - 1) <= TOLERANCE:
+        return None
+    return f"ratio {options.ratio:g} was asked for; whole sentences are nearest to it at {ratio:.2f}"

@@ -1,0 +1,261 @@
+"""Train the weights of relevance: the script behind `zprompt train relevance`.
+
+    data    questions with the sentences that answer them, or with answers that some sentences have
+    calls   each question's passages, with so many others mixed in that come next by BM25 and have no answer
+    fit     logistic regression, all calls counting alike for their number of units' square root, L2
+    check   on every fifth question: share of the answers kept at given shares of the text, and what share of exp(score)
+            keeps 95 % of the answers (relevance/selection.py)
+
+A file of questions has JSON lines of either form:
+
+    {"question", "answers": [str], "passages": [{"title", "text", "gold"}]}
+    {"question", "title", "sentences": [str], "answer_sentences": [int]}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zprompt.errors import MissingDependencyError, TrainingDataError
+from zprompt.eval import holds_answer
+from zprompt.relevance import (
+    FORM,
+    NAMES,
+    WORDS,
+    Floats,
+    LogisticWeights,
+    Passage,
+    Relevance,
+    choose_covering,
+    choose_nearest,
+    sentences,
+    write_weights,
+)
+
+DISTRACTORS = (0, 0, 4, 9, 9)  # passages that are mixed in, of one question after the other
+HELD_OUT = 5  # every fifth question is not trained on
+WANTED_RECALL = 0.95
+L2 = 2e-3
+ITERATIONS = 30  # of Newton's method, at most
+NEAREST = 30  # passages that BM25 is asked for
+
+Ranges = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPassage:
+    """A passage, and which of its units answer a question."""
+
+    passage: Passage
+    units: Ranges
+    answers: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledQuestion:
+    """A question, and passages of which some answer it."""
+
+    question: str
+    strings: tuple[str, ...]  # answers as text; none where sentences are marked
+    passages: tuple[LabelledPassage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRelevance:
+    """Weights on disk, and their figures on the questions that were held out."""
+
+    path: Path
+    questions: int
+    recall: dict[str, float]  # share of the questions with an answering unit among those kept, by share of the text
+    kept: float  # share of the text that 95 % of the answers need, on average
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    features: Floats  # (n, NAMES)
+    answers: NDArray[np.bool_]  # (n,)
+    words: NDArray[np.int64]  # (n,) of each unit
+
+
+def train_relevance(
+    files: Sequence[str], path: Path, *, embedder: object = "default", seed: int = 0
+) -> TrainedRelevance:
+    """Train the weights of relevance, with an embedder and without one.
+
+    :param files: JSONL files of questions.
+    :param path: The JSON file to write.
+    :param embedder: As in `Relevance.from_pretrained`.
+    :param seed: Decides which passages are mixed in where.
+    :return: The figures.
+    :raises TrainingDataError: If a file has another form, or there are too few questions.
+    """
+    questions = [question for file in files for question in read_labelled(Path(file))]
+    if len(questions) < HELD_OUT:
+        raise TrainingDataError(f"There are {len(questions)} questions with an answer. Give at least {HELD_OUT}.")
+    scorer = Relevance.from_pretrained(embedder=embedder)
+    calls = list(_calls(questions, scorer, np.random.default_rng(seed)))
+    trained = [call for index, call in enumerate(calls) if index % HELD_OUT]
+    held_out = calls[::HELD_OUT]
+    with_embedder, words_only = (_calibrated(_fit(trained, names), held_out) for names in (NAMES, (*WORDS, *FORM)))
+    recall = {f"1/{share}": _recall(with_embedder, held_out, share) for share in (4, 8, 16)}
+    kept = float(np.mean([_covered(with_embedder, call) @ call.words / call.words.sum() for call in held_out]))
+    training: dict[str, Any] = {
+        "files": [Path(file).name for file in files],
+        "questions": len(trained),
+        "embedder": scorer.name,
+        "seed": seed,
+        "held_out": {"questions": len(held_out), "recall": recall, "kept_for_95_percent": kept},
+    }
+    write_weights(path, with_embedder, words_only, training)
+    return TrainedRelevance(path, len(trained), recall, kept)
+
+
+def read_labelled(path: Path) -> Iterator[LabelledQuestion]:
+    """Read the questions of a file that some unit answers.
+
+    :param path: JSON lines of either form.
+    :yields: The questions.
+    :raises TrainingDataError: If a line has neither form; the message names it.
+    """
+    try:
+        lines = path.read_text("utf-8").split("\n")  # JSON may have the other characters that splitlines() splits at
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingDataError(f"{path} cannot be read ({error}).") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            question = _with_marks(row) if "sentences" in row else _with_answers(row)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise TrainingDataError(
+                f"Line {number} of {path} is no question ({type(error).__name__}: {error}). It needs 'question' and "
+                "either 'answers' and 'passages', or 'sentences' and 'answer_sentences'."
+            ) from error
+        if any(any(passage.answers) for passage in question.passages):
+            yield question
+
+
+def _with_marks(row: dict[str, Any]) -> LabelledQuestion:
+    marked, ranges, text = set(row["answer_sentences"]), [], ""
+    for sentence in row["sentences"]:
+        ranges.append((len(text), len(text) + len(sentence)))
+        text += sentence + " "
+    passage = Passage(text, row.get("title", ""))
+    answers = tuple(index in marked for index in range(len(ranges)))
+    return LabelledQuestion(row["question"], (), (LabelledPassage(passage, tuple(ranges), answers),))
+
+
+def _with_answers(row: dict[str, Any]) -> LabelledQuestion:
+    gold = [Passage(one["text"], one.get("title", "")) for one in row["passages"] if one.get("gold", True)]
+    answers = tuple(row["answers"])
+    return LabelledQuestion(row["question"], answers, tuple(_label(passage, answers) for passage in gold))
+
+
+def _label(passage: Passage, answers: Sequence[str]) -> LabelledPassage:
+    units = tuple(sentences(passage.text))
+    return LabelledPassage(passage, units, tuple(holds_answer(passage.text[a:b], answers) for a, b in units))
+
+
+def _calls(questions: Sequence[LabelledQuestion], scorer: Relevance, random: np.random.Generator) -> Iterator[_Call]:
+    """Mix other passages in, and compute the features of what an app would pass in one call."""
+    pool = list({one.passage.text: one for question in questions for one in question.passages}.values())
+    for index, (question, near) in enumerate(zip(questions, _nearest(questions, pool), strict=True)):
+        own = {one.passage.text for one in question.passages}
+        others = [
+            one for one in near if one.passage.text not in own and not holds_answer(one.passage.text, question.strings)
+        ]
+        count = DISTRACTORS[index // HELD_OUT % len(DISTRACTORS)] if index % HELD_OUT else DISTRACTORS[-1]
+        mixed = [
+            *question.passages,
+            *(LabelledPassage(one.passage, one.units, (False,) * len(one.units)) for one in others[:count]),
+        ]
+        mixed = [mixed[place] for place in random.permutation(len(mixed))]
+        features = scorer.features(question.question, [one.passage for one in mixed], [one.units for one in mixed])
+        words = [len(one.passage.text[a:b].split()) for one in mixed for a, b in one.units]
+        yield _Call(features, np.array([mark for one in mixed for mark in one.answers]), np.array(words))
+
+
+def _nearest(questions: Sequence[LabelledQuestion], pool: Sequence[LabelledPassage]) -> Iterator[list[LabelledPassage]]:
+    """Find the passages that share most words with each question."""
+    try:
+        import bm25s
+    except ImportError as error:
+        raise MissingDependencyError("Training relevance needs bm25s: pip install 'zprompt[train]'.") from error
+    index = bm25s.BM25()
+    texts = [f"{one.passage.title} {one.passage.text}" for one in pool]
+    index.index(bm25s.tokenize(texts, show_progress=False), show_progress=False)
+    tokens = bm25s.tokenize([question.question for question in questions], show_progress=False)
+    found, _ = index.retrieve(tokens, k=min(NEAREST, len(pool)), show_progress=False)
+    return ([pool[place] for place in row] for row in found)
+
+
+def _fit(calls: Sequence[_Call], names: Sequence[str]) -> LogisticWeights:
+    """Fit a logistic regression by Newton's method."""
+    columns = [NAMES.index(name) for name in names]
+    features = np.concatenate([call.features[:, columns] for call in calls])
+    targets = np.concatenate([call.answers for call in calls]).astype(np.float64)
+    importance = np.concatenate([np.full(len(call.answers), len(call.answers) ** -0.5) for call in calls])
+    importance /= importance.sum()
+    mean, deviation = features.mean(0), features.std(0)
+    deviation[deviation < 1e-5] = 1.0  # of a feature that never varies, whose weight is 0; rounded, it would be 0 too
+    scaled = np.c_[(features - mean) / deviation, np.ones(len(features))]
+    penalty = np.diag([2 * L2] * len(columns) + [1e-9])
+    weights = np.zeros(len(columns) + 1)
+    for _ in range(ITERATIONS):
+        probability = 1 / (1 + np.exp(-(scaled @ weights)))
+        gradient = scaled.T @ (importance * (probability - targets)) + penalty @ weights
+        curvature = (scaled * (importance * probability * (1 - probability))[:, None]).T @ scaled + penalty
+        step = np.linalg.solve(curvature, gradient)
+        weights -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    return LogisticWeights(
+        names=tuple(names),
+        mean=_rounded(mean),
+        deviation=_rounded(deviation),
+        weights=_rounded(weights[:-1]),
+        bias=round(float(weights[-1]), 6),
+        coverage=1.0,
+    )
+
+
+def _rounded(values: Floats) -> tuple[float, ...]:
+    return tuple(round(float(value), 6) for value in values)
+
+
+def _calibrated(weights: LogisticWeights, calls: Sequence[_Call]) -> LogisticWeights:
+    """Find the smallest coverage at which enough questions keep an answer."""
+    needed = []
+    for call in calls:
+        scores = weights.scores(call.features)
+        order = np.argsort(-scores, kind="stable")
+        share = np.exp(scores[order] - scores.max())
+        before = np.concatenate(([0.0], np.cumsum(share)[:-1])) / share.sum()
+        needed.append(before[np.flatnonzero(call.answers[order])[0]])
+    coverage = float(np.nextafter(np.quantile(needed, WANTED_RECALL, method="higher"), 1.0))
+    return LogisticWeights(weights.names, weights.mean, weights.deviation, weights.weights, weights.bias, coverage)
+
+
+def _covered(weights: LogisticWeights, call: _Call) -> NDArray[np.bool_]:
+    return choose_covering(
+        weights.scores(call.features), call.words.tolist(), [None] * len(call.words), weights.coverage
+    )
+
+
+def _recall(weights: LogisticWeights, calls: Sequence[_Call], share: int) -> float:
+    """Return the share of questions that keep an answering unit at a share of the text."""
+    kept = [
+        choose_nearest(
+            weights.scores(call.features), call.words.tolist(), [None] * len(call.words), call.words.sum() / share
+        )
+        for call in calls
+    ]
+    return float(np.mean([bool((own & call.answers).any()) for own, call in zip(kept, calls, strict=True)]))
