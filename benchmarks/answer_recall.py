@@ -124,7 +124,8 @@ def main() -> None:
     rows = list(run(questions))
     record = RunRecord.take(0, began)
     write_json(options.out / "answer-recall.json", {"run": record, "recall": rows, "seconds": times})
-    text = "\n".join(["# Answers that stay", "", describe_run(record), "", *figures(rows, COLUMNS), "", *figures(times, TIMES), ""])
+    tables = [*figures(rows, COLUMNS), "", *figures(times, TIMES)]
+    text = "\n".join(["# Answers that stay", "", describe_run(record), "", *tables, ""])
     (options.out / "answer-recall.md").write_text(text, encoding="utf-8")
     print(text)
 

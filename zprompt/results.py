@@ -24,10 +24,10 @@ class CompressionStats:
     bits_per_source_token: float  # of the compressed documents, too
     passed_through: int  # documents that were left as they are
     seconds: float  # without verifying
-    verbatim: float = 0.0  # share of the source tokens that the query keeps word for word; 0 without one
-    relevance: str | None = None  # what chose them: an embedding model's name, or "words"; None without a query
     missed: str | None = None  # why the ratio that was asked for was missed by more than a tenth; None: it was not
     exact: float | None = None  # share of the documents that came back byte for byte, 0 to 1; None: not verified
+    verbatim: float = 0.0  # share of the source tokens that the query keeps word for word; 0 without one
+    relevance: str | None = None  # what chose them: an embedding model's name, or "words"; None without a query
 
     def __repr__(self) -> str:
         exact = "" if self.exact is None else f"{self.exact:.1%} exact, "
@@ -37,10 +37,11 @@ class CompressionStats:
             if self.z_tokens
             else ""
         )
+        length = f"{self.z_tokens:,} Z-tokens" if self.z_tokens else f"{self.positions:,} tokens"
         return (
-            f"CompressionStats({self.documents:,} documents, {self.source_tokens:,} source tokens → "
-            f"{self.positions:,} {'Z-tokens' if self.z_tokens else 'tokens'}, ratio {self.ratio:.2f}, {bits}{chosen}"
-            f"{exact}{self.passed_through:,} passed through, {self.seconds:.2f} s)"
+            f"CompressionStats({self.documents:,} documents, {self.source_tokens:,} source tokens → {length}, "
+            f"ratio {self.ratio:.2f}, {bits}{chosen}{exact}{self.passed_through:,} passed through, "
+            f"{self.seconds:.2f} s)"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,9 +65,7 @@ class KeptText:
 class CompressionResult:
     """Compressed documents, and the figures of the call."""
 
-    documents: (
-        Any  # one document or a list, as they were given; the text of each is a Z-span now, or what is kept of it
-    )
+    documents: Any  # as they were given: one or a list; the text of each is a Z-span now, or what is kept of it
     stats: CompressionStats
     kept: tuple[KeptText, ...] | None = None  # what of each document stays word for word; None without a query
 

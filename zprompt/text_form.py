@@ -57,6 +57,11 @@ def shorten(
         result[index], kept[index] = text, own
     positions = whole + sum(count(text) for text, _ in written)
     ratio = source_tokens / positions if positions else 1.0
+    verbatim = sum(
+        count(passage.text[start:end].strip())
+        for passage, (_, own) in zip(passages, written, strict=True)
+        for start, end in own.ranges
+    )
     stats = CompressionStats(
         documents=len(texts),
         source_tokens=source_tokens,
@@ -67,7 +72,7 @@ def shorten(
         bits_per_source_token=0.0,
         passed_through=len(texts) - len(chosen),
         seconds=time.perf_counter() - began,
-        verbatim=_tokens_kept(texts, kept, count) / max(1, source_tokens),
+        verbatim=verbatim / max(1, source_tokens),
         relevance=relevance.name,
         missed=_missed(options, ratio),
     )
@@ -115,7 +120,7 @@ def _written(
         return written, whole + sum(count(text) for text, _ in written)
 
     if options.ratio is not None:
-        return _nearest(write, source_tokens / options.ratio, whole)
+        return _nearest(write, max(1.0, source_tokens / options.ratio), whole)
     if options.max_tokens is None:
         return write(Length())[0]
     left = max(0, options.max_tokens - whole)
@@ -142,12 +147,6 @@ def _nearest(
             break
         asked = max(1.0, asked + wanted - total)
     return min(tried, key=lambda one: one[0])[1]
-
-
-def _tokens_kept(texts: Sequence[str], kept: Sequence[KeptText], count: CountTokens) -> int:
-    """Count the tokens that stay, without those of marks."""
-    pairs = zip(texts, kept, strict=True)
-    return sum(count(text[start:end].strip()) for text, own in pairs for start, end in own.ranges)
 
 
 def _missed(options: CompressOptions, ratio: float) -> str | None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from zprompt.counting import counter
 from zprompt.errors import OptionError
-from zprompt.relevance import ELISION, Length, Passage, Relevance, choose_text, elide, sentences
+from zprompt.relevance import ELISION, Choice, Length, Passage, Relevance, elide, sentences
 from zprompt.results import KeptText
 
 WORDS = Relevance.from_pretrained(embedder=None)
@@ -74,9 +74,8 @@ def choose(
 ) -> list[list[str]]:
     """Return the texts that stay of each passage, where a unit costs as many tokens as it has words."""
     passages = [Passage(text) for text in texts]
-    chosen = choose_text(
-        WORDS, question, passages, lambda index, start, end: len(texts[index][start:end].split()), length, always
-    )
+    choice = Choice(WORDS, question, passages, lambda index, start, end: len(texts[index][start:end].split()), always)
+    chosen = choice.choose(length)
     return [[text[start:end] for start, end in one.ranges] for text, one in zip(texts, chosen, strict=True)]
 
 

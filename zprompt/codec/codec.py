@@ -269,7 +269,7 @@ class Codec:
         return Explanation(text, tuple(explain_tokens(source, span)), stats, format_span(span))
 
     def original_texts(self, texts: Sequence[str]) -> list[str]:
-        """Return the text of each that is a Z-span of this codec, restored unless it is remembered; others as they are."""
+        """Return the text of each that is a Z-span of this codec, restored unless it is remembered; others stay."""
         return [text for _, text in self._known_spans(texts, DECOMPRESS_BATCH)]
 
     def parse(self, text: str) -> ZSpan:
