@@ -38,7 +38,18 @@ LINE_EVERY = 50  # steps between lines where there is no terminal
 
 READER_OPTIONS = (
     *("input", "steps", "batch", "passages", "passage_tokens", "shortest_context", "continued", "ratios"),
-    *("query_aware", "rank", "rate", "up_rate", "embedding_rate", "precision", "dev_passages"),
+    *(
+        "continuation",
+        "questions",
+        "cloze",
+        "repetition",
+        "rank",
+        "rate",
+        "up_rate",
+        "embedding_rate",
+        "precision",
+        "dev_passages",
+    ),
     *("dev_questions", "dev_ratios", "checkpoint_every", "evaluate_every", "seed"),
 )
 

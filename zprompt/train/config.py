@@ -30,7 +30,6 @@ class ReaderTrainConfig:
     repeated: int = 64  # source tokens of a repetition
     cloze_questions: int = 4  # cloze tests on one passage, at most
     distractors: int = 2  # passages that do not answer the question, at most
-    query_aware: float = 0.5  # share of the questions whose passages are compressed with the question
     rank: int = 32  # rank of the LoRA
     alpha: float = 32.0  # the LoRA's update is scaled by alpha / rank
     rate: float = 5e-4  # highest learning rate of the LoRA's A
@@ -57,8 +56,6 @@ class ReaderTrainConfig:
         _require_at_least(self, 0, "rate", "up_rate", "embedding_rate", "dev_questions", "evaluate_every")
         if self.precision not in PRECISIONS:
             raise OptionError(f"precision must be one of {PRECISIONS}, got {self.precision!r}.")
-        if not 0 <= self.query_aware <= 1:
-            raise OptionError(f"query_aware is a share, from 0 to 1, got {self.query_aware}.")
         if self.passage_tokens < self.shortest_context + self.continued:
             raise OptionError(
                 f"passage_tokens must hold a context and its continuation, {self.shortest_context} + {self.continued} "

@@ -3,8 +3,8 @@
     text ─► whole paragraphs, as many as fit ─► passage ─► Z-span ─► TiledPassage: Z-tokens over source tokens
 
 Compressing passages anew in each step would take a third of the time. The store is a file of JSON lines: the first
-names the codec, each other one has a passage, its ratio, the question that it was compressed with, if any, and its
-Z-span. It grows by a few passages at a time, so that a stopped run goes on where it was.
+names the codec, each other one has a passage, its ratio and its Z-span. It grows by a few passages at a time, so that a
+stopped run goes on where it was.
 """
 
 import hashlib
@@ -134,7 +134,7 @@ class PassageStore:
                 f"{path} was made with the codec {rows[0]['codec']}, but {codec.fingerprint} is loaded. Choose another "
                 "folder by --cache or --out."
             )
-        self._spans = {(row["text"], row["ratio"], row.get("query")): row["span"] for row in rows[1:]}
+        self._spans = {(row["text"], row["ratio"]): row["span"] for row in rows[1:]}
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")  # without what was cut off
 
     def tile(
@@ -148,7 +148,7 @@ class PassageStore:
         :return: The passages, in order, each once; without those that do not survive tokenization as they are.
         """
         wanted = [(text, _choose(text, ratios)) for text in dict.fromkeys(texts)]
-        missing = [(text, ratio) for text, ratio in wanted if (text, ratio, None) not in self._spans]
+        missing = [(text, ratio) for text, ratio in wanted if (text, ratio) not in self._spans]
         done = 0
         for ratio in dict.fromkeys(ratios):
             group = [text for text, its_ratio in missing if its_ratio == ratio]
@@ -160,44 +160,20 @@ class PassageStore:
                     report(done, len(missing))
         return self._tiled([text for text, _ in wanted], [ratio for _, ratio in wanted])
 
-    def tile_for_questions(
-        self, asked: Sequence[tuple[str, Sequence[str]]], ratios: Sequence[float], report: CountReport | None = None
-    ) -> list[list[TiledPassage]]:
-        """Tile the passages of questions, compressed together and with the question, as an app does.
-
-        :param asked: Each question with its passages.
-        :param ratios: Source tokens per Z-token; each question gets one of them.
-        :param report: Called with questions done and questions in all, when some are compressed.
-        :return: The passages of each question, as `tile` returns them.
-        """
-        wanted = [(list(dict.fromkeys(texts)), _choose(query, ratios), query) for query, texts in asked]
-        missing = [one for one in wanted if any((text, *one[1:]) not in self._spans for text in one[0])]
-        for done, one in enumerate(missing, 1):
-            self._compress(*one)
-            if report:
-                report(done, len(missing))
-        return [self._tiled(texts, [ratio] * len(texts), query) for texts, ratio, query in wanted]
-
-    def _compress(self, texts: list[str], ratio: float, query: str | None = None) -> None:
+    def _compress(self, texts: list[str], ratio: float) -> None:
         """Compress passages, and append them to the file."""
-        options = CompressOptions(ratio, query=query, on_error="passthrough")
+        options = CompressOptions(ratio, on_error="passthrough")
         spans = self.codec.compress_with(options, texts).documents  # of a ratio out of reach, the nearest will do
         with self.path.open("a", encoding="utf-8") as file:
             for text, span in zip(texts, spans, strict=True):
-                self._spans[text, ratio, query] = span
-                file.write(json.dumps({"text": text, "ratio": ratio, "query": query, "span": span}) + "\n")
+                self._spans[text, ratio] = span
+                file.write(json.dumps({"text": text, "ratio": ratio, "span": span}) + "\n")
 
-    def _tiled(self, texts: Sequence[str], ratios: Sequence[float], query: str | None = None) -> list[TiledPassage]:
+    def _tiled(self, texts: Sequence[str], ratios: Sequence[float]) -> list[TiledPassage]:
         tiled = (
-            tile_passage(text, self._spans[text, ratio, query], self.codec)
-            for text, ratio in zip(texts, ratios, strict=True)
+            tile_passage(text, self._spans[text, ratio], self.codec) for text, ratio in zip(texts, ratios, strict=True)
         )
         return [passage for passage in tiled if passage is not None]
-
-
-def share_of(text: str) -> float:
-    """Return a number from 0 to 1, without 1, that is as good as random, but the same for a text in every run."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[4:8]) / 2**32
 
 
 def _choose(text: str, ratios: Sequence[float]) -> float:

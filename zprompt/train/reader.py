@@ -10,9 +10,8 @@ history) and `training.png`; `work/` in it holds the checkpoint. Z-tokens and th
 `work/` too, or in a folder of their own, which runs on all inputs can share.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from zprompt.train.reader_evaluation import (
     Answers,
     Benefit,
     BenefitMeter,
+    answer_focused,
     answer_from_meta_tokens,
     answer_questions,
     score_answers,
@@ -118,6 +118,7 @@ class Development:
 
     meters: dict[str, BenefitMeter]
     questions: dict[str, list[TiledQuestion]]
+    asked: Sequence[Question]  # the same questions, as they are
     glance: int  # passages that are measured during training
 
     @classmethod
@@ -129,14 +130,15 @@ class Development:
         meters, tiled = {}, {}
         for ratio in config.dev_ratios:
             passages = data.store.tile(texts, (ratio,), data.count_report("tile development"))
-            aware = 1.0 if config.query_aware else 0.0
-            asked = data.tile_questions(questions, (ratio,), "tile development questions", aware)
+            asked = (
+                [] if config.input == "z" else data.tile_questions(questions, (ratio,), "tile development questions")
+            )
             if config.input == "pruned":
                 passages = data.with_surprisals(passages, "dev")
                 asked = data.questions_with_surprisals(asked, "dev-questions")
             meters[f"{ratio:g}"] = BenefitMeter(untuned, passages, continuation)
             tiled[f"{ratio:g}"] = asked
-        return cls(meters, tiled, max(1, config.dev_passages // 3))
+        return cls(meters, tiled, questions, max(1, config.dev_passages // 3))
 
     def kept(self, model: ReaderModel) -> float:
         """Measure the context benefit kept on some passages, at the first ratio."""
@@ -166,9 +168,13 @@ def _finish(
         "seed": config.seed,
     }
     _write(folder, codec, trainer, summary)
-    model, answer = _load(folder, data)
+    model, reader = _load(folder, data)
     benefit = {ratio: meter.measure(model) for ratio, meter in development.meters.items()}
-    answers = {ratio: score_answers(asked, answer(asked)) for ratio, asked in development.questions.items() if asked}
+    if isinstance(reader, Reader) and config.input == "z":
+        answers = answer_focused(reader, development.asked, config.dev_ratios)
+    else:
+        tiled = {ratio: asked for ratio, asked in development.questions.items() if asked}
+        answers = {ratio: score_answers(asked, _answer(reader, data, asked)) for ratio, asked in tiled.items()}
     summary["context_benefit"] = {ratio: figures.to_dict() for ratio, figures in benefit.items()}
     summary["answers"] = {ratio: figures.to_dict() for ratio, figures in answers.items()}
     _write(folder, codec, trainer, summary)
@@ -189,17 +195,22 @@ def _write(folder: Path, codec: Codec, trainer: ReaderTrainer, training: dict[st
     write_reader(folder, config, embedding, trainer.lora())
 
 
-def _load(folder: Path, data: ReaderData) -> tuple[ReaderModel, Callable[[Sequence[TiledQuestion]], list[str]]]:
-    """Load what was written: the model, and the function that lets the reader answer questions."""
+def _load(folder: Path, data: ReaderData) -> tuple[ReaderModel, Reader | LtscReader]:
+    """Load what was written: the model, and the reader."""
     codec, backbone = data.codec, data.codec.backbone
     if data.config.input == "ltsc":
         ltsc_reader = LtscReader.from_pretrained(str(folder), backbone=backbone)
-        model = ReaderModel.of(backbone, ltsc_reader.decoder, ltsc_reader.meta_embedding)
-        return model, partial(answer_from_meta_tokens, ltsc_reader)
+        return ReaderModel.of(backbone, ltsc_reader.decoder, ltsc_reader.meta_embedding), ltsc_reader
     # Not by `Reader.from_pretrained`: it would take a folder of the same name as a shipped codec for that one's reader.
     embedding = load_z_embedding(folder, read_reader_config(folder), backbone.hidden_size).to(backbone.device)
     reader = Reader(codec, merged_decoder(folder, backbone), embedding)
-    return ReaderModel.of(backbone, reader.decoder, embedding), partial(answer_questions, reader, data.prompts)
+    return ReaderModel.of(backbone, reader.decoder, embedding), reader
+
+
+def _answer(reader: Reader | LtscReader, data: ReaderData, questions: Sequence[TiledQuestion]) -> list[str]:
+    if isinstance(reader, LtscReader):
+        return answer_from_meta_tokens(reader, questions)
+    return answer_questions(reader, data.prompts, questions)
 
 
 def plot_reader_history(history: Sequence[dict[str, Any]], path: Path) -> None:

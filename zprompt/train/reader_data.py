@@ -1,7 +1,8 @@
 """What a reader learns from: packed sequences of four tasks, drawn at random.
 
     continuation   passage in Z-tokens, cut anywhere ─► the text that follows, with the teacher's predictions
-    questions      question, its gold passage and a few others in Z-tokens ─► the answer
+    questions      question, its gold passage and a few others ─► the answer; for a product, in all forms that focusing
+                   gives passages (focused_questions.py)
     cloze          passage in Z-tokens ─► what is missing in some of its sentences
     repetition     a short run of Z-tokens ─► the text that they stand for
 
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,9 +39,10 @@ from zprompt.reader import (
 )
 from zprompt.train.config import TASKS, ReaderTrainConfig
 from zprompt.train.corpus import read_texts
+from zprompt.train.focused_questions import FocusedQuestions
 from zprompt.train.loop import Report
 from zprompt.train.packing import Branch, Ints, PackedSequence, Positions, TopTokens
-from zprompt.train.passages import CountReport, PassageStore, TiledPassage, cut_passages, share_of
+from zprompt.train.passages import CountReport, PassageStore, TiledPassage, cut_passages
 from zprompt.train.teacher import Teacher, with_surprisals
 from zprompt.zspan import ZToken, escape_literal
 
@@ -234,8 +236,9 @@ class ReaderExamples:
         config: ReaderTrainConfig,
         prompts: Prompts,
         passages: Sequence[TiledPassage],
-        questions: Sequence[TiledQuestion],
+        questions: Sequence[TiledQuestion] | Sequence[Question],
         teacher: Teacher | None,
+        focused: FocusedQuestions | None = None,
     ) -> None:
         """Hold what sequences are made of.
 
@@ -244,10 +247,12 @@ class ReaderExamples:
         :param passages: Passages of text.
         :param questions: Questions; without any, their share goes to the other tasks.
         :param teacher: Predictions for the passages of text; None: targets have their cross-entropy alone.
+        :param focused: Draws questions in place of `questions`, whose number alone counts then.
         :raises TrainingDataError: If there is nothing to learn from.
         """
         self.config, self.prompts, self.teacher = config, prompts, teacher
-        self.passages, self.questions = passages, questions
+        self.passages, self.focused = passages, focused
+        self.questions: Sequence[Any] = questions
         self.start = TextPiece((prompts.tokenizer.start_id,))
         self.again = TextPiece(prompts.tokenizer.encode(AGAIN))
         self.continuation = Continuation(prompts.kind, prompts.tokenizer.start_id, config.continued)
@@ -303,6 +308,9 @@ class ReaderExamples:
         return _share_prefix("cloze", prompts, [self.prompts.answer(cloze.answer) for cloze in asked])
 
     def _question(self, random: np.random.Generator) -> PackedSequence | None:
+        if self.focused:
+            drawn = self.focused.draw(self.config.distractors, random)
+            return _share_prefix("questions", drawn.prompts, [self.prompts.answer(answer) for answer in drawn.answers])
         asked = self.questions[int(random.integers(len(self.questions)))]
         count = int(random.integers(self.config.distractors + 1))
         others = [self.questions[i].passages[0] for i in random.integers(len(self.questions), size=count)]
@@ -353,11 +361,17 @@ class ReaderData:
         """Compress training passages and those of questions, and ask the teacher about the former."""
         config = self.config
         passages = self.store.tile(texts, config.ratios, self.count_report("tile"))
-        tiled = self.tile_questions(questions, config.ratios, "tile questions", config.query_aware)
-        ids = [passage.ids for passage in passages]
-        teacher = Teacher(self.cache / "teacher", self.codec.backbone, ids, config.top)
-        teacher.ensure(self.count_report("teach"))
-        if config.input == "pruned":
+        teacher: Teacher | None = None
+        if config.continuation or config.input == "pruned":
+            ids = [passage.ids for passage in passages]
+            teacher = Teacher(self.cache / "teacher", self.codec.backbone, ids, config.top)
+            teacher.ensure(self.count_report("teach"))
+        if config.input == "z":
+            encode = self.codec.backbone.encode_with_offsets
+            focused = FocusedQuestions(questions, self.prompts.tokenizer, encode) if questions else None
+            return ReaderExamples(config, self.prompts, passages, questions, teacher, focused)
+        tiled = self.tile_questions(questions, config.ratios, "tile questions")
+        if config.input == "pruned" and teacher:
             passages = [replace(one, surprisal=teacher.surprisal(index)) for index, one in enumerate(passages)]
             tiled = self.questions_with_surprisals(tiled, "questions")
         return ReaderExamples(config, self.prompts, passages, tiled, teacher)
@@ -377,27 +391,19 @@ class ReaderData:
         least = config.shortest_context + config.continued
         return cut_passages(read_texts(sources), encode, least, config.passage_tokens, count, config.seed)
 
-    def tile_questions(
-        self, questions: Sequence[Question], ratios: Sequence[float], stage: str, query_aware: float = 0.0
-    ) -> list[TiledQuestion]:
+    def tile_questions(self, questions: Sequence[Question], ratios: Sequence[float], stage: str) -> list[TiledQuestion]:
         """Compress the passages of questions.
 
         :param questions: The questions.
         :param ratios: Source tokens per Z-token.
         :param stage: What this is called in reports.
-        :param query_aware: Share of the questions whose passages are compressed with the question.
         :return: The questions; one that has a passage without Z-tokens is left out.
         """
-        blind = [one for one in questions if share_of(one.question) >= query_aware]
-        aware = [one for one in questions if share_of(one.question) < query_aware]
-        texts = [passage.text for one in blind for passage in one.passages]
-        shared = {one.text: one for one in self.store.tile(texts, ratios, self.count_report(stage))}
-        with_texts = [(one.question, [passage.text for passage in one.passages]) for one in aware]
-        own = self.store.tile_for_questions(with_texts, ratios, self.count_report(f"{stage}, with them"))
-        tiled = [*([shared] * len(blind)), *({one.text: one for one in each} for each in own)]
+        texts = [passage.text for one in questions for passage in one.passages]
+        known = {one.text: one for one in self.store.tile(texts, ratios, self.count_report(stage))}
         return [
             TiledQuestion(one.question, one.answers, tuple(TitledPassage(p.title, known[p.text]) for p in one.passages))
-            for one, known in zip([*blind, *aware], tiled, strict=True)
+            for one in questions
             if all(passage.text in known for passage in one.passages)
         ]
 

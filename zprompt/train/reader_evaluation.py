@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from zprompt.baselines.ltsc import LtscReader
-from zprompt.eval import Statistic, bootstrap, exact_match, f1
+from zprompt.eval import Question, Statistic, bootstrap, exact_match, f1
+from zprompt.options import CompressOptions
 from zprompt.reader import PreparedPrompt, Reader
 from zprompt.train.packing import Branch, PackedSequence, make_batch
 from zprompt.train.passages import TiledPassage
 from zprompt.train.reader_data import Continuation, Prompts, TiledQuestion, as_meta_tokens
 from zprompt.train.reader_model import ReaderModel
+from zprompt.zspan import escape_literal
 
 CONTEXT = 128  # source tokens of the shortest context that is measured
 ANSWER = 16  # tokens of an answer, at most
@@ -145,9 +147,32 @@ def answer_from_meta_tokens(reader: LtscReader, questions: Sequence[TiledQuestio
     return [answer.text for answer in answers]
 
 
-def score_answers(questions: Sequence[TiledQuestion], answers: Sequence[str]) -> Answers:
+def answer_focused(reader: Reader, questions: Sequence[Question], ratios: Sequence[float]) -> dict[str, Answers]:
+    """Let a reader answer questions from their passages as text, and focused at some ratios, as an app does."""
+    if not questions:
+        return {}
+    asked = [one.question for one in questions]
+    documents = [[{"title": passage.title, "text": passage.text} for passage in one.passages] for one in questions]
+    forms = {"text": [escaped(own) for own in documents]}
+    for ratio in ratios:
+        forms[f"{ratio:g}"] = [
+            list(reader.codec.compress_with(CompressOptions(ratio, query=question), own).documents)
+            for question, own in zip(asked, documents, strict=True)
+        ]
+    return {
+        name: score_answers(questions, [str(one) for one in reader.answer(asked, given, max_new_tokens=ANSWER)])
+        for name, given in forms.items()
+    }
+
+
+def escaped(documents: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Return documents in whose text nothing is a Z-span."""
+    return [{**one, "text": escape_literal(one["text"])} for one in documents]
+
+
+def score_answers(questions: Sequence[TiledQuestion] | Sequence[Question], answers: Sequence[str]) -> Answers:
     """Score answers to questions, of which there is one at least."""
-    pairs = list(zip(questions, answers, strict=True))
+    pairs: list[tuple[TiledQuestion | Question, str]] = list(zip(questions, answers, strict=True))
     f1s = np.array([f1(answer, one.answers) for one, answer in pairs])
     return Answers(
         questions=len(pairs),

@@ -59,28 +59,6 @@ def test_nothing_is_tiled_twice(reader_codec: Codec, tmp_path: Path, monkeypatch
     assert [passage.span for passage in again] == [passage.span for passage in first]
 
 
-def test_passages_of_a_question_are_compressed_together_and_with_it(reader_codec: Codec, tmp_path: Path) -> None:
-    asked = [("Who sleeps?", PASSAGES[:2]), ("Where is the sea?", PASSAGES[1:4]), ("Who sleeps?", PASSAGES[2:3])]
-    found = PassageStore(tmp_path / "tiles.jsonl", reader_codec).tile_for_questions(asked, (2.0,))
-    for (query, passages), tiled in zip(asked, found, strict=True):
-        assert [passage.text for passage in tiled] == passages
-        assert [passage.span for passage in tiled] == reader_codec.compress(passages, ratio=2.0, query=query).documents
-
-
-def test_nor_is_anything_twice_with_a_question(
-    reader_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, said = [("Who?", PASSAGES[:2]), ("Where?", PASSAGES[:1])], []
-    store = PassageStore(tmp_path / "tiles.jsonl", reader_codec)
-    store.tile(PASSAGES[:2], (2.0,))  # without it they are others
-    first = store.tile_for_questions(asked, (2.0, 4.0), lambda done, total: said.append((done, total)))
-    assert said == [(1, 2), (2, 2)]
-    monkeypatch.setattr(reader_codec, "compress", None)
-    again = PassageStore(tmp_path / "tiles.jsonl", reader_codec).tile_for_questions(asked, (2.0, 4.0))
-    spans = [[[passage.span for passage in tiled] for tiled in each] for each in (first, again)]
-    assert spans[0] == spans[1]
-
-
 def test_a_line_that_was_cut_off_is_made_again(reader_codec: Codec, tmp_path: Path) -> None:
     path = tmp_path / "tiles.jsonl"
     PassageStore(path, reader_codec).tile(PASSAGES[:3], (2.0,))

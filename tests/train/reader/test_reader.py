@@ -119,7 +119,6 @@ def test_a_reader_that_would_be_too_large_is_refused(
         ({"passage_tokens": 20}, "must hold a context and its continuation"),
         ({"ratios": (0.5,)}, "ratios must be 1 or more"),
         ({"cloze": -1.0}, "must not be negative"),
-        ({"query_aware": 1.5}, "from 0 to 1"),
         ({"precision": "fp8"}, "precision must be one of"),
     ],
 )
