@@ -133,8 +133,8 @@ def measure_answers(reader: Reader, questions: Sequence[Asked]) -> Iterator[Row]
     """Let the reader answer from passages in every way."""
     shortener = Shortener(reader)
     ways: dict[str, Callable[[Asked], Documents]] = {"all": lambda one: one.passages, "gold": lambda one: one.gold}
-    for ratio in RATIOS:
-        for way in ("f-text", "f-z", "truncation", "pruning"):
+    for way, ratios in {"f-text": RATIOS, "f-z": RATIOS, "truncation": RATIOS, "pruning": RATIOS[:2]}.items():
+        for ratio in ratios:
             ways[f"{way} {ratio}"] = lambda one, way=way, ratio=ratio: shortener.shorten(  # type: ignore[misc]
                 way, ratio, one, one.passages
             )
@@ -284,19 +284,27 @@ def main() -> None:
     options, began = parser.parse_args(), time.time()
     reader = zprompt.load_reader(options.reader, device="cpu")
     questions = read(options.data, options.limit, 0)
-    measures: dict[str, Callable[[], Any]] = {
-        "answers": lambda: list(measure_answers(reader, questions)),
-        "confidence": lambda: measure_confidence(reader, questions),
-        "times": lambda: list(measure_times(reader, questions[:: max(1, len(questions) // options.timed)])),
-    }
+    about = f"Reader: {options.reader}, {reader.training.get('steps')} steps."
     results: dict[str, Any] = {}
-    for task in options.only:
-        results[task] = measures[task]()
+
+    def save() -> str:
         record = RunRecord.take(0, began)
         write_json(options.out / "focus.json", {"run": record, "reader": options.reader, **results})
-        text = report(record, f"Reader: {options.reader}, {reader.training.get('steps')} steps.", results)
+        text = report(record, about, results)
         (options.out / "focus.md").write_text(text, encoding="utf-8")
-    print(text)
+        return text
+
+    if "answers" in options.only:
+        results["answers"] = []
+        for row in measure_answers(reader, questions):
+            results["answers"].append(row)
+            save()  # one by one: it takes long, and may be stopped
+    if "confidence" in options.only:
+        results["confidence"] = measure_confidence(reader, questions)
+        save()
+    if "times" in options.only:
+        results["times"] = list(measure_times(reader, questions[:: max(1, len(questions) // options.timed)]))
+    print(save())
 
 
 if __name__ == "__main__":

@@ -33,11 +33,12 @@ from zprompt.reader.prompt import (
     question_messages,
 )
 from zprompt.reader.reader import Prompt, Reader, load_reader
-from zprompt.reader.results import Answer, Delta, Generation, Usage
+from zprompt.reader.results import NOT_FOUND, Answer, Delta, Generation, Usage
 
 __all__ = [
     "ADAPTER_FOLDER",
     "EMBEDDING_FILE",
+    "NOT_FOUND",
     "Answer",
     "Content",
     "ContentTokenizer",

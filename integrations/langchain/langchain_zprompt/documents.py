@@ -64,7 +64,7 @@ class ZPromptCompressor(CodecFields, BaseDocumentCompressor, BaseDocumentTransfo
         """Compress retrieved documents, in one call of the codec.
 
         :param documents: The documents.
-        :param query: What will be asked; what it mentions is rather kept as anchors.
+        :param query: What will be asked: the sentences that it needs stay word for word.
         :param callbacks: Not used: nothing that runs here has callbacks.
         :return: Copies, in the same order, with Z-spans for texts.
         """

@@ -206,7 +206,7 @@ class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
     """
 
     use_query: bool = Field(
-        default=True, description="Keep the words that the query mentions as anchors; the Z-spans depend on it then."
+        default=True, description="Keep the sentences that the query needs word for word; the Z-spans depend on it then."
     )
 
     @classmethod

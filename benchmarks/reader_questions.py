@@ -1,0 +1,152 @@
+"""Make the question files that the shipped reader was trained on, from public data that is not part of the project.
+
+    qamr.jsonl           QAMR (uwnlp/qamr, MIT): questions of crowd workers about single sentences of Wikipedia and
+                         Wikinews, whose two validators found the same answer; 1 to 6 sentences make a passage
+    selqa.jsonl          SelQA (emorynlp/selqa, Apache-2.0): questions for a time, a number or a name whose answering
+                         sentence has one of that kind, and it is not in the question
+    unanswerable.jsonl   questions of these and of NQ with a near passage (BM25) that does not answer: "not found"
+
+    python -m benchmarks.reader_questions --qamr FOLDER --out FOLDER [--data FOLDER]
+
+FOLDER of QAMR is its `data`: filtered/dev.tsv, filtered/test.tsv, wiki-sentences.tsv.
+"""
+
+import argparse
+import json
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import bm25s
+
+from benchmarks.common import DATA
+from zprompt.eval import holds_answer
+from zprompt.reader import NOT_FOUND
+
+SIZES = (1, 2, 3, 4, 6)  # sentences of a passage
+LONGEST = 8  # words of an answer
+UNANSWERABLE = 1000
+
+_MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
+_NUMBERS = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred"
+_KINDS = (
+    (
+        re.compile(r"\bwhen\b|(?:what|which) year|what date|what day|what month"),
+        re.compile(rf"(?:\d{{1,2}} )?(?:{_MONTH})(?: \d{{1,2}})?(?:,? \d{{4}})?|\b1\d\d\d\b|\b20[012]\d\b"),
+    ),
+    (
+        re.compile(r"how (?:many|much|old|long|far|tall|large)|what (?:percent|number)"),
+        re.compile(rf"(?<![\w.,])\d[\d,.]*\d|\b\d\b|\b(?:{_NUMBERS})\b"),
+    ),
+    (
+        re.compile(
+            r"\bwho\b|\bwhom\b|\bwhere\b|(?:what|which) (?:city|country|state|name|company|person|team|river|"
+            r"university|album|band|actor|actress|director|author)"
+        ),
+        re.compile(r"(?<![.!?“\"] )(?<!^)\b[A-Z][\w’'-]+(?: (?:of |the |de |von |and )?[A-Z][\w’'-]+)*"),
+    ),
+)
+
+Row = dict[str, Any]
+
+
+def qamr_rows(folder: Path, chance: random.Random) -> Iterator[Row]:
+    """Yield questions about passages of a few sentences, each sentence in passages of several sizes."""
+    lines = (folder / "wiki-sentences.tsv").read_text("utf-8").splitlines()
+    sentences = {name: text.split() for name, text in (line.split("\t") for line in lines)}
+    asked: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+    for part in ("dev", "test"):
+        for line in (folder / "filtered" / f"{part}.tsv").read_text("utf-8").splitlines():
+            fields = line.split("\t")
+            answer = [int(place) for place in fields[6].split()]
+            judged = [set(map(int, one.split(":")[1].split())) for one in fields[7:9] if one[-1:].isdigit()]
+            whole = answer == list(range(answer[0], answer[-1] + 1)) and len(answer) <= LONGEST
+            if fields[0] in sentences and whole and len(judged) == 2 and all(own & set(answer) for own in judged):
+                question = f"{fields[5].strip()[0].upper()}{fields[5].strip()[1:].rstrip('?')}?"
+                words = _spaced([sentences[fields[0]][place] for place in answer])
+                asked[fields[0]].setdefault(question.lower(), (question, words))
+    names = sorted(asked)
+    for size in SIZES:
+        chance.shuffle(names)
+        for first in range(0, len(names), size):
+            group = names[first : first + size]
+            text = " ".join(_spaced(sentences[name]) for name in group)
+            for name in group:
+                own = list(asked[name].values())
+                chance.shuffle(own)
+                yield from (_row(question, answer, "", text) for question, answer in own[: max(3, 16 // size)])
+
+
+def _spaced(tokens: Sequence[str]) -> str:
+    """Write the tokens of the Penn Treebank as text."""
+    text = " ".join(tokens)
+    for mark, written in (("-LRB-", "("), ("-RRB-", ")"), ("-LSB-", "["), ("-RSB-", "]"), ("``", '"'), ("''", '"')):
+        text = text.replace(mark, written)
+    text = re.sub(r" ([.,;:?!%)\]])", r"\1", re.sub(r"([(\[$#]) ", r"\1", text))
+    text = re.sub(r" ('s|'re|'ve|'ll|'d|'m|n't|')\b", r"\1", text)
+    return re.sub(r'" ([^"]*?) "', r'"\1"', text).replace(" -- ", " – ").strip()
+
+
+def selqa_rows(path: Path, chance: random.Random) -> Iterator[Row]:
+    """Yield questions whose answering sentence has just one thing of the kind that is asked for."""
+    for line in path.read_text("utf-8").splitlines():
+        row = json.loads(line)
+        kind = next((answer for asks, answer in _KINDS if asks.search(row["question"].lower())), None)
+        if kind is None or len(row["answer_sentences"]) != 1:
+            continue
+        place, sentences = row["answer_sentences"][0], [one.strip() for one in row["sentences"]]
+        known = set(_words(row["question"]))
+        found = {match.group().strip(" ,.") for match in kind.finditer(sentences[place])}
+        found = {one for one in found if not set(_words(one)) <= known}
+        if len(found) == 1:
+            first, last = max(0, place - chance.randint(0, 4)), place + 1 + chance.randint(0, 4)
+            yield _row(row["question"], found.pop(), row["title"], " ".join(sentences[first:last]))
+
+
+def unanswerable_rows(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
+    """Yield questions with a passage that comes near and does not answer."""
+    pool = list({one["text"]: one for row in rows for one in row["passages"]}.values())
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize([f"{p['title']} {p['text']}" for p in pool], show_progress=False), show_progress=False)
+    for row in chance.sample(list(rows), min(UNANSWERABLE, len(rows))):
+        tokens = bm25s.tokenize([row["question"]], show_progress=False)
+        places, _ = index.retrieve(tokens, k=min(30, len(pool)), show_progress=False)
+        near = [pool[place] for place in places[0] if not holds_answer(pool[place]["text"], row["answers"])]
+        own = {one["text"] for one in row["passages"]}
+        if near := [one for one in near if one["text"] not in own][:4]:
+            chosen = chance.choice(near)
+            yield _row(row["question"], NOT_FOUND, chosen["title"], chosen["text"])
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def _row(question: str, answer: str, title: str, text: str) -> Row:
+    passage = {"title": title, "text": text, "gold": True}
+    return {"question": question, "answers": [answer], "passages": [passage]}
+
+
+def main() -> None:
+    """Write the three files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--qamr", type=Path, required=True, help="QAMR's folder data")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of selqa-train.jsonl and nq-train.jsonl")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    options, chance = parser.parse_args(), random.Random(0)
+    nq = [json.loads(line) for line in (options.data / "nq-train.jsonl").read_text("utf-8").splitlines()]
+    qamr = list(qamr_rows(options.qamr, chance))
+    selqa = list(selqa_rows(options.data / "selqa-train.jsonl", chance))
+    files = {"qamr": qamr, "selqa": selqa, "unanswerable": list(unanswerable_rows([*nq, *selqa], chance))}
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, rows in files.items():
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (options.out / f"{name}.jsonl").write_text(text, "utf-8")
+        print(f"{name}: {len(rows):,} questions")
+
+
+if __name__ == "__main__":
+    main()
