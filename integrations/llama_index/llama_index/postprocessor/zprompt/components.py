@@ -206,7 +206,8 @@ class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
     """
 
     use_query: bool = Field(
-        default=True, description="Keep the sentences that the query needs word for word; the Z-spans depend on it then."
+        default=True,
+        description="Keep what the query needs word for word; the Z-spans depend on it then.",
     )
 
     @classmethod

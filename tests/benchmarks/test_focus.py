@@ -1,0 +1,61 @@
+"""The benchmarks of focusing, on a few made-up questions and a tiny reader."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("bm25s")
+
+from benchmarks import answer_recall
+from benchmarks.focus import Asked, Shortener, auroc, measure_confidence, read, report
+from zprompt.eval import RunRecord
+from zprompt.reader import Reader
+from zprompt.relevance import Relevance
+
+RECORD = RunRecord("python -m benchmarks.focus", "abc", 0, "2026-01-01T00:00:00Z", 1.0, "a CPU", 2, 2, 8.0, 5.0, {})
+PASSAGES = [
+    {"title": "Moon", "text": "The dog sleeps on. In 1969 two people walked on the Moon. It was July.", "gold": True},
+    {"title": "", "text": "Rivers carry sand to the sea. The mud becomes stone again.", "gold": False},
+]
+ASKED = Asked("nq", "When did people walk on the Moon?", ["1969"], PASSAGES)
+
+
+def test_the_passages_that_answer_are_told_from_the_others() -> None:
+    assert (ASKED.gold, ASKED.others) == (PASSAGES[:1], PASSAGES[1:])
+
+
+def test_each_set_of_a_file_gives_as_many_questions(tmp_path: Path) -> None:
+    rows = [
+        {"set": name, "question": f"{n}?", "answers": ["1969"], "passages": PASSAGES} for name in "ab" for n in "12345"
+    ]
+    rows.append({"set": "a", "question": "unanswered?", "answers": ["1970"], "passages": PASSAGES})
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [one.set for one in read(path, 6, 0)] == ["a"] * 3 + ["b"] * 3
+
+
+@pytest.mark.parametrize("way", ["f-text", "f-z", "truncation", "pruning"])
+def test_every_way_makes_the_passages_shorter(tiny_reader: Reader, way: str) -> None:
+    short = Shortener(tiny_reader).shorten(way, 3, ASKED, PASSAGES)
+    before, after = (sum(tiny_reader.count(one["text"]).positions for one in own) for own in (PASSAGES, short))
+    assert after < before
+    assert [one["title"] for one in short] == ["Moon", ""]
+
+
+def test_the_area_is_that_of_pairs_in_order() -> None:
+    assert auroc([0.9, 0.8], [0.1, 0.2]).value == 1
+    assert auroc([0.5, 0.1], [0.5, 0.1]).value == 0.5
+
+
+def test_confidence_is_reported(tiny_reader: Reader) -> None:
+    row = measure_confidence(tiny_reader, [ASKED, ASKED])
+    assert "AUROC" in report(RECORD, "tiny", {"confidence": row})
+    assert row["found with an answer"] in (0, 1)
+
+
+def test_recall_counts_what_stays_word_for_word() -> None:
+    asked = [answer_recall.Asked(ASKED.question, ASKED.answers, PASSAGES)]
+    row = answer_recall.measure("nq", asked, Relevance.from_pretrained(embedder=None), 3.0)
+    assert row["recall"].value == 1
+    assert 0.2 < row["kept"] < 0.7
