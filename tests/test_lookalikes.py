@@ -17,7 +17,7 @@ TEXT = "Rivers carry sand and mud to the sea, and 'the' sand & the mud become st
 def codec(tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> Codec:
     """Make a tiny codec the default one."""
     codec = Codec(tiny_backbone, SETTINGS, name="tiny")
-    monkeypatch.setattr("zprompt.api.shared_codec", lambda: codec)
+    monkeypatch.setattr("zprompt.codec.shared_codec", lambda: codec)
     return codec
 
 

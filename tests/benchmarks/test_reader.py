@@ -105,7 +105,8 @@ def test_others_take_the_positions_of_z_tokens(answers: Tables) -> None:
     assert positions["no passage"] == positions["no passage, Z's reader"] == 0
     assert positions["plain text, Z's reader"] == positions["plain text"]
     assert positions["truncation, ratio 4, Z's reader"] == positions["Z, ratio 4"]
-    assert 0 < positions["sentences by the question, ratio 2, Z's reader"] <= positions["Z, ratio 2, with the question"]
+    by_sentences = positions["sentences by the question, ratio 2, Z's reader"]
+    assert by_sentences == pytest.approx(positions["Z, ratio 2, with the question"], rel=0.5)
     for one in answers["conditions"]:
         reached = [one["scores"][name]["ratio"] for name in ("one", "two") if one["scores"][name]["ratio"]]
         assert one["worst ratio"] == min(reached, default=None)

@@ -2,7 +2,7 @@
 
 from zprompt.relevance.embedder import Embedder, EmbeddingCache, MiniLM, fetch_minilm, open_embedder
 from zprompt.relevance.features import FORM, NAMES, WORDS, Floats
-from zprompt.relevance.focus import ELISION, Choice, Length, elide
+from zprompt.relevance.focus import ELISION, NOTHING, Choice, Length, elide
 from zprompt.relevance.relevance import (
     SHIPPED,
     LogisticWeights,
@@ -19,6 +19,7 @@ __all__ = [
     "ELISION",
     "FORM",
     "NAMES",
+    "NOTHING",
     "SHIPPED",
     "STOP_WORDS",
     "WORD",

@@ -3,8 +3,8 @@
     score (relevance.py) ─► one budget over all passages (selection.py) ─► character ranges ─► text with elisions
 
 The text form has the chosen units in their order, whole, with their own white space where they are neighbours. Where
-something is left out between two of them stands ELISION, so that no two sentences are joined to say what nobody said;
-a passage of which nothing stays is the mark alone. A text is never longer than it was.
+something is left out between two of them stands ELISION, so that no two sentences are joined to say what nobody said.
+A passage of which nothing stays is NOTHING, which takes one token. A text is never longer than it was.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from zprompt.relevance.selection import (
 from zprompt.results import KeptText
 
 ELISION = "[…]"
+NOTHING = "…"
 
 Ranges = Sequence[tuple[int, int]]
 
@@ -131,7 +132,7 @@ def elide(text: str, kept: KeptText, count: CountTokens) -> tuple[str, KeptText]
         if written:
             written = f"{written.rstrip()}\n{ELISION}\n" if written.endswith("\n") else f"{written.rstrip()} {ELISION} "
         written += text[start:end]
-    written = written.strip() or ELISION
+    written = written.strip() or NOTHING
     if count(written) >= count(text):
         return text, replace(kept, ranges=((0, len(text)),) if text else ())
     return written, kept
