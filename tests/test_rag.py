@@ -46,7 +46,7 @@ def calls(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]
 
 
 def test_texts_become_zspans_in_one_call_of_the_codec(codec: Codec, calls: list[dict[str, Any]]) -> None:
-    options = CompressOptions(ratio=1.5, query="dog", protect=["sun"], min_tokens=3)
+    options = CompressOptions(ratio=2, protect=["sun"], min_tokens=3)
     items = compress_texts(codec, [LONG, OTHER], options, batch_size=4)
     assert [item.new for item in items] == [True, True]
     assert all(0 < item.z_tokens < item.source_tokens for item in items)

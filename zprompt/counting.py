@@ -2,7 +2,7 @@
 
 import gzip
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,6 +36,7 @@ def counter(count: Count) -> CountTokens:
     raise OptionError(f"count must be 'reader', 'tiktoken:<encoding>' or a function of a text, got {count!r}.")
 
 
+@lru_cache(maxsize=100_000)  # the same sentences come again with every question
 def _reader_tokens(text: str) -> int:
     return len(_tokenizer().encode(text, add_special_tokens=False).ids)
 

@@ -7,6 +7,7 @@ abbreviations ("Dr. Smith", "3.30 p.m.") and the full stops of all scripts.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 import sentencex
 
@@ -75,6 +76,7 @@ def content_stems(question: str) -> list[str]:
     return list(dict.fromkeys(word_stems(kept)))
 
 
+@lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """Fold case and strip a plural or another common ending, so that "designed" and "designer" are the same."""
     word = _singular(word.casefold())
