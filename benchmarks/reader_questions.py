@@ -20,11 +20,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import bm25s
-
 from benchmarks.common import DATA
-from zprompt.eval import holds_answer
+from zprompt.eval import Passage
 from zprompt.reader import NOT_FOUND
+from zprompt.train import NearPassages
 
 SIZES = (1, 2, 3, 4, 6)  # sentences of a passage
 LONGEST = 8  # words of an answer
@@ -108,17 +107,12 @@ def selqa_rows(path: Path, chance: random.Random) -> Iterator[Row]:
 
 def unanswerable_rows(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
     """Yield questions with a passage that comes near and does not answer."""
-    pool = list({one["text"]: one for row in rows for one in row["passages"]}.values())
-    index = bm25s.BM25()
-    index.index(bm25s.tokenize([f"{p['title']} {p['text']}" for p in pool], show_progress=False), show_progress=False)
+    near = NearPassages([Passage(one["title"], one["text"]) for row in rows for one in row["passages"]])
     for row in chance.sample(list(rows), min(UNANSWERABLE, len(rows))):
-        tokens = bm25s.tokenize([row["question"]], show_progress=False)
-        places, _ = index.retrieve(tokens, k=min(30, len(pool)), show_progress=False)
-        near = [pool[place] for place in places[0] if not holds_answer(pool[place]["text"], row["answers"])]
-        own = {one["text"] for one in row["passages"]}
-        if near := [one for one in near if one["text"] not in own][:4]:
-            chosen = chance.choice(near)
-            yield _row(row["question"], NOT_FOUND, chosen["title"], chosen["text"])
+        found = near.of(row["question"], row["answers"], [one["text"] for one in row["passages"]])[:4]
+        if found:
+            chosen = chance.choice(found)
+            yield _row(row["question"], NOT_FOUND, chosen.title, chosen.text)
 
 
 def _words(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Questions as a reader meets them: about whole passages, or about what focusing leaves of them.
 
-    plain   the passages as text, and a few others that do not answer
+    plain   the passages as text, and a few others that do not answer, half of them near (near.py)
     text    the sentences that hold the answer and some more, with the mark of what is left out (form="text")
     z       the same sentences as Z-tokens: gap 0 within them, and a gap over what is left out (form="z")
 
@@ -22,6 +22,7 @@ from zprompt.eval import Passage, Question, holds_answer
 from zprompt.reader import ContentTokenizer, encode_messages, question_messages
 from zprompt.relevance import elide, sentences
 from zprompt.results import KeptText
+from zprompt.train.near import NearPassages
 from zprompt.train.packing import Positions
 from zprompt.zspan import ZSpan, ZToken, escape_literal, format_span
 
@@ -60,6 +61,7 @@ class FocusedQuestions:
             groups.setdefault(tuple(passage.text for passage in one.passages), []).append(one)
         self._groups, self._questions = list(groups.values()), questions
         self._tokenizer, self._encode = tokenizer, encode
+        self._near = NearPassages([passage for one in questions for passage in one.passages])
 
     def draw(self, distractors: int, random: np.random.Generator) -> PromptedQuestions:
         """Draw a question, or several about the same passages.
@@ -72,7 +74,7 @@ class FocusedQuestions:
         form = FORMS[int(random.choice(len(FORMS), p=SHARES))]
         asked = [group[index] for index in random.permutation(len(group))[: TOGETHER[form]]]
         count = int(random.integers((distractors if form == "plain" else DISTRACTORS) + 1))
-        others = [self._questions[index].passages[0] for index in random.integers(len(self._questions), size=count)]
+        others = self._others(asked, count, random)
         passages = list({one.text: one for one in (*asked[0].passages, *others)}.values())  # each passage once
         passages = [passages[index] for index in random.permutation(len(passages))]
         documents, spans = self._documents(passages, asked, form, random)
@@ -86,6 +88,14 @@ class FocusedQuestions:
         ]
         answers = [one.answers[int(random.integers(len(one.answers)))] for one in asked]
         return PromptedQuestions(tuple(prompts), tuple(answers))
+
+    def _others(self, asked: Sequence[Question], count: int, random: np.random.Generator) -> list[Passage]:
+        """Draw passages that do not answer: half of them near the first question, as a retriever's are."""
+        answers = [answer for question in asked for answer in question.answers]
+        own = [passage.text for question in asked for passage in question.passages]
+        near = self._near.of(asked[0].question, answers, own)[: (count + 1) // 2]
+        drawn = random.integers(len(self._questions), size=count - len(near))
+        return [*near, *(self._questions[index].passages[0] for index in drawn)]
 
     def _documents(
         self, passages: Sequence[Passage], asked: Sequence[Question], form: str, random: np.random.Generator
@@ -125,9 +135,8 @@ class FocusedQuestions:
 
 def _kept(text: str, answers: Sequence[str], density: float, random: np.random.Generator) -> KeptText:
     """Draw which sentences of a passage stay, given the answers that it holds if it is gold, else none."""
-    share = density if answers else density / 4
     units = list(sentences(text))
-    drawn = random.random(len(units)) < share
+    drawn = random.random(len(units)) < density
     ranges: list[tuple[int, int]] = []
     for (start, end), by_chance in zip(units, drawn.tolist(), strict=True):
         if not by_chance and not holds_answer(text[start:end], answers):

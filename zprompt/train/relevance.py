@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.errors import MissingDependencyError, TrainingDataError
+from zprompt.errors import TrainingDataError
+from zprompt.eval import Passage as EvalPassage
 from zprompt.eval import holds_answer
 from zprompt.relevance import (
     FORM,
@@ -38,13 +39,13 @@ from zprompt.relevance import (
     sentences,
     write_weights,
 )
+from zprompt.train.near import NearPassages
 
 DISTRACTORS = (0, 0, 4, 9, 9)  # passages that are mixed in, of one question after the other
 HELD_OUT = 5  # every fifth question is not trained on
 WANTED_RECALL = 0.95
 L2 = 2e-3
 ITERATIONS = 30  # of Newton's method, at most
-NEAREST = 30  # passages that BM25 is asked for
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -56,6 +57,10 @@ class LabelledPassage:
     passage: Passage
     units: Ranges
     answers: tuple[bool, ...]
+
+    def without_answers(self) -> LabelledPassage:
+        """Return the passage as it is to another question."""
+        return LabelledPassage(self.passage, self.units, (False,) * len(self.units))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,35 +171,16 @@ def _label(passage: Passage, answers: Sequence[str]) -> LabelledPassage:
 
 def _calls(questions: Sequence[LabelledQuestion], scorer: Relevance, random: np.random.Generator) -> Iterator[_Call]:
     """Mix other passages in, and compute the features of what an app would pass in one call."""
-    pool = list({one.passage.text: one for question in questions for one in question.passages}.values())
-    for index, (question, near) in enumerate(zip(questions, _nearest(questions, pool), strict=True)):
-        own = {one.passage.text for one in question.passages}
-        others = [
-            one for one in near if one.passage.text not in own and not holds_answer(one.passage.text, question.strings)
-        ]
+    pool = {one.passage.text: one for question in questions for one in question.passages}
+    near = NearPassages([EvalPassage(one.passage.title, one.passage.text) for one in pool.values()])
+    for index, question in enumerate(questions):
+        others = near.of(question.question, question.strings, [one.passage.text for one in question.passages])
         count = DISTRACTORS[index // HELD_OUT % len(DISTRACTORS)] if index % HELD_OUT else DISTRACTORS[-1]
-        mixed = [
-            *question.passages,
-            *(LabelledPassage(one.passage, one.units, (False,) * len(one.units)) for one in others[:count]),
-        ]
+        mixed = [*question.passages, *(pool[one.text].without_answers() for one in others[:count])]
         mixed = [mixed[place] for place in random.permutation(len(mixed))]
         features = scorer.features(question.question, [one.passage for one in mixed], [one.units for one in mixed])
         words = [len(one.passage.text[a:b].split()) for one in mixed for a, b in one.units]
         yield _Call(features, np.array([mark for one in mixed for mark in one.answers]), np.array(words))
-
-
-def _nearest(questions: Sequence[LabelledQuestion], pool: Sequence[LabelledPassage]) -> Iterator[list[LabelledPassage]]:
-    """Find the passages that share most words with each question."""
-    try:
-        import bm25s
-    except ImportError as error:
-        raise MissingDependencyError("Training relevance needs bm25s: pip install 'zprompt[train]'.") from error
-    index = bm25s.BM25()
-    texts = [f"{one.passage.title} {one.passage.text}" for one in pool]
-    index.index(bm25s.tokenize(texts, show_progress=False), show_progress=False)
-    tokens = bm25s.tokenize([question.question for question in questions], show_progress=False)
-    found, _ = index.retrieve(tokens, k=min(NEAREST, len(pool)), show_progress=False)
-    return ([pool[place] for place in row] for row in found)
 
 
 def _fit(calls: Sequence[_Call], names: Sequence[str]) -> LogisticWeights:
