@@ -34,7 +34,9 @@ class ByteCodec:
     def compress(self, docs: list[str]) -> CompressionResult:
         return self.compress_with(CompressOptions(), docs)
 
-    def compress_with(self, options: CompressOptions, docs: Sequence[str], *, batch_size: int = 1) -> CompressionResult:
+    def compress_with(
+        self, options: CompressOptions, docs: Sequence[str], *, batch_size: int = 1, read_spans: bool = True
+    ) -> CompressionResult:
         self.calls.append({"docs": list(docs), "batch_size": batch_size, **asdict(options)})
         self.threads.add(threading.get_ident())
         most = options.max_tokens
