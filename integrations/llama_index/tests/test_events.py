@@ -42,15 +42,20 @@ def test_a_call_is_a_start_and_an_end_with_token_counts(
     ears: Ears, tiny: str, tiny_codec: Codec, scored: list[NodeWithScore]
 ) -> None:
     short = NodeWithScore(node=TextNode(text="Z"))
-    ZPromptPostprocessor(codec=tiny).postprocess_nodes([*scored, short], query_str="Who?")
-    stats = tiny_codec.compress([*SENTENCES, "Z"], query="Who?").stats
+    ZPromptPostprocessor(codec=tiny, use_query=False).postprocess_nodes([*scored, short], query_str="Who?")
+    stats = tiny_codec.compress([*SENTENCES, "Z"]).stats
     [start, end] = ears.heard
-    assert (start.component, start.nodes, start.query) == ("ZPromptPostprocessor", 5, "Who?")
+    assert (start.component, start.nodes, start.query) == ("ZPromptPostprocessor", 5, None)
     assert (end.nodes, end.compressed, end.ready, end.passed_through) == (5, 4, 0, 1)
     assert (end.source_tokens, end.z_tokens) == (stats.source_tokens, stats.z_tokens)
     assert end.tokens_saved == end.source_tokens - end.z_tokens > 0
     assert end.ratio > 1
     assert end.codec == tiny_codec.fingerprint
+
+
+def test_the_start_has_the_query_that_the_codec_sees(ears: Ears, tiny: str, scored: list[NodeWithScore]) -> None:
+    ZPromptPostprocessor(codec=tiny).postprocess_nodes(scored, query_str="Who?")
+    assert ears.heard[0].query == "Who?"
 
 
 def test_both_belong_to_one_span_in_threads_too(ears: Ears, tiny: str, nodes: list[TextNode]) -> None:

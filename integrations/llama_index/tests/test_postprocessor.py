@@ -35,7 +35,8 @@ class TestNodes:
     def test_have_z_spans_for_texts_that_come_back(
         self, tiny: str, tiny_codec: Codec, scored: list[NodeWithScore]
     ) -> None:
-        found = ZPromptPostprocessor(codec=tiny).postprocess_nodes(scored, query_str=QUESTION)
+        component = ZPromptPostprocessor(codec=tiny, use_query=False)
+        found = component.postprocess_nodes(scored, query_str=QUESTION)
         assert all(text.startswith(f"[z2:{tiny_codec.fingerprint}:") for text in texts(found))
         assert tiny_codec.decompress(texts(found)) == SENTENCES
 
@@ -265,7 +266,9 @@ def index(nodes: list[TextNode]) -> VectorStoreIndex:
 class TestQueryEngines:
     def test_send_z_spans_with_metadata_as_text(self, tiny: str, tiny_codec: Codec, index: VectorStoreIndex) -> None:
         engine = index.as_query_engine(
-            llm=MockLLM(), similarity_top_k=4, node_postprocessors=[ZPromptPostprocessor(codec=tiny)]
+            llm=MockLLM(),
+            similarity_top_k=4,
+            node_postprocessors=[ZPromptPostprocessor(codec=tiny, use_query=False)],
         )
         response = engine.query(QUESTION)
         prompt = str(response)  # MockLLM answers with the prompt
@@ -277,7 +280,7 @@ class TestQueryEngines:
         assert all(sentence in restored for sentence in SENTENCES)
 
     def test_do_so_asynchronously(self, tiny: str, tiny_codec: Codec, index: VectorStoreIndex) -> None:
-        component = ZPromptPostprocessor(codec=tiny)
+        component = ZPromptPostprocessor(codec=tiny, use_query=False)
         engine = index.as_query_engine(llm=MockLLM(), node_postprocessors=[component])
         response = asyncio.run(engine.aquery(QUESTION))
         assert str(response).count("[z2:") == 2
