@@ -13,6 +13,9 @@ OnError = Literal["raise", "passthrough"]
 Protect = str | re.Pattern[str] | Sequence[str]
 
 
+TOLERANCE = 0.1  # of a ratio that was missed by more than this, the caller hears
+
+
 @dataclass(frozen=True, slots=True)
 class Protection:
     """What is kept as anchors, wherever it stands."""
@@ -49,7 +52,7 @@ class Protection:
         found = [match.span() for match in self.pattern.finditer(text)] if self.pattern else []
         for literal in self.literals:
             found += _occurrences(literal, text)
-        return _merge(found)
+        return merge_ranges(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,10 @@ class CompressOptions:
         """Return whether a length was asked for."""
         return self.ratio is not None or self.max_tokens is not None
 
+    def misses(self, ratio: float) -> bool:
+        """Return whether a ratio is further than a tenth from the one that was asked for, if one was."""
+        return self.ratio is not None and abs(ratio / self.ratio - 1) > TOLERANCE
+
     @property
     def protection(self) -> Protection:
         """Return what is protected."""
@@ -115,7 +122,8 @@ def _occurrences(literal: str, text: str) -> Iterator[tuple[int, int]]:
         start = text.find(literal, start + 1)
 
 
-def _merge(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def merge_ranges(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join ranges (start, end) that overlap or touch, and leave out empty ones; from left to right."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
         if merged and start <= merged[-1][1]:

@@ -18,7 +18,6 @@ from zprompt.relevance import Choice, Length, Passage, Relevance, elide
 from zprompt.results import CompressionResult, CompressionStats, KeptText
 from zprompt.zspan import find_spans, require_no_surrogates
 
-TOLERANCE = 0.1  # of a ratio that was missed by more than this, the caller hears
 CLOSE = 0.02  # of a ratio that is met
 ROUNDS = 4  # of writing, until a ratio is met
 
@@ -150,6 +149,6 @@ def _nearest(
 
 
 def _missed(options: CompressOptions, ratio: float) -> str | None:
-    if options.ratio is None or abs(ratio / options.ratio - 1) <= TOLERANCE:
+    if not options.misses(ratio):
         return None
     return f"ratio {options.ratio:g} was asked for; whole sentences are nearest to it at {ratio:.2f}"

@@ -86,12 +86,10 @@ class ZTokens:
         return max(1.0, len(backbone.encode(backbone.escape(text).text)) / max(budget, 1))
 
 
-class FocusZ:
+class FocusZ(ZTokens):
     """Writes texts as Z-spans in which the sentences that a question needs are word for word."""
 
     name = "focus-z"
-    own_length: ClassVar[bool] = False
-    output: ClassVar[Output] = "z"
 
     def __init__(self, ratio: float = DEFAULT_RATIO, codec: Codec | None = None) -> None:
         """Choose the codec.
@@ -99,15 +97,7 @@ class FocusZ:
         :param ratio: Source tokens per Z-token, without a budget.
         :param codec: The codec; None: the default one, loaded once per process.
         """
-        check_ratio(ratio)
-        self._ratio, self._codec = ratio, codec
-
-    @cached_property
-    def codec(self) -> Codec:
-        """Return the codec, loaded with the first text."""
-        from zprompt.codec import shared_codec
-
-        return self._codec or shared_codec()
+        super().__init__(ratio, codec)
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
         """Focus a text; without a query, compress it."""
@@ -124,10 +114,6 @@ class FocusZ:
         spans = [document["text"] for document in result.documents]
         after = [sum(read_header(match.text).count for match in find_spans(span)) for span in spans]
         return [Shortened(*row, self.name) for row in zip(spans, before, after, strict=True)]
-
-    def restore(self, text: str) -> str:
-        """Decompress a Z-span."""
-        return str(self.codec.decompress(text))
 
 
 class FocusText:

@@ -35,7 +35,6 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 USUAL_WORTH = 8.0  # bits: English prose then has about four source tokens per Z-token
-TOLERANCE = 0.1  # of a ratio that was missed by more than this, the caller hears
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +105,9 @@ def nearest_count(source_tokens: int, ratio: float) -> int:
 def explain_miss(windows: Sequence[ScoredWindow], z_tokens: int, options: CompressOptions) -> str | None:
     """Say why the ratio that was asked for was missed; None if it was met, or none was asked for."""
     source_tokens = sum(len(window.ids) for window in windows)
-    if options.ratio is None or not z_tokens:
+    if not z_tokens or not options.misses(source_tokens / z_tokens):
         return None
     ratio = source_tokens / z_tokens
-    if abs(ratio / options.ratio - 1) <= TOLERANCE:
-        return None
     forced = sum(int(np.isinf(window.worth).sum()) for window in windows)
     if options.query:
         return f"ratio {options.ratio:g} was asked for; the sentences that the query needs are nearest at {ratio:.2f}"

@@ -158,9 +158,8 @@ class Reader:
         asked = replace(GenerateOptions.of(**options), watched=self.tokenizer.encode(NOT_FOUND)[0])
         batches = [read_documents(own) for own in passages]
         given = [index for index, batch in enumerate(batches) if any(text.strip() for text in batch.texts)]
-        generations = self._generate_all(
-            [question_messages(question[index], passages[index]) for index in given], asked
-        )
+        prompts = [question_messages(question[index], batches[index].documents) for index in given]
+        generations = self._generate_all(prompts, asked)
         nothing = Generation(NOT_FOUND, "stop", Usage(0, 0, 0, 0), 1.0)  # what an empty file holds
         replies = [nothing] * len(question)
         for index, generation in zip(given, generations, strict=True):

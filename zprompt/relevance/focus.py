@@ -16,6 +16,7 @@ import numpy as np
 
 from zprompt.counting import CountTokens
 from zprompt.errors import OptionError
+from zprompt.options import merge_ranges
 from zprompt.relevance.features import Floats
 from zprompt.relevance.relevance import Passage, Relevance
 from zprompt.relevance.selection import (
@@ -108,15 +109,12 @@ class Choice:
     def _kept(self, kept: Bools) -> list[KeptText]:
         """Return the ranges of the units that are kept, of each passage, neighbours as one."""
         ranges: list[list[tuple[int, int]]] = [[] for _ in self._scored]
-        for index, (start, end), is_kept in zip(self._owner, self._units, kept.tolist(), strict=True):
-            if not is_kept:
-                continue
-            own = ranges[index]
-            if own and own[-1][1] == start:
-                own[-1] = own[-1][0], end
-            else:
-                own.append((start, end))
-        return [KeptText(tuple(own), one.relevance) for own, one in zip(ranges, self._scored, strict=True)]
+        for index, unit, is_kept in zip(self._owner, self._units, kept.tolist(), strict=True):
+            if is_kept:
+                ranges[index].append(unit)
+        return [
+            KeptText(tuple(merge_ranges(own)), one.relevance) for own, one in zip(ranges, self._scored, strict=True)
+        ]
 
 
 def elide(text: str, kept: KeptText, count: CountTokens) -> tuple[str, KeptText]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zprompt.eval import Passage, Question, holds_answer
+from zprompt.options import merge_ranges
 from zprompt.reader import ContentTokenizer, encode_messages, question_messages
 from zprompt.relevance import elide, sentences
 from zprompt.results import KeptText
@@ -30,9 +31,7 @@ FORMS = ("plain", "text", "z")
 SHARES = (0.5, 0.2, 0.3)
 TOGETHER = {"plain": 10, "text": 4, "z": 4}  # questions about the same passages in one sequence, at most
 DISTRACTORS = 9  # passages beside the gold ones of a focused question, at most; a focused one costs little
-DENSEST = (
-    0.5  # share of the sentences of a gold passage that stay by chance, at most; of another passage a quarter of it
-)
+DENSEST = 0.5  # share of the sentences that stay by chance, at most
 SPARSEST = 0.04  # share of single tokens that stay elsewhere, at most, in every second Z-span
 
 Encode = Callable[[str], tuple[list[int], list[tuple[int, int]]]]
@@ -137,15 +136,12 @@ def _kept(text: str, answers: Sequence[str], density: float, random: np.random.G
     """Draw which sentences of a passage stay, given the answers that it holds if it is gold, else none."""
     units = list(sentences(text))
     drawn = random.random(len(units)) < density
-    ranges: list[tuple[int, int]] = []
-    for (start, end), by_chance in zip(units, drawn.tolist(), strict=True):
-        if not by_chance and not holds_answer(text[start:end], answers):
-            continue
-        if ranges and ranges[-1][1] == start:
-            ranges[-1] = ranges[-1][0], end
-        else:
-            ranges.append((start, end))
-    return KeptText(tuple(ranges), 0.0)
+    stay = [
+        unit
+        for unit, by_chance in zip(units, drawn.tolist(), strict=True)
+        if by_chance or holds_answer(text[slice(*unit)], answers)
+    ]
+    return KeptText(tuple(merge_ranges(stay)), 0.0)
 
 
 def _placeholder(index: int) -> str:
