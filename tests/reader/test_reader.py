@@ -143,6 +143,12 @@ def test_the_confidence_is_what_the_first_token_leaves_to_an_answer(tiny_reader:
     assert answer.found == (answer.confidence >= 0.5)
 
 
+def test_passages_may_come_from_an_iterator(tiny_reader: Reader) -> None:
+    whole, streamed = (tiny_reader.answer("Who?", own, max_new_tokens=3) for own in (SENTENCES, iter(SENTENCES)))
+
+    assert streamed == whole
+
+
 @pytest.mark.parametrize("passages", [[], "", ["", " \n"], {"text": ""}])
 def test_nothing_is_found_where_there_is_nothing(tiny_reader: Reader, passages: object) -> None:
     answer = tiny_reader.answer("Who walked?", passages)
