@@ -4,7 +4,6 @@
                          Wikinews, whose two validators found the same answer; 1 to 6 sentences make a passage
     selqa.jsonl          SelQA (emorynlp/selqa, Apache-2.0): questions for a time, a number or a name whose answering
                          sentence has one of that kind, and it is not in the question
-    unanswerable.jsonl   questions of these and of NQ with a near passage (BM25) that does not answer: "not found"
 
     python -m benchmarks.reader_questions --qamr FOLDER --out FOLDER [--data FOLDER]
 
@@ -21,13 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import DATA
-from zprompt.eval import Passage
-from zprompt.reader import NOT_FOUND
-from zprompt.train import NearPassages
 
 SIZES = (1, 2, 3, 4, 6)  # sentences of a passage
 LONGEST = 8  # words of an answer
-UNANSWERABLE = 1000
 
 _MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
 _NUMBERS = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred"
@@ -105,16 +100,6 @@ def selqa_rows(path: Path, chance: random.Random) -> Iterator[Row]:
             yield _row(row["question"], found.pop(), row["title"], " ".join(sentences[first:last]))
 
 
-def unanswerable_rows(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
-    """Yield questions with a passage that comes near and does not answer."""
-    near = NearPassages([Passage(one["title"], one["text"]) for row in rows for one in row["passages"]])
-    for row in chance.sample(list(rows), min(UNANSWERABLE, len(rows))):
-        found = near.of(row["question"], row["answers"], [one["text"] for one in row["passages"]])[:4]
-        if found:
-            chosen = chance.choice(found)
-            yield _row(row["question"], NOT_FOUND, chosen.title, chosen.text)
-
-
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", text.lower())
 
@@ -125,16 +110,16 @@ def _row(question: str, answer: str, title: str, text: str) -> Row:
 
 
 def main() -> None:
-    """Write the three files."""
+    """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--qamr", type=Path, required=True, help="QAMR's folder data")
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of selqa-train.jsonl and nq-train.jsonl")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of selqa-train.jsonl")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     options, chance = parser.parse_args(), random.Random(0)
-    nq = [json.loads(line) for line in (options.data / "nq-train.jsonl").read_text("utf-8").splitlines()]
-    qamr = list(qamr_rows(options.qamr, chance))
-    selqa = list(selqa_rows(options.data / "selqa-train.jsonl", chance))
-    files = {"qamr": qamr, "selqa": selqa, "unanswerable": list(unanswerable_rows([*nq, *selqa], chance))}
+    files = {
+        "qamr": list(qamr_rows(options.qamr, chance)),
+        "selqa": list(selqa_rows(options.data / "selqa-train.jsonl", chance)),
+    }
     options.out.mkdir(parents=True, exist_ok=True)
     for name, rows in files.items():
         text = "".join(json.dumps(row) + "\n" for row in rows)

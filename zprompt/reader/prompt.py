@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from zprompt.documents import read_documents, title_of
 from zprompt.errors import BackboneError, OptionError
 from zprompt.llm import Backbone
+from zprompt.relevance import NOTHING
 from zprompt.zspan import ZToken, escape_literal, require_no_surrogates, split_at_spans
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -296,20 +297,28 @@ def chat_template(tokenizer: ContentTokenizer) -> ChatTemplate:
 # Prompts: conversations, questions about passages, and bare texts.
 
 
-def question_messages(question: str, passages: Any) -> list[Message]:  # noqa: ANN401 - any document
+def question_messages(
+    question: str,
+    passages: Any,  # noqa: ANN401 - any document
+    *,
+    before: bool = True,
+) -> list[Message]:
     """Ask a question about passages, in the words that the reader was trained on.
 
     :param question: The question.
     :param passages: A document or a sequence of them, as `zprompt.compress` takes and returns them: texts, Z-spans or
-        both. The title of a document is written before it.
+        both. The title of a document is written before it. One of which focusing left nothing is not mentioned.
+    :param before: Write the question before the passages, too: a causal LM then knows what to look for in them.
     :return: The messages of a conversation.
     """
     batch = read_documents(passages)
-    paragraphs = [
-        f"Passage {number}{_titled(document)}: {text}"
-        for number, (document, text) in enumerate(zip(batch.documents, batch.texts, strict=True), 1)
+    telling = [
+        (document, text) for document, text in zip(batch.documents, batch.texts, strict=True) if text.strip() != NOTHING
     ]
-    asked = "\n\n".join([*paragraphs, f"Question: {question}"])
+    paragraphs = [f"Passage {number}{_titled(document)}: {text}" for number, (document, text) in enumerate(telling, 1)]
+    asked = f"Question: {question}"
+    first = [asked] if before and paragraphs else []
+    asked = "\n\n".join([*first, *paragraphs, asked])
     return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": asked}]
 
 

@@ -12,7 +12,6 @@ predictions (`teacher`).
 
 from zprompt.train.config import INPUTS, TASKS, ReaderTrainConfig
 from zprompt.train.corpus import read_texts
-from zprompt.train.near import NearPassages
 from zprompt.train.reader import TrainedReader, train_reader
 from zprompt.train.reader_data import Sources
 from zprompt.train.relevance import TrainedRelevance, train_relevance
@@ -20,7 +19,6 @@ from zprompt.train.relevance import TrainedRelevance, train_relevance
 __all__ = [
     "INPUTS",
     "TASKS",
-    "NearPassages",
     "ReaderTrainConfig",
     "Sources",
     "TrainedReader",

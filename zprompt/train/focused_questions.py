@@ -1,14 +1,14 @@
 """Questions as a reader meets them: about whole passages, or about what focusing leaves of them.
 
-    plain   the passages as text, and a few others that do not answer, half of them near (near.py)
-    text    the sentences that hold the answer and some more, with the mark of what is left out (form="text")
-    z       the same sentences as Z-tokens: gap 0 within them, and a gap over what is left out (form="z")
+    plain   the passages as text, and a few others that come near and do not answer (near.py)
+    text    what focusing keeps of them and of up to nine others, with the mark of what is left out (form="text")
+    z       the same as Z-tokens: gap 0 within what is kept, and a gap over what is left out (form="z")
 
-What focusing will keep is not known in training, so it is drawn: the sentences that hold an answer always stay, others
-by chance, so that the reader learns to look among more than the answer. Where the answer is "not found", all are drawn.
-No relevance model, no codec and no Z-span is needed: the tokens of what stays are those of the text.
+Focusing is the shipped relevance's, at a ratio that is drawn, and keeps the sentences that hold an answer in any case:
+the others that stay are those which look most like an answer and are none. So the reader learns to choose among what it
+will be given. In every fifth question the passages that answer are missing, and the answer is "not found".
 
-Questions about the same passages share them in one packed sequence.
+No Z-span is needed: the tokens of what stays are those of the text.
 """
 
 from __future__ import annotations
@@ -19,103 +19,113 @@ from dataclasses import dataclass
 import numpy as np
 
 from zprompt.eval import Passage, Question, holds_answer
-from zprompt.options import merge_ranges
-from zprompt.reader import ContentTokenizer, encode_messages, question_messages
-from zprompt.relevance import elide, sentences
+from zprompt.reader import NOT_FOUND, ContentTokenizer, encode_messages, question_messages
+from zprompt.relevance import Choice, Length, Relevance, elide, sentences
+from zprompt.relevance import Passage as ScorablePassage
 from zprompt.results import KeptText
 from zprompt.train.near import NearPassages
 from zprompt.train.packing import Positions
 from zprompt.zspan import ZSpan, ZToken, escape_literal, format_span
 
 FORMS = ("plain", "text", "z")
-SHARES = (0.5, 0.2, 0.3)
-TOGETHER = {"plain": 10, "text": 4, "z": 4}  # questions about the same passages in one sequence, at most
+SHARES = (0.25, 0.45, 0.30)
+UNANSWERABLE = 0.2  # share of questions whose own passages are left out
 DISTRACTORS = 9  # passages beside the gold ones of a focused question, at most; a focused one costs little
-DENSEST = 0.5  # share of the sentences that stay by chance, at most
+PASSED_OVER = 3  # of the nearest passages, by chance, so that not all questions about a passage have the same others
+RATIOS = (3.0, 18.0)  # lowest and highest at which passages are focused
 SPARSEST = 0.04  # share of single tokens that stay elsewhere, at most, in every second Z-span
 
 Encode = Callable[[str], tuple[list[int], list[tuple[int, int]]]]
 
 
 @dataclass(frozen=True, slots=True)
-class PromptedQuestions:
-    """Questions about the same passages, each with its prompt and one of its answers."""
+class PromptedQuestion:
+    """A question with its passages as a prompt, and an answer."""
 
-    prompts: tuple[Positions, ...]
-    answers: tuple[str, ...]
+    prompt: Positions
+    answer: str
 
 
 class FocusedQuestions:
     """Draws questions with their passages in one of the forms."""
 
-    def __init__(self, questions: Sequence[Question], tokenizer: ContentTokenizer, encode: Encode) -> None:
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        others: Sequence[str],
+        relevance: Relevance,
+        tokenizer: ContentTokenizer,
+        encode: Encode,
+    ) -> None:
         """Group the questions by their passages.
 
         :param questions: The questions.
+        :param others: Texts that may stand beside their passages, as those of other questions may.
+        :param relevance: Chooses what stays of passages.
         :param tokenizer: The reader's.
         :param encode: The LLM's tokenizer, with offsets.
         """
         groups: dict[tuple[str, ...], list[Question]] = {}
         for one in questions:
             groups.setdefault(tuple(passage.text for passage in one.passages), []).append(one)
-        self._groups, self._questions = list(groups.values()), questions
-        self._tokenizer, self._encode = tokenizer, encode
-        self._near = NearPassages([passage for one in questions for passage in one.passages])
+        self._groups = list(groups.values())
+        self._relevance, self._tokenizer, self._encode = relevance, tokenizer, encode
+        own = [passage for one in questions for passage in one.passages]
+        self._near = NearPassages([*own, *(Passage("", text) for text in others)])
 
-    def draw(self, distractors: int, random: np.random.Generator) -> PromptedQuestions:
-        """Draw a question, or several about the same passages.
+    def draw(self, distractors: int, random: np.random.Generator) -> PromptedQuestion:
+        """Draw a question.
 
         :param distractors: Passages beside the gold ones of a plain question, at most.
         :param random: Decides everything.
-        :return: The prompts and the answers.
+        :return: The question as a prompt.
         """
         group = self._groups[int(random.integers(len(self._groups)))]
+        asked = group[int(random.integers(len(group)))]
         form = FORMS[int(random.choice(len(FORMS), p=SHARES))]
-        asked = [group[index] for index in random.permutation(len(group))[: TOGETHER[form]]]
-        count = int(random.integers((distractors if form == "plain" else DISTRACTORS) + 1))
-        others = self._others(asked, count, random)
-        passages = list({one.text: one for one in (*asked[0].passages, *others)}.values())  # each passage once
+        answered = random.random() >= UNANSWERABLE
+        most = max(1, distractors if form == "plain" else DISTRACTORS)
+        others = self._others(asked, int(random.integers(0 if answered else 1, most + 1)), random)
+        passages = [*asked.passages, *others] if answered else others
         passages = [passages[index] for index in random.permutation(len(passages))]
         documents, spans = self._documents(passages, asked, form, random)
-        prompts = [
-            Positions.of_pieces(
-                encode_messages(
-                    self._tokenizer, question_messages(escape_literal(one.question), documents), spans.__getitem__
-                )
-            )
-            for one in asked
-        ]
-        answers = [one.answers[int(random.integers(len(one.answers)))] for one in asked]
-        return PromptedQuestions(tuple(prompts), tuple(answers))
+        messages = question_messages(escape_literal(asked.question), documents)
+        prompt = Positions.of_pieces(encode_messages(self._tokenizer, messages, spans.__getitem__))
+        answer = asked.answers[int(random.integers(len(asked.answers)))] if answered and asked.answers else NOT_FOUND
+        return PromptedQuestion(prompt, answer)
 
-    def _others(self, asked: Sequence[Question], count: int, random: np.random.Generator) -> list[Passage]:
-        """Draw passages that do not answer: half of them near the first question, as a retriever's are."""
-        answers = [answer for question in asked for answer in question.answers]
-        own = [passage.text for question in asked for passage in question.passages]
-        near = self._near.of(asked[0].question, answers, own)[: (count + 1) // 2]
-        drawn = random.integers(len(self._questions), size=count - len(near))
-        return [*near, *(self._questions[index].passages[0] for index in drawn)]
+    def _others(self, asked: Question, count: int, random: np.random.Generator) -> list[Passage]:
+        """Draw passages that come near and do not answer, as a retriever's do."""
+        near = self._near.of(asked.question, asked.answers, [passage.text for passage in asked.passages])
+        chosen = random.permutation(min(len(near), count + PASSED_OVER))[:count]
+        return [near[index] for index in sorted(chosen.tolist())]
 
     def _documents(
-        self, passages: Sequence[Passage], asked: Sequence[Question], form: str, random: np.random.Generator
+        self, passages: Sequence[Passage], asked: Question, form: str, random: np.random.Generator
     ) -> tuple[list[dict[str, str]], dict[str, list[ZToken]]]:
         """Write passages in a form; of Z-tokens, placeholders stand in the documents."""
         if form == "plain":
             return [{"title": one.title, "text": escape_literal(one.text)} for one in passages], {}
-        gold = {passage.text for question in asked for passage in question.passages}
-        answers = [answer for question in asked for answer in question.answers]
-        density = random.random() * DENSEST
         documents, spans = [], {}
-        for index, passage in enumerate(passages):
-            kept = _kept(passage.text, answers if passage.text in gold else [], density, random)
+        for index, (passage, kept) in enumerate(zip(passages, self._kept(passages, asked, random), strict=True)):
             if form == "text":
-                written, _ = elide(passage.text, kept, len)
-                documents.append({"title": passage.title, "text": escape_literal(written)})
+                text = escape_literal(elide(passage.text, kept, len)[0])
             else:
-                placeholder = _placeholder(index)
-                documents.append({"title": passage.title, "text": placeholder})
-                spans[placeholder] = self._z_tokens(passage.text, kept, random)
+                text = _placeholder(index)
+                spans[text] = self._z_tokens(passage.text, kept, random)
+            documents.append({"title": passage.title, "text": text})
         return documents, spans
+
+    def _kept(self, passages: Sequence[Passage], asked: Question, random: np.random.Generator) -> list[KeptText]:
+        """Focus passages at a ratio that is drawn; whatever holds an answer stays."""
+        always = [
+            [unit for unit in sentences(one.text) if holds_answer(one.text[slice(*unit)], asked.answers)]
+            for one in passages
+        ]
+        given = [ScorablePassage(one.text, one.title) for one in passages]
+        choice = Choice(self._relevance, asked.question, given, lambda _, start, end: end - start, always)
+        ratio = RATIOS[0] * (RATIOS[1] / RATIOS[0]) ** random.random()
+        return choice.choose(Length(wanted=sum(len(one.text) for one in passages) / ratio))
 
     def _z_tokens(self, text: str, kept: KeptText, random: np.random.Generator) -> list[ZToken]:
         """Return the Z-tokens of a text of which some ranges stay, with the first token, as `compress` would."""
@@ -130,18 +140,6 @@ class FocusedQuestions:
         places = np.flatnonzero(stays)
         gaps = np.diff(places, append=len(ids)) - 1
         return [ZToken(ids[place], gap) for place, gap in zip(places.tolist(), gaps.tolist(), strict=True)]
-
-
-def _kept(text: str, answers: Sequence[str], density: float, random: np.random.Generator) -> KeptText:
-    """Draw which sentences of a passage stay, given the answers that it holds if it is gold, else none."""
-    units = list(sentences(text))
-    drawn = random.random(len(units)) < density
-    stay = [
-        unit
-        for unit, by_chance in zip(units, drawn.tolist(), strict=True)
-        if by_chance or holds_answer(text[slice(*unit)], answers)
-    ]
-    return KeptText(tuple(merge_ranges(stay)), 0.0)
 
 
 def _placeholder(index: int) -> str:

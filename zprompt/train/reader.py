@@ -92,7 +92,7 @@ def train_reader(
     require_small(codec, start.embedding, config)
     data = ReaderData(codec, config, cache or work, report)
     texts, dev_texts = data.split(sources)
-    examples = data.examples(texts, read_questions(sources.questions))
+    examples = data.examples(texts, sources)
     dev_questions = read_questions(sources.dev_questions)[: config.dev_questions]
     development = Development.of(data, dev_texts, dev_questions)
     trainer = ReaderTrainer(config, codec.backbone, start, examples, work)

@@ -27,7 +27,7 @@ import numpy as np
 from zprompt.baselines.ltsc import READER_ALPHABET, read_dictionary, to_model_ids
 from zprompt.codec import Codec
 from zprompt.errors import OptionError, TrainingDataError
-from zprompt.eval import Question
+from zprompt.eval import Question, read_questions
 from zprompt.reader import (
     ContentTokenizer,
     Piece,
@@ -37,6 +37,7 @@ from zprompt.reader import (
     encode_messages,
     question_messages,
 )
+from zprompt.relevance import shared_relevance
 from zprompt.train.config import TASKS, ReaderTrainConfig
 from zprompt.train.corpus import read_texts
 from zprompt.train.focused_questions import FocusedQuestions
@@ -48,6 +49,7 @@ from zprompt.zspan import ZToken, escape_literal
 
 AGAIN = "\n\nThe same text again:\n\n"  # asks for a repetition
 SHORTEST = 8  # tokens of a continuation, at least
+OTHERS = 6000  # passages of the text that may stand beside those of a question, if they come near it
 TRIES = 100  # until a sequence can be made
 WORDS_AROUND = 10  # on each side of a cloze test's blank
 
@@ -136,7 +138,7 @@ class Prompts:
             for title, passage in passages
         ]
         read = {} if plain else {passage.span: self._content(passage) for _, passage in passages}
-        messages = question_messages(escape_literal(question), documents)
+        messages = question_messages(escape_literal(question), documents, before=self.kind != "ltsc")
         return encode_messages(self.tokenizer, messages, read.__getitem__)
 
     def _content(self, passage: TiledPassage) -> Sequence[ZToken] | TextPiece:
@@ -310,7 +312,7 @@ class ReaderExamples:
     def _question(self, random: np.random.Generator) -> PackedSequence | None:
         if self.focused:
             drawn = self.focused.draw(self.config.distractors, random)
-            return _share_prefix("questions", drawn.prompts, [self.prompts.answer(answer) for answer in drawn.answers])
+            return _share_prefix("questions", [drawn.prompt], [self.prompts.answer(drawn.answer)])
         asked = self.questions[int(random.integers(len(self.questions)))]
         count = int(random.integers(self.config.distractors + 1))
         others = [self.questions[i].passages[0] for i in random.integers(len(self.questions), size=count)]
@@ -357,9 +359,9 @@ class ReaderData:
         self.store = PassageStore(cache / "tiles.jsonl", codec)
         self.prompts = Prompts(ContentTokenizer(codec.backbone), config.input)
 
-    def examples(self, texts: Sequence[str], questions: Sequence[Question]) -> ReaderExamples:
+    def examples(self, texts: Sequence[str], sources: Sources) -> ReaderExamples:
         """Compress training passages and those of questions, and ask the teacher about the former."""
-        config = self.config
+        config, questions = self.config, read_questions(sources.questions)
         passages = self.store.tile(texts, config.ratios, self.count_report("tile"))
         teacher: Teacher | None = None
         if config.continuation or config.input == "pruned":
@@ -367,14 +369,18 @@ class ReaderData:
             teacher = Teacher(self.cache / "teacher", self.codec.backbone, ids, config.top)
             teacher.ensure(self.count_report("teach"))
         if config.input == "z":
-            encode = self.codec.backbone.encode_with_offsets
-            focused = FocusedQuestions(questions, self.prompts.tokenizer, encode) if questions else None
+            focused = self._focused(questions, sources) if questions else None
             return ReaderExamples(config, self.prompts, passages, questions, teacher, focused)
         tiled = self.tile_questions(questions, config.ratios, "tile questions")
         if config.input == "pruned" and teacher:
             passages = [replace(one, surprisal=teacher.surprisal(index)) for index, one in enumerate(passages)]
             tiled = self.questions_with_surprisals(tiled, "questions")
         return ReaderExamples(config, self.prompts, passages, tiled, teacher)
+
+    def _focused(self, questions: Sequence[Question], sources: Sources) -> FocusedQuestions:
+        others = self._cut(sources.text, OTHERS) if sources.text else []
+        encode = self.codec.backbone.encode_with_offsets
+        return FocusedQuestions(questions, others, shared_relevance(), self.prompts.tokenizer, encode)
 
     def split(self, sources: Sources) -> tuple[list[str], list[str]]:
         """Cut passages to train on and to measure on; without development text, some of the text are held out."""

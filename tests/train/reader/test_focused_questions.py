@@ -6,9 +6,11 @@ from tests.conftest import SENTENCES
 from tests.train.reader.conftest import PASSAGES
 from zprompt.codec.codec import Codec
 from zprompt.eval import Passage, Question
+from zprompt.reader import NOT_FOUND
 from zprompt.reader.prompt import ContentTokenizer
+from zprompt.relevance import NOTHING, Relevance
 from zprompt.results import KeptText
-from zprompt.train.focused_questions import TOGETHER, FocusedQuestions, PromptedQuestions
+from zprompt.train.focused_questions import FocusedQuestions, PromptedQuestion
 from zprompt.train.packing import Positions
 
 TEXT = (
@@ -16,13 +18,18 @@ TEXT = (
 )
 ANSWER = "1969"
 QUESTIONS = [
-    *(Question(f"When was it {n}?", (ANSWER,), (Passage("Moon", TEXT),)) for n in range(12)),
-    *(Question("Who?", ("not found",), (Passage("", passage),)) for passage in PASSAGES[:3]),
+    Question(f"When did {who} walk on the Moon?", (ANSWER,), (Passage("Moon", TEXT),)) for who in ("two", "we")
 ]
 
 
-def draw_many(codec: Codec, count: int = 60) -> list[PromptedQuestions]:
-    questions = FocusedQuestions(QUESTIONS, ContentTokenizer(codec.backbone), codec.backbone.encode_with_offsets)
+def of_tiny_text(codec: Codec) -> FocusedQuestions:
+    backbone = codec.backbone
+    relevance = Relevance.from_pretrained(embedder=None)
+    return FocusedQuestions(QUESTIONS, PASSAGES, relevance, ContentTokenizer(backbone), backbone.encode_with_offsets)
+
+
+def draw_many(codec: Codec, count: int = 60) -> list[PromptedQuestion]:
+    questions = of_tiny_text(codec)
     return [questions.draw(2, np.random.default_rng(seed)) for seed in range(count)]
 
 
@@ -31,36 +38,40 @@ def text_of(codec: Codec, prompt: Positions) -> str:
 
 
 def test_what_answers_is_there_in_every_form(reader_codec: Codec) -> None:
-    drawn = [one for one in draw_many(reader_codec) if one.answers[0] == ANSWER]
-    assert drawn
+    drawn = [one for one in draw_many(reader_codec) if one.answer == ANSWER]
+    assert len(drawn) > 30
     for one in drawn:
-        for prompt in one.prompts:
-            assert "In 1969 two people walked on the Moon." in text_of(reader_codec, prompt)
+        assert "In 1969 two people walked on the Moon." in text_of(reader_codec, one.prompt)
+
+
+def test_without_its_own_passages_a_question_is_not_answered(reader_codec: Codec) -> None:
+    drawn = [one for one in draw_many(reader_codec) if one.answer == NOT_FOUND]
+    assert 4 < len(drawn) < 20
+    assert all(TEXT not in text_of(reader_codec, one.prompt) for one in drawn)
 
 
 def test_forms_are_plain_text_elided_text_and_z_tokens(reader_codec: Codec) -> None:
-    prompts = [one.prompts[0] for one in draw_many(reader_codec) if one.answers[0] == ANSWER]
+    prompts = [one.prompt for one in draw_many(reader_codec) if one.answer == ANSWER]
     z_tokens = [prompt for prompt in prompts if prompt.gaps.any()]
     texts = [text_of(reader_codec, prompt) for prompt in prompts if not prompt.gaps.any()]
     assert z_tokens
     assert any(TEXT in text for text in texts) and any(TEXT not in text for text in texts)
+    assert not any(f": {NOTHING}" in text for text in texts)
 
 
-def test_questions_about_the_same_passages_share_them(reader_codec: Codec) -> None:
-    for one in draw_many(reader_codec):
-        assert len(one.prompts) == len(one.answers) <= max(TOGETHER.values())
-        shared = min(one.prompts[0].common_prefix(prompt) for prompt in one.prompts)
-        assert shared > len(one.prompts[0]) / 2
+def test_the_question_stands_before_and_after_the_passages(reader_codec: Codec) -> None:
+    answered = [one for one in draw_many(reader_codec, 20) if one.answer == ANSWER]
+    assert answered
+    assert all(text_of(reader_codec, one.prompt).count("walk on the Moon?") == 2 for one in answered)
 
 
 def test_the_seed_decides(reader_codec: Codec) -> None:
     first, again = draw_many(reader_codec, 5), draw_many(reader_codec, 5)
-    assert [one.prompts[0].ids.tolist() for one in first] == [one.prompts[0].ids.tolist() for one in again]
+    assert [one.prompt.ids.tolist() for one in first] == [one.prompt.ids.tolist() for one in again]
 
 
 def test_z_tokens_stand_for_the_whole_passage(reader_codec: Codec) -> None:
-    backbone = reader_codec.backbone
-    questions = FocusedQuestions(QUESTIONS, ContentTokenizer(backbone), backbone.encode_with_offsets)
     text = " ".join(SENTENCES)
-    tokens = questions._z_tokens(text, KeptText(((0, len(SENTENCES[0])),), 0.0), np.random.default_rng(3))
-    assert sum(token.gap + 1 for token in tokens) == len(backbone.encode(text))
+    kept = KeptText(((0, len(SENTENCES[0])),), 0.0)
+    tokens = of_tiny_text(reader_codec)._z_tokens(text, kept, np.random.default_rng(3))
+    assert sum(token.gap + 1 for token in tokens) == len(reader_codec.backbone.encode(text))
