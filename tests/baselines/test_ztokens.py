@@ -4,9 +4,9 @@ import pytest
 
 from tests.baselines.conftest import TEXT
 from zprompt.baselines import JointBaseline, LosslessBaseline
-from zprompt.baselines.ztokens import FocusText, FocusZ, ZTokens
+from zprompt.baselines.ztokens import FocusText, FocusZ, SentencesByEmbeddings, SentencesByWords, ZTokens
 from zprompt.codec import Codec
-from zprompt.errors import OptionError
+from zprompt.errors import BaselineUnavailableError, OptionError
 
 
 @pytest.mark.parametrize("budget", [None, 0, 1, 10, 40, 10_000])
@@ -48,6 +48,25 @@ def test_focused_text_nears_its_budget_over_all_texts(small_codec: Codec) -> Non
     short = method.shorten_together(texts, whole // 2, QUESTION)
     assert sum(one.tokens for one in short) == pytest.approx(whole / 2, rel=0.25)
     assert not any("[z2:" in one.text for one in short)
+
+
+def test_sentences_are_chosen_by_shared_words_alone(small_codec: Codec) -> None:
+    method = SentencesByWords(tokenizer=small_codec.backbone.tokenizer)
+    [short] = method.shorten_together(["Rain fell. Two walked on the Moon. It was late."], 10, QUESTION)
+    assert short.text == "Two walked on the Moon."
+
+
+def test_without_a_model_there_is_no_choice_by_embeddings(small_codec: Codec) -> None:
+    with pytest.raises(BaselineUnavailableError, match="zprompt pull"):
+        SentencesByEmbeddings(tokenizer=small_codec.backbone.tokenizer).shorten(TEXT, 5, QUESTION)
+
+
+@pytest.mark.default_model
+def test_sentences_are_chosen_by_embeddings_alone() -> None:
+    short = SentencesByEmbeddings().shorten(
+        "Rain fell. Armstrong set foot on the lunar surface. It was late.", 10, QUESTION
+    )
+    assert short.text == "Armstrong set foot on the lunar surface."
 
 
 def test_without_a_question_text_stays(small_codec: Codec) -> None:

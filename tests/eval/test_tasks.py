@@ -59,6 +59,26 @@ def test_a_file_goes_to_the_tasks_that_it_fits(tmp_path: Path) -> None:
     assert texts["queries"] == ["tea. which green tea"]
 
 
+def test_questions_with_gold_and_other_passages_are_asked_of_all_and_of_the_gold_ones(tmp_path: Path) -> None:
+    passages = [{"title": "A", "text": "Bo did.", "gold": True}, {"title": "B", "text": "Cy slept.", "gold": False}]
+    (tmp_path / "a.jsonl").write_text(
+        json.dumps({"question": "Who?", "answers": ["Bo"], "passages": passages}), "utf-8"
+    )
+    retrieved, qa = make_tasks(("retrieved", "qa"), (str(tmp_path / "a.jsonl"),), 9, 99, 0)
+
+    assert retrieved.samples[0].texts == ("Bo did.", "Cy slept.")
+    assert qa.samples[0].texts == ("Bo did.",)
+
+
+def test_shipped_questions_are_asked_of_their_passage_among_others() -> None:
+    [task] = make_tasks(("retrieved",), (), limit=100, characters=100, seed=0)
+
+    assert len(task.samples) > 50
+    for sample in task.samples:
+        assert len(set(sample.texts)) == 6
+        assert any(answer.lower() in text.lower() for answer in sample.answers for text in sample.texts)
+
+
 def test_what_fits_no_task_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"question": "Who?", "passages": []}', "utf-8")

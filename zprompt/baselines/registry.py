@@ -31,6 +31,8 @@ _ENTRIES = {
     "ztokens": _Entry("ztokens", "ZTokens"),
     "focus-z": _Entry("ztokens", "FocusZ"),
     "focus-text": _Entry("ztokens", "FocusText"),
+    "sentences-words": _Entry("ztokens", "SentencesByWords"),
+    "sentences-embeddings": _Entry("ztokens", "SentencesByEmbeddings"),
     "pruning": _Entry("pruning", "Pruning"),
     "ltsc-ztokens": _Entry("ltsc.variants", "LtscZTokens"),
     "ltsc-text": _Entry("ltsc.variants", "ReadableLtsc"),

@@ -22,8 +22,9 @@ from zprompt.baselines.protocol import (
     check_text,
 )
 from zprompt.counting import counter
+from zprompt.errors import BaselineUnavailableError
 from zprompt.options import CompressOptions
-from zprompt.relevance import shared_relevance
+from zprompt.relevance import LogisticWeights, Relevance, shared_relevance
 from zprompt.text_form import shorten
 from zprompt.zspan import find_spans, read_header
 
@@ -133,6 +134,11 @@ class FocusText:
         self._ratio = ratio
         self._count = counter("reader") if tokenizer is None else lambda text: len(tokenizer.encode(text))
 
+    @cached_property
+    def relevance(self) -> Relevance:
+        """Return what scores the sentences."""
+        return shared_relevance()
+
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
         """Shorten a text for a question; without one it stays as it is."""
         return self.shorten_together([text], budget, query)[0]
@@ -149,10 +155,42 @@ class FocusText:
         if query and sum(before):
             ratio = self._ratio if budget is None else max(1.0, sum(before) / max(budget, 1))
             options = CompressOptions(ratio, query=query)
-            result = shorten(options, _titled(texts, titles), shared_relevance(), self._count, list)
+            result = shorten(options, _titled(texts, titles), self.relevance, self._count, list)
             written = [document["text"] for document in result.documents]
         after = [self._count(text) for text in written]
         return [Shortened(*row, self.name) for row in zip(written, before, after, strict=True)]
+
+
+class SentencesByWords(FocusText):
+    """The same with nothing learned and no model: the sentences that BM25 ranks highest."""
+
+    name = "sentences-words"
+
+    @cached_property
+    def relevance(self) -> Relevance:
+        """Return what scores the sentences."""
+        return Relevance(*[_by_one_feature("z_bm25")] * 2, None)
+
+
+class SentencesByEmbeddings(FocusText):
+    """The same with nothing learned but the embeddings: the sentences whose cosine to the question is highest."""
+
+    name = "sentences-embeddings"
+
+    @cached_property
+    def relevance(self) -> Relevance:
+        """Return what scores the sentences.
+
+        :raises BaselineUnavailableError: If there is no embedding model.
+        """
+        embedder = shared_relevance().embedder
+        if embedder is None:
+            raise BaselineUnavailableError("There is no model of sentence embeddings here: zprompt pull fetches it.")
+        return Relevance(*[_by_one_feature("cosine")] * 2, embedder)
+
+
+def _by_one_feature(name: str) -> LogisticWeights:
+    return LogisticWeights((name,), (0.0,), (1.0,), (1.0,), 0.0, 0.95)
 
 
 def _titled(texts: Sequence[str], titles: Sequence[str]) -> list[dict[str, str]]:

@@ -47,8 +47,8 @@ app = typer.Typer(name="bench", cls=_Bench, invoke_without_command=True)
 @app.callback()
 def _bench(
     context: typer.Context,
-    methods: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help="Methods; all if not given.")] = None,
-    tasks: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help="Tasks.")] = None,
+    methods: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help="Methods, or “all”.")] = None,
+    tasks: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help="Tasks, or “all”.")] = None,
     ratios: Annotated[
         list[str] | None, typer.Option(metavar="N,…", help="Source tokens per position to ask for.")
     ] = None,
@@ -81,12 +81,12 @@ def _bench(
         return
     _require_extra()
     from zprompt import baselines
-    from zprompt.eval import BenchSettings, run, write_reports
+    from zprompt.eval import TASKS, BenchSettings, run, write_reports
     from zprompt.progress import rich_progress
 
     given: dict[str, Any] = {
-        "methods": _split(methods) or baselines.names(),
-        "tasks": _split(tasks),
+        "methods": _all_of(baselines.names(), _split(methods)),
+        "tasks": _all_of(TASKS, _split(tasks)),
         "ratios": _numbers(_split(ratios)),
         "data": tuple(data or ()),
         "readers": tuple(readers or ()),
@@ -123,6 +123,11 @@ def _report(
 def _split(values: Sequence[str] | None) -> tuple[str, ...]:
     """Split values at their commas."""
     return tuple(part.strip() for value in values or () for part in value.split(",") if part.strip())
+
+
+def _all_of(names: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
+    """Return what is chosen of some names: all of them, if "all" is."""
+    return tuple(names) if "all" in chosen else tuple(chosen)
 
 
 def _numbers(values: Sequence[str]) -> tuple[float, ...]:

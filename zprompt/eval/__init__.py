@@ -27,10 +27,12 @@ from zprompt.eval.report import number, percent, table, write_reports
 from zprompt.eval.results import BenchResults, BenchSettings, load_results
 from zprompt.eval.runner import run
 from zprompt.eval.statistics import RESAMPLES, Estimate, Interval, Ratio, Statistic, bootstrap, estimate
+from zprompt.eval.tasks import TASKS
 
 __all__ = [
     "RESAMPLES",
     "SHIPPED",
+    "TASKS",
     "BenchResults",
     "BenchSettings",
     "CorpusBleu",

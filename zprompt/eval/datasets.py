@@ -13,6 +13,7 @@ is a question in our form. Rows of public datasets are turned into it:
 
 The fields are those of the datasets on the Hugging Face hub. A question of QuALITY is asked with its options, and the
 text of the right one is the answer. Questions without an answer (SQuAD 2, MuSiQue-Full) are left out.
+Passages that are not gold are those that a retriever might find beside them.
 
 Shipped rows are few and were written for this purpose: they show how a method behaves, and are no public benchmark.
 """
@@ -79,14 +80,15 @@ def _read_question_file(path: Path) -> Iterator[Question]:
             ) from error
 
 
-def question_of(row: Row) -> Question:
-    """Read a question in our form, with its gold passages, or all if none is marked.
+def question_of(row: Row, *, gold_only: bool = True) -> Question:
+    """Read a question in our form.
 
     :param row: A row of a file.
+    :param gold_only: Leave out passages that are not marked as gold, unless none is.
     :return: The question.
     :raises ValueError: If it has no answers or no passages; also KeyError and TypeError if it has another form.
     """
-    gold = [passage for passage in row["passages"] if passage.get("gold")] or row["passages"]
+    gold = [passage for passage in row["passages"] if passage.get("gold") or not gold_only] or row["passages"]
     passages = tuple(Passage(str(passage.get("title", "")), str(passage["text"])) for passage in gold)
     answers = tuple(str(answer) for answer in row["answers"])
     if not answers or not passages:

@@ -18,7 +18,7 @@ from zprompt.errors import BenchResultsError, OptionError
 from zprompt.eval.metrics import Metric, metric_of
 from zprompt.eval.record import write_json
 from zprompt.eval.statistics import Estimate, Ratio
-from zprompt.eval.tasks import TASKS, Task
+from zprompt.eval.tasks import Task
 
 RESULTS_FILE = "bench.json"
 FORMAT, VERSION = "zprompt-bench", 1
@@ -28,11 +28,11 @@ FORMAT, VERSION = "zprompt-bench", 1
 class BenchSettings:
     """The options of a run."""
 
-    methods: tuple[str, ...]  # names as in zprompt.baselines.names()
-    tasks: tuple[str, ...] = TASKS
-    ratios: tuple[float, ...] = (2.0, 4.0, 8.0)  # source tokens per position to ask for
+    methods: tuple[str, ...] = ("focus-z", "focus-text", "pruning", "truncation")  # as in zprompt.baselines.names()
+    tasks: tuple[str, ...] = ("retrieved", "reconstruction")  # of TASKS
+    ratios: tuple[float, ...] = (4.0, 8.0)  # source tokens per position to ask for
     data: tuple[str, ...] = ()  # files and datasets; a task without any has the shipped samples
-    limit: int = 3  # samples of each task, at most
+    limit: int = 50  # samples of each task, at most
     characters: int = 400  # of each text, at most
     seed: int = 0  # decides everything random
     jobs: int = 1  # processes; more than one disturb each other's times

@@ -1,7 +1,8 @@
 """The tasks: what shortened texts are for, and how a prediction is scored.
 
+    retrieved        can the question still be answered from what a retriever found: passages that answer it and others
+    qa               the same from the passages that answer it alone
     reconstruction   how much of the text can be restored
-    qa               can the question still be answered from the passages
     summarisation    does the summary change
     queries          does a search with the text still find what it is about
     copying          is an exact value still there, and can a reader copy it
@@ -9,7 +10,8 @@
 
 A file or dataset goes to the task that it is given for ("qa=FILE"), else to those that its first row fits:
 
-    question, answers, passages         qa; so do the public datasets of datasets.py
+    question, answers, passages         qa, and retrieved if some passages are marked as gold and others are not; so do
+                                        the public datasets of datasets.py
     topic, facet, turns                 queries
     text, article or paragraphs         reconstruction; with a summary or highlights, summarisation too
     a .json or .py file                 structure and reconstruction
@@ -35,7 +37,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.errors import OptionError, TrainingDataError
+from zprompt.errors import OptionError, TrainingDataError, UnreadableError
 from zprompt.eval import metrics as m
 from zprompt.eval.context import TEXT_READERS, EvaluationContext, Prediction, Replies
 from zprompt.eval.datasets import (
@@ -49,7 +51,7 @@ from zprompt.eval.datasets import (
     shipped_rows,
     text_of,
 )
-from zprompt.eval.metrics import READER, READERS, Metric
+from zprompt.eval.metrics import READER, READERS, Metric, holds_answer
 from zprompt.eval.statistics import Estimate, Ratio, bootstrap
 
 if TYPE_CHECKING:
@@ -160,6 +162,26 @@ class QuestionAnswering(Task):
             pairs = [(text, one.sample.answers) for text, one in zip(own.texts, predictions, strict=True)]
             scores.ratios[m.F1.by(own.reader)] = [Ratio(m.f1(*pair)) for pair in pairs]
             scores.ratios[m.EXACT_MATCH.by(own.reader)] = [Ratio(m.exact_match(*pair)) for pair in pairs]
+        return scores
+
+
+class RetrievedQuestions(QuestionAnswering):
+    """Questions about what a retriever found, shortened together where the method can.
+
+    kept    an answer stands in the words that are left; Z-tokens are read as the words of their anchors here
+    """
+
+    name, title = "retrieved", "Retrieved passages"
+    metrics = (m.KEPT, *QuestionAnswering.metrics)
+
+    def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
+        """Let every reader answer every question, and look for the answers."""
+        scores = super().score(predictions, context)
+        try:
+            kept = [holds_answer("\n".join(context.words(one)), one.sample.answers) for one in predictions]
+            scores.ratios[m.KEPT] = [Ratio(float(there)) for there in kept]
+        except UnreadableError as error:
+            scores.missing[m.KEPT.name] = str(error)
         return scores
 
 
@@ -330,7 +352,9 @@ def canonical(text: str, kind: str) -> str | None:
 
 # Tasks with samples: from what the user gives, else from what is shipped, else from a seed.
 
-TASKS = tuple(task.name for task in (Reconstruction, QuestionAnswering, Summarisation, Queries, Copying, Structure))
+_ALL = (RetrievedQuestions, QuestionAnswering, Reconstruction, Summarisation, Queries, Copying, Structure)
+TASKS = tuple(task.name for task in _ALL)
+_OTHERS = 5  # passages beside the one that answers a shipped question
 _PROSE = ("encyclopedia", "news", "dialogue")  # kinds of shipped texts that can be summarised
 _PARSED = {".json": "json", ".py": "code"}
 _SUMMARIES = ("highlights", "summary")
@@ -381,7 +405,8 @@ def _read_grouped(source: str) -> Rows:
 
 def _fits(task: str, row: Row) -> bool:
     if "question" in row and "passages" in row:
-        return task == QuestionAnswering.name
+        both = len({bool(passage.get("gold")) for passage in row["passages"]}) == 2
+        return task == QuestionAnswering.name or (task == RetrievedQuestions.name and both)
     if "facet" in row and "turns" in row:
         return task == Queries.name
     if task == Structure.name:
@@ -393,9 +418,14 @@ def _fits(task: str, row: Row) -> bool:
 def _make_task(name: str, given: list[Rows], limit: int, characters: int, seed: int) -> Task:
     if name == Copying.name:
         return Copying(f"made from seed {seed}", copying_samples(limit, seed))
-    known = given or [shipped_rows({"qa": "questions", "queries": "queries"}.get(name, "texts"))]
+    shipped = {"retrieved": "questions", "qa": "questions", "queries": "queries"}
+    known = given or [shipped_rows(shipped.get(name, "texts"))]
     source = "; ".join(rows.source for rows in known)
     rows = [row for one in known for row in one.rows]
+    if name == RetrievedQuestions.name:
+        rows = rows if given else [_among_others(row, rows, place) for place, row in enumerate(rows)]
+        retrieved = [_question_sample(row, place, gold_only=False) for place, row in enumerate(rows)]
+        return RetrievedQuestions(source, draw(retrieved, limit, seed))
     if name == QuestionAnswering.name:
         questions = [_question_sample(row, place) for place, row in enumerate(rows)]
         return QuestionAnswering(source, draw(questions, limit, seed))
@@ -432,9 +462,18 @@ def _text_sample(place: int, row: Row, characters: int | None = None) -> Sample:
     )
 
 
-def _question_sample(row: Row, place: int) -> Sample:
+def _among_others(row: Row, rows: Sequence[Row], place: int) -> Row:
+    """Put passages of other questions beside those of a question, in an order that only its place decides."""
+    rng = random.Random(place)
+    own = row["passages"]
+    others = {passage["text"]: passage for one in rows for passage in one["passages"] if passage not in own}
+    passages = [*own, *({**passage, "gold": False} for passage in rng.sample(list(others.values()), _OTHERS))]
+    return {**row, "passages": rng.sample(passages, len(passages))}
+
+
+def _question_sample(row: Row, place: int, *, gold_only: bool = True) -> Sample:
     try:
-        question = question_of(row)
+        question = question_of(row, gold_only=gold_only)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingDataError(
             f"Row {place + 1} is no question: {error!r}. It needs question, answers and passages of text."
