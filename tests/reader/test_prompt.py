@@ -195,18 +195,18 @@ def test_what_is_no_conversation_is_refused(chat_backbone: Backbone, messages: l
         encode_messages(ContentTokenizer(chat_backbone), messages, no_spans)
 
 
-def test_a_question_stands_before_its_passages_and_after_them() -> None:
+def test_a_question_follows_its_passages() -> None:
     messages = question_messages("Who?", ["One.", {"text": "Two.", "title": "Second"}])
 
     assert messages == [
         {"role": "system", "content": INSTRUCTION},
-        {"role": "user", "content": "Question: Who?\n\nPassage 1: One.\n\nPassage 2 (Second): Two.\n\nQuestion: Who?"},
+        {"role": "user", "content": "Passage 1: One.\n\nPassage 2 (Second): Two.\n\nQuestion: Who?"},
     ]
 
 
 def test_a_passage_of_which_nothing_is_left_is_not_mentioned() -> None:
     content = question_messages("Who?", [{"text": "…", "title": "First"}, "Two.", " … "])[1]["content"]
-    assert content == "Question: Who?\n\nPassage 1: Two.\n\nQuestion: Who?"
+    assert content == "Passage 1: Two.\n\nQuestion: Who?"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_passage_of_which_nothing_is_left_is_not_mentioned() -> None:
     ],
 )
 def test_titles_come_from_where_documents_keep_them(document: object) -> None:
-    assert question_messages("Who?", document)[1]["content"].startswith("Question: Who?\n\nPassage 1 (T): Text.\n\n")
+    assert question_messages("Who?", document)[1]["content"].startswith("Passage 1 (T): Text.\n\n")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_titles_come_from_where_documents_keep_them(document: object) -> None:
     ["Text.", {"text": "Text."}, {"text": "Text.", "title": " "}, {"text": "Text.", "title": 3, "metadata": None}],
 )
 def test_a_document_without_a_title_has_none(document: object) -> None:
-    assert question_messages("Who?", document)[1]["content"].startswith("Question: Who?\n\nPassage 1: Text.\n\n")
+    assert question_messages("Who?", document)[1]["content"].startswith("Passage 1: Text.\n\n")
 
 
 def test_without_passages_there_is_the_question_alone() -> None:

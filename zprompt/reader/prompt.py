@@ -297,18 +297,12 @@ def chat_template(tokenizer: ContentTokenizer) -> ChatTemplate:
 # Prompts: conversations, questions about passages, and bare texts.
 
 
-def question_messages(
-    question: str,
-    passages: Any,  # noqa: ANN401 - any document
-    *,
-    before: bool = True,
-) -> list[Message]:
+def question_messages(question: str, passages: Any) -> list[Message]:  # noqa: ANN401 - any document
     """Ask a question about passages, in the words that the reader was trained on.
 
     :param question: The question.
     :param passages: A document or a sequence of them, as `zprompt.compress` takes and returns them: texts, Z-spans or
         both. The title of a document is written before it. One of which focusing left nothing is not mentioned.
-    :param before: Write the question before the passages, too: a causal LM then knows what to look for in them.
     :return: The messages of a conversation.
     """
     batch = read_documents(passages)
@@ -316,9 +310,7 @@ def question_messages(
         (document, text) for document, text in zip(batch.documents, batch.texts, strict=True) if text.strip() != NOTHING
     ]
     paragraphs = [f"Passage {number}{_titled(document)}: {text}" for number, (document, text) in enumerate(telling, 1)]
-    asked = f"Question: {question}"
-    first = [asked] if before and paragraphs else []
-    asked = "\n\n".join([*first, *paragraphs, asked])
+    asked = "\n\n".join([*paragraphs, f"Question: {question}"])
     return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": asked}]
 
 

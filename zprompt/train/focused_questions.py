@@ -6,9 +6,10 @@
 
 Focusing is the shipped relevance's, at a ratio that is drawn, and keeps the sentences that hold an answer in any case:
 the others that stay are those which look most like an answer and are none. So the reader learns to choose among what it
-will be given. In every fifth question the passages that answer are missing, and the answer is "not found".
+will be given. Now and then the passages that answer are missing, and the answer is "not found".
 
-No Z-span is needed: the tokens of what stays are those of the text.
+No Z-span is needed: the tokens of what stays are those of the text. Questions about the same passages share them, as
+focused for the first, in one packed sequence.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from zprompt.zspan import ZSpan, ZToken, escape_literal, format_span
 
 FORMS = ("plain", "text", "z")
 SHARES = (0.25, 0.45, 0.30)
-UNANSWERABLE = 0.2  # share of questions whose own passages are left out
+TOGETHER = {"plain": 8, "text": 4, "z": 4}  # questions about the same passages, at most
+UNANSWERABLE = 0.15  # share of draws in which a question's own passages are left out
 DISTRACTORS = 9  # passages beside the gold ones of a focused question, at most; a focused one costs little
 PASSED_OVER = 3  # of the nearest passages, by chance, so that not all questions about a passage have the same others
 RATIOS = (3.0, 18.0)  # lowest and highest at which passages are focused
@@ -39,11 +41,11 @@ Encode = Callable[[str], tuple[list[int], list[tuple[int, int]]]]
 
 
 @dataclass(frozen=True, slots=True)
-class PromptedQuestion:
-    """A question with its passages as a prompt, and an answer."""
+class PromptedQuestions:
+    """Questions about the same passages, each with its prompt and one of its answers."""
 
-    prompt: Positions
-    answer: str
+    prompts: tuple[Positions, ...]
+    answers: tuple[str, ...]
 
 
 class FocusedQuestions:
@@ -73,35 +75,41 @@ class FocusedQuestions:
         own = [passage for one in questions for passage in one.passages]
         self._near = NearPassages([*own, *(Passage("", text) for text in others)])
 
-    def draw(self, distractors: int, random: np.random.Generator) -> PromptedQuestion:
-        """Draw a question.
+    def draw(self, distractors: int, random: np.random.Generator) -> PromptedQuestions:
+        """Draw a question, or several about the same passages.
 
         :param distractors: Passages beside the gold ones of a plain question, at most.
         :param random: Decides everything.
-        :return: The question as a prompt.
+        :return: The prompts and the answers.
         """
         group = self._groups[int(random.integers(len(self._groups)))]
-        asked = group[int(random.integers(len(group)))]
         form = FORMS[int(random.choice(len(FORMS), p=SHARES))]
         answered = random.random() >= UNANSWERABLE
+        asked = [group[index] for index in random.permutation(len(group))[: TOGETHER[form] if answered else 1]]
         most = max(1, distractors if form == "plain" else DISTRACTORS)
         others = self._others(asked, int(random.integers(0 if answered else 1, most + 1)), random)
-        passages = [*asked.passages, *others] if answered else others
+        passages = [*asked[0].passages, *others] if answered else others
         passages = [passages[index] for index in random.permutation(len(passages))]
         documents, spans = self._documents(passages, asked, form, random)
-        messages = question_messages(escape_literal(asked.question), documents)
-        prompt = Positions.of_pieces(encode_messages(self._tokenizer, messages, spans.__getitem__))
-        answer = asked.answers[int(random.integers(len(asked.answers)))] if answered and asked.answers else NOT_FOUND
-        return PromptedQuestion(prompt, answer)
+        prompts = [
+            Positions.of_pieces(
+                encode_messages(
+                    self._tokenizer, question_messages(escape_literal(one.question), documents), spans.__getitem__
+                )
+            )
+            for one in asked
+        ]
+        answers = [one.answers[int(random.integers(len(one.answers)))] if answered else NOT_FOUND for one in asked]
+        return PromptedQuestions(tuple(prompts), tuple(answers))
 
-    def _others(self, asked: Question, count: int, random: np.random.Generator) -> list[Passage]:
-        """Draw passages that come near and do not answer, as a retriever's do."""
-        near = self._near.of(asked.question, asked.answers, [passage.text for passage in asked.passages])
+    def _others(self, asked: Sequence[Question], count: int, random: np.random.Generator) -> list[Passage]:
+        """Draw passages that come near the first question and answer none, as a retriever's do."""
+        near = self._near.of(asked[0].question, _answers(asked), [passage.text for passage in asked[0].passages])
         chosen = random.permutation(min(len(near), count + PASSED_OVER))[:count]
         return [near[index] for index in sorted(chosen.tolist())]
 
     def _documents(
-        self, passages: Sequence[Passage], asked: Question, form: str, random: np.random.Generator
+        self, passages: Sequence[Passage], asked: Sequence[Question], form: str, random: np.random.Generator
     ) -> tuple[list[dict[str, str]], dict[str, list[ZToken]]]:
         """Write passages in a form; of Z-tokens, placeholders stand in the documents."""
         if form == "plain":
@@ -116,14 +124,16 @@ class FocusedQuestions:
             documents.append({"title": passage.title, "text": text})
         return documents, spans
 
-    def _kept(self, passages: Sequence[Passage], asked: Question, random: np.random.Generator) -> list[KeptText]:
+    def _kept(
+        self, passages: Sequence[Passage], asked: Sequence[Question], random: np.random.Generator
+    ) -> list[KeptText]:
         """Focus passages at a ratio that is drawn; whatever holds an answer stays."""
+        answers = _answers(asked)
         always = [
-            [unit for unit in sentences(one.text) if holds_answer(one.text[slice(*unit)], asked.answers)]
-            for one in passages
+            [unit for unit in sentences(one.text) if holds_answer(one.text[slice(*unit)], answers)] for one in passages
         ]
         given = [ScorablePassage(one.text, one.title) for one in passages]
-        choice = Choice(self._relevance, asked.question, given, lambda _, start, end: end - start, always)
+        choice = Choice(self._relevance, asked[0].question, given, lambda _, start, end: end - start, always)
         ratio = RATIOS[0] * (RATIOS[1] / RATIOS[0]) ** random.random()
         return choice.choose(Length(wanted=sum(len(one.text) for one in passages) / ratio))
 
@@ -140,6 +150,10 @@ class FocusedQuestions:
         places = np.flatnonzero(stays)
         gaps = np.diff(places, append=len(ids)) - 1
         return [ZToken(ids[place], gap) for place, gap in zip(places.tolist(), gaps.tolist(), strict=True)]
+
+
+def _answers(asked: Sequence[Question]) -> list[str]:
+    return [answer for one in asked for answer in one.answers]
 
 
 def _placeholder(index: int) -> str:

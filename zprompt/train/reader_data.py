@@ -138,7 +138,7 @@ class Prompts:
             for title, passage in passages
         ]
         read = {} if plain else {passage.span: self._content(passage) for _, passage in passages}
-        messages = question_messages(escape_literal(question), documents, before=self.kind != "ltsc")
+        messages = question_messages(escape_literal(question), documents)
         return encode_messages(self.tokenizer, messages, read.__getitem__)
 
     def _content(self, passage: TiledPassage) -> Sequence[ZToken] | TextPiece:
@@ -312,7 +312,7 @@ class ReaderExamples:
     def _question(self, random: np.random.Generator) -> PackedSequence | None:
         if self.focused:
             drawn = self.focused.draw(self.config.distractors, random)
-            return _share_prefix("questions", [drawn.prompt], [self.prompts.answer(drawn.answer)])
+            return _share_prefix("questions", drawn.prompts, [self.prompts.answer(answer) for answer in drawn.answers])
         asked = self.questions[int(random.integers(len(self.questions)))]
         count = int(random.integers(self.config.distractors + 1))
         others = [self.questions[i].passages[0] for i in random.integers(len(self.questions), size=count)]

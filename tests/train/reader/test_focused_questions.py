@@ -10,7 +10,7 @@ from zprompt.reader import NOT_FOUND
 from zprompt.reader.prompt import ContentTokenizer
 from zprompt.relevance import NOTHING, Relevance
 from zprompt.results import KeptText
-from zprompt.train.focused_questions import FocusedQuestions, PromptedQuestion
+from zprompt.train.focused_questions import TOGETHER, FocusedQuestions, PromptedQuestions
 from zprompt.train.packing import Positions
 
 TEXT = (
@@ -28,7 +28,7 @@ def of_tiny_text(codec: Codec) -> FocusedQuestions:
     return FocusedQuestions(QUESTIONS, PASSAGES, relevance, ContentTokenizer(backbone), backbone.encode_with_offsets)
 
 
-def draw_many(codec: Codec, count: int = 60) -> list[PromptedQuestion]:
+def draw_many(codec: Codec, count: int = 60) -> list[PromptedQuestions]:
     questions = of_tiny_text(codec)
     return [questions.draw(2, np.random.default_rng(seed)) for seed in range(count)]
 
@@ -38,20 +38,21 @@ def text_of(codec: Codec, prompt: Positions) -> str:
 
 
 def test_what_answers_is_there_in_every_form(reader_codec: Codec) -> None:
-    drawn = [one for one in draw_many(reader_codec) if one.answer == ANSWER]
+    drawn = [one for one in draw_many(reader_codec) if one.answers[0] == ANSWER]
     assert len(drawn) > 30
     for one in drawn:
-        assert "In 1969 two people walked on the Moon." in text_of(reader_codec, one.prompt)
+        for prompt in one.prompts:
+            assert "In 1969 two people walked on the Moon." in text_of(reader_codec, prompt)
 
 
 def test_without_its_own_passages_a_question_is_not_answered(reader_codec: Codec) -> None:
-    drawn = [one for one in draw_many(reader_codec) if one.answer == NOT_FOUND]
+    drawn = [one for one in draw_many(reader_codec) if one.answers[0] == NOT_FOUND]
     assert 4 < len(drawn) < 20
-    assert all(TEXT not in text_of(reader_codec, one.prompt) for one in drawn)
+    assert all(TEXT not in text_of(reader_codec, one.prompts[0]) for one in drawn)
 
 
 def test_forms_are_plain_text_elided_text_and_z_tokens(reader_codec: Codec) -> None:
-    prompts = [one.prompt for one in draw_many(reader_codec) if one.answer == ANSWER]
+    prompts = [one.prompts[0] for one in draw_many(reader_codec) if one.answers[0] == ANSWER]
     z_tokens = [prompt for prompt in prompts if prompt.gaps.any()]
     texts = [text_of(reader_codec, prompt) for prompt in prompts if not prompt.gaps.any()]
     assert z_tokens
@@ -59,15 +60,18 @@ def test_forms_are_plain_text_elided_text_and_z_tokens(reader_codec: Codec) -> N
     assert not any(f": {NOTHING}" in text for text in texts)
 
 
-def test_the_question_stands_before_and_after_the_passages(reader_codec: Codec) -> None:
-    answered = [one for one in draw_many(reader_codec, 20) if one.answer == ANSWER]
-    assert answered
-    assert all(text_of(reader_codec, one.prompt).count("walk on the Moon?") == 2 for one in answered)
+def test_questions_about_the_same_passages_share_them(reader_codec: Codec) -> None:
+    drawn = draw_many(reader_codec)
+    assert any(len(one.prompts) > 1 for one in drawn)
+    for one in drawn:
+        assert len(one.prompts) == len(one.answers) <= max(TOGETHER.values())
+        shared = min(one.prompts[0].common_prefix(prompt) for prompt in one.prompts)
+        assert len(one.prompts) == 1 or shared > len(one.prompts[0]) / 2
 
 
 def test_the_seed_decides(reader_codec: Codec) -> None:
     first, again = draw_many(reader_codec, 5), draw_many(reader_codec, 5)
-    assert [one.prompt.ids.tolist() for one in first] == [one.prompt.ids.tolist() for one in again]
+    assert [one.prompts[0].ids.tolist() for one in first] == [one.prompts[0].ids.tolist() for one in again]
 
 
 def test_z_tokens_stand_for_the_whole_passage(reader_codec: Codec) -> None:

@@ -100,10 +100,9 @@ def test_meta_tokens_stand_for_what_is_repeated(reader_codec: Codec) -> None:
         shown = decompress(ids[:place], ALPHABET)
         assert shown == passage.ids[: len(shown)].tolist() and len(shown) <= edge
     assert places[-1] == len(ids)
-    tokenizer, titled = ContentTokenizer(backbone), TitledPassage("Foxes", passage)
-    plain_size, meta_size = (  # of a second passage: only plain prompts begin with the question
-        len(prompts.question("Who?", [titled, titled])) - len(prompts.question("Who?", [titled]))
-        for prompts in (Prompts(tokenizer, kind) for kind in ("text", "ltsc"))
+    tokenizer = ContentTokenizer(backbone)
+    plain_size, meta_size = (
+        len(Prompts(tokenizer, kind).question("Who?", [TitledPassage("Foxes", passage)])) for kind in ("text", "ltsc")
     )
     assert plain_size - meta_size == len(passage.ids) - len(ids)  # each is one position of a prompt, too
     plain = passage.part(0, 3)

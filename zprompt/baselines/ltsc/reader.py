@@ -188,9 +188,9 @@ class LtscReader:
         return ids
 
     def _parts(self, question: str, passages: Sequence[Passage]) -> Iterator[str | Sequence[int]]:
-        """Yield the texts and token ids of a prompt: those of Z-tokens' reader as it was then."""
+        """Yield the texts and token ids of a prompt, in the words of Z-tokens' reader."""
         documents = [{"title": passage["title"], "text": _PLACEHOLDER} for passage in passages]
-        system, user = question_messages(escape_literal(question), documents, before=False)
+        system, user = question_messages(escape_literal(question), documents)
         between = user["content"].split(_PLACEHOLDER)
         if len(between) != len(passages) + 1:
             raise OptionError(f"Questions and titles cannot have the character U+{ord(_PLACEHOLDER):X}. Leave it out.")
