@@ -78,7 +78,7 @@ SHORT = Plan(  # no huge document, fewer of each kind
     long_articles=0,
     huge_tokens=0,
     hard_characters=1500,
-    exactness=ExactnessPlan(800, focused=60, mutated=30_000, resealed=60),
+    exactness=ExactnessPlan(800, resealed=60),
 )
 QUICK = Plan(
     articles=6,
