@@ -27,11 +27,14 @@ from zprompt.reader.checkpoint import (
 )
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.reader import Reader, load_reader
+from zprompt.reader.results import Calibration
 
 
 @pytest.fixture
 def config(tiny_backbone: Backbone) -> ReaderConfig:
-    return ReaderConfig(tiny_backbone.name, tiny_backbone.weights_fingerprint, MAX_GAP, {"steps": 3})
+    return ReaderConfig(
+        tiny_backbone.name, tiny_backbone.weights_fingerprint, MAX_GAP, {"steps": 3}, Calibration(0.5, -1.0)
+    )
 
 
 @pytest.fixture

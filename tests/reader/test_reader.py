@@ -14,7 +14,7 @@ from zprompt.errors import ContextBudgetError, ForgedSpanError, OptionError, Wro
 from zprompt.reader.generate import Engine, GenerateOptions
 from zprompt.reader.prompt import Message, PreparedPrompt, SpanPiece, TextPiece, question_messages
 from zprompt.reader.reader import Reader
-from zprompt.reader.results import Answer, Generation
+from zprompt.reader.results import Answer, Calibration, Generation
 
 
 def user(content: str) -> list[Message]:
@@ -149,7 +149,15 @@ def test_passages_may_come_from_an_iterator(tiny_reader: Reader) -> None:
     assert streamed == whole
 
 
-@pytest.mark.parametrize("passages", [[], "", ["", " \n"], {"text": ""}])
+def test_a_calibration_moves_the_confidence(tiny_reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tiny_reader.answer("Who walked?", SENTENCES, max_new_tokens=1)
+    monkeypatch.setattr(tiny_reader, "calibration", Calibration(1.0, -100.0))
+    after = tiny_reader.answer("Who walked?", SENTENCES, max_new_tokens=1)
+
+    assert after.confidence < before.confidence and not after.found
+
+
+@pytest.mark.parametrize("passages", [[], "", ["", " \n", "…"], {"text": ""}])
 def test_nothing_is_found_where_there_is_nothing(tiny_reader: Reader, passages: object) -> None:
     answer = tiny_reader.answer("Who walked?", passages)
 

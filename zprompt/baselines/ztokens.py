@@ -169,7 +169,8 @@ class SentencesByWords(FocusText):
     @cached_property
     def relevance(self) -> Relevance:
         """Return what scores the sentences."""
-        return Relevance(*[_by_one_feature("z_bm25")] * 2, None)
+        weights = _one_feature("z_bm25")
+        return Relevance(weights, weights, None)
 
 
 class SentencesByEmbeddings(FocusText):
@@ -181,15 +182,17 @@ class SentencesByEmbeddings(FocusText):
     def relevance(self) -> Relevance:
         """Return what scores the sentences.
 
+        :return: The scorer.
         :raises BaselineUnavailableError: If there is no embedding model.
         """
         embedder = shared_relevance().embedder
         if embedder is None:
             raise BaselineUnavailableError("There is no model of sentence embeddings here: zprompt pull fetches it.")
-        return Relevance(*[_by_one_feature("cosine")] * 2, embedder)
+        weights = _one_feature("cosine")
+        return Relevance(weights, weights, embedder)
 
 
-def _by_one_feature(name: str) -> LogisticWeights:
+def _one_feature(name: str) -> LogisticWeights:
     return LogisticWeights((name,), (0.0,), (1.0,), (1.0,), 0.0, 0.95)
 
 

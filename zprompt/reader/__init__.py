@@ -33,13 +33,14 @@ from zprompt.reader.prompt import (
     question_messages,
 )
 from zprompt.reader.reader import Prompt, Reader, load_reader
-from zprompt.reader.results import NOT_FOUND, Answer, Delta, Generation, Usage
+from zprompt.reader.results import NOT_FOUND, Answer, Calibration, Delta, Generation, Usage, log_odds
 
 __all__ = [
     "ADAPTER_FOLDER",
     "EMBEDDING_FILE",
     "NOT_FOUND",
     "Answer",
+    "Calibration",
     "Content",
     "ContentTokenizer",
     "Delta",
@@ -66,6 +67,7 @@ __all__ = [
     "find_reader",
     "load_reader",
     "load_z_embedding",
+    "log_odds",
     "merged_decoder",
     "question_messages",
     "read_reader_config",

@@ -9,7 +9,7 @@ are in half precision.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from zprompt.codec import SHIPPED
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone, LlamaDecoder, Lora, merge_copy, read_lora, write_lora
 from zprompt.reader.embedding import ZEmbedding
+from zprompt.reader.results import Calibration
 
 FORMAT = 3  # 2 read learned codes, too
 EMBEDDING_FILE = "z_embedding.safetensors"
@@ -33,6 +34,7 @@ class ReaderConfig:
     backbone_fingerprint: str  # of the weights, before any quantization
     max_gap: int  # a longer gap is read like this one
     training: dict[str, Any]  # how it was made, for people
+    calibration: Calibration = field(default_factory=Calibration)  # of its answers' confidence
 
 
 def find_reader(name: str) -> Path:
@@ -67,6 +69,7 @@ def read_reader_config(folder: Path) -> ReaderConfig:
             values["backbone_fingerprint"],
             int(values["max_gap"]),
             values.get("training", {}),
+            Calibration(**values.get("calibration", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
@@ -82,6 +85,7 @@ def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, lo
         "backbone": config.backbone,
         "backbone_fingerprint": config.backbone_fingerprint,
         "max_gap": config.max_gap,
+        "calibration": asdict(config.calibration),
         "training": config.training,
     }
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")

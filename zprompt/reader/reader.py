@@ -45,7 +45,8 @@ from zprompt.reader.prompt import (
     encode_text,
     question_messages,
 )
-from zprompt.reader.results import NOT_FOUND, Answer, Delta, Generation, TextStream, Usage
+from zprompt.reader.results import NOT_FOUND, Answer, Calibration, Delta, Generation, TextStream, Usage
+from zprompt.relevance import NOTHING
 from zprompt.zspan import ZToken
 
 Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
@@ -67,6 +68,7 @@ class Reader:
         *,
         lora: Lora | None = None,
         training: Mapping[str, Any] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """Put a reader together; `Reader.from_pretrained` does it for most uses.
 
@@ -76,10 +78,12 @@ class Reader:
         :param name: What the reader is called.
         :param lora: The LoRA, which `save_pretrained` needs.
         :param training: How the reader was made, for people.
+        :param calibration: Of its answers' confidence; None: as the odds are.
         """
         self.name, self.codec, self.backbone = name, codec, codec.backbone
         self.decoder, self.z_embedding = decoder, z_embedding
         self.lora, self.training = lora, dict(training or {})
+        self.calibration = calibration or Calibration()
         self.max_positions = decoder.shape.max_positions
         self.tokenizer = ContentTokenizer(self.backbone)
         self.template = chat_template(self.tokenizer)
@@ -110,7 +114,15 @@ class Reader:
         lora = load_lora(folder, config, backbone)
         z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
         decoder = merge_copy(lora, backbone).eval().requires_grad_(False)
-        return cls(codec, decoder, z_embedding, name_or_path, lora=lora, training=config.training)
+        return cls(
+            codec,
+            decoder,
+            z_embedding,
+            name_or_path,
+            lora=lora,
+            training=config.training,
+            calibration=config.calibration,
+        )
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the reader to a folder that `from_pretrained` loads.
@@ -121,7 +133,8 @@ class Reader:
         if self.lora is None:
             raise OptionError("This reader was put together without its LoRA. To save it, make it with lora=….")
         backbone, max_gap = self.backbone, self.z_embedding.max_gap
-        config = ReaderConfig(backbone.name, backbone.weights_fingerprint, max_gap, self.training)
+        fingerprint = backbone.weights_fingerprint
+        config = ReaderConfig(backbone.name, fingerprint, max_gap, self.training, self.calibration)
         write_reader(Path(folder), config, self.z_embedding, self.lora)
 
     def __repr__(self) -> str:
@@ -157,7 +170,11 @@ class Reader:
         options.setdefault("max_new_tokens", ANSWER_TOKENS)
         asked = replace(GenerateOptions.of(**options), watched=self.tokenizer.encode(NOT_FOUND)[0])
         batches = [read_documents(own) for own in passages]
-        given = [index for index, batch in enumerate(batches) if any(text.strip() for text in batch.texts)]
+        given = [
+            index
+            for index, batch in enumerate(batches)
+            if any(text.strip() not in ("", NOTHING) for text in batch.texts)
+        ]
         prompts = [question_messages(question[index], batches[index].documents) for index in given]
         generations = self._generate_all(prompts, asked)
         nothing = Generation(NOT_FOUND, "stop", Usage(0, 0, 0, 0), 1.0)  # what an empty file holds
@@ -165,7 +182,7 @@ class Reader:
         for index, generation in zip(given, generations, strict=True):
             replies[index] = generation
         return [
-            Answer(one, reply.text.strip(), reply.finish_reason, reply.usage, 1.0 - (reply.watched or 0.0))
+            Answer(one, reply.text.strip(), reply.finish_reason, reply.usage, self._confidence(reply))
             for one, reply in zip(question, replies, strict=True)
         ]
 
@@ -302,6 +319,10 @@ class Reader:
     def embed(self, prompt: Prompt) -> Tensor:
         """Return the input embeddings of a prompt, (T, D), for other engines that run the exported model."""
         return torch.cat([self._embed_piece(piece) for piece in self.prepare(prompt).pieces])
+
+    def _confidence(self, reply: Generation) -> float:
+        not_found = reply.watched or 0.0
+        return 0.0 if not_found == 1.0 else self.calibration.confidence(not_found)
 
     def _parse(self, span: str) -> Sequence[ZToken]:
         return self.codec.parse(span).tokens

@@ -75,16 +75,17 @@ class FocusedQuestions:
         own = [passage for one in questions for passage in one.passages]
         self._near = NearPassages([*own, *(Passage("", text) for text in others)])
 
-    def draw(self, distractors: int, random: np.random.Generator) -> PromptedQuestions:
+    def draw(self, distractors: int, random: np.random.Generator, answered: bool | None = None) -> PromptedQuestions:
         """Draw a question, or several about the same passages.
 
         :param distractors: Passages beside the gold ones of a plain question, at most.
         :param random: Decides everything.
+        :param answered: Whether the passages that answer are there; None: mostly.
         :return: The prompts and the answers.
         """
         group = self._groups[int(random.integers(len(self._groups)))]
         form = FORMS[int(random.choice(len(FORMS), p=SHARES))]
-        answered = random.random() >= UNANSWERABLE
+        answered = random.random() >= UNANSWERABLE if answered is None else answered
         asked = [group[index] for index in random.permutation(len(group))[: TOGETHER[form] if answered else 1]]
         most = max(1, distractors if form == "plain" else DISTRACTORS)
         others = self._others(asked, int(random.integers(0 if answered else 1, most + 1)), random)

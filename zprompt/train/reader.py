@@ -21,6 +21,7 @@ from zprompt.errors import CheckpointError, OptionError
 from zprompt.eval import Question, read_questions
 from zprompt.llm import llama_of, projections
 from zprompt.reader import (
+    Calibration,
     Reader,
     ReaderConfig,
     ZEmbedding,
@@ -39,6 +40,7 @@ from zprompt.train.reader_evaluation import (
     answer_focused,
     answer_from_meta_tokens,
     answer_questions,
+    calibrate,
     score_answers,
 )
 from zprompt.train.reader_model import Embedding, ReaderModel
@@ -169,6 +171,8 @@ def _finish(
     }
     _write(folder, codec, trainer, summary)
     model, reader = _load(folder, data)
+    if isinstance(reader, Reader) and trainer.examples.focused:
+        reader.calibration = calibrate(model, trainer.examples, config.seed)
     benefit = {ratio: meter.measure(model) for ratio, meter in development.meters.items()}
     if isinstance(reader, Reader) and config.input == "z":
         answers = answer_focused(reader, development.asked, config.dev_ratios)
@@ -177,21 +181,27 @@ def _finish(
         answers = {ratio: score_answers(asked, _answer(reader, data, asked)) for ratio, asked in tiled.items()}
     summary["context_benefit"] = {ratio: figures.to_dict() for ratio, figures in benefit.items()}
     summary["answers"] = {ratio: figures.to_dict() for ratio, figures in answers.items()}
-    _write(folder, codec, trainer, summary)
+    _write(folder, codec, trainer, summary, reader.calibration if isinstance(reader, Reader) else Calibration())
     shown = {"shown": {ratio: figures.shown for ratio, figures in answers.items()}}
     write_record(folder / "training.json", summary | shown, config.to_dict(), progress.history)
     plot_reader_history(progress.history, folder / "training.png")
     return TrainedReader(folder, benefit, answers, progress.seconds)
 
 
-def _write(folder: Path, codec: Codec, trainer: ReaderTrainer, training: dict[str, Any]) -> None:
+def _write(
+    folder: Path,
+    codec: Codec,
+    trainer: ReaderTrainer,
+    training: dict[str, Any],
+    calibration: Calibration = Calibration(),  # noqa: B008 - frozen
+) -> None:
     backbone, embedding = codec.backbone, trainer.embedding
     fingerprint = backbone.weights_fingerprint
     if isinstance(embedding, MetaEmbedding):
         ltsc_config = LtscReaderConfig(backbone.name, fingerprint, training)
         write_ltsc_reader(folder, ltsc_config, embedding, trainer.lora())
         return
-    config = ReaderConfig(backbone.name, fingerprint, embedding.max_gap, training)
+    config = ReaderConfig(backbone.name, fingerprint, embedding.max_gap, training, calibration)
     write_reader(folder, config, embedding, trainer.lora())
 
 

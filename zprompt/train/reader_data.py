@@ -309,10 +309,16 @@ class ReaderExamples:
         prompts = [self.prompts.question(cloze.question, [TitledPassage("", passage)]) for cloze in asked]
         return _share_prefix("cloze", prompts, [self.prompts.answer(cloze.answer) for cloze in asked])
 
+    def focused_question(self, random: np.random.Generator, answered: bool | None = None) -> PackedSequence:
+        """Draw questions in one of the forms of focused_questions.py; raise TrainingDataError if there are none."""
+        if self.focused is None:
+            raise TrainingDataError("There are no questions to focus passages on. Give --qa.")
+        drawn = self.focused.draw(self.config.distractors, random, answered)
+        return _share_prefix("questions", drawn.prompts, [self.prompts.answer(answer) for answer in drawn.answers])
+
     def _question(self, random: np.random.Generator) -> PackedSequence | None:
         if self.focused:
-            drawn = self.focused.draw(self.config.distractors, random)
-            return _share_prefix("questions", drawn.prompts, [self.prompts.answer(answer) for answer in drawn.answers])
+            return self.focused_question(random)
         asked = self.questions[int(random.integers(len(self.questions)))]
         count = int(random.integers(self.config.distractors + 1))
         others = [self.questions[i].passages[0] for i in random.integers(len(self.questions), size=count)]

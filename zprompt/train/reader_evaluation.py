@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from zprompt.baselines.ltsc import LtscReader
 from zprompt.eval import Question, Statistic, bootstrap, exact_match, f1
 from zprompt.options import CompressOptions
-from zprompt.reader import PreparedPrompt, Reader
+from zprompt.reader import NOT_FOUND, Calibration, PreparedPrompt, Reader, log_odds
 from zprompt.train.packing import Branch, PackedSequence, make_batch
 from zprompt.train.passages import TiledPassage
-from zprompt.train.reader_data import Continuation, Prompts, TiledQuestion, as_meta_tokens
+from zprompt.train.reader_data import Continuation, Prompts, ReaderExamples, TiledQuestion, as_meta_tokens
 from zprompt.train.reader_model import ReaderModel
 from zprompt.zspan import escape_literal
 
@@ -29,6 +29,7 @@ CONTEXT = 128  # source tokens of the shortest context that is measured
 ANSWER = 16  # tokens of an answer, at most
 BATCH = 8  # sequences at a time
 SHOWN = 8  # answers that are recorded
+CALIBRATED = 200  # questions that the confidence is fitted to
 
 Floats = NDArray[np.float64]
 
@@ -181,6 +182,43 @@ def score_answers(questions: Sequence[TiledQuestion] | Sequence[Question], answe
         f1_interval=_interval(len(pairs), lambda chosen: float(f1s[chosen].mean())),
         shown=tuple((one.question, one.answers[0], answer) for one, answer in pairs[:SHOWN]),
     )
+
+
+@torch.no_grad()
+def calibrate(model: ReaderModel, examples: ReaderExamples, seed: int) -> Calibration:
+    """Ask training questions, every second one without the passages that answer it, and fit the confidence to that.
+
+    :param model: The reader.
+    :param examples: Draws the questions in the forms that focusing gives their passages.
+    :param seed: Decides which.
+    :return: The calibration.
+    """
+    watched, random = examples.prompts.tokenizer.encode(NOT_FOUND)[0], np.random.default_rng(seed)
+    odds, answered = np.zeros(CALIBRATED), np.arange(CALIBRATED) % 2 == 0
+    for index, own in enumerate(answered.tolist()):
+        batch = make_batch([examples.focused_question(random, own)])
+        logits = model.hidden(batch)[0] @ model.head.T  # the first target's
+        odds[index] = log_odds(1.0 - float(logits.softmax(0)[watched]))
+    return fit_calibration(odds, answered)
+
+
+def fit_calibration(odds: Floats, answered: NDArray[np.bool_]) -> Calibration:
+    """Fit a logistic regression of one variable by Newton's method.
+
+    :param odds: (n,) log-odds of another reply than "not found".
+    :param answered: (n,) whether there was an answer.
+    :return: The calibration.
+    """
+    mean, deviation = odds.mean(), max(float(odds.std()), 1e-6)
+    inputs = np.stack(((odds - mean) / deviation, np.ones(len(odds))), axis=1)
+    penalty, weights = np.diag([0.01, 1e-9]), np.zeros(2)  # finite where the two kinds do not overlap
+    for _ in range(50):
+        probability = 1 / (1 + np.exp(-(inputs @ weights)))
+        gradient = inputs.T @ (probability - answered) / len(odds) + penalty @ weights
+        curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs / len(odds) + penalty
+        weights -= np.linalg.solve(curvature, gradient)
+    slope = float(weights[0] / deviation)
+    return Calibration(round(slope, 4), round(float(weights[1] - slope * mean), 4))
 
 
 def _interval(count: int, figure: Statistic) -> tuple[float, float]:

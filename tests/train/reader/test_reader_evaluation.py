@@ -1,5 +1,6 @@
 """Readers are measured against the LLM that reads the text, and the one that reads nothing."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,13 @@ from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.reader import Reader
 from zprompt.train.passages import TiledPassage
 from zprompt.train.reader_data import Continuation, Prompts, TiledQuestion
-from zprompt.train.reader_evaluation import CONTEXT, BenefitMeter, answer_questions, score_answers
+from zprompt.train.reader_evaluation import (
+    CONTEXT,
+    BenefitMeter,
+    answer_questions,
+    fit_calibration,
+    score_answers,
+)
 from zprompt.train.reader_model import ReaderModel
 
 
@@ -62,3 +69,17 @@ def greedy(backbone: Backbone, prompts: Prompts, asked: TiledQuestion, most: int
             break
         answer.append(token)
     return backbone.decode(answer).strip()
+
+
+def test_a_calibrated_confidence_is_even_where_both_kinds_are_as_frequent() -> None:
+    random = np.random.default_rng(0)
+    answered = np.arange(2000) % 2 == 0
+    calibration = fit_calibration(random.normal(np.where(answered, 7.0, 5.0), 1.0), answered)
+
+    assert calibration.confidence(1 / (1 + np.exp(6.0))) == pytest.approx(0.5, abs=0.03)
+    assert calibration.confidence(1 / (1 + np.exp(7.0))) == pytest.approx(1 / (1 + np.exp(-2.0)), abs=0.05)
+
+
+def test_what_separates_both_kinds_wholly_has_a_finite_calibration() -> None:
+    calibration = fit_calibration(np.array([1.0, 9.0, 1.0, 9.0]), np.array([False, True, False, True]))
+    assert 0.5 < calibration.confidence(1 / (1 + np.exp(9.0))) < 1
