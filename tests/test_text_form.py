@@ -199,3 +199,10 @@ def test_documents_that_are_z_spans_are_restored_first() -> None:
     assert asked == [[f"{SPAN}\n", SPAN]]
     assert result.documents[0] == ANSWER == result.documents[3]["text"]
     assert result.stats.source_tokens == len(f"{TOWN}\n{SEA}See {SPAN}.{TOWN}")
+
+
+def test_what_is_for_the_other_form_is_refused() -> None:
+    with pytest.raises(OptionError, match="verify=True restores Z-spans"):
+        shortened("One. Two.", verify=True)
+    with pytest.raises(OptionError, match="is for form='text'"):
+        zprompt.compress("One. Two.", query="Two?", count=len)

@@ -78,7 +78,8 @@ def compress(
     :param verify: Restore every Z-span and compare; `stats.exact` is then the share that came back byte for byte.
     :return: The documents, of the same types and in the same order, the figures of the call, and with a query what is
         kept of each document.
-    :raises OptionError: If an option has a value that is not allowed, or the text form is asked for without a query.
+    :raises OptionError: If an option has a value that is not allowed or is for the other form, or the text form is
+        asked for without a query.
     """
     options = CompressOptions(ratio, max_tokens, query, protect, min_tokens, on_error)
     if form not in ("z", "text"):
@@ -86,8 +87,12 @@ def compress(
     if form == "text":
         if not options.query:
             raise OptionError("form='text' leaves out what a question does not need. Give query=…, or form='z'.")
+        if verify:
+            raise OptionError("verify=True restores Z-spans; text that was left out cannot be. Leave it out.")
         result = shorten(options, docs, relevance or shared_relevance(), counter(count), _original_texts)
     else:
+        if count != "reader":
+            raise OptionError(f"count={count!r} is for form='text': Z-spans are counted in Z-tokens. Leave it out.")
         from zprompt.codec import COMPRESS_BATCH, shared_codec
 
         result = shared_codec().compress_with(

@@ -13,6 +13,7 @@ import zprompt
 from zprompt.cli import options
 from zprompt.cli.files import SUFFIX, plan_outputs, read_content, read_sources, write_text
 from zprompt.cli.messages import figures, is_terminal, show
+from zprompt.errors import OptionError
 from zprompt.progress import rich_progress
 
 app = typer.Typer()
@@ -60,6 +61,8 @@ def _compress(
         with rich_progress(is_terminal() and not quiet) as progress:
             if form is options.Form.TEXT:
                 result = zprompt.compress(texts, form="text", count=count, **chosen)
+            elif count != "reader":
+                raise OptionError("--count is for --form text: Z-spans are counted in Z-tokens. Leave it out.")
             else:
                 loaded = options.open_codec(codec, backbone, device, quantization)
                 result = loaded.compress(texts, progress=progress, **chosen, **options.given(batch_size=batch_size))
