@@ -206,6 +206,13 @@ def test_a_wrong_regular_expression_is_a_usage_error(run: Run) -> None:
     assert "--protect" in result.stderr
 
 
+def test_a_counter_of_text_is_refused_for_z_spans(run: Run) -> None:
+    result = run("compress", "--count", "tiktoken:o200k_base", stdin=b"text")
+
+    assert result.exit_code != 0
+    assert "--count is for --form text" in result.stderr
+
+
 def test_the_lines_of_all_files_stay_with_their_files(run: Run, tmp_path: Path) -> None:
     files = {name: b"".join(line(f"{name} {i}") for i in range(3)) for name in ("a.jsonl", "b.jsonl")}
     write_all(tmp_path / "in", files)

@@ -26,7 +26,7 @@ from zprompt.llm import Backbone, Cache
 from zprompt.zspan import LITERALS, ZSpan, ZToken
 
 WIDE_ROWS = 4  # up to this many rows a step is bound by memory, and more tokens in it cost nothing
-LOW_RANKS = 32  # candidates that all rows of a step are sorted for; one that needs more is sorted alone
+LOW_RANKS = 32  # candidates that all rows of a step are sorted for, at most; one that needs more is sorted alone
 UNKNOWN = -1
 
 
@@ -165,7 +165,7 @@ class Decompressor:
             hidden[coded] = corrected(self.heads, hidden[coded], before, right)
         ranks = torch.tensor([int(plan.ranks[at]) for plan, at in zip(plans, position, strict=True)])
         logits = self.backbone.logits(hidden)
-        best = logits.topk(min(LOW_RANKS, logits.shape[1]), -1).indices.cpu()
+        best = logits.topk(min(int(ranks.max()) + 1, LOW_RANKS, logits.shape[1]), -1).indices.cpu()
         tokens = best.gather(1, ranks.clamp(max=best.shape[1] - 1)[:, None])[:, 0].tolist()
         for row in torch.nonzero(ranks >= best.shape[1])[:, 0].tolist():
             rank = min(int(ranks[row]), logits.shape[1] - 1)

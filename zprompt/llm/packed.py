@@ -5,8 +5,8 @@
 A BLAS that is given plain weights rearranges them at each call, which for a few rows takes longer than the product: on
 two AVX2 cores, all layers of the default model took 44, 77, 89 and 109 ms for 1, 4, 8 and 16 rows with MKL, and 44, 50,
 58 and 74 ms with weights that were packed once for 8 rows. Packed for one row they took 46, 70, 77 and 95 ms: no faster
-where there is one. The packed weights take the place of the plain ones, so no memory is added;
-`unpack` gives a model back that can be trained, or handed to another library.
+where there is one. The packed weights take the place of the plain ones, so no memory is added; `unpack` gives a model
+back that can be trained, or handed to another library.
 """
 
 import copy

@@ -169,10 +169,11 @@ def _finish(
         "questions": len(trainer.examples.questions),
         "seed": config.seed,
     }
-    _write(folder, codec, trainer, summary)
+    calibration = Calibration()
+    _write(folder, codec, trainer, summary, calibration)
     model, reader = _load(folder, data)
-    if isinstance(reader, Reader) and trainer.examples.focused:
-        reader.calibration = calibrate(model, trainer.examples, config.seed)
+    if trainer.examples.focused:
+        calibration = calibrate(model, trainer.examples, config.seed)
     benefit = {ratio: meter.measure(model) for ratio, meter in development.meters.items()}
     if isinstance(reader, Reader) and config.input == "z":
         answers = answer_focused(reader, development.asked, config.dev_ratios)
@@ -181,7 +182,7 @@ def _finish(
         answers = {ratio: score_answers(asked, _answer(reader, data, asked)) for ratio, asked in tiled.items()}
     summary["context_benefit"] = {ratio: figures.to_dict() for ratio, figures in benefit.items()}
     summary["answers"] = {ratio: figures.to_dict() for ratio, figures in answers.items()}
-    _write(folder, codec, trainer, summary, reader.calibration if isinstance(reader, Reader) else Calibration())
+    _write(folder, codec, trainer, summary, calibration)
     shown = {"shown": {ratio: figures.shown for ratio, figures in answers.items()}}
     write_record(folder / "training.json", summary | shown, config.to_dict(), progress.history)
     plot_reader_history(progress.history, folder / "training.png")
@@ -189,11 +190,7 @@ def _finish(
 
 
 def _write(
-    folder: Path,
-    codec: Codec,
-    trainer: ReaderTrainer,
-    training: dict[str, Any],
-    calibration: Calibration = Calibration(),  # noqa: B008 - frozen
+    folder: Path, codec: Codec, trainer: ReaderTrainer, training: dict[str, Any], calibration: Calibration
 ) -> None:
     backbone, embedding = codec.backbone, trainer.embedding
     fingerprint = backbone.weights_fingerprint

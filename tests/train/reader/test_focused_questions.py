@@ -66,7 +66,7 @@ def test_questions_about_the_same_passages_share_them(reader_codec: Codec) -> No
     for one in drawn:
         assert len(one.prompts) == len(one.answers) <= max(TOGETHER.values())
         shared = min(one.prompts[0].common_prefix(prompt) for prompt in one.prompts)
-        assert len(one.prompts) == 1 or shared > len(one.prompts[0]) / 2
+        assert shared > len(one.prompts[0]) / 2
 
 
 def test_the_seed_decides(reader_codec: Codec) -> None:
