@@ -4,10 +4,14 @@
                          Wikinews, whose two validators found the same answer; 1 to 6 sentences make a passage
     selqa.jsonl          SelQA (emorynlp/selqa, Apache-2.0): questions for a time, a number or a name whose answering
                          sentence has one of that kind, and it is not in the question
+    squad.jsonl          SQuAD's training file, 1.1 or 2.0 (CC BY-SA 4.0): questions that have an answer
+    qed.jsonl            QED (google-research-datasets/QED, text CC BY-SA 3.0): questions of Natural Questions' training
+                         set, with the paragraph that answers
 
-    python -m benchmarks.reader_questions --qamr FOLDER --out FOLDER [--data FOLDER]
+    python -m benchmarks.reader_questions --out FOLDER [--data FOLDER] [--qamr FOLDER] [--squad FILE] [--qed FOLDER]
 
-FOLDER of QAMR is its `data`: filtered/dev.tsv, filtered/test.tsv, wiki-sentences.tsv.
+FOLDER of QAMR is its `data`: filtered/dev.tsv, filtered/test.tsv, wiki-sentences.tsv; that of QED has
+nq-train-*-qed.jsonlines. Of SQuAD and QED, articles of the development files are left out.
 """
 
 import argparse
@@ -100,6 +104,44 @@ def selqa_rows(path: Path, chance: random.Random) -> Iterator[Row]:
             yield _row(row["question"], found.pop(), row["title"], " ".join(sentences[first:last]))
 
 
+def squad_rows(path: Path) -> Iterator[Row]:
+    """Yield the questions of a file in SQuAD's format, with their paragraph."""
+    for article in json.loads(path.read_text("utf-8"))["data"]:
+        title = article["title"].replace("_", " ")
+        for paragraph in article["paragraphs"]:
+            for asked in paragraph["qas"]:
+                if asked["answers"]:
+                    yield _row(asked["question"].strip(), asked["answers"][0]["text"], title, paragraph["context"])
+
+
+def qed_rows(folder: Path) -> Iterator[Row]:
+    """Yield questions of Natural Questions, with their paragraph."""
+    for path in sorted(folder.glob("nq-train-*-qed.jsonlines")):
+        for line in path.read_text("utf-8").splitlines():
+            row = json.loads(line)
+            given = row["answer_text"]
+            answers = [_spaced(one.split()) for one in (given if isinstance(given, list) else [given])]
+            text = _spaced(row["paragraph_text"].split())
+            if answers and answers[0] in text:
+                yield _row(row["question_text"], answers[0], row["title_text"], text)
+
+
+def without_development(rows: Iterator[Row], data: Path) -> Iterator[Row]:
+    """Leave out what has a title or a passage of the development files."""
+    known = set()
+    for path in data.glob("*-dev.jsonl"):
+        for line in path.read_text("utf-8").splitlines():
+            passages = json.loads(line).get("passages", [])
+            known |= {own for one in passages for own in _identity(one)}
+    for row in rows:
+        if not known & _identity(row["passages"][0]):
+            yield row
+
+
+def _identity(passage: Row) -> set[str]:
+    return {" ".join(_words(passage["title"])), " ".join(_words(passage["text"][:200]))} - {""}
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", text.lower())
 
@@ -112,14 +154,20 @@ def _row(question: str, answer: str, title: str, text: str) -> Row:
 def main() -> None:
     """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--qamr", type=Path, required=True, help="QAMR's folder data")
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of selqa-train.jsonl")
+    parser.add_argument("--qamr", type=Path, help="QAMR's folder data")
+    parser.add_argument("--squad", type=Path, help="SQuAD's training file")
+    parser.add_argument("--qed", type=Path, help="folder of QED's files")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of selqa-train.jsonl and development files")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     options, chance = parser.parse_args(), random.Random(0)
-    files = {
-        "qamr": list(qamr_rows(options.qamr, chance)),
-        "selqa": list(selqa_rows(options.data / "selqa-train.jsonl", chance)),
-    }
+    files = {}
+    if options.qamr:
+        files["qamr"] = list(qamr_rows(options.qamr, chance))
+    files["selqa"] = list(selqa_rows(options.data / "selqa-train.jsonl", chance))
+    if options.squad:
+        files["squad"] = list(without_development(squad_rows(options.squad), options.data))
+    if options.qed:
+        files["qed"] = list(without_development(qed_rows(options.qed), options.data))
     options.out.mkdir(parents=True, exist_ok=True)
     for name, rows in files.items():
         text = "".join(json.dumps(row) + "\n" for row in rows)

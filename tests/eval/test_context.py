@@ -81,3 +81,12 @@ def test_what_has_no_reader_of_ltsc_says_so(
     other = EvaluationContext(0, codec, {READER: reader}, make, ChosenReaders(ltsc=str(tmp_path)))
     [full, *_] = run(replace(SETTINGS, methods=("ltsc",)), tmp_path / "run", context=other).cells
     assert "No reader" in full.missing[LTSC_READER] and f"F1, {READER}" in full.figures
+
+
+def test_the_reader_of_ltsc_does_not_read_the_full_text_for_nothing(
+    codec: Codec, reader: Reader, make: Callable[[str], Baseline], tmp_path: Path
+) -> None:
+    other = EvaluationContext(0, codec, {READER: reader}, make, methods=("ltsc",))
+    [full, *_] = run(replace(SETTINGS, methods=("ltsc",)), tmp_path / "run", context=other).cells
+    assert f"F1, {READER}" in full.figures
+    assert LTSC_READER not in full.missing and not {name for name in full.figures if LTSC_READER in name}

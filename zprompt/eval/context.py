@@ -4,7 +4,7 @@ Three readers reply to what methods leave, each a column of the report:
 
     reader             the reader of Z-tokens: Z-spans as Z-tokens, and text like any model
     LTSC's reader      tuned on text with meta-tokens (arXiv 2506.00307), and on questions only: it answers from what
-                       "ltsc-tuned" leaves, and from the full text, which is what its answers are to be compared with
+                       "ltsc-tuned" leaves, and if that is measured, from the full text, to compare with
     untuned backbone   asked in the same words, reads text only: for it there is the method "focus-text"
 
 All are of the default codec's backbone, on the CPU and not quantized, so that times and answers are those of one model.
@@ -169,6 +169,7 @@ class EvaluationContext:
         readers: dict[str, Reader] | None = None,
         make: Callable[[str], Baseline] | None = None,
         chosen: ChosenReaders | None = None,
+        methods: Sequence[str] = (LTSC_TUNED,),
     ) -> None:
         """Load nothing yet.
 
@@ -177,8 +178,10 @@ class EvaluationContext:
         :param readers: Readers of text that are loaded already, by their column.
         :param make: Makes a method; None: as the registry does.
         :param chosen: Which readers to load; None: the shipped ones.
+        :param methods: What is measured; where LTSC's reader has nothing to read, it need not read the full text.
         """
         self.seed, self._chosen = seed, chosen or ChosenReaders()
+        self._read_by_ltsc = (FULL, LTSC_TUNED) if LTSC_TUNED in methods else ()
         self._codec, self._readers, self._make = codec, dict(readers or {}), make or self._create
         self._methods: dict[str, Baseline] = {}
         self._warm: set[str] = set()
@@ -293,10 +296,10 @@ class EvaluationContext:
 
         :param predictions: What a method made of the passages of each.
         :param max_new_tokens: Of each answer.
-        :return: The answers, or why there are none; None if the reader does not read what the method writes.
+        :return: The answers, or why there are none; None if the reader is not to read what the method writes.
         """
         method = predictions[0].shortened[0].baseline
-        if method not in (FULL, LTSC_TUNED):
+        if method not in self._read_by_ltsc:
             return None
         try:
             reader = self.ltsc_reader

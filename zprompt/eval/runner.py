@@ -28,7 +28,7 @@ from zprompt import __version__, baselines
 from zprompt.baselines import Baseline, JointBaseline, LosslessBaseline, Shortened
 from zprompt.errors import BenchResultsError, OptionError, ZPromptError
 from zprompt.eval import metrics as m
-from zprompt.eval.context import FULL, ChosenReaders, EvaluationContext, Prediction, readers_fingerprint
+from zprompt.eval.context import FULL, LTSC_TUNED, ChosenReaders, EvaluationContext, Prediction, readers_fingerprint
 from zprompt.eval.datasets import Sample
 from zprompt.eval.metrics import READERS, Metric, api_tokens
 from zprompt.eval.record import RunRecord, commit, peak_megabytes, reset_peak_memory
@@ -65,6 +65,8 @@ def run(
     planned, version = list(cells(settings)), commit()
     own_context = context or _make_context(settings)  # readers that cannot be used are refused before anything runs
     readers = readers_fingerprint(settings.readers)
+    if LTSC_TUNED in settings.methods:
+        readers += LTSC_TUNED  # its reader reads the full text, too
     keys = {cell: _key(cell, tasks[cell.task].digest, settings.seed, version, readers) for cell in planned}
     done = _load_done(folder, keys)
     reused = len(done)
@@ -107,7 +109,7 @@ def _make_tasks(settings: BenchSettings) -> list[Task]:
 
 
 def _make_context(settings: BenchSettings) -> EvaluationContext:
-    return EvaluationContext(settings.seed, chosen=ChosenReaders.of(settings.readers))
+    return EvaluationContext(settings.seed, chosen=ChosenReaders.of(settings.readers), methods=settings.methods)
 
 
 def _key(cell: Cell, samples: str, seed: int, version: str, readers: str) -> str:

@@ -3,16 +3,22 @@
     start    a LoRA that changes nothing and an embedding that adds nothing, or another reader
     step     draw packed sequences ─► micro-batches of similar length ─► losses, in which each task has its share
 
-LoRA and embedding are trained; the LLM is frozen. All randomness of a step comes from (seed, step).
+LoRA and embedding are trained; the LLM is frozen. All randomness of a step comes from (seed, step). On a CPU, each
+micro-batch has a core of its own: that is nearly as many times as fast as there are cores, where all cores on one
+micro-batch gain a third (its products are small, and what is between them is done by one core). Gradients are summed in
+the order of the micro-batches, so the number of cores changes nothing.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from zprompt.baselines.ltsc import (
     READER_ALPHABET,
@@ -28,7 +34,7 @@ from zprompt.llm import Backbone, Lora, llama_of, new_lora, projections, read_lo
 from zprompt.reader import ADAPTER_FOLDER, ReaderConfig, ZEmbedding, find_reader, load_z_embedding, read_reader_config
 from zprompt.train.config import TASKS, ReaderTrainConfig
 from zprompt.train.loop import Figures, Report, TrainingProgress, is_due, rate_at, refuse_another_run, write_checkpoint
-from zprompt.train.packing import PackedSequence, make_batch, micro_batches
+from zprompt.train.packing import Batch, PackedSequence, make_batch, micro_batches
 from zprompt.train.reader_data import ReaderExamples
 from zprompt.train.reader_model import (
     Embedding,
@@ -124,6 +130,9 @@ class ReaderTrainer:
         self.config, self.examples = config, examples
         decoder, self.embedding = decoder_with_lora(backbone, start.lora), start.embedding.to(backbone.device)
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        for name, weight in decoder.named_parameters():
+            if name.endswith("base_layer.weight"):
+                weight.data = weight.data.to(dtype)  # else autocast would round it in every pass
         self.model = ReaderModel(decoder, self.embedding, backbone.embeddings, backbone.output_embeddings, dtype)
         self.downs, self.ups = lora_matrices(decoder, "lora_A"), lora_matrices(decoder, "lora_B")
         rates = (
@@ -135,6 +144,7 @@ class ReaderTrainer:
         self.parameters = [parameter for parameters, _ in rates for parameter in parameters]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
         self.progress = TrainingProgress()
+        self._drawn: dict[int, list[PackedSequence]] = {}  # of the step that follows
         folder.mkdir(parents=True, exist_ok=True)
         self.checkpoint = folder / "checkpoint.pt"
         if self.checkpoint.is_file():
@@ -147,36 +157,54 @@ class ReaderTrainer:
 
     def step(self, step: int) -> Figures:
         """Train on one batch, and return the loss and each task's cross-entropy before the update."""
-        random = np.random.default_rng([self.config.seed, step])
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(group["highest"], step, self.config.steps, RAMP)
-        sequences = self.examples.draw(random)
+        sequences = self._drawn.pop(step, None) or self._draw(step)
+        random = np.random.default_rng([self.config.seed, step, 1])  # not what the sequences were drawn by
         counts = {task: sum(one.targets for one in sequences if one.task == task) for task in TASKS}
         sums = dict.fromkeys((*TASKS, "loss"), 0.0)
         self.optimizer.zero_grad()
-        for part in micro_batches(sequences, self.config.micro_batch):
-            self._accumulate(part, counts, sums, random)
+        with _one_core_each(self.model.vectors.device) as pool:
+            following = pool.submit(self._draw, step + 1)
+            parts = [self._prepare(part, random) for part in micro_batches(sequences, self.config.micro_batch)]
+            for own in pool.map(lambda part: self._gradients(part, counts), parts):
+                self._add(*own, sums)
+            self._drawn[step + 1] = following.result()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.progress.positions += sum(map(len, sequences))
         self.progress.targets += sum(counts.values())
         return {"loss": sums["loss"], **{task: sums[task] / count for task, count in counts.items() if count}}
 
-    def _accumulate(
-        self, sequences: Sequence[PackedSequence], counts: dict[str, int], sums: Figures, random: np.random.Generator
-    ) -> None:
-        """Add the gradients and figures of a micro-batch; each task's targets have its share of the loss together."""
-        batch, config, head = make_batch(sequences, self.config.top), self.config, self.model.head
+    def _draw(self, step: int) -> list[PackedSequence]:
+        return self.examples.draw(np.random.default_rng([self.config.seed, step]))
+
+    def _prepare(self, sequences: Sequence[PackedSequence], random: np.random.Generator) -> tuple[Batch, Tensor]:
+        """Make a batch, and choose the tokens of its softmax."""
+        batch, config = make_batch(sequences, self.config.top), self.config
+        counts = config.common_candidates, config.random_candidates
+        return batch, candidate_tokens(batch.targets, len(self.model.head), *counts, random)
+
+    def _gradients(self, part: tuple[Batch, Tensor], counts: Mapping[str, int]) -> tuple[Figures, Sequence[Tensor]]:
+        """Return a micro-batch's figures and gradients; each task's targets have its share of the loss together."""
+        batch, tokens = part
         targets = batch.targets
-        tokens = candidate_tokens(targets, len(head), config.common_candidates, config.random_candidates, random)
-        losses = target_losses(self.model.hidden(batch), head, targets, tokens, config.gold_weight)
+        losses = target_losses(self.model.hidden(batch), self.model.head, targets, tokens, self.config.gold_weight)
         shares = dict(zip(TASKS, self.examples.shares.tolist(), strict=True))
         weights = torch.tensor([shares[task] / counts[task] for task in batch.tasks])[targets.rows]
         loss = (losses.total * weights.to(losses.total.device)).sum()
-        loss.backward()
-        sums["loss"] += loss.item()
+        gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+        figures = {"loss": loss.item()}
         for row, task in enumerate(batch.tasks):
-            sums[task] += float(losses.gold[(targets.rows == row).to(losses.gold.device)].sum())
+            own = float(losses.gold[(targets.rows == row).to(losses.gold.device)].sum())
+            figures[task] = figures.get(task, 0.0) + own
+        return figures, gradients
+
+    def _add(self, figures: Figures, gradients: Sequence[Tensor], sums: Figures) -> None:
+        for name, figure in figures.items():
+            sums[name] += figure
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -196,6 +224,19 @@ class ReaderTrainer:
                 parameter.copy_(saved)
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = TrainingProgress(**state["progress"])
+
+
+@contextmanager
+def _one_core_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of threads as many as there are cores, each of which computes on one; beside a GPU, one thread."""
+    before = torch.get_num_threads()
+    cores = before if device.type == "cpu" else 1
+    torch.set_num_threads(1 if device.type == "cpu" else before)
+    try:
+        with ThreadPoolExecutor(cores) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_history(
