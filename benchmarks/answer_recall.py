@@ -17,14 +17,12 @@ import statistics
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import zprompt
-from benchmarks.common import DATA, RESULTS, Row, describe_run, figures
+from benchmarks.common import DATA, RESULTS, Asked, Row, describe_run, figures
 from zprompt.errors import RatioWarning
 from zprompt.eval import Ratio, RunRecord, estimate, holds_answer, write_json
 from zprompt.relevance import Relevance
@@ -36,15 +34,6 @@ TIMES = {"questions of": "", "passages": ".1f", "tokens": ".0f", "at hand, ms": 
 TIMED = 20  # questions
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question, the passages that are given, and the answers."""
-
-    question: str
-    answers: list[str]
-    passages: list[dict[str, Any]]
-
-
 def read(folder: Path, limit: int | None) -> dict[str, list[Asked]]:
     """Read the questions whose passages hold an answer, by the name of their set."""
     found: dict[str, list[Asked]] = {}
@@ -53,8 +42,8 @@ def read(folder: Path, limit: int | None) -> dict[str, list[Asked]]:
             row = json.loads(line)
             passages = [one for one in row["passages"] if one["gold"] or name not in GOLD_ONLY]
             if holds_answer(" | ".join(one["text"] for one in passages), row["answers"]):
-                own = found.setdefault(f"{name}, {row['set']}" if "set" in row else name, [])
-                own.append(Asked(row["question"], row["answers"], passages))
+                own = f"{name}, {row['set']}" if "set" in row else name
+                found.setdefault(own, []).append(Asked(own, row["question"], row["answers"], passages))
     return {name: rows[:limit] for name, rows in found.items()}
 
 

@@ -24,7 +24,18 @@ from numpy.typing import NDArray
 from zprompt import Codec
 from zprompt.baselines import Tokenizer
 from zprompt.errors import RatioWarning
-from zprompt.eval import RESAMPLES, Estimate, Interval, Question, RunRecord, bootstrap, draw, read_questions, table
+from zprompt.eval import (
+    RESAMPLES,
+    Estimate,
+    Interval,
+    Question,
+    RunRecord,
+    bootstrap,
+    draw,
+    holds_answer,
+    read_questions,
+    table,
+)
 from zprompt.results import CompressionResult
 from zprompt.zspan import ZToken, find_spans
 
@@ -42,6 +53,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Count = Callable[[str], int]  # tokens of a text
 Row = dict[str, Any]  # of a table, by column
+Documents = list[dict[str, Any]]  # with title and text
 Tables = dict[str, list[Row]]  # what a task finds, by what is counted
 
 
@@ -113,6 +125,26 @@ def read_exactly(path: Path) -> str:
 
 
 # Questions.
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with its passages."""
+
+    set: str
+    question: str
+    answers: list[str]
+    passages: Documents
+
+    @property
+    def gold(self) -> Documents:
+        """Return the passages that hold an answer."""
+        return [one for one in self.passages if holds_answer(one["text"], self.answers)]
+
+    @property
+    def others(self) -> Documents:
+        """Return the passages that do not."""
+        return [one for one in self.passages if not holds_answer(one["text"], self.answers)]
 
 
 def question_files() -> list[Path]:

@@ -4,6 +4,9 @@
     nothing    no passage                                           f-text   zprompt.compress(…, query=…, form="text")
     f-z        zprompt.compress(…, query=…) of Z-spans that were made without the question
     truncation, pruning        baselines that shorten each passage to its share; pruning knows the question
+    llmlingua                  LongLLMLingua with the question over all passages together, if the package is there
+
+The last two read all passages by the LLM for each question, so they get fewer questions (`--slow`).
 
 F1 is that of `Reader.answer`, greedy; differences are paired, in brackets 95 % of a bootstrap over questions. The ratio
 is tokens of the passages per position of what takes their place. `confidence`: AUROC of `Answer.confidence` between
@@ -20,17 +23,17 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import zprompt
-from benchmarks.common import DATA, RESULTS, Range, Row, describe_run, figures
+from benchmarks.common import DATA, RESULTS, Asked, Documents, Range, Row, describe_run, figures
 from zprompt import baselines
 from zprompt.errors import RatioWarning
-from zprompt.eval import Ratio, RunRecord, draw, estimate, exact_match, f1, holds_answer, write_json
+from zprompt.eval import Ratio, RunRecord, draw, estimate, exact_match, f1, write_json
 from zprompt.eval.statistics import paired_difference
 from zprompt.reader import Answer, Reader
 from zprompt.relevance import Relevance, shared_relevance
@@ -38,6 +41,7 @@ from zprompt.relevance import Relevance, shared_relevance
 RATIOS = (4, 8, 16)
 ANSWER = 16  # tokens of an answer, at most
 TASKS = ("answers", "confidence", "times")
+SLOW = ("pruning", "llmlingua")
 COLUMNS = {
     "passages as": "",
     "ratio": ".1f",
@@ -45,42 +49,22 @@ COLUMNS = {
     "exact match": ".1%",
     "F1 - all": "+.1%",
     "F1 - gold": "+.1%",
+    "F1 of f-text - F1": "+.1%",
     "questions": "",
 }
 TIMES = {"way": "", "first token, s": ".2f", "times as soon as text": ".2f", "choosing, ms": ".0f"}
 
-Documents = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question with its passages."""
-
-    set: str
-    question: str
-    answers: list[str]
-    passages: Documents  # dicts with title and text
-
-    @property
-    def gold(self) -> Documents:
-        """Return the passages that hold an answer."""
-        return [one for one in self.passages if holds_answer(one["text"], self.answers)]
-
-    @property
-    def others(self) -> Documents:
-        """Return the passages that do not."""
-        return [one for one in self.passages if not holds_answer(one["text"], self.answers)]
-
 
 def read(path: Path, limit: int, seed: int) -> list[Asked]:
-    """Draw so many questions that a passage answers, from each set of a file alike."""
+    """Draw so many questions that a passage answers, one of each set of a file in turn."""
     sets: dict[str, list[Asked]] = {}
     for line in path.read_text("utf-8").splitlines():
         row = json.loads(line)
         asked = Asked(row.get("set", path.stem), row["question"], row["answers"], row["passages"])
         if asked.gold:
             sets.setdefault(asked.set, []).append(asked)
-    return [one for own in sets.values() for one in draw(own, limit // len(sets), seed)]
+    drawn = [draw(own, limit // len(sets), seed) for own in sets.values()]
+    return [one for together in zip(*drawn, strict=False) for one in together]
 
 
 class Shortener:
@@ -91,9 +75,10 @@ class Shortener:
         self.codec = reader.codec
         self._spans: dict[str, str] = {}
         own = {"backbone": self.codec.backbone, "tokenizer": self.codec.backbone.tokenizer}
-        self._baselines = {
+        installed = () if find_spec("llmlingua") is None else ("llmlingua",)
+        self.baselines = {
             name: baselines.create(name, **{key: own[key] for key in baselines.options_of(name) if key in own})
-            for name in ("truncation", "pruning")
+            for name in ("truncation", "pruning", *installed)
         }
 
     def stored(self, passages: Documents) -> Documents:
@@ -110,7 +95,10 @@ class Shortener:
                 return list(zprompt.compress(passages, query=asked.question, form="text", ratio=ratio).documents)
             if way == "f-z":
                 return list(self.codec.compress(self.stored(passages), query=asked.question, ratio=ratio).documents)
-        method, count = self._baselines[way], self.codec.backbone.encode
+        method, count = self.baselines[way], self.codec.backbone.encode
+        if way == "llmlingua":
+            together = "\n\n".join(one["text"] for one in passages)
+            return [{"text": method.shorten(together, len(count(together)) // ratio, asked.question).text}]
         budgets = [max(1, len(count(one["text"])) // ratio) for one in passages]
         return [
             {**one, "text": method.shorten(one["text"], budget, asked.question).text}
@@ -129,41 +117,45 @@ def positions(reader: Reader, asked: Asked, documents: Documents) -> int:
 # Answers.
 
 
-def measure_answers(reader: Reader, questions: Sequence[Asked]) -> Iterator[Row]:
-    """Let the reader answer from passages in every way."""
+def measure_answers(reader: Reader, questions: Sequence[Asked], slow: int) -> Iterator[Row]:
+    """Let the reader answer from passages in every way; the slow ones get the first of the questions alone."""
     shortener = Shortener(reader)
     ways: dict[str, Callable[[Asked], Documents]] = {"all": lambda one: one.passages, "gold": lambda one: one.gold}
-    for way, ratios in {"f-text": RATIOS, "f-z": RATIOS, "truncation": RATIOS, "pruning": RATIOS[:2]}.items():
-        for ratio in ratios:
+    for way in ("f-text", "f-z", *shortener.baselines):
+        for ratio in RATIOS[:2] if way in SLOW else RATIOS:
             ways[f"{way} {ratio}"] = lambda one, way=way, ratio=ratio: shortener.shorten(  # type: ignore[misc]
                 way, ratio, one, one.passages
             )
     scores: dict[str, list[Ratio]] = {}
     for name, way in ways.items():
-        given = [way(one) for one in questions]
-        answers = reader.answer([one.question for one in questions], given, max_new_tokens=ANSWER)
-        pairs = list(zip(answers, questions, strict=True))
-        scores[name] = [Ratio(f1(answer.text, one.answers)) for answer, one in pairs]
-        before = sum(positions(reader, one, one.passages) for one in questions)
+        asked = questions[:slow] if name.split()[0] in SLOW else questions
+        given = [way(one) for one in asked]
+        answers = reader.answer([one.question for one in asked], given, max_new_tokens=ANSWER)
+        pairs = list(zip(answers, asked, strict=True))
+        own = scores[name] = [Ratio(f1(answer.text, one.answers)) for answer, one in pairs]
+        before = sum(positions(reader, one, one.passages) for one in asked)
+        same = scores.get(f"f-text {name.split()[-1]}")
         yield {
             "passages as": name,
-            "ratio": before / max(1, sum(positions(reader, *pair) for pair in zip(questions, given, strict=True))),
-            "F1": estimate(scores[name], seed=0),
+            "ratio": before / max(1, sum(positions(reader, *pair) for pair in zip(asked, given, strict=True))),
+            "F1": estimate(own, seed=0),
             "exact match": statistics.mean(exact_match(answer.text, one.answers) for answer, one in pairs),
-            "F1 - all": _difference(scores[name], scores["all"]),
-            "F1 - gold": _difference(scores[name], scores.get("gold", scores["all"])),
-            "questions": len(questions),
+            "F1 - all": _difference(own, scores["all"]),
+            "F1 - gold": _difference(own, scores.get("gold", own)),
+            "F1 of f-text - F1": _difference(same[: len(own)], own) if same else None,
+            "questions": len(asked),
             "sets": {
-                own: statistics.mean(r.numerator for r, q in zip(scores[name], questions, strict=True) if q.set == own)
-                for own in dict.fromkeys(one.set for one in questions)
+                name: statistics.mean(r.numerator for r, q in zip(own, asked, strict=True) if q.set == name)
+                for name in dict.fromkeys(one.set for one in asked)
             },
             "shown": [(one.question, one.answers[0], answer.text) for answer, one in pairs[:8]],
         }
 
 
 def _difference(one: Sequence[Ratio], other: Sequence[Ratio]) -> Range:
-    interval = paired_difference(one, other)
-    mean = statistics.mean(a.numerator - b.numerator for a, b in zip(one, other, strict=True))
+    pairs = list(zip(one, other, strict=False))  # of a slow way, the first questions
+    interval = paired_difference([own for own, _ in pairs], [same for _, same in pairs])
+    mean = statistics.mean(own.numerator - same.numerator for own, same in pairs)
     return Range(mean, interval.low, interval.high)
 
 
@@ -277,6 +269,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA / "retrieved-dev.jsonl", help="JSONL of questions")
     parser.add_argument("--limit", type=int, default=300, help="questions")
+    parser.add_argument("--slow", type=int, default=100, help="questions of the slow ways")
     parser.add_argument("--timed", type=int, default=10, help="questions that are timed")
     parser.add_argument("--reader", default="default", help="a reader")
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS))
@@ -296,14 +289,14 @@ def main() -> None:
 
     if "answers" in options.only:
         results["answers"] = []
-        for row in measure_answers(reader, questions):
+        for row in measure_answers(reader, questions, options.slow):
             results["answers"].append(row)
             save()  # one by one: it takes long, and may be stopped
     if "confidence" in options.only:
         results["confidence"] = measure_confidence(reader, questions)
         save()
     if "times" in options.only:
-        results["times"] = list(measure_times(reader, questions[:: max(1, len(questions) // options.timed)]))
+        results["times"] = list(measure_times(reader, questions[: options.timed]))
     print(save())
 
 

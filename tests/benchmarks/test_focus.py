@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("bm25s")
 
 from benchmarks import answer_recall
-from benchmarks.focus import Asked, Shortener, auroc, measure_confidence, read, report
+from benchmarks.common import Asked
+from benchmarks.focus import Shortener, auroc, measure_answers, measure_confidence, read, report
 from zprompt.eval import RunRecord
 from zprompt.reader import Reader
 from zprompt.relevance import Relevance
@@ -32,7 +33,7 @@ def test_each_set_of_a_file_gives_as_many_questions(tmp_path: Path) -> None:
     rows.append({"set": "a", "question": "unanswered?", "answers": ["1970"], "passages": PASSAGES})
     path = tmp_path / "questions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert [one.set for one in read(path, 6, 0)] == ["a"] * 3 + ["b"] * 3
+    assert [one.set for one in read(path, 6, 0)] == ["a", "b"] * 3
 
 
 @pytest.mark.parametrize("way", ["f-text", "f-z", "truncation", "pruning"])
@@ -41,6 +42,21 @@ def test_every_way_makes_the_passages_shorter(tiny_reader: Reader, way: str) -> 
     before, after = (sum(tiny_reader.count(one["text"]).positions for one in own) for own in (PASSAGES, short))
     assert after < before
     assert [one["title"] for one in short] == ["Moon", ""]
+
+
+def test_slow_ways_are_compared_on_their_own_questions(tiny_reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.focus.RATIOS", (3, 4))
+    monkeypatch.setattr("benchmarks.focus.find_spec", lambda name: None)  # the peer has no model here
+    rows = {row["passages as"]: row for row in measure_answers(tiny_reader, [ASKED] * 3, slow=2)}
+    assert [rows[name]["questions"] for name in ("all", "gold", "f-z 3", "truncation 4", "pruning 4")] == [
+        3,
+        3,
+        3,
+        3,
+        2,
+    ]
+    assert rows["f-text 3"]["F1 of f-text - F1"].value == 0 and rows["all"]["F1 of f-text - F1"] is None
+    assert "pruning 4" in report(RECORD, "tiny", {"answers": list(rows.values())})
 
 
 def test_the_area_is_that_of_pairs_in_order() -> None:
@@ -55,7 +71,6 @@ def test_confidence_is_reported(tiny_reader: Reader) -> None:
 
 
 def test_recall_counts_what_stays_word_for_word() -> None:
-    asked = [answer_recall.Asked(ASKED.question, ASKED.answers, PASSAGES)]
-    row = answer_recall.measure("nq", asked, Relevance.from_pretrained(embedder=None), 3.0)
+    row = answer_recall.measure("nq", [ASKED], Relevance.from_pretrained(embedder=None), 3.0)
     assert row["recall"].value == 1
     assert 0.2 < row["kept"] < 0.7
