@@ -79,7 +79,7 @@ class CompressOptions:
             raise OptionError(f"on_error must be one of 'raise', 'passthrough', got {self.on_error!r}.")
         if self.query is not None and not isinstance(self.query, str):
             raise OptionError(f"query must be a str, got {type(self.query).__name__}.")
-        if self.query == "":
+        if self.query is not None and not self.query.strip():
             object.__setattr__(self, "query", None)  # no question at all
         _ = self.protection  # a bad regex is an error now, not after the first document
 

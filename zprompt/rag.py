@@ -1,4 +1,6 @@
-"""Replace passages by Z-spans where that is shorter: what all framework packages share.
+"""Make passages shorter: what all framework packages share.
+
+For an LLM that reads Z-tokens (zprompt/probe.py), by Z-spans where that is shorter:
 
     a text marked as compressed, of sound Z-spans    stays as it is
     a text with a stored Z-span of exactly itself    is replaced by that, at no cost
@@ -10,18 +12,24 @@ a wrong hash would fail all documents that are restored together. So it is never
 was compressed, but a mark that the framework package leaves beside it (`CODEC_KEY` in the metadata): without a mark, a
 Z-span is a text like any other. With one, a sound Z-span of another codec is an error: most likely it was stored before
 the codec was changed, and no reader here can read it.
+
+For any other LLM, by leaving out what the question does not need: a text that was compressed is restored first, and no
+Z-span is written.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zprompt.counting import Count, counter
 from zprompt.errors import OptionError, RatioWarning, SpanError, WrongCodecError
 from zprompt.options import CompressOptions
+from zprompt.relevance import shared_relevance
+from zprompt.text_form import shorten
 from zprompt.zspan import SpanHeader, SpanMatch, escape_literal, read_header, split_at_spans, text_digest
 
 if TYPE_CHECKING:
@@ -29,6 +37,11 @@ if TYPE_CHECKING:
 
 CODEC_KEY = "zprompt_codec"  # metadata key of documents whose text is a Z-span: the fingerprint of its codec
 BATCH = 8  # windows that the LLM reads at a time
+
+NO_QUESTION = (
+    "Text is shortened for a question, and there is none here: an LLM that is not known to read Z-tokens gets no "
+    "Z-spans. Give the query; or, for an LLM that reads them, form='z' or reader=…."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +131,46 @@ def reuse_spans(
             return None
         reused.append(RagText(str(span), header.count, header.source_tokens))
     return reused
+
+
+def shorten_texts(
+    texts: Sequence[str],
+    options: CompressOptions,
+    *,
+    titles: Sequence[str] | None = None,
+    count: Count = "reader",
+    marked: Sequence[bool] | None = None,
+    restore: Callable[[list[str]], Sequence[str]] | None = None,
+) -> list[str]:
+    """Leave out what a question does not need, as text for any LLM; without an LLM, but for texts that are marked.
+
+    :param texts: The texts.
+    :param options: As in `zprompt.compress`. Without a query texts stay as they are; with on_error="passthrough" also
+        where max_tokens is too few.
+    :param titles: Of the texts, "" for none; None: there are none.
+    :param count: As in `zprompt.compress`.
+    :param marked: As in `compress_texts`.
+    :param restore: Restores those; needed if there are any.
+    :return: What takes the place of each text, in order.
+    """
+    places = [place for place, is_marked in enumerate(marked or ()) if is_marked]
+    plain = list(texts)
+    if places and restore:
+        for place, text in zip(places, restore([plain[place] for place in places]), strict=True):
+            plain[place] = text
+    if not options.query:
+        return plain
+    documents = [{"text": text, "title": title} for text, title in zip(plain, titles or [""] * len(plain), strict=True)]
+    try:
+        result = shorten(options, documents, shared_relevance(), counter(count), list)
+    except OptionError as error:
+        if options.on_error == "raise":
+            raise
+        logger.warning("%d texts pass through: %s", len(plain), error)
+        return plain
+    if result.stats.missed:
+        warnings.warn(result.stats.missed, RatioWarning, stacklevel=2)
+    return [document["text"] for document in result.documents]
 
 
 def span_header(text: object) -> SpanHeader | None:

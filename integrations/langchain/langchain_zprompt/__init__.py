@@ -1,8 +1,10 @@
-"""Pass retrieved passages and tool results to a Z-aware LLM as Z-spans, from LangChain.
+"""Shorten retrieved passages and tool results for any LLM, from LangChain.
 
-ZPromptRetriever(retriever=yours)        # passages as Z-spans
-ZPromptMiddleware()                      # long tool results as Z-spans, in the request only
-ZPromptCompressor(), ZPromptDecompressor()               # documents there and back
+ZPromptRetriever(retriever=yours)        # passages without what the question does not need
+ZPromptMiddleware()                      # the same of long tool results, in the request only
+ZPromptCompressor(), ZPromptDecompressor()               # documents; from Z-spans, there and back
+
+An LLM whose server says that it reads Z-tokens gets Z-spans instead (`form`, `reader`).
 """
 
 from typing import TYPE_CHECKING, Any

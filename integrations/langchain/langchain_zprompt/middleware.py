@@ -1,7 +1,8 @@
-"""Compress long messages on their way to the model only: the agent's state keeps the text.
+"""Shorten long messages on their way to the model only: the agent's state and its checkpoints keep the text.
 
-So the model can be replaced by one that is not Z-aware, and checkpoints stay readable. A text becomes the same Z-span
-in all later requests: the server's prefix cache stays valid, and each text is compressed only once.
+A model whose server says that it reads Z-tokens gets Z-spans; any other gets text, without what the last question does
+not need. A text becomes the same in all later requests, as text until the next question: the server's prefix cache
+stays valid, and each text is compressed only once.
 
 A message has no mark that says who wrote a Z-span in it, and what a tool returns is untrusted: it is text, whatever it
 looks like. A tool that returns Z-spans itself must be named in `leave`.
@@ -29,7 +30,7 @@ M = TypeVar("M", bound=BaseMessage)
 
 
 class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
-    """Replaces the texts of an agent's long messages by Z-spans, in the request only."""
+    """Shortens an agent's long messages, in the request only."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
             raise OptionError(f"roles must be of {', '.join(map(repr, ROLES))}, got {sorted(unknown)}.")
         self.compressor = compressor or ZPromptCompressor(min_tokens=MIN_TOKENS, on_error="passthrough")
         self.roles, self.leave = frozenset(roles), frozenset(leave)
-        self._known: OrderedDict[str, str] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str | None, str], str] = OrderedDict()  # by form, question and text
         self._lock = threading.Lock()
 
     def wrap_model_call(
@@ -66,39 +67,43 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
         return await handler(await asyncio.to_thread(self._compress, request))
 
     def _compress(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """Copy a request, with Z-spans for texts."""
-        system = request.system_message
-        selected: list[BaseMessage] = [message for message in request.messages if self._is_selected(message)]
-        if system is not None and self._is_selected(system):
-            selected.append(system)
-        spans = self._spans([text for message in selected for text in _texts(message)], _question(request.messages))
-        if all(text == span for text, span in spans.items()):
+        """Copy a request, with shorter texts."""
+        form, asked = self.compressor.form_for(request.model), _question(request.messages)
+        kept = asked if form == "text" else None  # the question is what text is shortened for
+        selected = [message for message in request.messages if self._is_selected(message) and message is not kept]
+        system = (
+            request.system_message if request.system_message and self._is_selected(request.system_message) else None
+        )
+        texts = [text for message in (*selected, *([system] if system else [])) for text in _texts(message)]
+        written = self._written(texts, str(asked.text) if asked else None, form)
+        if all(text == shorter for text, shorter in written.items()):
             return request
-        messages: list[AnyMessage] = [
-            _replace(message, spans) if self._is_selected(message) else message for message in request.messages
-        ]
-        if system is None or not self._is_selected(system):
+        changed = {id(message): _replace(message, written) for message in selected}
+        messages: list[AnyMessage] = [changed.get(id(message), message) for message in request.messages]
+        if system is None:
             return request.override(messages=messages)
-        return request.override(messages=messages, system_message=_replace(system, spans))
+        return request.override(messages=messages, system_message=_replace(system, written))
 
     def _is_selected(self, message: BaseMessage) -> bool:
         return message.type in self.roles and self.leave.isdisjoint({message.name, message.id})
 
-    def _spans(self, texts: Sequence[str], query: str | None) -> dict[str, str]:
-        """Return what takes the place of each text, with one call of the codec for all new ones."""
+    def _written(self, texts: Sequence[str], query: str | None, form: Literal["text", "z"]) -> dict[str, str]:
+        """Return what takes the place of each text, with one call for all new ones."""
+        asked = query if form == "text" else None  # a Z-span has all of its text, whatever is asked next
         with self._lock:
-            spans = {text: self._known[text] for text in texts if text in self._known}
-        new = [text for text in dict.fromkeys(texts) if text not in spans]
-        if new:
-            items = self.compressor.compress_texts(new, query)
-            spans |= {text: item.text for text, item in zip(new, items, strict=True)}
+            written = {text: self._known[form, asked, text] for text in texts if (form, asked, text) in self._known}
+        new = [text for text in dict.fromkeys(texts) if text not in written]
+        if new and form == "text":
+            written |= zip(new, self.compressor.shorten_texts(new, query), strict=True)
+        elif new:
+            written |= zip(new, (item.text for item in self.compressor.compress_texts(new, query)), strict=True)
         with self._lock:
-            for text in spans:  # two threads may have compressed the same text: the first Z-span stays
-                spans[text] = self._known.setdefault(text, spans[text])
-                self._known.move_to_end(text)
+            for text in written:  # two threads may have written the same text: what came first stays
+                written[text] = self._known.setdefault((form, asked, text), written[text])
+                self._known.move_to_end((form, asked, text))
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-        return spans
+        return written
 
 
 def _texts(message: BaseMessage) -> Iterator[str]:
@@ -128,6 +133,6 @@ def _replace(message: M, spans: dict[str, str]) -> M:
     return message.model_copy(update={"content": blocks})
 
 
-def _question(messages: Sequence[BaseMessage]) -> str | None:
+def _question(messages: Sequence[BaseMessage]) -> BaseMessage | None:
     """Return the last message of the user."""
-    return next((str(message.text) for message in reversed(messages) if isinstance(message, HumanMessage)), None)
+    return next((message for message in reversed(messages) if isinstance(message, HumanMessage)), None)

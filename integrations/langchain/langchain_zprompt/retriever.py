@@ -1,4 +1,4 @@
-"""Wrap a retriever: the same passages in the same order, as Z-spans."""
+"""Wrap a retriever: the same passages in the same order, shorter."""
 
 from typing import Any
 
@@ -23,18 +23,18 @@ class ZPromptRetriever(BaseRetriever):
     k: int | None = Field(default=None, ge=1)  # passages at most; None: all that the other retriever returns
 
     def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: ANN401
-        """Retrieve passages as Z-spans.
+        """Retrieve passages.
 
         :param input: The query.
         :param config: It reaches the other retriever, too.
         :param kwargs: Passed to the other retriever, as `k`.
-        :return: The passages, as Z-spans.
+        :return: The passages, shorter: as text, or as Z-spans (`ZPromptCompressor.form`).
         """
         with set_config_context(_inherited(config)) as context:
             return context.run(super().invoke, input, config, **kwargs)
 
     async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: ANN401
-        """Retrieve passages as Z-spans, without blocking the event loop; takes the same as `invoke`."""
+        """Retrieve passages, without blocking the event loop; takes the same as `invoke`."""
         with set_config_context(_inherited(config)) as context:
             return await coro_with_context(super().ainvoke(input, config, **kwargs), context)
 

@@ -4,6 +4,16 @@ import pytest
 from byte_codec import ByteCodec
 from langchain_core.documents import Document
 
+from zprompt.relevance import Relevance
+
+
+@pytest.fixture(autouse=True)
+def words_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let relevance go by words alone, since its model is fetched, but where a test needs fetched models."""
+    if request.node.get_closest_marker("default_model") is None:
+        shared = {"default": Relevance.from_pretrained(embedder=None)}
+        monkeypatch.setattr("zprompt.relevance.relevance._shared", shared)
+
 
 @pytest.fixture
 def codec(monkeypatch: pytest.MonkeyPatch) -> ByteCodec:

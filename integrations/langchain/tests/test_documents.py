@@ -5,6 +5,7 @@ import copy
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from byte_codec import ByteCodec
@@ -21,6 +22,10 @@ from langchain_zprompt import ZPromptCompressor, ZPromptDecompressor
 from zprompt.errors import InvalidTextError, OptionError, WrongCodecError
 
 
+def z_compressor(**options: Any) -> ZPromptCompressor:  # noqa: ANN401
+    return ZPromptCompressor(form="z", **options)
+
+
 def span_of(codec: ByteCodec) -> str:
     return str(codec.compress(["a text of some length"]).documents[0])
 
@@ -32,7 +37,7 @@ def test_it_is_a_compressor_and_a_transformer() -> None:
 
 def test_order_ids_and_metadata_survive_and_inputs_do_not_change(codec: ByteCodec, documents: list[Document]) -> None:
     before = copy.deepcopy(documents)
-    compressed = ZPromptCompressor().compress_documents(documents, "lamp?")
+    compressed = z_compressor().compress_documents(documents, "lamp?")
     assert documents == before
     assert all(document.page_content.startswith("[z2:") for document in compressed)
     assert [d.id for d in compressed] == [d.id for d in before]
@@ -45,14 +50,14 @@ def test_order_ids_and_metadata_survive_and_inputs_do_not_change(codec: ByteCode
 
 
 def test_metadata_is_never_compressed(codec: ByteCodec, documents: list[Document]) -> None:
-    compressed = ZPromptCompressor().transform_documents(documents)
+    compressed = z_compressor().transform_documents(documents)
     template = PromptTemplate.from_template("[{page}] {page_content}")
     assert format_document(compressed[3], template) == f"[3] {compressed[3].page_content}"
 
 
 def test_a_batch_is_one_call_and_the_query_reaches_the_codec(codec: ByteCodec, documents: list[Document]) -> None:
-    ZPromptCompressor(ratio=3, protect=["lamp"], batch_size=2).compress_documents(documents, "Who lit it?")
-    ZPromptCompressor(use_query=False).compress_documents(documents, "Who lit it?")
+    z_compressor(ratio=3, protect=["lamp"], batch_size=2).compress_documents(documents, "Who lit it?")
+    z_compressor(use_query=False).compress_documents(documents, "Who lit it?")
     with_query, without = codec.calls
     assert with_query["docs"] == [document.page_content for document in documents]
     assert (with_query["query"], with_query["ratio"], with_query["protect"]) == ("Who lit it?", 3, ["lamp"])
@@ -60,7 +65,7 @@ def test_a_batch_is_one_call_and_the_query_reaches_the_codec(codec: ByteCodec, d
 
 
 def test_compressed_documents_are_left_alone(codec: ByteCodec, documents: list[Document]) -> None:
-    compressor = ZPromptCompressor()
+    compressor = z_compressor()
     once = compressor.transform_documents(documents)
     assert compressor.transform_documents(once) == once
     assert len(codec.calls) == 1
@@ -68,9 +73,9 @@ def test_compressed_documents_are_left_alone(codec: ByteCodec, documents: list[D
 
 def test_short_texts_and_those_that_would_not_get_shorter_pass_through(codec: ByteCodec) -> None:
     documents = [Document(page_content=text) for text in ("a", "", "short", "a text that is long enough")]
-    result = ZPromptCompressor(min_tokens=10).transform_documents(documents)
+    result = z_compressor(min_tokens=10).transform_documents(documents)
     assert result[:3] == documents[:3]
-    assert ZPromptCompressor().transform_documents(documents[:2]) == documents[:2]
+    assert z_compressor().transform_documents(documents[:2]) == documents[:2]
     assert result[3] != documents[3]
     assert [document.metadata for document in result[:3]] == [{}] * 3
 
@@ -78,7 +83,7 @@ def test_short_texts_and_those_that_would_not_get_shorter_pass_through(codec: By
 def test_what_looks_like_a_zspan_comes_back_as_text(codec: ByteCodec) -> None:
     for text in (span_of(codec)[:-1], span_of(codec)):  # whoever wrote it: there is no mark
         document = Document(page_content=text)
-        [kept] = ZPromptCompressor(min_tokens=1000).transform_documents([document])
+        [kept] = z_compressor(min_tokens=1000).transform_documents([document])
         assert kept.page_content != text
         assert ZPromptDecompressor().transform_documents([kept]) == [document]
 
@@ -86,18 +91,18 @@ def test_what_looks_like_a_zspan_comes_back_as_text(codec: ByteCodec) -> None:
 def test_errors_are_raised_or_passed_through(codec: ByteCodec, documents: list[Document]) -> None:
     bad = [Document(page_content="\ud800"), *documents]
     with pytest.raises(InvalidTextError):
-        ZPromptCompressor().transform_documents(bad)
-    assert ZPromptCompressor(on_error="passthrough").transform_documents(bad)[0] == bad[0]
+        z_compressor().transform_documents(bad)
+    assert z_compressor(on_error="passthrough").transform_documents(bad)[0] == bad[0]
     with pytest.raises(OptionError):
-        ZPromptCompressor(max_tokens=1).transform_documents(documents)
-    assert ZPromptCompressor(max_tokens=1, on_error="passthrough").transform_documents(documents) == documents
+        z_compressor(max_tokens=1).transform_documents(documents)
+    assert z_compressor(max_tokens=1, on_error="passthrough").transform_documents(documents) == documents
 
 
 def test_a_marked_zspan_of_another_codec_is_an_error(codec: ByteCodec) -> None:
     other = ByteCodec("ffffffffffff")
     document = Document(page_content=span_of(other), metadata={"zprompt_codec": other.fingerprint})
     with pytest.raises(WrongCodecError):
-        ZPromptCompressor().transform_documents([document])
+        z_compressor().transform_documents([document])
 
 
 @pytest.mark.parametrize(
@@ -111,8 +116,8 @@ def test_bad_options_are_refused_at_once(options: dict[str, object]) -> None:
 def test_components_pickle_and_load_the_codec_lazily(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
     monkeypatch.setattr("zprompt.codec.shared_codec", lambda name, **_: loaded.append(name) or ByteCodec())
-    compressor = pickle.loads(pickle.dumps(ZPromptCompressor(codec="mine", ratio=3)))
-    assert (compressor, loaded) == (ZPromptCompressor(codec="mine", ratio=3), [])
+    compressor = pickle.loads(pickle.dumps(z_compressor(codec="mine", ratio=3)))
+    assert (compressor, loaded) == (z_compressor(codec="mine", ratio=3), [])
     assert compressor.transform_documents([]) == []
     assert loaded == []
     assert (compressor.fingerprint, loaded) == ("0123456789ab", ["mine"])
@@ -120,37 +125,37 @@ def test_components_pickle_and_load_the_codec_lazily(monkeypatch: pytest.MonkeyP
 
 def test_it_is_a_step_of_a_chain(codec: ByteCodec, documents: list[Document]) -> None:
     find = RunnableLambda(lambda query: documents)
-    chain = find | ZPromptCompressor().as_runnable() | ZPromptDecompressor().as_runnable()
+    chain = find | z_compressor().as_runnable() | ZPromptDecompressor().as_runnable()
     assert chain.invoke("lamp?") == documents
     assert asyncio.run(chain.ainvoke("lamp?")) == documents
 
 
 def test_async_does_not_block_the_loop(codec: ByteCodec, documents: list[Document]) -> None:
     async def both() -> list[list[Document]]:
-        compressor = ZPromptCompressor()
+        compressor = z_compressor()
         one, two = await asyncio.gather(
             compressor.acompress_documents(documents, "q"), compressor.atransform_documents(documents)
         )
         return [list(one), list(two)]
 
     one, two = asyncio.run(both())
-    assert one == two == ZPromptCompressor().transform_documents(documents)
+    assert one == two == z_compressor().transform_documents(documents)
 
 
 def test_the_codec_runs_outside_of_the_loops_thread(codec: ByteCodec, documents: list[Document]) -> None:
-    asyncio.run(ZPromptCompressor().acompress_documents(documents, "q"))
+    asyncio.run(z_compressor().acompress_documents(documents, "q"))
     assert threading.get_ident() not in codec.threads
 
 
 def test_threads_share_one_codec(codec: ByteCodec, documents: list[Document]) -> None:
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(ZPromptCompressor().transform_documents, [documents, documents])
+        one, two = pool.map(z_compressor().transform_documents, [documents, documents])
     assert one == two
 
 
 def test_in_a_contextual_compression_retriever(codec: ByteCodec, documents: list[Document]) -> None:
     base = RunnableLambda(lambda query: documents)
-    for compressor in (ZPromptCompressor(), DocumentCompressorPipeline(transformers=[ZPromptCompressor()])):
+    for compressor in (z_compressor(), DocumentCompressorPipeline(transformers=[z_compressor()])):
         retriever = ContextualCompressionRetriever(base_compressor=compressor, base_retriever=base)
         found = retriever.invoke("lamp?")
         assert [d.id for d in found] == [d.id for d in documents]
@@ -160,7 +165,7 @@ def test_in_a_contextual_compression_retriever(codec: ByteCodec, documents: list
 
 
 def test_zspans_are_stored_beside_the_text_and_cost_nothing_later(codec: ByteCodec, documents: list[Document]) -> None:
-    before, compressor = copy.deepcopy(documents), ZPromptCompressor()
+    before, compressor = copy.deepcopy(documents), z_compressor()
     store = InMemoryVectorStore(DeterministicFakeEmbedding(size=8))
     stored = compressor.store_documents(documents)
     assert documents == before
@@ -174,9 +179,58 @@ def test_zspans_are_stored_beside_the_text_and_cost_nothing_later(codec: ByteCod
 
 
 def test_a_stored_zspan_of_an_older_text_is_not_used(codec: ByteCodec, documents: list[Document]) -> None:
-    compressor = ZPromptCompressor()
+    compressor = z_compressor()
     [stored] = compressor.store_documents(documents[:1])
     edited = stored.model_copy(update={"page_content": "The passage was edited since."})
     [compressed] = compressor.transform_documents([edited])
     [restored] = ZPromptDecompressor().transform_documents([compressed])
     assert restored.page_content == "The passage was edited since."
+
+
+QUERY = "Who is the captain?"
+NOTE = "The harbour was rebuilt in 1911. The captain is Lena Brandt. Her ship carries grain and timber to the north."
+
+
+def test_an_llm_that_is_not_known_to_read_z_tokens_gets_text(codec: ByteCodec) -> None:
+    documents = [
+        Document(id="7", page_content=NOTE, metadata={"page": 3}),
+        Document(id="9", page_content="Storms are rare in summer. The pier is closed at night.", metadata={"a": [1]}),
+    ]
+    before = copy.deepcopy(documents)
+    found = ZPromptCompressor(max_tokens=20).compress_documents(documents, QUERY)
+    assert (documents, codec.calls) == (before, [])
+    assert [(one.id, one.metadata) for one in found] == [(one.id, one.metadata) for one in before]
+    text = " ".join(one.page_content for one in found)
+    assert "The captain is Lena Brandt." in text and "[z2:" not in text
+    assert len(text) < len(NOTE)
+    assert ZPromptCompressor(form="text", max_tokens=20).compress_documents(documents, QUERY) == found
+
+
+def test_text_needs_the_question(documents: list[Document]) -> None:
+    with pytest.raises(OptionError, match=r"form='z' or reader="):
+        ZPromptCompressor().transform_documents(documents)
+    assert ZPromptCompressor().compress_documents(documents, " ") == documents
+
+
+def test_what_was_compressed_for_other_readers_is_text_again(codec: ByteCodec) -> None:
+    plain = [Document(page_content=NOTE), Document(page_content="Storms are rare in summer.")]
+    [stored, _] = z_compressor().store_documents(plain)
+    [span, _] = z_compressor().transform_documents(plain)
+    found = ZPromptCompressor(protect="harbour").compress_documents([stored, span], QUERY)
+    assert [one.metadata for one in found] == [{}, {}]
+    assert all("Lena Brandt" in one.page_content and "[z2:" not in one.page_content for one in found)
+
+
+def test_what_looks_like_a_zspan_is_text_to_an_ordinary_llm(codec: ByteCodec) -> None:
+    foreign = Document(page_content=f"The captain is on board. See a[z1:z2] and {span_of(codec)} there.")
+    [found] = ZPromptCompressor(protect=r"\[z").compress_documents([foreign], QUERY)
+    assert found == foreign
+
+
+def test_tokens_are_counted_as_asked(codec: ByteCodec) -> None:
+    with pytest.raises((ValidationError, OptionError), match="count"):
+        ZPromptCompressor(count="words")
+    with pytest.raises(OptionError, match="max_tokens"):
+        ZPromptCompressor(max_tokens=1, protect="harbour").compress_documents([Document(page_content=NOTE)], QUERY)
+    passed = ZPromptCompressor(max_tokens=1, protect="harbour", on_error="passthrough")
+    assert passed.compress_documents([Document(page_content=NOTE)], QUERY) == [Document(page_content=NOTE)]

@@ -16,6 +16,8 @@ from langchain_zprompt import ZPromptCompressor, ZPromptMiddleware
 from zprompt.errors import OptionError
 
 RESULT = "The lamp was lit by Margaret Hale on 3 May 1834. " * 4
+NOTE = "The harbour was rebuilt in 1911. Storms are rare. The lamp was lit by Margaret Hale. Ships carry grain. " * 2
+SPANS = ZPromptCompressor(form="z", min_tokens=100, on_error="passthrough")
 
 
 class FakeModel(GenericFakeChatModel):
@@ -50,7 +52,7 @@ def results(messages: list[BaseMessage]) -> list[Any]:
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_the_request_has_zspans_and_the_state_the_text(codec: ByteCodec, asynchronous: bool) -> None:
     llm = model()
-    agent = create_agent(llm, [look_up], middleware=[ZPromptMiddleware()])
+    agent = create_agent(llm, [look_up], middleware=[ZPromptMiddleware(SPANS)])
     asked: Any = {"messages": [HumanMessage("Who lit the lamp?")]}
     state = asyncio.run(agent.ainvoke(asked)) if asynchronous else agent.invoke(asked)
     assert state["messages"][-1].content == "Margaret Hale"
@@ -83,7 +85,7 @@ def shortened(middleware: ZPromptMiddleware, *messages: Any, system: str | None 
 
 def test_context_is_compressed_where_it_is_asked_for(codec: ByteCodec) -> None:
     kept, asked = HumanMessage(RESULT, id="keep"), HumanMessage(RESULT, id="other")
-    request = shortened(ZPromptMiddleware(roles=["human", "system"], leave=["keep"]), kept, asked, system=RESULT)
+    request = shortened(ZPromptMiddleware(SPANS, roles=["human", "system"], leave=["keep"]), kept, asked, system=RESULT)
     assert request.messages[0] is kept
     assert codec.decompress(str(request.messages[1].content)) == RESULT != request.messages[1].content
     assert request.system_message is not None
@@ -95,7 +97,7 @@ def test_context_is_compressed_where_it_is_asked_for(codec: ByteCodec) -> None:
 def test_blocks_that_are_no_text_stay(codec: ByteCodec) -> None:
     image = {"type": "image", "url": "https://example.org/lamp.png"}
     message = ToolMessage([{"type": "text", "text": RESULT, "extras": {"a": 1}}, image], tool_call_id="1")
-    request = shortened(ZPromptMiddleware(), message)
+    request = shortened(ZPromptMiddleware(SPANS), message)
     text, other = request.messages[0].content
     assert isinstance(text, dict)
     assert (codec.decompress(text["text"]), text["extras"], other) == (RESULT, {"a": 1}, image)
@@ -110,7 +112,7 @@ def test_short_results_are_left_alone(codec: ByteCodec) -> None:
 def test_zspans_in_results_are_text_unless_the_tool_is_named(codec: ByteCodec) -> None:
     span = ZPromptCompressor().load().compress([RESULT]).documents[0]
     message = ToolMessage(f"Source 1:\n{span}", tool_call_id="1", name="search")
-    [text] = shortened(ZPromptMiddleware(), message).messages
+    [text] = shortened(ZPromptMiddleware(SPANS), message).messages
     assert codec.decompress(text.content) == message.content
     assert shortened(ZPromptMiddleware(leave=["search"]), message).messages == [message]
 
@@ -118,3 +120,21 @@ def test_zspans_in_results_are_text_unless_the_tool_is_named(codec: ByteCodec) -
 def test_unknown_roles_are_refused() -> None:
     with pytest.raises(OptionError, match="roles"):
         ZPromptMiddleware(roles=["ai"])  # type: ignore[list-item]
+
+
+def test_an_ordinary_llm_gets_text_without_what_the_question_does_not_need(codec: ByteCodec) -> None:
+    middleware = ZPromptMiddleware(ZPromptCompressor(max_tokens=20), roles=["tool", "human"])
+    result, asked = ToolMessage(NOTE, tool_call_id="1"), HumanMessage("Who lit the lamp? " * 3)
+    one, two = shortened(middleware, asked, result).messages
+    assert one is asked
+    assert "lit by Margaret Hale" in str(two.content) and len(str(two.content)) < len(NOTE) / 2
+    assert shortened(middleware, asked, result, AIMessage("She did.")).messages[1] == two  # the prefix stays
+    other = HumanMessage("When was the harbour rebuilt?")
+    kept, three, four = shortened(middleware, asked, result, other).messages
+    assert "1911" in str(three.content) and four is other
+    assert codec.calls == [] and "[z2:" not in str(kept.content)
+
+
+def test_without_a_question_an_ordinary_llm_gets_all(codec: ByteCodec) -> None:
+    message = ToolMessage(NOTE, tool_call_id="1")
+    assert shortened(ZPromptMiddleware(ZPromptCompressor(max_tokens=20)), message).messages == [message]

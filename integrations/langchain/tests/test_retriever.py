@@ -39,7 +39,7 @@ class TestZPromptRetriever(RetrieversIntegrationTests):
 
 def test_passages_are_those_of_the_other_retriever(codec: ByteCodec) -> None:
     inner = vector_retriever()
-    retriever = ZPromptRetriever(retriever=inner, compressor=ZPromptCompressor(ratio=3))
+    retriever = ZPromptRetriever(retriever=inner, compressor=ZPromptCompressor(form="z", ratio=3))
     found = retriever.invoke("lamp?")
     assert ZPromptDecompressor().transform_documents(found) == inner.invoke("lamp?")
     assert asyncio.run(retriever.ainvoke("lamp?")) == found

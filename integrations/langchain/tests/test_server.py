@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from langchain.agents.middleware import ModelRequest
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 from langchain_openai import ChatOpenAI
@@ -13,7 +16,8 @@ from pydantic import SecretStr
 from tiny import SENTENCES, save_backbone, save_codec
 from tiny_server import KEY, Served, serving
 
-from langchain_zprompt import ZPromptCompressor, ZPromptRetriever
+from langchain_zprompt import ZPromptCompressor, ZPromptMiddleware, ZPromptRetriever
+from zprompt.probe import forget_servers
 
 TOKENS = 8
 PASSAGES = [Document(id=str(number), page_content=text) for number, text in enumerate(SENTENCES[:2])]
@@ -41,7 +45,9 @@ def llm(served: Served) -> BaseChatModel:
 @pytest.fixture
 def chain(folder: str, llm: BaseChatModel) -> Runnable[str, object]:
     found = RunnableLambda(lambda query: PASSAGES)
-    retriever = ZPromptRetriever(retriever=found, compressor=ZPromptCompressor(codec=folder, use_query=False))
+    retriever = ZPromptRetriever(
+        retriever=found, compressor=ZPromptCompressor(codec=folder, reader=llm, use_query=False)
+    )
     joined = retriever | (lambda documents: "\n".join(document.page_content for document in documents))
     prompt = ChatPromptTemplate.from_messages([("human", "{passages}\n{question}")])
     return {"passages": joined, "question": RunnablePassthrough()} | prompt | llm
@@ -63,3 +69,25 @@ def test_a_damaged_zspan_is_refused(served: Served, llm: BaseChatModel) -> None:
     span = served.reader.codec.compress(SENTENCES[0]).documents
     with pytest.raises(Exception, match="cut off"):
         llm.invoke(span[:-1])
+
+
+def test_a_server_gets_zspans_if_it_names_the_codec(
+    served: Served, llm: BaseChatModel, folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert ZPromptCompressor(codec=folder, reader=llm).form_for() == "z"
+    assert ZPromptCompressor(codec=folder).form_for(llm) == "z"
+    assert ZPromptCompressor(codec=folder, form="text").form_for(llm) == "text"
+    assert ZPromptCompressor(codec=folder).form_for() == "text"
+    forget_servers()
+    assert ZPromptCompressor(codec=folder, reader=served.url).form_for() == "text"  # it wants a key
+
+
+def test_an_agent_sends_what_its_model_reads(llm: BaseChatModel, folder: str) -> None:
+    middleware = ZPromptMiddleware(ZPromptCompressor(codec=folder, use_query=False))
+    messages: list[AnyMessage] = [HumanMessage("Who lit the lamp?"), ToolMessage(SENTENCES[0] * 2, tool_call_id="1")]
+    passed: list[ModelRequest[Any]] = []
+    middleware.wrap_model_call(
+        ModelRequest(model=llm, messages=messages),
+        lambda request: passed.append(request) or AIMessage("done"),  # type: ignore[func-returns-value, arg-type, return-value]
+    )
+    assert str(passed[0].messages[1].content).startswith("[z2:")

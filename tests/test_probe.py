@@ -1,0 +1,115 @@
+"""Which servers get Z-spans: those that say that they read them, asked once and briefly."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from zprompt import probe
+from zprompt.probe import forget_servers, reads_z_tokens
+
+OURS = "0123456789ab"
+
+
+class Models(BaseHTTPRequestHandler):
+    """Lists models, or answers whatever else it is told."""
+
+    status = 200
+    body: bytes = b""
+    delay = 0.0
+    location: str | None = None
+    asked: list[tuple[str, str | None]]
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers.get("Authorization")))
+        time.sleep(self.delay)
+        self.send_response(self.status)
+        if self.location:
+            self.send_header("Location", self.location)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, type[Models]]]:
+    class Own(Models):
+        asked: list[tuple[str, str | None]] = []  # noqa: RUF012 - a class of its own for each test
+
+    forget_servers()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Own) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}/v1", Own
+        running.shutdown()
+        thread.join()
+
+
+def models(*codecs: object) -> bytes:
+    return json.dumps({"data": [{"id": "a", "codec": codec} for codec in codecs]}).encode()
+
+
+def test_a_server_that_names_the_codec_reads_its_zspans(server: tuple[str, type[Models]]) -> None:
+    url, own = server
+    own.body = models("ffffffffffff", OURS)
+    model = SimpleNamespace(openai_api_base=f"{url}/", openai_api_key=SimpleNamespace(get_secret_value=lambda: "key"))
+    assert reads_z_tokens(model, lambda: OURS)
+    assert reads_z_tokens(SimpleNamespace(api_base=url, api_key="key"), lambda: OURS)
+    assert own.asked == [("/v1/models", "Bearer key")]  # once
+    assert reads_z_tokens(url, lambda: OURS)
+    assert own.asked[1:] == [("/v1/models", None)]
+
+
+def test_a_server_of_another_codec_gets_text_and_the_log_says_so(
+    server: tuple[str, type[Models]], caplog: pytest.LogCaptureFixture
+) -> None:
+    server[1].body = models("ffffffffffff")
+    assert not reads_z_tokens(server[0], lambda: OURS)
+    assert "ffffffffffff" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b'{"data": [{"id": "gpt"}]}'), (200, models(None)), (200, b"<html>"), (200, b"[1]"), (200, b'{"data": [1]}'),
+     (401, models(OURS)), (500, b"")],
+)  # fmt: skip
+def test_any_other_answer_means_text(server: tuple[str, type[Models]], status: int, body: bytes) -> None:
+    server[1].status, server[1].body = status, body
+    assert not reads_z_tokens(server[0], lambda: pytest.fail("the codec must not be loaded"))
+
+
+def test_a_redirect_is_not_followed(server: tuple[str, type[Models]]) -> None:
+    url, own = server
+    own.status, own.location = 302, f"{url}/other"
+    assert not reads_z_tokens(url, lambda: OURS)
+    assert [path for path, _ in own.asked] == ["/v1/models"]
+
+
+def test_a_slow_server_is_not_waited_for(server: tuple[str, type[Models]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PATIENCE", 0.05)
+    server[1].delay, server[1].body = 0.5, models(OURS)
+    assert not reads_z_tokens(server[0], lambda: OURS)
+
+
+@pytest.mark.parametrize(
+    "known",
+    ["https://api.openai.com/v1", "https://my.openai.azure.com/x", "file:///etc", "nonsense", "", None, object()],
+)
+def test_public_apis_and_what_is_no_server_are_not_asked(known: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        pytest.fail("nobody is to be asked")
+
+    monkeypatch.setattr(probe, "build_opener", refuse)
+    assert not reads_z_tokens(known, lambda: OURS)
+
+
+def test_nobody_listens() -> None:
+    forget_servers()
+    assert not reads_z_tokens("http://127.0.0.1:9/v1", lambda: OURS)
