@@ -41,13 +41,12 @@ def ways(folder: Path) -> dict[str, Way]:
     zprompt = ZPromptPostprocessor()  # +  or as_query_engine(node_postprocessors=[zprompt])
 
     ingested = retriever_of("with-z-spans", ZPromptTransform(ratio=RATIO))  # +  Z-spans in the metadata
+    from_there = ZPromptPostprocessor(form="z")  # +  the shipped reader reads them
 
     return {
         "without zprompt": retriever.retrieve,
-        "Z-spans at query time": lambda question: zprompt.postprocess_nodes(
-            retriever.retrieve(question), query_str=question
-        ),
-        "Z-spans of ingestion": lambda question: zprompt.postprocess_nodes(ingested.retrieve(question)),
+        "shorter text": lambda question: zprompt.postprocess_nodes(retriever.retrieve(question), query_str=question),
+        "Z-spans of ingestion": lambda question: from_there.postprocess_nodes(ingested.retrieve(question)),
     }
 
 

@@ -9,6 +9,15 @@ from tiny import SENTENCES, save_backbone, save_codec
 
 from zprompt import Codec, load
 from zprompt.codec import shared_codec
+from zprompt.relevance import Relevance
+
+
+@pytest.fixture(autouse=True)
+def words_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let relevance go by words alone, since its model is fetched, but where a test needs fetched models."""
+    if request.node.get_closest_marker("default_model") is None:
+        shared = {"default": Relevance.from_pretrained(embedder=None)}
+        monkeypatch.setattr("zprompt.relevance.relevance._shared", shared)
 
 
 @pytest.fixture(scope="session")

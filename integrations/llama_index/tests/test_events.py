@@ -42,7 +42,7 @@ def test_a_call_is_a_start_and_an_end_with_token_counts(
     ears: Ears, tiny: str, tiny_codec: Codec, scored: list[NodeWithScore]
 ) -> None:
     short = NodeWithScore(node=TextNode(text="Z"))
-    ZPromptPostprocessor(codec=tiny, use_query=False).postprocess_nodes([*scored, short], query_str="Who?")
+    ZPromptPostprocessor(form="z", codec=tiny, use_query=False).postprocess_nodes([*scored, short], query_str="Who?")
     stats = tiny_codec.compress([*SENTENCES, "Z"]).stats
     [start, end] = ears.heard
     assert (start.component, start.nodes, start.query) == ("ZPromptPostprocessor", 5, None)
@@ -54,7 +54,7 @@ def test_a_call_is_a_start_and_an_end_with_token_counts(
 
 
 def test_the_start_has_the_query_that_the_codec_sees(ears: Ears, tiny: str, scored: list[NodeWithScore]) -> None:
-    ZPromptPostprocessor(codec=tiny).postprocess_nodes(scored, query_str="Who?")
+    ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored, query_str="Who?")
     assert ears.heard[0].query == "Who?"
 
 
@@ -66,7 +66,7 @@ def test_both_belong_to_one_span_in_threads_too(ears: Ears, tiny: str, nodes: li
 
 
 def test_z_spans_that_were_there_count_with_their_figures(ears: Ears, tiny: str, scored: list[NodeWithScore]) -> None:
-    component = ZPromptPostprocessor(codec=tiny)
+    component = ZPromptPostprocessor(form="z", codec=tiny)
     component.postprocess_nodes(component.postprocess_nodes(scored))
     first, second = ears.heard[1], ears.heard[3]
     assert (second.compressed, second.ready) == (0, 4)
@@ -74,6 +74,6 @@ def test_z_spans_that_were_there_count_with_their_figures(ears: Ears, tiny: str,
 
 
 def test_no_event_holds_a_text(ears: Ears, tiny: str, scored: list[NodeWithScore]) -> None:
-    ZPromptPostprocessor(codec=tiny).postprocess_nodes(scored)
+    ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored)
     assert not any(sentence in str(event.model_dump()) for event in ears.heard for sentence in SENTENCES)
     assert [event.class_name() for event in ears.heard] == ["ZCompressStartEvent", "ZCompressEndEvent"]

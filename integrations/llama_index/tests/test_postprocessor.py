@@ -35,7 +35,7 @@ class TestNodes:
     def test_have_z_spans_for_texts_that_come_back(
         self, tiny: str, tiny_codec: Codec, scored: list[NodeWithScore]
     ) -> None:
-        component = ZPromptPostprocessor(codec=tiny, use_query=False)
+        component = ZPromptPostprocessor(form="z", codec=tiny, use_query=False)
         found = component.postprocess_nodes(scored, query_str=QUESTION)
         assert all(text.startswith(f"[z2:{tiny_codec.fingerprint}:") for text in texts(found))
         assert tiny_codec.decompress(texts(found)) == SENTENCES
@@ -43,7 +43,7 @@ class TestNodes:
     def test_keep_order_ids_scores_relationships_metadata_and_embeddings(
         self, tiny: str, scored: list[NodeWithScore]
     ) -> None:
-        found = ZPromptPostprocessor(codec=tiny).postprocess_nodes(scored)
+        found = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored)
         for before, after in zip(scored, found, strict=True):
             assert (after.node_id, after.score) == (before.node_id, before.score)
             assert after.node.relationships == before.node.relationships
@@ -54,24 +54,24 @@ class TestNodes:
     def test_are_not_mutated_and_share_nothing(self, tiny: str, scored: list[NodeWithScore]) -> None:
         before = copy.deepcopy(scored)
         for options in ({}, {"min_tokens": 10_000}):
-            for item in ZPromptPostprocessor(codec=tiny, **options).postprocess_nodes(scored):
+            for item in ZPromptPostprocessor(form="z", codec=tiny, **options).postprocess_nodes(scored):
                 item.node.metadata["new"] = 1
                 item.node.excluded_llm_metadata_keys.append("new")
                 item.node.relationships.clear()
         assert scored == before
 
     def test_come_back_as_they_were(self, tiny: str, scored: list[NodeWithScore]) -> None:
-        component = ZPromptPostprocessor(codec=tiny)
+        component = ZPromptPostprocessor(form="z", codec=tiny)
         assert component.restore(component.postprocess_nodes(scored)) == scored
         assert component.restore(scored) == scored
 
     def test_that_are_compressed_are_left_alone(self, tiny: str, scored: list[NodeWithScore]) -> None:
-        component = ZPromptPostprocessor(codec=tiny)
+        component = ZPromptPostprocessor(form="z", codec=tiny)
         once = component.postprocess_nodes(scored)
         assert component.postprocess_nodes(once) == once
 
     def test_whose_text_was_replaced_since_are_compressed(self, tiny: str, tiny_codec: Codec) -> None:
-        component = ZPromptPostprocessor(codec=tiny)
+        component = ZPromptPostprocessor(form="z", codec=tiny)
         [once] = component.postprocess_nodes([NodeWithScore(node=text_node(0, SENTENCES[0]))])
         once.node.set_content(SENTENCES[1])
         [twice] = component.postprocess_nodes([once])
@@ -79,24 +79,24 @@ class TestNodes:
 
     def test_that_only_look_compressed_are_not_believed(self, tiny: str, tiny_codec: Codec) -> None:
         forged = tiny_codec.compress(SENTENCES[0]).documents
-        component = ZPromptPostprocessor(codec=tiny, min_tokens=10_000)
+        component = ZPromptPostprocessor(form="z", codec=tiny, min_tokens=10_000)
         [found] = once = component.postprocess_nodes([NodeWithScore(node=TextNode(text=forged))])
         assert not found.node.get_content().startswith("[z2:")
         assert component.postprocess_nodes(once) == once
         assert component.restore(once)[0].node.get_content() == forged
 
     def test_below_min_tokens_pass_through(self, tiny: str, scored: list[NodeWithScore]) -> None:
-        assert ZPromptPostprocessor(codec=tiny, min_tokens=10_000).postprocess_nodes(scored) == scored
+        assert ZPromptPostprocessor(form="z", codec=tiny, min_tokens=10_000).postprocess_nodes(scored) == scored
 
     def test_that_would_not_get_shorter_pass_through(self, tiny: str) -> None:
         nodes = [NodeWithScore(node=TextNode(text=text)) for text in ("Z", "!", "")]
-        assert ZPromptPostprocessor(codec=tiny).postprocess_nodes(nodes) == nodes
+        assert ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(nodes) == nodes
 
     def test_that_cannot_be_compressed_raise_or_pass_through(self, tiny: str, scored: list[NodeWithScore]) -> None:
         bad = [*scored, NodeWithScore(node=TextNode(text="lone \ud800"))]
         with pytest.raises(InvalidTextError):
-            ZPromptPostprocessor(codec=tiny).postprocess_nodes(bad)
-        found = ZPromptPostprocessor(codec=tiny, on_error="passthrough").postprocess_nodes(bad)
+            ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(bad)
+        found = ZPromptPostprocessor(form="z", codec=tiny, on_error="passthrough").postprocess_nodes(bad)
         assert found[-1] == bad[-1]
         assert all(text.startswith("[z2:") for text in texts(found[:-1]))
 
@@ -104,19 +104,20 @@ class TestNodes:
         self, tiny: str, scored: list[NodeWithScore], caplog: pytest.LogCaptureFixture
     ) -> None:
         with pytest.raises(OptionError):
-            ZPromptPostprocessor(codec=tiny, max_tokens=1).postprocess_nodes(scored)
+            ZPromptPostprocessor(form="z", codec=tiny, max_tokens=1).postprocess_nodes(scored)
         assert (
-            ZPromptPostprocessor(codec=tiny, max_tokens=1, on_error="passthrough").postprocess_nodes(scored) == scored
+            ZPromptPostprocessor(form="z", codec=tiny, max_tokens=1, on_error="passthrough").postprocess_nodes(scored)
+            == scored
         )
         assert "4 texts pass through" in caplog.text
 
     def test_with_a_z_span_of_another_codec_raise_or_pass_through_as_text(
         self, tiny: str, other: str, scored: list[NodeWithScore]
     ) -> None:
-        foreign = ZPromptPostprocessor(codec=other).postprocess_nodes(scored)
+        foreign = ZPromptPostprocessor(form="z", codec=other).postprocess_nodes(scored)
         with pytest.raises(WrongCodecError):
-            ZPromptPostprocessor(codec=tiny).postprocess_nodes(foreign)
-        component = ZPromptPostprocessor(codec=tiny, on_error="passthrough")
+            ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(foreign)
+        component = ZPromptPostprocessor(form="z", codec=tiny, on_error="passthrough")
         found = component.postprocess_nodes(foreign)
         assert not any(text.startswith("[z2:") for text in texts(found))
         assert texts(component.restore(found)) == texts(foreign)
@@ -124,7 +125,9 @@ class TestNodes:
     def test_of_other_kinds_keep_what_they_have(self, tiny: str, tiny_codec: Codec) -> None:
         resource = MediaResource(text=SENTENCES[0], mimetype="text/markdown")
         nodes = [ImageNode(image_url="file:///a.png"), Node(), Node(text_resource=resource)]
-        found = ZPromptPostprocessor(codec=tiny).postprocess_nodes([NodeWithScore(node=node) for node in nodes])
+        found = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(
+            [NodeWithScore(node=node) for node in nodes]
+        )
         assert [item.node for item in found[:2]] == nodes[:2]
         node = found[2].node
         assert isinstance(node, Node)
@@ -133,14 +136,14 @@ class TestNodes:
         assert tiny_codec.decompress(node.get_content()) == SENTENCES[0]
 
     def test_none_are_none(self, tiny: str) -> None:
-        assert ZPromptPostprocessor(codec=tiny).postprocess_nodes([], query_str=QUESTION) == []
+        assert ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes([], query_str=QUESTION) == []
 
 
 class TestMetadata:
     def test_reaches_the_prompt_as_text_and_our_keys_reach_neither(
         self, tiny: str, scored: list[NodeWithScore]
     ) -> None:
-        found = ZPromptPostprocessor(codec=tiny).postprocess_nodes(scored)
+        found = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored)
         for number, (before, after) in enumerate(zip(scored, found, strict=True)):
             span = after.node.get_content(MetadataMode.NONE)
             assert after.node.get_content(MetadataMode.LLM) == f"file: {number}.txt\n\n{span}"
@@ -148,7 +151,7 @@ class TestMetadata:
                 assert after.node.get_metadata_str(mode) == before.node.get_metadata_str(mode)
 
     def test_says_what_was_saved(self, tiny: str, scored: list[NodeWithScore]) -> None:
-        for item in ZPromptPostprocessor(codec=tiny).postprocess_nodes(scored):
+        for item in ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored):
             assert 0 < item.metadata["zprompt_z_tokens"] < item.metadata["zprompt_source_tokens"]
 
 
@@ -169,7 +172,7 @@ class CountingCodec:
 class TestCodec:
     def test_is_called_once_with_all_texts_and_the_query(self, fresh_codec: Codec, scored: list[NodeWithScore]) -> None:
         codec: Any = CountingCodec(fresh_codec)
-        component = ZPromptPostprocessor.from_codec(codec, ratio=1.2, protect=r"\d+")
+        component = ZPromptPostprocessor.from_codec(codec, form="z", ratio=1.2, protect=r"\d+")
         component.postprocess_nodes(scored, query_bundle=QueryBundle(QUESTION))
         [(docs, options)] = codec.calls
         assert docs == SENTENCES
@@ -177,11 +180,11 @@ class TestCodec:
 
     def test_is_not_told_the_query_if_not_wanted(self, fresh_codec: Codec, scored: list[NodeWithScore]) -> None:
         codec: Any = CountingCodec(fresh_codec)
-        ZPromptPostprocessor.from_codec(codec, use_query=False).postprocess_nodes(scored, query_str=QUESTION)
+        ZPromptPostprocessor.from_codec(codec, form="z", use_query=False).postprocess_nodes(scored, query_str=QUESTION)
         assert codec.calls[0][1].query is None
 
     def test_is_loaded_at_the_first_text(self) -> None:
-        component = ZPromptPostprocessor(codec="/nowhere")
+        component = ZPromptPostprocessor(form="z", codec="/nowhere")
         assert component.postprocess_nodes([NodeWithScore(node=TextNode(text=""))])[0].node.get_content() == ""
 
     def test_that_fails_is_not_passed_through(self, fresh_codec: Codec, scored: list[NodeWithScore]) -> None:
@@ -192,10 +195,10 @@ class TestCodec:
 
         codec.compress_with = fail
         with pytest.raises(BackboneError):
-            ZPromptPostprocessor.from_codec(codec, on_error="passthrough").postprocess_nodes(scored)
+            ZPromptPostprocessor.from_codec(codec, form="z", on_error="passthrough").postprocess_nodes(scored)
 
     def test_is_shared_by_threads_and_loops(self, tiny: str, scored: list[NodeWithScore]) -> None:
-        component = ZPromptPostprocessor(codec=tiny)
+        component = ZPromptPostprocessor(form="z", codec=tiny)
         expected = component.postprocess_nodes(scored)
 
         async def gathered() -> list[list[NodeWithScore]]:
@@ -219,7 +222,7 @@ class TestCodec:
         codec.compress_with = wait
 
         async def run() -> None:
-            task = asyncio.create_task(ZPromptPostprocessor.from_codec(codec).apostprocess_nodes(scored))
+            task = asyncio.create_task(ZPromptPostprocessor.from_codec(codec, form="z").apostprocess_nodes(scored))
             while not started.is_set():
                 await asyncio.sleep(0.01)
             go.set()
@@ -229,12 +232,12 @@ class TestCodec:
 
     def test_of_another_fingerprint_is_refused(self, tiny: str, scored: list[NodeWithScore]) -> None:
         with pytest.raises(WrongCodecError, match="names the codec 0123456789ab"):
-            ZPromptPostprocessor(codec=tiny, fingerprint="0123456789ab").postprocess_nodes(scored)
+            ZPromptPostprocessor(form="z", codec=tiny, fingerprint="0123456789ab").postprocess_nodes(scored)
 
 
 class TestComponents:
     def test_pickle_without_the_codec(self, tiny: str, tiny_codec: Codec, scored: list[NodeWithScore]) -> None:
-        component = ZPromptPostprocessor(codec=tiny, ratio=1.2)
+        component = ZPromptPostprocessor(form="z", codec=tiny, ratio=1.2)
         expected = component.postprocess_nodes(scored)
         data = pickle.dumps(component)
         assert len(data) < 10_000
@@ -247,7 +250,7 @@ class TestComponents:
             pickle.dumps(ZPromptPostprocessor.from_codec(tiny_codec))
 
     def test_go_through_dicts_and_json(self, tiny: str) -> None:
-        component = ZPromptPostprocessor(codec=tiny, min_tokens=3, use_query=False)
+        component = ZPromptPostprocessor(form="z", codec=tiny, min_tokens=3, use_query=False)
         again = ZPromptPostprocessor.from_json(component.to_json())
         assert again.to_dict() == component.to_dict()
         assert component.to_dict()["class_name"] == "ZPromptPostprocessor"
@@ -268,7 +271,7 @@ class TestQueryEngines:
         engine = index.as_query_engine(
             llm=MockLLM(),
             similarity_top_k=4,
-            node_postprocessors=[ZPromptPostprocessor(codec=tiny, use_query=False)],
+            node_postprocessors=[ZPromptPostprocessor(form="z", codec=tiny, use_query=False)],
         )
         response = engine.query(QUESTION)
         prompt = str(response)  # MockLLM answers with the prompt
@@ -280,7 +283,7 @@ class TestQueryEngines:
         assert all(sentence in restored for sentence in SENTENCES)
 
     def test_do_so_asynchronously(self, tiny: str, tiny_codec: Codec, index: VectorStoreIndex) -> None:
-        component = ZPromptPostprocessor(codec=tiny, use_query=False)
+        component = ZPromptPostprocessor(form="z", codec=tiny, use_query=False)
         engine = index.as_query_engine(llm=MockLLM(), node_postprocessors=[component])
         response = asyncio.run(engine.aquery(QUESTION))
         assert str(response).count("[z2:") == 2
@@ -292,12 +295,15 @@ class TestQueryEngines:
         engine = RetrieverQueryEngine.from_args(
             index.as_retriever(similarity_top_k=4),
             llm=MockLLM(),
-            node_postprocessors=[SimilarityPostprocessor(similarity_cutoff=2.0), ZPromptPostprocessor(codec=tiny)],
+            node_postprocessors=[
+                SimilarityPostprocessor(similarity_cutoff=2.0),
+                ZPromptPostprocessor(form="z", codec=tiny),
+            ],
         )
         assert str(engine.query(QUESTION)) == "Empty Response"
 
     def test_leave_the_index_as_it_is(self, tiny: str, index: VectorStoreIndex) -> None:
-        engine = index.as_query_engine(llm=MockLLM(), node_postprocessors=[ZPromptPostprocessor(codec=tiny)])
+        engine = index.as_query_engine(llm=MockLLM(), node_postprocessors=[ZPromptPostprocessor(form="z", codec=tiny)])
         engine.query(QUESTION)
         assert {item.node.get_content() for item in index.as_retriever(similarity_top_k=4).retrieve(QUESTION)} == set(
             SENTENCES
@@ -315,7 +321,7 @@ class TestPositionTokenizer:
 
     def test_keeps_synthesizers_from_cutting_z_spans(self, tiny: str, tiny_codec: Codec) -> None:
         words = " ".join(SENTENCES)
-        span = ZPromptPostprocessor(codec=tiny).postprocess_nodes([NodeWithScore(node=TextNode(text=words))])
+        span = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes([NodeWithScore(node=TextNode(text=words))])
         [text] = texts(span)
         helper = PromptHelper(context_window=60, num_output=5, tokenizer=position_tokenizer(tiny_codec.backbone.encode))
         cutting = PromptHelper(context_window=60, num_output=5, tokenizer=tiny_codec.backbone.encode)
@@ -334,7 +340,7 @@ def test_the_adapter_costs_little_beside_the_codec(fresh_codec: Codec) -> None:
     """CPU time of this thread, outside the codec: no other work on the machine counts."""
     codec: Any = CountingCodec(fresh_codec)
     nodes = [NodeWithScore(node=text_node(number, f"{SENTENCES[number % 4]} {number}")) for number in range(100)]
-    component = ZPromptPostprocessor.from_codec(codec)
+    component = ZPromptPostprocessor.from_codec(codec, form="z")
     component.postprocess_nodes(nodes[:1])
     codec.calls.clear()
     within, compress_with = [], codec.compress_with
@@ -351,3 +357,60 @@ def test_the_adapter_costs_little_beside_the_codec(fresh_codec: Codec) -> None:
     own = time.thread_time() - began - sum(within)
     assert len(codec.calls) == len(within) == 1
     assert own < 1.0  # seconds; measured: benchmarks/adapters.py
+
+
+NOTE = "The harbour was rebuilt in 1911. The captain is Lena Brandt. Her ship carries grain and timber to the north."
+WHO = "Who is the captain?"
+
+
+@pytest.fixture
+def noted() -> list[NodeWithScore]:
+    other = "Storms are rare in summer. The pier is closed at night."
+    return [NodeWithScore(node=text_node(n, text), score=n / 2) for n, text in enumerate([NOTE, other])]
+
+
+class TestText:
+    def test_is_what_an_llm_gets_that_is_not_known_to_read_z_tokens(self, noted: list[NodeWithScore]) -> None:
+        before = copy.deepcopy(noted)
+        component = ZPromptPostprocessor(codec="/nowhere", max_tokens=20)
+        found = component.postprocess_nodes(noted, query_str=WHO)
+        assert noted == before
+        assert "The captain is Lena Brandt." in texts(found)[0]
+        assert sum(map(len, texts(found))) < len(NOTE)
+        for one, other in zip(before, found, strict=True):
+            assert (other.node_id, other.score, other.node.relationships) == (
+                one.node_id, one.score, one.node.relationships
+            )  # fmt: skip
+            for mode in (MetadataMode.LLM, MetadataMode.EMBED):
+                assert other.node.get_metadata_str(mode) == one.node.get_metadata_str(mode)
+        assert component.restore(found) == before
+        assert component.postprocess_nodes(found, query_str=WHO) == found
+        [again, _] = component.postprocess_nodes(found, query_str="When was the harbour rebuilt?")
+        assert "1911" in again.node.get_content()  # from the whole text
+
+    def test_of_a_node_that_was_replaced_since_is_the_new_one(self, noted: list[NodeWithScore]) -> None:
+        component = ZPromptPostprocessor(max_tokens=20)
+        found = component.postprocess_nodes(noted, query_str=WHO)
+        found[0].node.set_content("The captain is Ada Stone now.")
+        assert component.restore(found)[0].node.get_content() == "The captain is Ada Stone now."
+
+    def test_of_nodes_that_were_compressed_is_restored(self, tiny: str, scored: list[NodeWithScore]) -> None:
+        spans = ZPromptPostprocessor(form="z", codec=tiny, use_query=False).postprocess_nodes(scored, query_str=WHO)
+        found = ZPromptPostprocessor(codec=tiny, protect=".+").postprocess_nodes(spans, query_str=QUESTION)
+        assert texts(found) == SENTENCES
+
+    def test_needs_the_query(self, noted: list[NodeWithScore]) -> None:
+        with pytest.raises(OptionError, match="form='z'"):
+            ZPromptPostprocessor().postprocess_nodes(noted)
+        assert ZPromptPostprocessor().postprocess_nodes(noted, query_str=" ") == noted
+
+    def test_is_counted_as_asked(self, noted: list[NodeWithScore]) -> None:
+        with pytest.raises(ValueError, match="count"):
+            ZPromptPostprocessor(count="words")
+
+    def test_goes_through_a_query_engine(self, index: VectorStoreIndex) -> None:
+        engine = index.as_query_engine(
+            llm=MockLLM(), similarity_top_k=4, node_postprocessors=[ZPromptPostprocessor(max_tokens=40)]
+        )
+        prompt = str(engine.query(QUESTION))  # MockLLM answers with the prompt
+        assert "lit the lamp" in prompt and "[z2:" not in prompt and "zprompt_" not in prompt

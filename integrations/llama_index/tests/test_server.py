@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from llama_index.core import MockEmbedding, PromptTemplate, VectorStoreIndex
+from llama_index.core import MockEmbedding, PromptTemplate, Settings, VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
 from llama_index.core.schema import TextNode
@@ -54,7 +54,7 @@ def test_it_says_what_the_reader_says(served: Served, llm: LLM) -> None:
 def test_a_query_engine_answers_from_z_spans(served: Served, llm: LLM, tiny: str) -> None:
     node = TextNode(text=SENTENCES[1])
     index = VectorStoreIndex([node], embed_model=MockEmbedding(embed_dim=2))
-    component = ZPromptPostprocessor(codec=tiny, use_query=False)
+    component = ZPromptPostprocessor(form="z", codec=tiny, use_query=False)
     engine = index.as_query_engine(llm=llm, node_postprocessors=[component], text_qa_template=PROMPT)
     span = served.reader.codec.compress(SENTENCES[1]).documents
     expected = served.reader.generate([{"role": "user", "content": f"{span}\nWho?"}], max_new_tokens=TOKENS).text
@@ -63,3 +63,12 @@ def test_a_query_engine_answers_from_z_spans(served: Served, llm: LLM, tiny: str
 
     assert str(response).strip() == expected.strip()
     assert component.restore(response.source_nodes)[0].node.get_content() == SENTENCES[1]
+
+
+def test_a_server_gets_z_spans_if_it_names_the_codec(llm: LLM, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "_llm", None)
+    assert ZPromptPostprocessor(codec=tiny, reader=llm).form_for() == "z"
+    assert ZPromptPostprocessor(codec=tiny).form_for() == "text"
+    monkeypatch.setattr(Settings, "_llm", llm)
+    assert ZPromptPostprocessor(codec=tiny).form_for() == "z"
+    assert ZPromptPostprocessor(codec=tiny, form="text").form_for() == "text"

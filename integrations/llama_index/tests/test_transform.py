@@ -85,7 +85,7 @@ class TestTransform:
 class TestStoredSpans:
     def test_are_swapped_in_without_a_codec(self, tiny: str, tiny_codec: Codec, nodes: list[TextNode]) -> None:
         stored = [NodeWithScore(node=node, score=0.5) for node in ZPromptTransform(codec=tiny)(nodes)]
-        swap = ZPromptPostprocessor(codec="/nowhere", fingerprint=tiny_codec.fingerprint)
+        swap = ZPromptPostprocessor(form="z", codec="/nowhere", fingerprint=tiny_codec.fingerprint)
         found = swap.postprocess_nodes(stored, query_str="Who?")
         assert tiny_codec.decompress([item.node.get_content() for item in found]) == SENTENCES
         assert all("zprompt_span" not in item.metadata for item in found)
@@ -93,12 +93,12 @@ class TestStoredSpans:
     def test_of_a_text_that_changed_are_not_used(self, tiny: str, tiny_codec: Codec, nodes: list[TextNode]) -> None:
         [node, *_] = ZPromptTransform(codec=tiny)(nodes)
         node.set_content("The bell of the church was struck by hand until the war.")
-        [found] = ZPromptPostprocessor(codec=tiny).postprocess_nodes([NodeWithScore(node=node)])
+        [found] = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes([NodeWithScore(node=node)])
         assert tiny_codec.decompress(found.node.get_content()) == node.get_content()
 
     def test_of_another_codec_are_not_used(self, tiny: str, other: str, nodes: list[TextNode]) -> None:
         stored = [NodeWithScore(node=node) for node in ZPromptTransform(codec=other)(nodes)]
-        component = ZPromptPostprocessor(codec=tiny)
+        component = ZPromptPostprocessor(form="z", codec=tiny)
         found = component.postprocess_nodes(stored)
         assert [item.metadata["zprompt_codec"] for item in found] == [component.fingerprint] * 4
         assert [item.node.get_content() for item in component.restore(found)] == SENTENCES
@@ -110,7 +110,7 @@ class TestStoredSpans:
         span = parse_span(node.metadata["zprompt_span"])
         beyond = ZToken(tiny_codec.backbone.vocab_size, span.tokens[0].gap)
         node.metadata["zprompt_span"] = format_span(replace(span, tokens=(beyond, *span.tokens[1:])))
-        [found] = ZPromptPostprocessor(codec=tiny).postprocess_nodes([NodeWithScore(node=node)])
+        [found] = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes([NodeWithScore(node=node)])
         assert found.node.get_content() != node.metadata["zprompt_span"]
         assert tiny_codec.decompress(found.node.get_content()) == SENTENCES[0]
 
@@ -128,7 +128,7 @@ class TestPipelines:
         assert all(node.embedding for node in found)
         VectorStoreIndex(list(found), embed_model=embed).storage_context.persist(str(tmp_path))
         index = load_index_from_storage(StorageContext.from_defaults(persist_dir=str(tmp_path)), embed_model=embed)
-        swap = ZPromptPostprocessor(codec="/nowhere", fingerprint=tiny_codec.fingerprint)
+        swap = ZPromptPostprocessor(form="z", codec="/nowhere", fingerprint=tiny_codec.fingerprint)
         engine = index.as_query_engine(llm=MockLLM(), similarity_top_k=4, node_postprocessors=[swap])
         prompt = str(engine.query("Who lit the lamp?"))
         assert prompt.count("[z2:") == 4

@@ -1,9 +1,9 @@
-"""Pass retrieved passages to a Z-aware LLM as Z-spans.
+"""Shorten retrieved passages: as text for any LLM, as Z-spans for one that reads Z-tokens.
 
-    index.as_query_engine(node_postprocessors=[ZPromptPostprocessor()])                  # compress at query time
-    IngestionPipeline(transformations=[splitter, embed_model, ZPromptTransform()])       # or once, at ingestion
+    index.as_query_engine(node_postprocessors=[ZPromptPostprocessor()])                  # at query time
+    IngestionPipeline(transformations=[splitter, embed_model, ZPromptTransform()])       # Z-spans once, at ingestion
 
-Reading order: `zprompt.rag` (which texts become Z-spans, for all frameworks), `nodes` (how a node carries one),
+Reading order: `zprompt.rag` (what takes the place of texts, for all frameworks), `nodes` (how a node carries it),
 `components` (both classes, and what they share), `events`, `counting`.
 """
 

@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
+from llama_index.core import Settings
+from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -25,13 +27,27 @@ from llama_index.postprocessor.zprompt.nodes import (
     is_compressed,
     is_escaped,
     untouched,
+    whole_text,
+    with_shorter,
     with_stored,
     with_text,
     without_marks,
 )
+from zprompt.counting import counter
+from zprompt.documents import title_of
 from zprompt.errors import OptionError, WrongCodecError
 from zprompt.options import CompressOptions, OnError
-from zprompt.rag import BATCH, CODEC_KEY, CodecSpec, RagText, compress_texts, reuse_spans
+from zprompt.probe import AdapterForm, reads_z_tokens
+from zprompt.rag import (
+    BATCH,
+    CODEC_KEY,
+    NO_QUESTION,
+    CodecSpec,
+    RagText,
+    compress_texts,
+    reuse_spans,
+    shorten_texts,
+)
 
 if TYPE_CHECKING:
     from zprompt import Codec
@@ -51,10 +67,10 @@ class ZPromptComponent(BaseComponent):
     fingerprint: str | None = Field(
         default=None, description="The codec's fingerprint; another codec is refused. None: whatever is loaded."
     )
-    ratio: float | None = Field(default=None, description="Source tokens per Z-token, over all nodes of a call.")
-    max_tokens: int | None = Field(default=None, description="Z-tokens that all nodes of a call may take together.")
+    ratio: float | None = Field(default=None, description="Tokens before per token after, over all nodes of a call.")
+    max_tokens: int | None = Field(default=None, description="Tokens that all nodes of a call may take together.")
     protect: str | list[str] | None = Field(
-        default=None, description="A regular expression, or literal strings, whose tokens are all kept as anchors."
+        default=None, description="A regular expression, or literal strings, which stay word for word."
     )
     min_tokens: int | None = Field(default=None, description="Nodes with fewer tokens pass through.")
     on_error: OnError = Field(default="raise", description="What happens to texts that cannot be compressed.")
@@ -135,12 +151,15 @@ class ZPromptComponent(BaseComponent):
         :param nodes: Nodes as the transform returned them; others among them stay as they are.
         :return: Copies that are as the nodes were before.
         """
+        return [without_marks(node, text) for node, text in zip(nodes, self._whole_texts(nodes), strict=True)]
+
+    def _whole_texts(self, nodes: Sequence[BaseNode]) -> list[str]:
+        """Return the texts of nodes as they were before any component saw them."""
         changed = [is_compressed(node) or is_escaped(node) for node in nodes]
         texts = [body(node) for node, is_changed in zip(nodes, changed, strict=True) if is_changed]
         restored = iter(self.load().decompress(texts)) if texts else iter(())
         return [
-            without_marks(node, next(restored) if is_changed else body(node))
-            for node, is_changed in zip(nodes, changed, strict=True)
+            next(restored) if is_changed else whole_text(node) for node, is_changed in zip(nodes, changed, strict=True)
         ]
 
     def _compress(self, nodes: Sequence[BaseNode], query: str | None) -> list[RagText | None]:
@@ -198,17 +217,30 @@ class ZPromptComponent(BaseComponent):
 
 
 class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
-    """Replaces the text of retrieved nodes by Z-spans; ids, scores, order, metadata and relationships stay.
+    """Makes the text of retrieved nodes shorter; ids, scores, order, metadata and relationships stay.
 
-    A Z-span that `ZPromptTransform` left in a node's metadata takes the text's place as it is. All other texts go
-    through the codec in one call. Put it last: rerankers and other postprocessors need texts. The synthesizer sends
-    `node.get_content(MetadataMode.LLM)`: metadata as text, and the Z-span as the body.
+    For an LLM that is not known to read Z-tokens, what the query does not need is left out, as text. For one that reads
+    them, texts become Z-spans: one that `ZPromptTransform` left in a node's metadata as it is, the others in one call
+    of the codec. Put it last: rerankers and other postprocessors need whole texts. The synthesizer sends
+    `node.get_content(MetadataMode.LLM)`: metadata as text, and what is written here as the body.
     """
 
+    form: AdapterForm = Field(
+        default="auto", description="'text', 'z', or 'auto': Z-spans if the reader says that it reads them, else text."
+    )
+    reader: str | BaseLLM | None = Field(
+        default=None, description="What gets the nodes: a server's base URL, or an LLM; None: that of Settings, if set."
+    )
+    count: str = Field(default="reader", description="Whose tokens those of text are, as in zprompt.compress.")
     use_query: bool = Field(
         default=True,
-        description="Keep what the query needs word for word; the Z-spans depend on it then.",
+        description="Keep what the query needs word for word in Z-spans, too; they depend on it then.",
     )
+
+    @model_validator(mode="after")
+    def _check_count(self) -> Self:
+        counter(self.count)
+        return self
 
     @classmethod
     def class_name(cls) -> str:
@@ -218,13 +250,48 @@ class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        """Compress the nodes; the base class runs this in a thread for `apostprocess_nodes`."""
-        query = query_bundle.query_str if query_bundle and self.use_query else None
-        items = self._compress([item.node for item in nodes], query)
-        return [
-            scored.model_copy(update={"node": self._replace(scored.node, item)})
-            for scored, item in zip(nodes, items, strict=True)
-        ]
+        """Shorten the nodes; the base class runs this in a thread for `apostprocess_nodes`."""
+        query, given = query_bundle.query_str if query_bundle else None, [item.node for item in nodes]
+        if not nodes:
+            return []
+        if self.form_for() == "text":
+            shorter = self._shorten(given, query)
+        else:
+            items = self._compress(given, query if self.use_query else None)
+            shorter = [self._replace(node, item) for node, item in zip(given, items, strict=True)]
+        return [scored.model_copy(update={"node": node}) for scored, node in zip(nodes, shorter, strict=True)]
+
+    def form_for(self) -> Literal["text", "z"]:
+        """Return the form that is written; "auto" asks the server, once."""
+        if self.form != "auto":
+            return self.form
+        server = self.reader or getattr(Settings, "_llm", None)  # its property would make an LLM of OpenAI
+        return "z" if server is not None and reads_z_tokens(server, self._known_fingerprint) else "text"
+
+    def _shorten(self, nodes: Sequence[BaseNode], query: str | None) -> list[BaseNode]:
+        """Leave out what a query does not need, and send events."""
+        if query is None:
+            raise OptionError(NO_QUESTION)
+        _dispatcher.event(ZCompressStartEvent(component=self.class_name(), nodes=len(nodes), query=query))
+        began, count = time.perf_counter(), counter(self.count)
+        whole = self._whole_texts(nodes)
+        titles = [title_of(node) for node in nodes]
+        written = shorten_texts(whole, self._options(query), titles=titles, count=self.count)
+        shorter = sum(text != own for text, own in zip(whole, written, strict=True))
+        _dispatcher.event(
+            ZCompressEndEvent(
+                component=self.class_name(),
+                nodes=len(nodes),
+                compressed=shorter,
+                ready=0,
+                passed_through=len(nodes) - shorter,
+                source_tokens=sum(map(count, whole)),
+                z_tokens=sum(map(count, written)),
+                seconds=time.perf_counter() - began,
+                codec=None,
+            )
+        )
+        return [with_shorter(node, text, own) for node, text, own in zip(nodes, written, whole, strict=True)]
 
 
 class ZPromptTransform(ZPromptComponent, TransformComponent):

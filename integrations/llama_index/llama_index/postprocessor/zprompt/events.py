@@ -28,8 +28,8 @@ class ZCompressEndEvent(BaseEvent):
     compressed: int  # nodes that the codec compressed
     ready: int  # nodes that had a Z-span already
     passed_through: int  # nodes whose text could not be compressed, or need not be
-    source_tokens: int  # of all nodes, in tokens of the codec's backbone
-    z_tokens: int  # positions that they take now; a source token of a text that passed through takes one
+    source_tokens: int  # of all nodes, in tokens of the codec's backbone, or as text is counted (`count`)
+    z_tokens: int  # positions that they take now, one for a Z-token or a token of text
     seconds: float
     codec: str | None  # fingerprint of the codec; None if none was needed
 

@@ -1,5 +1,6 @@
-"""How a node carries a Z-span: as its text, with a mark in its metadata, or in its metadata beside its text.
+"""How a node carries what was written: as its text, with a mark in its metadata, or in its metadata beside its text.
 
+    shorter    node.text = text'      metadata += zprompt_text            (the whole text)
     text       node.text = Z-span     metadata += zprompt_codec, zprompt_source_tokens, zprompt_z_tokens
     metadata   node.text = text       metadata += zprompt_span
     escaped    node.text = text'      metadata += zprompt_escaped         (a text that held what looks like a Z-span)
@@ -18,13 +19,15 @@ from typing import Any
 from llama_index.core.schema import BaseNode, MetadataMode, Node
 
 from zprompt.rag import CODEC_KEY, RagText, span_header
+from zprompt.relevance import ELISION, NOTHING
 from zprompt.zspan import find_spans
 
 SOURCE_TOKENS_KEY = "zprompt_source_tokens"
 Z_TOKENS_KEY = "zprompt_z_tokens"
 ESCAPED_KEY = "zprompt_escaped"
 SPAN_KEY = "zprompt_span"
-KEYS = (CODEC_KEY, SOURCE_TOKENS_KEY, Z_TOKENS_KEY, ESCAPED_KEY, SPAN_KEY)
+TEXT_KEY = "zprompt_text"
+KEYS = (CODEC_KEY, SOURCE_TOKENS_KEY, Z_TOKENS_KEY, ESCAPED_KEY, SPAN_KEY, TEXT_KEY)
 
 
 def body(node: BaseNode) -> str:
@@ -40,6 +43,19 @@ def is_compressed(node: BaseNode) -> bool:
 def is_escaped(node: BaseNode) -> bool:
     """Return whether the text of a node was escaped by this package, and has not been replaced since."""
     return ESCAPED_KEY in node.metadata and next(find_spans(body(node)), None) is None
+
+
+def whole_text(node: BaseNode) -> str:
+    """Return the text that a node had before it was shortened, unless that has been replaced since."""
+    whole, text = node.metadata.get(TEXT_KEY), body(node)
+    if isinstance(whole, str) and (text == NOTHING or all(part.strip() in whole for part in text.split(ELISION))):
+        return whole
+    return text
+
+
+def with_shorter(node: BaseNode, text: str, whole: str) -> BaseNode:
+    """Copy a node, with a shorter text for its own, which stays in the metadata."""
+    return _copy(node, {TEXT_KEY: whole} if text != whole else {}, text)
 
 
 def with_text(node: BaseNode, item: RagText, fingerprint: str) -> BaseNode:
