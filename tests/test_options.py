@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,13 @@ def test_a_query_is_a_string() -> None:
 
 def test_an_empty_query_is_none() -> None:
     assert CompressOptions(query="") == CompressOptions(query=None) == CompressOptions()
-    assert CompressOptions(query=" ").query == " "
+    assert CompressOptions(query=" \n").query is None
+
+
+@pytest.mark.parametrize("given", [{"ratio": "4"}, {"max_tokens": "5"}, {"min_tokens": "5"}, {"ratio": True}])
+def test_a_number_of_another_type_is_an_option_error(given: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="must be a number"):
+        CompressOptions(**given)
 
 
 def test_a_bad_regex_is_refused_at_once() -> None:

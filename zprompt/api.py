@@ -114,10 +114,18 @@ def _original_texts(texts: list[str]) -> list[str]:
     return shared_codec().original_texts(texts)
 
 
-def decompress(docs: Any, *, batch_size: int | None = None, progress: Progress | None = None) -> Any:  # noqa: ANN401
+def decompress(
+    docs: Any,  # noqa: ANN401 - as compress
+    *,
+    on_error: OnError = "raise",
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Any:  # noqa: ANN401 - as it was given
     """Put the text back in place of every Z-span of documents, with the default codec.
 
     :param docs: A document or a sequence of them, as `compress` takes and returns them.
+    :param on_error: "raise", or "passthrough" to leave documents that cannot be restored as they are, with a warning in
+        the log for each.
     :param batch_size: Windows that are decoded at a time; the result does not depend on it.
     :param progress: Called with ("decompress", windows done, windows in all).
     :return: The documents, of the same types and in the same order.
@@ -125,4 +133,4 @@ def decompress(docs: Any, *, batch_size: int | None = None, progress: Progress |
     from zprompt.codec import DECOMPRESS_BATCH, shared_codec
 
     size = DECOMPRESS_BATCH if batch_size is None else batch_size
-    return shared_codec().decompress(docs, batch_size=size, progress=progress)
+    return shared_codec().decompress(docs, on_error=on_error, batch_size=size, progress=progress)

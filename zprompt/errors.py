@@ -101,5 +101,10 @@ class UnreadableError(ZPromptError, ValueError):
     """A reader cannot read the output of a baseline."""
 
 
+def located(error: ZPromptError, place: str) -> ZPromptError:
+    """Return an error of the same class whose message begins with where it is about."""
+    return type(error)(f"{place}: {error}")
+
+
 class RatioWarning(UserWarning):
     """The ratio that was asked for was missed by more than a tenth; the message says why."""

@@ -67,6 +67,10 @@ class CompressOptions:
     on_error: OnError = "raise"  # or "passthrough": texts that cannot be compressed stay as they are
 
     def __post_init__(self) -> None:
+        for name in ("ratio", "max_tokens", "min_tokens"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise OptionError(f"{name} must be a number, got {value!r} of the type {type(value).__name__}.")
         if self.ratio is not None and self.max_tokens is not None:
             raise OptionError("ratio and max_tokens exclude each other: both say how short the result is to be.")
         if self.ratio is not None and not self.ratio >= 1:
@@ -75,8 +79,7 @@ class CompressOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} must be at least 1, got {value}.")
-        if self.on_error not in ("raise", "passthrough"):
-            raise OptionError(f"on_error must be one of 'raise', 'passthrough', got {self.on_error!r}.")
+        check_on_error(self.on_error)
         if self.query is not None and not isinstance(self.query, str):
             raise OptionError(f"query must be a str, got {type(self.query).__name__}.")
         if self.query is not None and not self.query.strip():
@@ -102,6 +105,12 @@ def check_batch_size(batch_size: int) -> None:
     """Raise OptionError if a batch size is not positive."""
     if batch_size < 1:
         raise OptionError(f"batch_size must be at least 1, got {batch_size}. Leave it out for the default.")
+
+
+def check_on_error(on_error: str) -> None:
+    """Raise OptionError if it is not said what to do about an error."""
+    if on_error not in ("raise", "passthrough"):
+        raise OptionError(f"on_error must be one of 'raise', 'passthrough', got {on_error!r}.")
 
 
 def _compile(expression: str) -> re.Pattern[str]:

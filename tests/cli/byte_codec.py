@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from zprompt.documents import read_documents
-from zprompt.errors import InvalidTextError, RatioWarning
+from zprompt.errors import InvalidTextError, RatioWarning, SpanError
 from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
 from zprompt.zspan import (
     LITERALS,
@@ -50,6 +50,16 @@ class ByteCodec:
         self.calls.append(options)
         batch = read_documents(documents)
         return batch.with_texts([_restore_all(text) for text in batch.texts])
+
+    def restore_texts(self, texts: Sequence[str], **options: object) -> list[str | SpanError]:
+        self.calls.append(options)
+        restored: list[str | SpanError] = []
+        for text in texts:
+            try:
+                restored.append(_restore_all(text))
+            except SpanError as error:
+                restored.append(error)
+        return restored
 
     def explain(self, text: str, **options: object) -> Explanation:
         self.calls.append(options)

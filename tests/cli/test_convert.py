@@ -187,6 +187,61 @@ def test_an_error_can_be_passed_by(run: Run, codec: ByteCodec) -> None:
     assert result.stdout_bytes == codec.bad.encode()
 
 
+def test_a_damaged_span_leaves_out_its_own_file_alone(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
+    write_all(tmp_path / "in", {"a.txt": b"one", "b.jsonl": line("two") + line("three"), "c.txt": b"four"})
+    run("compress", tmp_path / "in", "-o", tmp_path / "z")
+    lines = tmp_path / "z" / "b.jsonl.z"
+    lines.write_bytes(lines.read_bytes()[:-6] + b'"}\n')
+    codec.calls.clear()
+
+    result = run("decompress", tmp_path / "z", "-o", tmp_path / "back")
+
+    assert result.exit_code == 1
+    assert read_all(tmp_path / "back") == {"a.txt": b"one", "c.txt": b"four"}
+    assert "b.jsonl.z, line 2: A Z-span" in result.stderr and "1 of 3 files were not written" in result.stderr
+
+    passed = run("decompress", tmp_path / "z", "-o", tmp_path / "passed", "--on-error", "passthrough")
+    assert (passed.exit_code, read_all(tmp_path / "passed")["b.jsonl"].split(b"\n")[0]) == (0, line("two").strip())
+    codec.calls.clear()
+    assert run("decompress", tmp_path / "z", "-o", tmp_path / "none", "--on-error", "raise").exit_code == 1
+    assert codec.calls == [] and not (tmp_path / "none").exists()  # known before a model is loaded
+
+
+def test_a_text_that_cannot_be_compressed_is_named_with_its_line(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
+    given = line("one") + b'{"text": null}\n{"text": "\\ud800"}\n{"text": ""}\n{"text": "caf\\u00e9"}\n'
+    write_all(tmp_path / "in", {"a.jsonl": given, "b.txt": b"two"})
+
+    stopped = run("compress", tmp_path / "in", "-o", tmp_path / "out")
+    assert stopped.exit_code == 1 and "a.jsonl, line 3: " in stopped.stderr
+    assert codec.calls == [] and not (tmp_path / "out").exists()
+
+    skipped = run("compress", tmp_path / "in", "-o", tmp_path / "skipped", "--on-error", "skip")
+    assert skipped.exit_code == 1 and set(read_all(tmp_path / "skipped")) == {"b.txt.z"}
+
+    passed = run("compress", tmp_path / "in", "-o", tmp_path / "out", "--on-error", "passthrough")
+    assert passed.exit_code == 0 and "a.jsonl, line 3: " in passed.stderr
+    assert run("decompress", tmp_path / "out", "-o", tmp_path / "back").exit_code == 0
+    assert read_all(tmp_path / "back") == {"a.jsonl": given, "b.txt": b"two"}
+
+
+def test_an_input_is_overwritten_by_force_alone(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path, {"n.txt": b"one"})
+    refused = run("compress", tmp_path / "n.txt", "-o", tmp_path / "n.txt")
+    assert refused.exit_code == 1 and "--force" in refused.stderr
+    assert read_all(tmp_path) == {"n.txt": b"one"}
+    assert run("compress", tmp_path / "n.txt", "-o", tmp_path / "n.txt", "--force").exit_code == 0
+    assert read_all(tmp_path)["n.txt"].startswith(b"[z2:")
+
+
+def test_a_second_run_adds_nothing(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path, {"a.txt": b"one"})
+    assert run("compress", tmp_path, "-o", tmp_path).exit_code == 0
+    once = read_all(tmp_path)
+    again = run("compress", tmp_path, "-o", tmp_path)
+    assert again.exit_code == 0 and "a.txt.z is left out" in again.stderr
+    assert read_all(tmp_path) == once
+
+
 def test_only_options_that_are_given_reach_the_codec(run: Run, codec: ByteCodec) -> None:
     run("compress", "--query", "when?", "--protect", r"\d+", stdin=b"at 12:30")
 

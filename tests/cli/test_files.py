@@ -76,13 +76,19 @@ def test_texts_that_were_replaced_by_spans_come_back_as_they_were_written(
     assert content_of(replaced).render(content.texts) == lines
 
 
+def test_a_line_whose_text_is_null_stays_as_it_is() -> None:
+    content = read_content(Source(PurePath("a.jsonl"), '{"text": "one"}\n{"text": null}\n{"text": ""}\n'), None)
+    assert (list(content.texts), list(content.places)) == (["one", ""], ["a.jsonl, line 1", "a.jsonl, line 3"])
+    assert content.render(["1", ""]) == '{"text": "1"}\n{"text": null}\n{"text": ""}\n'
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("nonsense", "line 2: not JSON"),
         ("[1]", "line 2: not a JSON object"),
         ('{"id": 1, "body": "x"}', r"no text under 'text' \(fields with text: 'body'\)"),
-        ('{"text": null}', "fields with text: none"),
+        ('{"text": 5}', "fields with text: none"),
         ("[" * 100_000, "not JSON"),
     ],
 )

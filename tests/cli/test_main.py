@@ -34,7 +34,7 @@ def test_an_error_of_ours_is_a_message_without_a_traceback(run: Run) -> None:
     result = run("decompress", stdin=write_span("text")[:-3].encode())
 
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: A Z-span is cut off")
+    assert result.stderr.startswith("Error: stdin: A Z-span is cut off")
     assert "Traceback" not in result.stderr
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +11,9 @@ import typer
 
 import zprompt
 from zprompt.cli import options
-from zprompt.cli.files import SUFFIX, plan_outputs, read_content, read_sources, write_text
-from zprompt.cli.messages import figures, is_terminal, show
-from zprompt.errors import OptionError
+from zprompt.cli.files import SUFFIX, Content, Sources, plan_outputs, read_content, read_sources, write_text
+from zprompt.cli.messages import complain, figures, is_terminal, show, warn
+from zprompt.errors import DocumentTypeError, OptionError, ZPromptError, located
 from zprompt.progress import rich_progress
 
 app = typer.Typer()
@@ -34,9 +34,8 @@ def _compress(
     min_tokens: Annotated[
         int | None, typer.Option(min=1, help="Leave shorter texts as they are.", show_default=False)
     ] = None,
-    on_error: Annotated[
-        options.OnError, typer.Option(help="What to do with a text that cannot be compressed.")
-    ] = options.OnError.RAISE,
+    on_error: options.OnErrorOption = options.OnError.RAISE,
+    force: options.Force = False,
     codec: options.CodecName = "default",
     backbone: options.BackboneName = None,
     device: options.DeviceName = options.Device.AUTO,
@@ -49,14 +48,14 @@ def _compress(
     with a question those that matter for it.
     """
 
-    def compress(texts: list[str]) -> Sequence[str]:
+    def compress(texts: list[str]) -> Sequence[str | ZPromptError]:
         chosen = options.given(
             ratio=ratio,
             max_tokens=max_tokens,
             query=query,
             protect=options.protected(protect, texts),
             min_tokens=min_tokens,
-            on_error=on_error.value,
+            on_error="raise" if on_error is options.OnError.RAISE else "passthrough",
         )
         with rich_progress(is_terminal() and not quiet) as progress:
             if form is options.Form.TEXT:
@@ -71,7 +70,16 @@ def _compress(
         compressed: list[str] = result.documents
         return compressed
 
-    _convert_files(files, output, field, lambda name: name if form is options.Form.TEXT else name + SUFFIX, compress)
+    def rename(name: str) -> str:
+        return name if form is options.Form.TEXT else name + SUFFIX
+
+    from zprompt.zspan import escape_literal  # numpy, which --help does not need
+
+    sources = read_sources(files, output, spans=False)
+    targets = plan_outputs(sources, output, rename, force=force)
+    _convert_files(
+        sources, targets, field, on_error, _unfit, compress, str if form is options.Form.TEXT else escape_literal
+    )
 
 
 @app.command("decompress")
@@ -80,6 +88,8 @@ def _decompress(
     output: options.Output = None,
     field: options.Field = None,
     quiet: options.Quiet = False,
+    on_error: options.OnErrorOption = options.OnError.SKIP,
+    force: options.Force = False,
     codec: options.CodecName = "default",
     backbone: options.BackboneName = None,
     device: options.DeviceName = options.Device.AUTO,
@@ -91,28 +101,112 @@ def _decompress(
     JSON lines that were compressed with --field are restored with the same --field.
     """
 
-    def decompress(texts: list[str]) -> Sequence[str]:
+    def decompress(texts: list[str]) -> Sequence[str | ZPromptError]:
         loaded = options.open_codec(codec, backbone, device, quantization)
         with rich_progress(is_terminal() and not quiet) as progress:
-            restored: list[str] = loaded.decompress(texts, progress=progress, **options.given(batch_size=batch_size))
-        return restored
+            return loaded.restore_texts(texts, progress=progress, **options.given(batch_size=batch_size))
 
-    _convert_files(files, output, field, lambda name: name.removesuffix(SUFFIX) or name, decompress)
+    sources = read_sources(files, output)
+    targets = plan_outputs(sources, output, lambda name: name.removesuffix(SUFFIX) or name, force=force)
+    _convert_files(sources, targets, field, on_error, _damaged, decompress, str)
+
+
+def _unfit(text: str) -> ZPromptError | None:
+    """Return why no codec compresses a text."""
+    from zprompt.zspan import require_no_surrogates
+
+    try:
+        require_no_surrogates(text)
+    except ZPromptError as error:
+        return error
+    return None
+
+
+def _damaged(text: str) -> ZPromptError | None:
+    """Return why no codec restores a text, as far as can be told without one."""
+    from zprompt.zspan import find_spans, read_header
+
+    try:
+        for match in find_spans(text):
+            read_header(match.text)
+    except ZPromptError as error:
+        return error
+    return None
+
+
+@dataclass(slots=True)
+class _File:
+    """A file that is converted."""
+
+    target: Path | None
+    content: Content
+    results: list[str | ZPromptError | None]  # of each text; None: not converted yet
+
+    @property
+    def errors(self) -> list[ZPromptError]:
+        """Return why texts cannot be converted, each with its place."""
+        pairs = zip(self.content.places, self.results, strict=True)
+        return [located(own, place) for place, own in pairs if isinstance(own, ZPromptError)]
 
 
 def _convert_files(
-    paths: Sequence[Path] | None,
-    out: Path | None,
+    sources: Sources,
+    targets: Sequence[Path | None],
     field: str | None,
-    rename: Callable[[str], str],
-    convert: Callable[[list[str]], Sequence[str]],
+    on_error: options.OnError,
+    check: Callable[[str], ZPromptError | None],
+    convert: Callable[[list[str]], Sequence[str | ZPromptError]],
+    keep: Callable[[str], str],
 ) -> None:
-    """Convert all texts in one call; nothing is written before that, so an error leaves no half of the outputs."""
-    sources = read_sources(paths, out)
-    targets = plan_outputs(sources, out, rename)
-    contents = [read_content(source, field) for source in sources.members]
-    texts = [text for content in contents for text in content.texts]
-    converted = iter(convert(texts) if texts else [])
-    outputs = [content.render(list(islice(converted, len(content.texts)))) for content in contents]
-    for target, output in zip(targets, outputs, strict=True):
-        write_text(target, output)
+    """Convert all texts in one call; nothing is written before that.
+
+    :param sources: The files.
+    :param targets: Where each goes.
+    :param field: As in `read_content`.
+    :param on_error: What to do about texts that cannot be converted.
+    :param check: Returns why a text cannot be converted, as far as can be told without a model.
+    :param convert: Converts the others, or returns why not.
+    :param keep: Writes a text that stays as it is.
+    :raises Exit: If files were left out.
+    """
+    if on_error is options.OnError.SKIP and len(sources.members) == 1:
+        on_error = options.OnError.RAISE  # nothing would be written
+    files = []
+    for source, target in zip(sources.members, targets, strict=True):
+        try:
+            content = read_content(source, field)
+        except DocumentTypeError as error:
+            if on_error is options.OnError.RAISE:
+                raise
+            complain(str(error))
+            continue
+        files.append(_File(target, content, [check(text) for text in content.texts]))
+    _raise_first(files, on_error)
+    new = [text for file in files for text, own in zip(file.content.texts, file.results, strict=True) if own is None]
+    converted = iter(convert(new) if new else [])
+    for file in files:
+        file.results = [next(converted) if own is None else own for own in file.results]
+    _raise_first(files, on_error)
+    written = sum(_write(file, on_error, keep) for file in files)
+    if written < len(sources.members):
+        complain(f"{len(sources.members) - written} of {len(sources.members)} files were not written.")
+        raise typer.Exit(1)
+
+
+def _raise_first(files: Sequence[_File], on_error: options.OnError) -> None:
+    errors = [error for file in files for error in file.errors]
+    if errors and on_error is options.OnError.RAISE:
+        raise errors[0]
+
+
+def _write(file: _File, on_error: options.OnError, keep: Callable[[str], str]) -> bool:
+    """Write a file, unless it is to be left out for a text in it; name those that cannot be converted."""
+    skipped = bool(file.errors) and on_error is options.OnError.SKIP
+    for error in file.errors:
+        (complain if skipped else warn)(str(error))
+    if not skipped:
+        pairs = zip(file.content.texts, file.results, strict=True)
+        write_text(
+            file.target, file.content.render([own if isinstance(own, str) else keep(text) for text, own in pairs])
+        )
+    return not skipped

@@ -44,6 +44,7 @@ class Source:
 
     name: PurePath  # below the folder that was given
     text: str
+    path: Path | None = None  # None: stdin
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +55,17 @@ class Sources:
     several: bool  # the outputs need a folder; True for one folder with one file in it, too
 
 
-def read_sources(paths: Sequence[Path] | None, out: Path | None = None) -> Sources:
+def read_sources(paths: Sequence[Path] | None, out: Path | None = None, *, spans: bool = True) -> Sources:
     """Read the texts of files, folders and stdin.
 
     :param paths: Files and folders; a folder stands for all text files in it; none, or -, is stdin.
     :param out: Where the outputs go; if it lies in one of the folders, it is left out.
+    :param spans: Whether a folder stands for its files of Z-spans, too.
     :return: The texts.
     :raises OptionError: If there is none.
     """
     paths = paths or [STREAM]
-    members = tuple(source for path in paths for source in _read(path, out))
+    members = tuple(source for path in paths for source in _read(path, out, spans))
     if not members:
         raise OptionError(f"There is no text file in {', '.join(map(str, paths))}. Text is what decodes as UTF-8.")
     return Sources(members, several=len(members) > 1 or any(path.is_dir() for path in paths))
@@ -93,17 +95,28 @@ def write_text(path: Path | None, text: str) -> None:
     path.write_bytes(text.encode())
 
 
-def plan_outputs(sources: Sources, out: Path | None, rename: Callable[[str], str]) -> list[Path | None]:
+def plan_outputs(
+    sources: Sources, out: Path | None, rename: Callable[[str], str], *, force: bool = False
+) -> list[Path | None]:
     """Return the file for the output of each source, or None for stdout.
 
     :param sources: The sources.
     :param out: The value of --output.
     :param rename: Makes the name of an output in a folder of its source's name.
+    :param force: Whether an output may take the place of a source.
     :return: A file for each source, or None for stdout.
     :raises BadParameter: If there are several sources and no folder for their outputs.
-    :raises OptionError: If two outputs have the same place.
+    :raises OptionError: If two outputs have the same place, or one that of a source.
     """
-    out = None if out == STREAM else out
+    targets = _targets(sources, None if out == STREAM else out, rename)
+    read = {source.path.resolve() for source in sources.members if source.path}
+    lost = next((target for target in targets if target and target.resolve() in read), None)
+    if lost and not force:
+        raise OptionError(f"{lost} would be overwritten, and it is an input. Choose another --output, or say --force.")
+    return targets
+
+
+def _targets(sources: Sources, out: Path | None, rename: Callable[[str], str]) -> list[Path | None]:
     if not sources.several and (out is None or not out.is_dir()):
         return [out]
     if out is None or out.is_file():
@@ -119,13 +132,19 @@ def plan_outputs(sources: Sources, out: Path | None, rename: Callable[[str], str
     return list(targets)
 
 
-def _read(path: Path, out: Path | None) -> Iterator[Source]:
+def _read(path: Path, out: Path | None, spans: bool) -> Iterator[Source]:
+    if path == STREAM:
+        yield Source(PurePath(_title(path)), read_text(path))
+        return
     if not path.is_dir():
-        yield Source(PurePath(_title(path) if path == STREAM else path.name), read_text(path))
+        yield Source(PurePath(path.name), read_text(path), path)
         return
     for file in _walk(path, out):
+        if file.name.endswith(SUFFIX) and not spans:
+            note(f"{file} is left out: it is compressed already.")
+            continue
         try:
-            yield Source(file.relative_to(path), read_text(file))
+            yield Source(file.relative_to(path), read_text(file), file)
         except InvalidTextError:
             warn(f"{file} is skipped: it is not UTF-8 text.")
 
@@ -152,6 +171,10 @@ class Content(Protocol):
     def texts(self) -> Sequence[str]:
         """Return the texts, in order."""
 
+    @property
+    def places(self) -> Sequence[str]:
+        """Return where each text is, for messages."""
+
     def render(self, texts: Sequence[str]) -> str:
         """Return the file with other texts, as many as there are."""
 
@@ -166,8 +189,10 @@ def read_content(source: Source, field: str | None) -> Content:
     """
     name = source.name.name.lower().removesuffix(SUFFIX)
     if field is None and not name.endswith(_LINES_SUFFIXES):
-        return _PlainText(source.text)
-    return _JsonLines(source.text, tuple(_literals(source, _DEFAULT_FIELD if field is None else field)))
+        return _PlainText(source.text, str(source.name))
+    return _JsonLines(
+        source.text, str(source.name), tuple(_literals(source, _DEFAULT_FIELD if field is None else field))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +200,15 @@ class _PlainText:
     """A file that is one text."""
 
     text: str
+    name: str
 
     @property
     def texts(self) -> Sequence[str]:
         return [self.text]
+
+    @property
+    def places(self) -> Sequence[str]:
+        return [self.name]
 
     def render(self, texts: Sequence[str]) -> str:
         return texts[0]
@@ -189,6 +219,7 @@ class _Literal:
     """A JSON string inside a longer text."""
 
     value: str
+    line: int  # counted from 1
     start: int
     end: int  # after the mark, if there is one
     escapes: bool  # characters beyond printable ASCII are escaped
@@ -205,11 +236,16 @@ class _JsonLines:
     """A file of JSON objects, one on each line, each with a text."""
 
     text: str  # of the file
+    name: str
     literals: tuple[_Literal, ...]
 
     @property
     def texts(self) -> Sequence[str]:
         return [literal.value for literal in self.literals]
+
+    @property
+    def places(self) -> Sequence[str]:
+        return [f"{self.name}, line {literal.line}" for literal in self.literals]
 
     def render(self, texts: Sequence[str]) -> str:
         pieces, position = [], 0
@@ -220,15 +256,16 @@ class _JsonLines:
 
 
 def _literals(source: Source, field: str) -> Iterator[_Literal]:
-    """Find the field's value on each line that is not blank."""
+    """Find the field's value on each line that is not blank; a line whose value is null has no text."""
     offset = 0
     for number, line in enumerate(source.text.split("\n"), 1):
         if line.strip(" \t\r" + _BOM):
             value = _read_value(line, field, f"{source.name}, line {number}")
-            start, end = _locate(line, field)
-            marked = line.startswith(_ESCAPES_MARK, end)
-            escapes = _is_plain(line[start:end]) and (marked or not _is_plain(value))
-            yield _Literal(value, offset + start, offset + end + marked, escapes)
+            if value is not None:
+                start, end = _locate(line, field)
+                marked = line.startswith(_ESCAPES_MARK, end)
+                escapes = _is_plain(line[start:end]) and (marked or not _is_plain(value))
+                yield _Literal(value, number, offset + start, offset + end + marked, escapes)
         offset += len(line) + 1
 
 
@@ -237,13 +274,15 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and "\x7f" not in text
 
 
-def _read_value(line: str, field: str, place: str) -> str:
+def _read_value(line: str, field: str, place: str) -> str | None:
     try:
         record = _DECODER.decode(line.removeprefix(_BOM))
     except (ValueError, RecursionError) as error:
         raise DocumentTypeError(f"{place}: not JSON ({error}). Each line must be a JSON object.") from error
     if not isinstance(record, dict):
         raise DocumentTypeError(f"{place}: not a JSON object. Each line must be one, with its text under {field!r}.")
+    if field in record and record[field] is None:
+        return None
     if not isinstance(record.get(field), str):
         names = ", ".join(repr(name) for name, value in record.items() if isinstance(value, str)) or "none"
         raise DocumentTypeError(

@@ -36,9 +36,10 @@ class Quantization(StrEnum):
 
 
 class OnError(StrEnum):
-    """What to do with a document that cannot be compressed."""
+    """What to do with a file that has a text that cannot be converted."""
 
     RAISE = "raise"
+    SKIP = "skip"
     PASSTHROUGH = "passthrough"
 
 
@@ -76,6 +77,15 @@ Field: TypeAlias = Annotated[
         metavar="NAME",
         rich_help_panel=_FILES,
         help="Read JSON lines, with the text in this field. Not needed for *.jsonl and *.ndjson with the field text.",
+    ),
+]
+Force: TypeAlias = Annotated[bool, typer.Option("--force", rich_help_panel=_FILES, help="Write even over an input.")]
+OnErrorOption: TypeAlias = Annotated[
+    OnError,
+    typer.Option(
+        "--on-error",
+        rich_help_panel=_FILES,
+        help="For a text that cannot be converted: write nothing, or all but its file, or leave the text as it is.",
     ),
 ]
 Quiet: TypeAlias = Annotated[

@@ -10,6 +10,7 @@ are an option of those who have heads for them.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 import warnings
@@ -31,9 +32,9 @@ from zprompt.codec.settings import CodecSettings
 from zprompt.codec.source import SourceText, explain_tokens, read_source
 from zprompt.codec.tiling import ScoredWindow, choose_kept, explain_miss
 from zprompt.documents import DocumentBatch, read_documents, title_of
-from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, RatioWarning, SpanError
+from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, RatioWarning, SpanError, located
 from zprompt.llm import Backbone, choose_device, choose_quantization, load_backbone
-from zprompt.options import CompressOptions, OnError, Protect, check_batch_size
+from zprompt.options import CompressOptions, OnError, Protect, check_batch_size, check_on_error
 from zprompt.progress import Progress
 from zprompt.relevance import Relevance, shared_relevance
 from zprompt.results import CompressionResult, CompressionStats, Explanation, KeptText
@@ -53,6 +54,8 @@ from zprompt.zspan import (
 COMPRESS_BATCH = 8  # windows a pass
 DECOMPRESS_BATCH = 16  # windows a step
 TEXTS = 10_000  # texts of Z-spans that a codec remembers, so that these are focused without the LLM
+
+logger = logging.getLogger(__name__)
 
 
 class Codec:
@@ -193,7 +196,14 @@ class Codec:
         if options.query and read_spans:
             known = self._known_spans(batch.texts, batch_size)
         originals = [text for _, text in known]
-        sources = [self._source(text, options, span) for span, text in known]
+        sources = []
+        for place, (span, text) in enumerate(known):
+            try:
+                sources.append(self._source(text, options, span))
+            except InvalidTextError as error:
+                if batch.single:
+                    raise
+                raise located(error, f"The document at position {place}") from error
         kept: list[KeptText] | None = None
         if options.query:
             relevance = relevance or shared_relevance()
@@ -215,28 +225,61 @@ class Codec:
         self,
         docs: Any,  # noqa: ANN401 - as in compress
         *,
+        on_error: OnError = "raise",
         batch_size: int = DECOMPRESS_BATCH,
         progress: Progress | None = None,
     ) -> Any:  # noqa: ANN401 - as it was given
         """Put the text back in place of every Z-span of documents; what is around them stays.
 
         :param docs: A document or a sequence of them, as `compress` takes and returns them.
+        :param on_error: "raise", or "passthrough" to leave documents that cannot be restored as they are, with a
+            warning in the log for each.
         :param batch_size: Windows that are decoded at a time; the result does not depend on it.
         :param progress: Called with ("decompress", windows done, windows in all).
         :return: The documents, of the same types and in the same order.
+        :raises SpanError: If a document cannot be restored; the message names its position.
         """
         check_batch_size(batch_size)
+        check_on_error(on_error)
         batch = read_documents(docs)
-        pieces = [list(self._pieces(text)) for text in batch.texts]
-        spans = [piece for document in pieces for piece in document if isinstance(piece, ZSpan)]
-        ids = self.restore_ids(spans, batch_size=batch_size, progress=progress)
-        whole = [self._text(span, own) for span, own in zip(spans, ids, strict=True)]
-        self._remember(whole, spans)
-        restored = iter(whole)
-        texts = [
-            "".join(next(restored) if isinstance(piece, ZSpan) else piece for piece in document) for document in pieces
-        ]
+        texts = []
+        for place, (text, own) in enumerate(
+            zip(batch.texts, self.restore_texts(batch.texts, batch_size=batch_size, progress=progress), strict=True)
+        ):
+            if isinstance(own, SpanError) and on_error == "raise":
+                raise own if batch.single else located(own, f"The document at position {place}")
+            if isinstance(own, SpanError):
+                logger.warning("The document at position %d is left as it is: %s", place, own)
+            texts.append(text if isinstance(own, SpanError) else own)
         return batch.with_texts(texts)
+
+    def restore_texts(
+        self, texts: Sequence[str], *, batch_size: int = DECOMPRESS_BATCH, progress: Progress | None = None
+    ) -> list[str | SpanError]:
+        """Put the text back in place of every Z-span of texts.
+
+        :param texts: The texts.
+        :param batch_size: As in `decompress`.
+        :param progress: As in `decompress`.
+        :return: Each text restored, or why it cannot be.
+        """
+        found: list[list[str | ZSpan] | SpanError] = []
+        for text in texts:
+            try:
+                found.append(list(self._pieces(text)))
+            except SpanError as error:
+                found.append(error)
+        pieces = [own for own in found if not isinstance(own, SpanError)]
+        spans = [piece for own in pieces for piece in own if isinstance(piece, ZSpan)]
+        try:
+            ids: list[list[int] | SpanError] = [*self.restore_ids(spans, batch_size=batch_size, progress=progress)]
+        except SpanError:  # one of them is forged; which one, they say by themselves
+            ids = [self._ids_or_error(span) for span in spans]
+        restored = [self._text_or_error(span, own) for span, own in zip(spans, ids, strict=True)]
+        good = [(text, span) for text, span in zip(restored, spans, strict=True) if isinstance(text, str)]
+        self._remember([text for text, _ in good], [span for _, span in good])
+        rest = iter(restored)
+        return [own if isinstance(own, SpanError) else _joined(own, rest) for own in found]
 
     def explain(
         self,
@@ -431,6 +474,18 @@ class Codec:
             )
         return text
 
+    def _ids_or_error(self, span: ZSpan) -> list[int] | SpanError:
+        try:
+            return self.restore_ids([span])[0]
+        except SpanError as error:
+            return error
+
+    def _text_or_error(self, span: ZSpan, ids: list[int] | SpanError) -> str | SpanError:
+        try:
+            return ids if isinstance(ids, SpanError) else self._text(span, ids)
+        except SpanError as error:
+            return error
+
     def _share_restored(self, texts: Sequence[str], written: Sequence[str]) -> float:
         """Restore texts one by one and return the share that comes back byte for byte, 0 to 1."""
         exact = 0
@@ -507,3 +562,10 @@ def _advance(stage: str, total: int, progress: Progress | None) -> Callable[[int
             progress(stage, done, total)
 
     return advance
+
+
+def _joined(pieces: Sequence[str | ZSpan], restored: Iterator[str | SpanError]) -> str | SpanError:
+    """Join the pieces of a text with what its Z-spans stand for; an error if one of them cannot be restored."""
+    parts = [next(restored) if isinstance(piece, ZSpan) else piece for piece in pieces]
+    errors = [part for part in parts if isinstance(part, SpanError)]
+    return errors[0] if errors else "".join(map(str, parts))
