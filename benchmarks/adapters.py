@@ -89,10 +89,8 @@ def measure(codec: Codec, texts: Sequence[str], rounds: int, name: str = "defaul
     """
     documents = [Document(id=str(number), page_content=text) for number, text in enumerate(texts)]
     nodes = [NodeWithScore(node=TextNode(id_=str(number), text=text)) for number, text in enumerate(texts)]
-    compressor, postprocessor = (
-        ZPromptCompressor(form="z", codec=name),
-        ZPromptPostprocessor.from_codec(codec, form="z"),
-    )
+    compressor = ZPromptCompressor(form="z", codec=name)
+    postprocessor = ZPromptPostprocessor.from_codec(codec, form="z")
     runs: dict[str, Callable[[], object]] = {
         DIRECT: lambda: codec.compress(list(texts), query=QUERY),
         "langchain-zprompt": lambda: compressor.compress_documents(documents, QUERY),

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
-from zprompt.errors import DocumentTypeError
+from zprompt.errors import DocumentTypeError, InvalidTextError, SpanError, located
 
 _ALLOWED = (
     "Allowed are str, dict with a str under 'text', LangChain Document, LlamaIndex nodes and NodeWithScore, "
@@ -77,6 +78,21 @@ class DocumentBatch:
         """
         replaced = [_replace(document, text) for document, text in zip(self.documents, texts, strict=True)]
         return replaced[0] if self.single else replaced
+
+    @contextmanager
+    def naming(self, index: int) -> Iterator[None]:
+        """Let errors about a document's text say which of several it is.
+
+        :param index: The document's position.
+        :yields: Nothing.
+        :raises ZPromptError: The same error, with the position before its message.
+        """
+        try:
+            yield
+        except (InvalidTextError, SpanError) as error:
+            if self.single:
+                raise
+            raise located(error, f"The document at position {index}") from error
 
 
 def read_documents(documents: object) -> DocumentBatch:

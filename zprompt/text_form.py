@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from zprompt.counting import CountTokens
 from zprompt.documents import read_documents, title_of
-from zprompt.errors import InvalidTextError, OptionError, located
+from zprompt.errors import InvalidTextError, OptionError
 from zprompt.options import CompressOptions
 from zprompt.relevance import Choice, Length, Passage, Relevance, elide
 from zprompt.results import CompressionResult, CompressionStats, KeptText
@@ -42,10 +42,10 @@ def shorten(
     began = time.perf_counter()
     batch = read_documents(docs)
     texts = _restored(batch.texts, restore)
-    before = [
-        _count(text, count, options, None if batch.single else f"The document at position {place}")
-        for place, text in enumerate(texts)
-    ]
+    before = []
+    for place, text in enumerate(texts):
+        with batch.naming(place):
+            before.append(_count(text, count, options))
     chosen = [
         index for index, tokens in enumerate(before) if tokens is not None and tokens >= (options.min_tokens or 1)
     ]
@@ -88,16 +88,14 @@ def _restored(texts: Sequence[str], restore: Callable[[list[str]], list[str]]) -
     return [known.get(text, text) for text in texts]
 
 
-def _count(text: str, count: CountTokens, options: CompressOptions, place: str | None) -> int | None:
+def _count(text: str, count: CountTokens, options: CompressOptions) -> int | None:
     """Count a text's tokens; None for one that cannot be counted and is to pass through."""
     try:
         require_no_surrogates(text)
-    except InvalidTextError as error:
+    except InvalidTextError:
         if options.on_error == "passthrough":
             return None
-        if place is None:
-            raise
-        raise located(error, place) from error
+        raise
     return count(text)
 
 

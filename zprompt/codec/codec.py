@@ -32,7 +32,7 @@ from zprompt.codec.settings import CodecSettings
 from zprompt.codec.source import SourceText, explain_tokens, read_source
 from zprompt.codec.tiling import ScoredWindow, choose_kept, explain_miss
 from zprompt.documents import DocumentBatch, read_documents, title_of
-from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, RatioWarning, SpanError, located
+from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, RatioWarning, SpanError
 from zprompt.llm import Backbone, choose_device, choose_quantization, load_backbone
 from zprompt.options import CompressOptions, OnError, Protect, check_batch_size, check_on_error
 from zprompt.progress import Progress
@@ -198,12 +198,8 @@ class Codec:
         originals = [text for _, text in known]
         sources = []
         for place, (span, text) in enumerate(known):
-            try:
+            with batch.naming(place):
                 sources.append(self._source(text, options, span))
-            except InvalidTextError as error:
-                if batch.single:
-                    raise
-                raise located(error, f"The document at position {place}") from error
         kept: list[KeptText] | None = None
         if options.query:
             relevance = relevance or shared_relevance()
@@ -242,15 +238,16 @@ class Codec:
         check_batch_size(batch_size)
         check_on_error(on_error)
         batch = read_documents(docs)
-        texts = []
-        for place, (text, own) in enumerate(
-            zip(batch.texts, self.restore_texts(batch.texts, batch_size=batch_size, progress=progress), strict=True)
-        ):
-            if isinstance(own, SpanError) and on_error == "raise":
-                raise own if batch.single else located(own, f"The document at position {place}")
-            if isinstance(own, SpanError):
+        restored = self.restore_texts(batch.texts, batch_size=batch_size, progress=progress)
+        texts = list(batch.texts)
+        for place, own in enumerate(restored):
+            if isinstance(own, str):
+                texts[place] = own
+            elif on_error == "raise":
+                with batch.naming(place):
+                    raise own
+            else:
                 logger.warning("The document at position %d is left as it is: %s", place, own)
-            texts.append(text if isinstance(own, SpanError) else own)
         return batch.with_texts(texts)
 
     def restore_texts(

@@ -65,9 +65,11 @@ def run(
     planned, version = list(cells(settings)), commit()
     own_context = context or _make_context(settings)  # readers that cannot be used are refused before anything runs
     readers = readers_fingerprint(settings.readers)
-    if LTSC_TUNED in settings.methods:
-        readers += LTSC_TUNED  # its reader reads the full text, too
-    keys = {cell: _key(cell, tasks[cell.task].digest, settings.seed, version, readers) for cell in planned}
+    of_full = readers + LTSC_TUNED if LTSC_TUNED in settings.methods else readers  # its reader reads the full text, too
+    keys = {
+        cell: _key(cell, tasks[cell.task].digest, settings.seed, version, of_full if cell.method == FULL else readers)
+        for cell in planned
+    }
     done = _load_done(folder, keys)
     reused = len(done)
     infos = tuple(TaskInfo.of(task) for task in tasks.values())

@@ -12,6 +12,7 @@ from tests.train.reader.conftest import CONFIG, MakeExamples
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
 from zprompt.llm.lora import llama_of
+from zprompt.llm.packed import unpack
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train.loop import Figures, TrainingProgress, run_steps
 from zprompt.train.reader_trainer import ReaderTrainer, new_start
@@ -41,6 +42,31 @@ def test_the_backbone_is_not_trained(reader_codec: Codec, examples_of: MakeExamp
     before = [weight.clone() for weight in llama_of(reader_codec.backbone).parameters()]
     run(make_trainer(reader_codec, examples_of, tmp_path))
     assert all(map(torch.equal, before, llama_of(reader_codec.backbone).parameters()))
+
+
+def test_half_precision_rounds_no_weight_of_the_backbone(
+    reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = unpack(llama_of(reader_codec.backbone))  # as on a GPU: a copy of it has the same weights
+    monkeypatch.setattr("zprompt.train.reader_model.llama_of", lambda backbone: plain)
+    before = [weight.clone() for weight in plain.parameters()]
+    make_trainer(reader_codec, examples_of, tmp_path, precision="bf16").step(0)
+    after = list(plain.parameters())
+    assert [weight.dtype for weight in after] == [weight.dtype for weight in before]
+    assert all(map(torch.equal, before, after))
+
+
+def test_the_number_of_cores_changes_nothing(reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path) -> None:
+    cores, trained = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            trainer = make_trainer(reader_codec, examples_of, tmp_path / str(threads), micro_batch=1)
+            trainer.step(0)
+            trained.append([parameter.detach().clone() for parameter in trainer.parameters])
+    finally:
+        torch.set_num_threads(cores)
+    assert all(map(torch.equal, *trained))
 
 
 def test_a_resumed_run_gives_what_an_uninterrupted_one_does(

@@ -252,8 +252,6 @@ class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         """Shorten the nodes; the base class runs this in a thread for `apostprocess_nodes`."""
         query, given = query_bundle.query_str if query_bundle else None, [item.node for item in nodes]
-        if not nodes:
-            return []
         if self.form_for() == "text":
             shorter = self._shorten(given, query)
         else:
@@ -270,7 +268,7 @@ class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
 
     def _shorten(self, nodes: Sequence[BaseNode], query: str | None) -> list[BaseNode]:
         """Leave out what a query does not need, and send events."""
-        if query is None:
+        if query is None and nodes:
             raise OptionError(NO_QUESTION)
         _dispatcher.event(ZCompressStartEvent(component=self.class_name(), nodes=len(nodes), query=query))
         began, count = time.perf_counter(), counter(self.count)
