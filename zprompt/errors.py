@@ -97,6 +97,14 @@ class BenchResultsError(ZPromptError, ValueError):
     """A file does not have the results of `zprompt bench` in the form that this release reads."""
 
 
+class UnknownOriginalError(ZPromptError, LookupError):
+    """A hash is not that of an original that was kept."""
+
+
+class DroppedOriginalError(UnknownOriginalError):
+    """An original had to make room for others."""
+
+
 class UnreadableError(ZPromptError, ValueError):
     """A reader cannot read the output of a baseline."""
 

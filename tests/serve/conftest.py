@@ -17,7 +17,7 @@ import pytest
 from tests.serve.fake_reader import PATIENCE, FakeReader
 from zprompt.reader import Reader
 from zprompt.serve import Server, ServerSettings, bind, url_of
-from zprompt.serve.queue import JobQueue
+from zprompt.serve.queue import CallQueue, TextQueue
 
 MODEL = "zprompt"
 JSON = {"Content-Type": "application/json"}
@@ -33,8 +33,12 @@ class Running:
     stack: ExitStack = field(default_factory=ExitStack)
 
     @property
-    def queue(self) -> JobQueue:
-        return self.server.queue
+    def texts(self) -> TextQueue:
+        return self.server.queues[0]
+
+    @property
+    def conversions(self) -> CallQueue:
+        return self.server.queues[1]
 
     def openai(self, key: str = "none", **options: object) -> openai.OpenAI:
         """Return OpenAI's client, without retries."""

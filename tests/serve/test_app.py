@@ -89,6 +89,14 @@ def test_without_a_limit_an_answer_takes_the_default_or_what_fits(
     assert [asked.max_new_tokens for asked in reader.options] == [50, 10]
 
 
+def test_what_openai_takes_from_an_agent_without_tools_is_taken(server: Running) -> None:
+    said_nothing = {"role": "assistant", "content": None}
+    asked = {"role": "user", "content": "Explain a[z1:z2] in Python."}
+    body = {"model": MODEL, "messages": [asked, said_nothing, asked], "parallel_tool_calls": False, "tools": []}
+
+    assert post(server, "/v1/chat/completions", **body)["choices"][0]["message"]["content"] == asked["content"]
+
+
 def test_content_may_come_in_parts_and_developers_are_the_system(server: Running, reader: FakeReader) -> None:
     server.openai().chat.completions.create(
         model=MODEL,
@@ -323,19 +331,30 @@ def test_compression_stops_at_the_time_limit(serve: Callable[..., Running], read
     answer = server.http().post("/v1/compress", json={"input": "text"})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
-    until(lambda: server.metric("zprompt_running") == 0)
+    until(lambda: server.metric('zprompt_running{queue="conversions"}') == 0)
     assert reader.codec.steps_done < 100
 
 
-def test_compression_waits_for_its_turn(server: Running, reader: FakeReader) -> None:
-    reader.gate.clear()  # the reader is one for all: while it writes, a compression waits
-    with ThreadPoolExecutor(2) as pool:
+def test_chat_and_compression_do_not_wait_for_one_another(server: Running, reader: FakeReader) -> None:
+    reader.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(server.openai().completions.create, model=MODEL, prompt="one")
         until(reader.begun.is_set)
-        compressing = pool.submit(post, server, "/v1/compress", input="text")
-        until(lambda: server.queue.waiting == 1)
-        assert reader.codec.calls == []
+
+        assert post(server, "/v1/compress", input="text")["output"] == write_span("text")
+        assert not writing.done()
 
         reader.gate.set()
         assert writing.result().choices[0].text == "one"
-        assert compressing.result()["output"] == write_span("text")
+
+
+def test_compressions_wait_for_one_another(server: Running, reader: FakeReader) -> None:
+    reader.codec.steps = 50
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(post, server, "/v1/compress", input="one")
+        until(lambda: reader.codec.steps_done > 0)
+        second = pool.submit(post, server, "/v1/compress", input="two")
+        until(lambda: server.conversions.waiting == 1)
+
+        assert first.result()["output"] == write_span("one")
+        assert second.result()["output"] == write_span("two")

@@ -227,12 +227,39 @@ def test_too_many_prompts_in_one_request_are_refused(serve: Callable[..., Runnin
     assert error_of(serve(batch_size=4), "/v1/completions", body, 400)["code"] == "too_many_prompts"
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            [{"type": "text", "text": "one"}, {"type": "image_url", "image_url": {"url": "x"}}],
+            "part 1 has the type 'ima",
+        ),
+        ([{"type": "text"}], "part 0 has no text"),
+        ([], "empty list"),
+        (None, "content is null"),
+        (5, "not a number"),
+        ({"type": "text", "text": "one"}, "not an object"),
+    ],
+)
+def test_a_content_that_is_no_text_is_named_in_plain_words(server: Running, content: object, said: str) -> None:
+    error = error_of(server, "/v1/chat/completions", CHAT | {"messages": [{"role": "user", "content": content}]}, 400)
+
+    assert said in error["message"] and "Text" not in error["message"]
+    assert error["param"].startswith("messages.0")
+
+
+def test_a_document_that_is_none_is_named_in_plain_words(server: Running) -> None:
+    for bad, said in [(5, "not a number"), ([["a"]], "a list in a list"), (None, "missing")]:
+        error = error_of(server, "/v1/compress", {"input": bad}, 400)
+        assert (error["param"], said in error["message"]) == ("input", True), error
+
+
 def test_bad_requests_change_nothing(server: Running) -> None:
     before = server.openai().completions.create(model=MODEL, prompt="one two").choices[0].text
     for body in (b"{", b"[]", json.dumps({"model": MODEL, "prompt": FORGED}).encode()):
         error_of(server, "/v1/completions", body, 400)
 
     assert server.openai().completions.create(model=MODEL, prompt="one two").choices[0].text == before
-    assert server.queue.waiting == 0
-    with server.queue.admit():  # no place was lost
+    assert server.texts.waiting == 0
+    with server.texts.admit():  # no place was lost
         pass

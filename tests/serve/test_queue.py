@@ -46,7 +46,7 @@ def test_what_waits_together_is_written_together(server: Running, reader: FakeRe
     asker = Asker(server, pool)
     first = asker.occupy(reader)
     others = [asker.ask(f"text number {n}", temperature=n / 10, seed=n) for n in range(10)]
-    until(lambda: server.queue.waiting == 10)
+    until(lambda: server.texts.waiting == 10)
     reader.gate.set()
 
     assert first.result() == "busy"
@@ -59,7 +59,7 @@ def test_a_batch_has_a_size(serve: Callable[..., Running], reader: FakeReader, p
     asker = Asker(server, pool)
     asker.occupy(reader)
     others = [asker.ask(f"text {n}") for n in range(6)]
-    until(lambda: server.queue.waiting == 6)
+    until(lambda: server.texts.waiting == 6)
     reader.gate.set()
 
     assert [other.result() for other in others] == [f"text {n}" for n in range(6)]
@@ -73,14 +73,14 @@ def test_a_full_queue_says_when_to_come_back(
     asker = Asker(server, pool)
     running = asker.occupy(reader)
     waiting = [asker.ask("one"), asker.ask("two")]
-    until(lambda: server.queue.waiting == 2)
+    until(lambda: server.texts.waiting == 2)
 
     with pytest.raises(openai.RateLimitError) as raised:
         asker.client.completions.create(model=MODEL, prompt="three")
     assert 1 <= int(raised.value.response.headers["Retry-After"]) <= 60
     assert raised.value.code == "queue_full"
     answer = server.http().post("/v1/compress", json={"input": "text"})
-    assert answer.status_code == 429
+    assert answer.status_code == 200  # it has a queue of its own
 
     reader.gate.set()
     assert [text.result() for text in (running, *waiting)] == ["busy", "one", "two"]
@@ -105,7 +105,7 @@ def test_a_stream_that_nobody_reads_any_more_is_not_written_on(own_server: Runni
     ) as stream:
         next(iter(stream))
 
-    until(lambda: own_server.metric("zprompt_running") == 0)
+    until(lambda: own_server.metric('zprompt_running{queue="texts"}') == 0)
     assert reader.steps < 100
     assert own_server.metric('zprompt_cancelled_total{reason="client_left"}') == 1
 
@@ -118,11 +118,11 @@ def test_who_hangs_up_leaves_the_batch_to_the_others(
     impatient = httpx.Client(base_url=own_server.url, timeout=0.3)
     left = pool.submit(impatient.post, "/v1/completions", json={"model": MODEL, "prompt": "long " * 200})
     patient = asker.ask("short text")
-    until(lambda: own_server.queue.waiting == 2)
+    until(lambda: own_server.texts.waiting == 2)
     with pytest.raises(httpx.ReadTimeout):
         left.result()
     impatient.close()
-    until(lambda: own_server.queue.waiting == 1)
+    until(lambda: own_server.texts.waiting == 1)
     reader.gate.set()
 
     assert patient.result() == "short text"

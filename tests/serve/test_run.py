@@ -61,7 +61,7 @@ def test_what_runs_is_finished_and_what_waits_is_refused(own_server: Running, re
         running = pool.submit(lambda: client.completions.create(model=MODEL, prompt="it runs").choices[0].text)
         until(reader.begun.is_set)
         waiting = pool.submit(lambda: client.completions.create(model=MODEL, prompt="it waits"))
-        until(lambda: own_server.queue.waiting == 1)
+        until(lambda: own_server.texts.waiting == 1)
 
         own_server.server.should_exit = True
 
@@ -104,11 +104,12 @@ def test_what_takes_too_long_is_given_up(serve: Callable[..., Running], reader: 
 
 
 def test_a_server_that_shuts_down_says_so_and_lets_nothing_in(own_server: Running) -> None:
-    own_server.queue.drain()
+    for queue in own_server.server.queues:
+        queue.drain()
 
     answer = own_server.http().get("/healthz")
     assert (answer.status_code, answer.json()["status"]) == (503, "shutting down")
-    with pytest.raises(ApiError), own_server.queue.admit():
+    with pytest.raises(ApiError), own_server.texts.admit():
         pass
     with pytest.raises(openai.InternalServerError) as raised:
         own_server.openai().completions.create(model=MODEL, prompt="one")

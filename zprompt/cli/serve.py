@@ -1,18 +1,33 @@
-"""`zprompt serve`: the reader over HTTP."""
+"""`zprompt serve`: the reader over HTTP. `zprompt mcp`: tools for agents."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import typer
 
 from zprompt.cli import options
 from zprompt.cli.messages import note, warn
 from zprompt.errors import MissingDependencyError
+from zprompt.paths import data_dir
 
 app = typer.Typer()
 
-_LIMITS = "Limits"  # a panel that --help shows
+_LIMITS, _ORIGINALS = "Limits", "Originals of shortened texts"  # panels that --help shows
+
+_Originals: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=_ORIGINALS,
+        help="SQLite file that keeps them; in the folder of the user's data by default.",
+        show_default=False,
+    ),
+]
+_OriginalsBytes: TypeAlias = Annotated[
+    int, typer.Option(min=1, rich_help_panel=_ORIGINALS, help="Size of all of them; the least used go first.")
+]
 
 
 @app.command("serve")
@@ -39,6 +54,8 @@ def _serve(
     shutdown_timeout: Annotated[
         float, typer.Option(min=0.0, rich_help_panel=_LIMITS, help="Seconds that running requests have at the end.")
     ] = 30.0,
+    originals: _Originals = None,
+    originals_bytes: _OriginalsBytes = 1 << 30,
     reader: options.ReaderName = "default",
     codec: options.ReaderCodec = None,
     device: options.DeviceName = options.Device.AUTO,
@@ -55,6 +72,8 @@ def _serve(
         queue_length=queue,
         batch_size=batch_size,
         shutdown_timeout=shutdown_timeout,
+        originals=originals or _kept_originals(),
+        originals_bytes=originals_bytes,
     )
     with bind(host, port) as bound:
         if api_key is None and not is_local(bound):
@@ -62,6 +81,25 @@ def _serve(
         loaded = options.open_reader(reader, codec, device)
         note(f"{model} is at {url_of(bound)}/v1")
         serve(loaded, settings, bound)
+
+
+@app.command("mcp")
+def _serve_tools(
+    root: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="The folder whose text files the tools may read.")
+    ] = Path(),
+    originals: _Originals = None,
+    originals_bytes: _OriginalsBytes = 1 << 30,
+) -> None:
+    """Give an agent tools over the Model Context Protocol: compress, expand, inspect. It speaks on stdin and stdout."""
+    from zprompt.mcp_server import create_server
+    from zprompt.originals import Originals
+
+    create_server(root, Originals(originals or _kept_originals(), originals_bytes)).run()
+
+
+def _kept_originals() -> Path:
+    return data_dir() / "originals.sqlite"
 
 
 def _require_extra() -> None:

@@ -5,7 +5,15 @@ with `cache` (our decoder) or `hub` (any other architecture, through transformer
 """
 
 from zprompt.llm.backbone import Backbone
-from zprompt.llm.batch_invariance import ALONE, batches, one_thread, pad_rows, padded_batch
+from zprompt.llm.batch_invariance import (
+    ALONE,
+    batches,
+    one_thread,
+    pad_rows,
+    padded_batch,
+    set_threads,
+    thread_count,
+)
 from zprompt.llm.cache import Cache, KeyValueCache, Step
 from zprompt.llm.fetching import pull
 from zprompt.llm.hub import as_transformers, quiet_transformers
@@ -50,6 +58,8 @@ __all__ = [
     "pull",
     "quiet_transformers",
     "read_lora",
+    "set_threads",
+    "thread_count",
     "unpack",
     "write_lora",
 ]

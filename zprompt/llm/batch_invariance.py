@@ -35,6 +35,18 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
+def thread_count() -> int:
+    """Return the number of threads that torch uses in the calling thread."""
+    return torch.get_num_threads()
+
+
+def set_threads(count: int) -> None:
+    """Let torch use so many threads in the calling thread; waits for those that need a single one."""
+    if torch.get_num_threads() != count:
+        with _lock:  # a part of what torch sets is for the whole process
+            torch.set_num_threads(count)
+
+
 def padded_length(length: int) -> int:
     """Return the number of tokens that a window is padded to: a power of two, or a multiple of 512."""
     if length > 512:

@@ -2,6 +2,7 @@
 
 POST /v1/chat/completions, /v1/completions      texts, whole or streamed; prompts may hold Z-spans
 POST /v1/compress, /v1/decompress               documents, which go back in the form in which they came
+POST /v1/compress, GET /v1/retrieve/{hash}      messages for any LLM, and their originals: for gateways
 GET  /v1/models, /v1/models/{name}              the one model
 GET  /healthz, /metrics                         without a key, for load balancers and Prometheus
 """
@@ -13,7 +14,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -21,14 +23,22 @@ from starlette.responses import Response
 
 from zprompt import __version__
 from zprompt.errors import OptionError
+from zprompt.messages import MessageShortener, ShortenedMessages
+from zprompt.originals import Originals
 from zprompt.progress import Progress
 from zprompt.reader import Delta, GenerateOptions, Generation, PreparedPrompt, Reader
-from zprompt.results import CompressionResult
 from zprompt.serve.errors import ApiError, AsciiJSONResponse, handle_errors, timed_out
 from zprompt.serve.metrics import Meter, Metrics
 from zprompt.serve.middleware import BodyLimit, KeyGuard, Shield
-from zprompt.serve.queue import CallJob, JobQueue, TextJob
-from zprompt.serve.schemas import ChatRequest, CompletionRequest, CompressRequest, DecompressRequest, TextRequest
+from zprompt.serve.queue import CallJob, CallQueue, Cores, TextJob, TextQueue
+from zprompt.serve.schemas import (
+    ChatRequest,
+    CompletionRequest,
+    CompressBody,
+    DecompressRequest,
+    MessagesRequest,
+    TextRequest,
+)
 from zprompt.serve.streaming import (
     ChatReply,
     ClientLeftError,
@@ -56,11 +66,18 @@ class ServerSettings:
     batch_wait: float = 0.01  # seconds that an idle worker waits for more texts to fill a batch
     default_new_tokens: int = 256  # the limit of a text where a request has none
     shutdown_timeout: float = 30.0  # seconds that running requests have to finish once the server is to stop
+    originals: Path | None = None  # SQLite file of what shortened messages name; None: in memory
+    originals_bytes: int = 1 << 30  # of all texts in it
 
     def __post_init__(self) -> None:
         for name in ("max_request_bytes", "queue_length", "batch_size", "default_new_tokens"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.originals_bytes < self.max_request_bytes:
+            raise OptionError(
+                f"originals_bytes must be at least max_request_bytes, {self.max_request_bytes:,}, so that those of one "
+                f"request fit, got {self.originals_bytes:,}."
+            )
         if not self.timeout > 0:
             raise OptionError(f"timeout must be above 0 seconds, got {self.timeout}.")
         for name in ("batch_wait", "shutdown_timeout"):
@@ -74,13 +91,22 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the routes share: reader and queue, and how a request waits for its results."""
+    """What the routes share: reader and queues, and how a request waits for its results."""
 
     reader: Reader
     settings: ServerSettings
     metrics: Metrics
-    queue: JobQueue
+    texts: TextQueue
+    conversions: CallQueue  # calls of the codec
+    messages: CallQueue  # to shorten, which takes milliseconds: a conversion may take minutes
+    shortener: MessageShortener
+    originals: Originals
     started: int  # Unix time
+
+    @property
+    def queues(self) -> tuple[TextQueue, CallQueue, CallQueue]:
+        """Return all queues."""
+        return self.texts, self.conversions, self.messages
 
     def check_model(self, name: str | None) -> None:
         """Raise ApiError if a request names another model; None is any."""
@@ -92,17 +118,17 @@ class Service:
                 param="model",
             )
 
-    async def call(self, request: Request, work: Callable[[Progress], Any]) -> Any:  # noqa: ANN401 - what it returns
-        """Let the worker call the codec, and return the result."""
+    async def call(self, request: Request, queue: CallQueue, work: Callable[[Progress], T]) -> T:
+        """Let a queue's worker make a call, and return the result."""
         deadline = Deadline(self.settings.timeout)
-        with self.queue.admit():
+        with queue.admit():
             job = CallJob(work)
-            self.queue.submit(job)
+            queue.submit(job)
         try:
             [result] = await self._wait(request, deadline, _all(aiter(job)))
-            return result
+            return cast(T, result)
         finally:
-            self.queue.cancel(job)
+            queue.cancel(job)
 
     async def generate(self, request: Request, body: TextRequest) -> list[Generation]:
         """Generate the texts of a request."""
@@ -111,7 +137,7 @@ class Service:
         try:
             deltas = await self._wait(request, deadline, _all(self._timed(aiter(job), began)))
         finally:
-            self.queue.cancel(job)
+            self.texts.cancel(job)
         done = {delta.index: delta.generation for delta in deltas if delta.generation}
         return [done[index] for index in range(len(job.prompts))]
 
@@ -128,7 +154,7 @@ class Service:
         try:
             first = await self._wait(request, deadline, anext(deltas))
         except BaseException:
-            self.queue.cancel(job)
+            self.texts.cancel(job)
             raise
         finished = False
 
@@ -147,7 +173,7 @@ class Service:
         def ended() -> None:
             if not finished:
                 self._count_cancelled("client_left")
-            self.queue.cancel(job)
+            self.texts.cancel(job)
 
         return pieces(), ended
 
@@ -161,13 +187,13 @@ class Service:
                 code="too_many_prompts",
                 param="prompt",
             )
-        with self.queue.admit():
+        with self.texts.admit():
             try:
                 prompts, options = await deadline.wait(asyncio.to_thread(self._prepare, body))
             except TimeoutError as error:
                 raise timed_out(deadline.seconds) from error
             job = TextJob(prompts, options)
-            self.queue.submit(job)
+            self.texts.submit(job)
         return job
 
     def _prepare(self, body: TextRequest) -> tuple[list[PreparedPrompt], list[GenerateOptions]]:
@@ -240,15 +266,54 @@ async def _answer(body: TextRequest, request: Request, service: Service, kind: t
 
 
 @router.post("/v1/compress")
-async def _compress(body: CompressRequest, request: Request, service: Injected) -> Response:
-    """Turn texts into Z-spans."""
+async def _compress(body: CompressBody, request: Request, service: Injected) -> Response:
+    """Turn texts into Z-spans, or shorten messages for any LLM."""
+    if isinstance(body, MessagesRequest):
+        return await _shorten(body, request, service)
     service.check_model(body.model)
-    codec = service.reader.codec
-    result: CompressionResult = await service.call(
-        request, lambda progress: codec.compress_with(body.options(), body.input, progress=progress)
+    codec, options = service.reader.codec, body.options()
+    result = await service.call(
+        request,
+        service.conversions,
+        lambda progress: codec.compress_with(options, body.input, progress=progress),
     )
     head = _conversion_head("compression", service)
     return AsciiJSONResponse({**head, "output": result.documents, "stats": result.stats.to_dict()})
+
+
+async def _shorten(body: MessagesRequest, request: Request, service: Service) -> Response:
+    """Leave out of messages what no question needs, and keep the originals of those that say so."""
+    retrievable = body.config.mode == "ccr"
+
+    def work(progress: Progress) -> ShortenedMessages:
+        result = service.shortener.shorten(
+            body.messages,
+            query=body.query,
+            ratio=body.ratio,
+            min_tokens=body.min_tokens,
+            mark=retrievable,
+            check=lambda: progress("compress", 0, 1),
+        )
+        service.originals.keep(result.originals)
+        return result
+
+    result = await service.call(request, service.messages, work)
+    return AsciiJSONResponse(
+        {
+            "messages": result.messages,
+            "tokens_before": result.tokens_before,
+            "tokens_after": result.tokens_after,
+            "tokens_saved": result.tokens_before - result.tokens_after,
+            "compression_ratio": result.tokens_after / max(1, result.tokens_before),  # as this contract has it
+            "ccr_hashes": list(result.originals),
+        }
+    )
+
+
+@router.get("/v1/retrieve/{key}")
+async def _retrieve(key: str, service: Injected) -> Response:
+    """Return the original of a shortened text, by the hash that its mark names."""
+    return AsciiJSONResponse({"hash": key, "original_content": await asyncio.to_thread(service.originals.get, key)})
 
 
 @router.post("/v1/decompress")
@@ -256,7 +321,9 @@ async def _decompress(body: DecompressRequest, request: Request, service: Inject
     """Restore the texts of Z-spans, wherever they stand."""
     service.check_model(body.model)
     codec = service.reader.codec
-    output = await service.call(request, lambda progress: codec.decompress(body.input, progress=progress))
+    output = await service.call(
+        request, service.conversions, lambda progress: codec.decompress(body.input, progress=progress)
+    )
     return AsciiJSONResponse({**_conversion_head("decompression", service), "output": output})
 
 
@@ -291,9 +358,11 @@ def _model(service: Service) -> dict[str, Any]:
 @router.get("/healthz")
 async def _health(service: Injected) -> Response:
     """Answer 200 while requests are taken, else 503."""
-    healthy = service.queue.healthy
-    status = "ok" if healthy else "shutting down"
-    return AsciiJSONResponse({"status": status, "waiting": service.queue.waiting}, 200 if healthy else 503)
+    healthy = all(queue.healthy for queue in service.queues)
+    waiting = sum(queue.waiting for queue in service.queues)
+    return AsciiJSONResponse(
+        {"status": "ok" if healthy else "shutting down", "waiting": waiting}, 200 if healthy else 503
+    )
 
 
 @router.get("/metrics")
@@ -304,24 +373,38 @@ async def _metrics(service: Injected) -> Response:
 
 def create_app(reader: Reader, settings: ServerSettings) -> FastAPI:
     """Return the ASGI application that serves a reader; `app.state.service` has its parts."""
-    metrics = Metrics()
-    queue = JobQueue(
+    metrics, cores = Metrics(), Cores()
+    service = Service(
         reader,
+        settings,
         metrics,
-        length=settings.queue_length,
-        batch_size=settings.batch_size,
-        batch_wait=settings.batch_wait,
+        TextQueue(
+            reader,
+            metrics,
+            cores,
+            length=settings.queue_length,
+            batch_size=settings.batch_size,
+            batch_wait=settings.batch_wait,
+        ),
+        CallQueue("conversions", metrics, cores, settings.queue_length),
+        CallQueue("messages", metrics, cores, settings.queue_length),
+        MessageShortener(),
+        Originals(settings.originals, settings.originals_bytes),
+        int(time.time()),
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        queue.start()
+        for queue in service.queues:
+            queue.start()
         yield
-        await asyncio.to_thread(queue.close)
+        for queue in service.queues:
+            await asyncio.to_thread(queue.close)
+        service.originals.close()
 
     # No pages of documentation: they would load their scripts from elsewhere. /openapi.json is there.
     app = FastAPI(title="zprompt", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.service = Service(reader, settings, metrics, queue, int(time.time()))
+    app.state.service = service
     app.include_router(router)
     handle_errors(app)
     # The last one that is added is passed first.

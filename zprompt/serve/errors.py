@@ -3,6 +3,7 @@
 400  not JSON, a value that is not allowed, a damaged Z-span, a prompt that does not fit into the context
 401  no API key, or a wrong one                 404  unknown model or path
 405  method not allowed                         408  the request did not arrive in time
+410  an original had to make room for others
 413  the request is too large                   429  the queue is full; Retry-After says when to try again
 500  a fault of the server                      503  the server is shutting down
 504  no answer within the time limit
@@ -21,8 +22,18 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from zprompt.errors import ContextBudgetError, DocumentTypeError, InvalidTextError, OptionError, SpanError, ZPromptError
+from zprompt.errors import (
+    ContextBudgetError,
+    DocumentTypeError,
+    DroppedOriginalError,
+    InvalidTextError,
+    OptionError,
+    SpanError,
+    UnknownOriginalError,
+    ZPromptError,
+)
 
+BODY_KINDS = ("<documents>", "<messages>")  # of one path; pydantic puts them before the field that is wrong
 LOG = logging.getLogger("zprompt.serve")
 
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -104,6 +115,10 @@ def to_api_error(error: Exception) -> ApiError:
             return ApiError(400, str(error), code="context_length_exceeded")
         case SpanError() | OptionError() | DocumentTypeError() | InvalidTextError():
             return ApiError(400, str(error), code=_code(error))
+        case DroppedOriginalError():
+            return ApiError(410, str(error), code="original_dropped")
+        case UnknownOriginalError():
+            return ApiError(404, str(error), code="original_not_found")
         case RequestValidationError():
             return _invalid(error)
         case HTTPException():
@@ -139,7 +154,7 @@ def _http(error: HTTPException) -> ApiError:
 def _invalid(error: RequestValidationError) -> ApiError:
     """Describe the first problem in a body."""
     found = error.errors()[0]
-    path = [str(part) for part in found["loc"] if part != "body"]
+    path = [str(part) for part in found["loc"] if part != "body" and part not in BODY_KINDS]
     param = ".".join(path) or None
     code = "invalid_value"
     match found["type"]:

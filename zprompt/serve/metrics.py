@@ -1,7 +1,7 @@
 """Metrics for Prometheus.
 
     zprompt_requests_total{path, status}     zprompt_request_seconds{path}      zprompt_first_piece_seconds
-    zprompt_waiting, zprompt_running         zprompt_batch_size                 zprompt_cancelled_total{reason}
+    zprompt_waiting{queue}, zprompt_running{queue}    zprompt_batch_size    zprompt_cancelled_total{reason}
     zprompt_prompt_positions_total           zprompt_z_tokens_total             zprompt_source_tokens_total
     zprompt_generated_tokens_total
 
@@ -35,8 +35,8 @@ class Metrics:
         self.first_piece = Histogram(
             "zprompt_first_piece_seconds", "Admission to the first text.", buckets=_SECONDS, registry=registry
         )
-        self.waiting = Gauge("zprompt_waiting", "Jobs that wait.", registry=registry)
-        self.running = Gauge("zprompt_running", "Jobs that are worked on.", registry=registry)
+        self.waiting = Gauge("zprompt_waiting", "Jobs that wait.", ["queue"], registry=registry)
+        self.running = Gauge("zprompt_running", "Jobs that are worked on.", ["queue"], registry=registry)
         self.batch_size = Histogram(
             "zprompt_batch_size", "Texts that are written together.", buckets=_BATCHES, registry=registry
         )

@@ -1,10 +1,13 @@
-"""A bounded queue of jobs, and the one thread that works on them.
+"""Bounded queues of jobs, each with a thread of its own that works on them: chat does not wait for compression.
 
     admit    reserves a place in the queue, or refuses: before a prompt is even read, so that reading is bounded too
     submit   puts a job into its place
-    worker   takes the first job; if it writes texts, all texts that wait, up to the batch size, are written together,
-             each with its own sampling options. What arrives in the meantime waits for the next batch
+    worker   TextQueue: all texts that wait, up to the batch size, are written together, each with its own sampling
+             options; what arrives in the meantime waits for the next batch. CallQueue: one call at a time
     drain    admits nothing more, refuses what waits, and finishes what runs
+
+Workers that are busy at the same time share the cores, from one token, or one batch of windows, to the next: with more
+threads than cores both would mostly wait for one another.
 
 Results go from the worker's thread to the event loop:
 
@@ -24,8 +27,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
+from zprompt.llm import set_threads, thread_count
 from zprompt.progress import Progress
 from zprompt.reader import Delta, GenerateOptions, PreparedPrompt, Reader
 from zprompt.serve.errors import ApiError, shutting_down
@@ -38,7 +42,7 @@ _MEMORY = 0.7  # weight of the past in the running mean of the seconds that a ba
 
 
 class _CancelledError(Exception):
-    """A call of the codec ends early: nobody wants its result."""
+    """A call ends early: nobody wants its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +106,22 @@ class TextJob(Job[Delta]):
 
 
 class CallJob(Job[Any]):
-    """A call of the codec; it takes a progress callback, through which it is cancelled."""
+    """A call; it takes a progress callback, through which it is cancelled."""
 
     def __init__(self, call: Callable[[Progress], Any]) -> None:
         super().__init__()
         self._call = call
 
-    def run(self) -> None:
+    def run(self, cores: Cores) -> None:
         """Call it; done by the worker."""
+
+        def check(_stage: str, _done: int, _total: int) -> None:
+            if not self.wanted:
+                raise _CancelledError
+            cores.take()
+
         try:
-            self.send(self._call(self._check_wanted))
+            self.send(self._call(check))
         except _CancelledError:
             self.finish()
         except Exception as error:  # noqa: BLE001 - raised again where the result is awaited
@@ -119,34 +129,55 @@ class CallJob(Job[Any]):
         else:
             self.finish()
 
-    def _check_wanted(self, _stage: str, _done: int, _total: int) -> None:
-        if not self.wanted:
-            raise _CancelledError
+
+class Cores:
+    """Shares the cores of the machine among the workers that are busy."""
+
+    def __init__(self) -> None:
+        self._all = thread_count()
+        self._busy = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Be one of those that are busy."""
+        with self._lock:
+            self._busy += 1
+        self.take()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+
+    def take(self) -> None:
+        """Go on with as many threads as are this thread's share now."""
+        set_threads(max(1, self._all // max(1, self._busy)))
 
 
-AnyJob: TypeAlias = TextJob | CallJob
+J = TypeVar("J", TextJob, CallJob)
 
 
-class JobQueue:
+class JobQueue(Generic[J]):
     """Holds the jobs that wait, and works on them in a thread of its own."""
 
-    def __init__(self, reader: Reader, metrics: Metrics, *, length: int, batch_size: int, batch_wait: float) -> None:
+    def __init__(self, name: str, metrics: Metrics, cores: Cores, length: int, together: int = 1) -> None:
         """Make an empty queue.
 
-        :param reader: Generates the texts; only the worker runs it.
-        :param metrics: Counts batches and usage.
+        :param name: Of the queue, in the metrics.
+        :param metrics: Counts what waits and runs.
+        :param cores: Shared with the other queues.
         :param length: Requests that may wait.
-        :param batch_size: Texts that are generated together.
-        :param batch_wait: Seconds that an idle worker waits for more texts to fill a batch.
+        :param together: Jobs that are worked on at a time, at most.
         """
-        self._reader, self._metrics = reader, metrics
-        self._length, self._batch_size, self._batch_wait = length, batch_size, batch_wait
+        self.name = name
+        self._metrics, self._cores, self._length, self._together = metrics, cores, length, together
         self._changed = threading.Condition()
-        self._waiting: deque[AnyJob] = deque()
+        self._waiting: deque[J] = deque()
         self._admitted = 0  # places that are reserved for jobs not yet submitted
         self._draining = self._stopping = False
-        self._batch_seconds = 1.0  # running mean
-        self._thread = threading.Thread(target=self._work, name="zprompt-worker", daemon=True)
+        self._run_seconds = 1.0  # running mean
+        self._thread = threading.Thread(target=self._work, name=f"zprompt-{name}", daemon=True)
 
     @property
     def healthy(self) -> bool:
@@ -178,21 +209,21 @@ class JobQueue:
             with self._changed:
                 self._admitted -= 1
 
-    def submit(self, job: AnyJob) -> None:
+    def submit(self, job: J) -> None:
         """Append a job, for which a place was reserved; raise ApiError if the server is shutting down by now."""
         with self._changed:
             if self._draining:
                 raise shutting_down()
             self._waiting.append(job)
             self._changed.notify_all()
-            self._metrics.waiting.set(len(self._waiting))
+            self._count_waiting()
 
-    def cancel(self, job: AnyJob) -> None:
+    def cancel(self, job: J) -> None:
         """Cancel a job, whether it waits, runs or is done."""
         with self._changed:
             job.cancel()
             self._waiting = deque(waiting for waiting in self._waiting if waiting is not job)
-            self._metrics.waiting.set(len(self._waiting))
+            self._count_waiting()
 
     def drain(self) -> None:
         """Admit nothing more, and refuse what waits."""
@@ -201,7 +232,7 @@ class JobQueue:
             for job in self._waiting:
                 job.fail(shutting_down())
             self._waiting.clear()
-            self._metrics.waiting.set(0)
+            self._count_waiting()
 
     def close(self, seconds: float = 5.0) -> None:
         """Drain, cancel what runs, and wait so many seconds for the worker, which stops after its next token."""
@@ -212,10 +243,13 @@ class JobQueue:
         if self._thread.is_alive():
             self._thread.join(seconds)
 
+    def _count_waiting(self) -> None:
+        self._metrics.waiting.labels(self.name).set(len(self._waiting))
+
     def _full(self, taken: int) -> ApiError:
-        """Return the error of a full queue, with an estimate of the time until the next batch begins."""
-        batches = max(1, math.ceil(taken / self._batch_size))
-        seconds = min(_LONGEST_RETRY, max(1, math.ceil(self._batch_seconds * batches)))
+        """Return the error of a full queue, with an estimate of the time until the next jobs begin."""
+        runs = max(1, math.ceil(taken / self._together))
+        seconds = min(_LONGEST_RETRY, max(1, math.ceil(self._run_seconds * runs)))
         return ApiError(
             429,
             f"{taken} requests wait, and no more may. Ask again in {seconds} seconds.",
@@ -225,41 +259,75 @@ class JobQueue:
         )
 
     def _work(self) -> None:
+        running = self._metrics.running.labels(self.name)
         while jobs := self._take():
             began = time.perf_counter()
-            self._metrics.running.set(len(jobs))
+            running.set(len(jobs))
             try:
-                self._run(jobs)
+                with self._cores.shared():
+                    self._run(jobs)
             except Exception as error:  # noqa: BLE001 - raised again, and logged, where the results are awaited
                 for job in jobs:
                     job.fail(error)
-            self._metrics.running.set(0)
-            self._batch_seconds = _MEMORY * self._batch_seconds + (1 - _MEMORY) * (time.perf_counter() - began)
+            running.set(0)
+            self._run_seconds = _MEMORY * self._run_seconds + (1 - _MEMORY) * (time.perf_counter() - began)
 
-    def _take(self) -> list[AnyJob]:
+    def _take(self) -> list[J]:
         """Wait for jobs; return none when the server stops."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._stopping)
                 if self._stopping:
                     return []
-                if isinstance(self._waiting[0], TextJob):  # requests that come at the same time may share a batch
-                    self._changed.wait_for(
-                        lambda: len(self._waiting) >= self._batch_size or self._stopping, self._batch_wait
-                    )
                 if taken := self._next():
-                    self._metrics.waiting.set(len(self._waiting))
+                    self._count_waiting()
                     return taken
 
-    def _next(self) -> list[AnyJob]:
-        """Take the first job and those that can be run with it; none if all were cancelled in the meantime."""
-        if not self._waiting or isinstance(self._waiting[0], CallJob):
-            return [self._waiting.popleft()] if self._waiting else []
-        taken: list[AnyJob] = []
-        rest: deque[AnyJob] = deque()
-        room = self._batch_size
+    def _next(self) -> list[J]:
+        """Take the first jobs that wait; none if all were cancelled in the meantime."""
+        raise NotImplementedError
+
+    def _run(self, jobs: Sequence[J]) -> None:
+        raise NotImplementedError
+
+
+class CallQueue(JobQueue[CallJob]):
+    """Makes calls, one after the other."""
+
+    def _next(self) -> list[CallJob]:
+        return [self._waiting.popleft()] if self._waiting else []
+
+    def _run(self, jobs: Sequence[CallJob]) -> None:
+        for job in jobs:
+            job.run(self._cores)
+
+
+class TextQueue(JobQueue[TextJob]):
+    """Writes the texts that wait, together."""
+
+    def __init__(
+        self, reader: Reader, metrics: Metrics, cores: Cores, *, length: int, batch_size: int, batch_wait: float
+    ) -> None:
+        """Make an empty queue.
+
+        :param reader: Generates the texts; only the worker runs it.
+        :param metrics: Counts batches and usage.
+        :param cores: Shared with the other queues.
+        :param length: Requests that may wait.
+        :param batch_size: Texts that are generated together.
+        :param batch_wait: Seconds that an idle worker waits for more texts to fill a batch.
+        """
+        super().__init__("texts", metrics, cores, length, batch_size)
+        self._reader, self._batch_wait = reader, batch_wait
+
+    def _next(self) -> list[TextJob]:
+        # Requests that come at the same time may share a batch.
+        self._changed.wait_for(lambda: len(self._waiting) >= self._together or self._stopping, self._batch_wait)
+        taken: list[TextJob] = []
+        rest: deque[TextJob] = deque()
+        room = self._together
         for job in self._waiting:
-            if isinstance(job, TextJob) and len(job.prompts) <= room:
+            if len(job.prompts) <= room:
                 taken.append(job)
                 room -= len(job.prompts)
             else:
@@ -267,15 +335,7 @@ class JobQueue:
         self._waiting = rest
         return taken
 
-    def _run(self, jobs: Sequence[AnyJob]) -> None:
-        texts = [job for job in jobs if isinstance(job, TextJob)]
-        if texts:
-            self._generate(texts)
-        for job in jobs:
-            if isinstance(job, CallJob):
-                job.run()
-
-    def _generate(self, jobs: Sequence[TextJob]) -> None:
+    def _run(self, jobs: Sequence[TextJob]) -> None:
         """Generate the texts of all jobs together, and send each job its own."""
         rows = [(job, index) for job in jobs for index in range(len(job.prompts))]
         unfinished = {job: len(job.prompts) for job in jobs}
@@ -294,6 +354,7 @@ class JobQueue:
                 unfinished[job] -= 1
                 if not unfinished[job]:
                     job.finish()
+            self._cores.take()
         if self._stopping:
             for job in jobs:
                 job.fail(shutting_down())

@@ -23,14 +23,15 @@ class Server(uvicorn.Server):
     def __init__(self, reader: Reader, settings: ServerSettings) -> None:
         """Prepare to serve a reader."""
         app = create_app(reader, settings)
-        self.queue = app.state.service.queue
+        self.queues = app.state.service.queues
         # uvicorn counts whole seconds, and takes 0 for "at once".
         grace = round(settings.shutdown_timeout)
         super().__init__(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=grace, server_header=False))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what runs, and stop."""
-        self.queue.drain()
+        for queue in self.queues:
+            queue.drain()
         await super().shutdown(sockets)
 
 

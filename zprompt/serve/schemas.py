@@ -7,13 +7,24 @@ is ignored silently, except `user` and `safety_identifier`, which name who asks 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
+from zprompt.messages import MIN_TOKENS
 from zprompt.options import CompressOptions
 from zprompt.reader import GenerateOptions, Prompt
-from zprompt.serve.errors import ApiError
+from zprompt.serve.errors import BODY_KINDS, ApiError
 from zprompt.zspan import require_no_surrogates
 
 
@@ -48,7 +59,7 @@ _CHAT: _Neutral = {
     "top_logprobs": ((), _NO_LOGPROBS),
     "tools": (([],), _NO_TOOLS),
     "tool_choice": (("none", "auto"), _NO_TOOLS),
-    "parallel_tool_calls": ((), _NO_TOOLS),
+    "parallel_tool_calls": ((True, False), _NO_TOOLS),
     "functions": (([],), _NO_TOOLS),
     "function_call": (("none", "auto"), _NO_TOOLS),
     "response_format": (({"type": "text"},), _TEXT_ONLY),
@@ -106,11 +117,31 @@ class _Request(BaseModel):
         return _without_neutral(values, cls.unsupported)
 
 
-class TextPart(_Request):
-    """A part of a message."""
+def _content(value: object) -> str:
+    """Read what a message says: a text, or a list of parts that are text."""
+    if isinstance(value, str):
+        require_no_surrogates(value)
+        return value
+    if not isinstance(value, list) or not value:
+        kind = _KINDS_OF_JSON.get(type(value), "an empty list")
+        raise ValueError(f"a message's content is a text or a list of parts, not {kind}")
+    return "".join(_text_of(part, place) for place, part in enumerate(value))
 
-    type: Literal["text"]
-    text: Text
+
+def _text_of(part: object, place: int) -> str:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind != "text" or not isinstance(part, Mapping):
+        raise ValueError(
+            f"part {place} has the type {kind!r}, and this model reads text only: "
+            "parts must be objects with the type 'text'"
+        )
+    if not isinstance(text := part.get("text"), str):
+        raise ValueError(f"part {place} has no text: it must be under 'text', as a string")
+    require_no_surrogates(text)
+    return text
+
+
+_KINDS_OF_JSON = {NoneType: "null", bool: "a boolean", int: "a number", float: "a number", dict: "an object"}
 
 
 class ChatMessage(_Request):
@@ -119,13 +150,22 @@ class ChatMessage(_Request):
     unsupported: ClassVar[_Neutral] = _MESSAGE
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[TextPart]
+    content: Annotated[str, BeforeValidator(_content)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said_nothing(cls, values: object) -> object:
+        """Take null as nothing where it is OpenAI's own: of an assistant that only called tools."""
+        if isinstance(values, Mapping) and values.get("role") == "assistant" and values.get("content") is None:
+            return {**values, "content": ""}
+        if isinstance(values, Mapping) and "content" in values and values["content"] is None:
+            raise ValueError("content is null, which only the assistant's messages may have: it must be a text")
+        return values
 
     def plain(self) -> dict[str, str]:
         """Return the message as the reader takes it."""
         role = "system" if self.role == "developer" else self.role  # OpenAI's newer name for the same
-        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": role, "content": content}
+        return {"role": role, "content": self.content}
 
 
 class StreamOptions(_Request):
@@ -221,7 +261,19 @@ class CompletionRequest(TextRequest):
         return [self.prompt] if isinstance(self.prompt, str) else self.prompt
 
 
-Documents = Text | dict[str, Any] | list[Text | dict[str, Any]]
+def _documents(value: object) -> object:
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, str):
+            require_no_surrogates(one)
+        elif not isinstance(one, dict):
+            raise ValueError(
+                "input is a text, an object with a text under 'text', or a list of these, not "
+                f"{_KINDS_OF_JSON.get(type(one), 'a list in a list')}"
+            )
+    return value
+
+
+Documents = Annotated[Any, AfterValidator(_documents)]
 """A text, a dict with the text under "text", or a list of these."""
 
 
@@ -241,6 +293,33 @@ class CompressRequest(_Request):
     def options(self) -> CompressOptions:
         """Return the options; raise OptionError if they exclude each other."""
         return CompressOptions(**self.model_dump(exclude={"input", "model"}))
+
+
+class GatewayConfig(_Request):
+    """How a gateway wants its messages shortened."""
+
+    mode: Literal["ccr"] | None = None  # "compress, cache, retrieve": the LLM gets a tool that asks for originals
+
+
+class MessagesRequest(_Request):
+    """POST /v1/compress, as gateways use it: messages for any LLM, in the form of OpenAI's API."""
+
+    messages: list[dict[str, Any]]
+    model: str | None = None  # the LLM that will read them, not one of this server
+    config: GatewayConfig = GatewayConfig()
+    query: Text | None = None
+    ratio: Annotated[float, Field(ge=1)] | None = None
+    min_tokens: Annotated[int, Field(ge=1)] = MIN_TOKENS
+
+
+def _kind(body: object) -> str:
+    return BODY_KINDS[isinstance(body, Mapping) and "messages" in body]
+
+
+CompressBody = Annotated[
+    Annotated[CompressRequest, Tag(BODY_KINDS[0])] | Annotated[MessagesRequest, Tag(BODY_KINDS[1])],
+    Discriminator(_kind),
+]
 
 
 class DecompressRequest(_Request):

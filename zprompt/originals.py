@@ -1,0 +1,92 @@
+"""Keep the originals of shortened texts, so that an LLM can ask for what was left out.
+
+They lie in an SQLite file under the hash of their text, up to a size. What was not kept, or asked for, for longest goes
+first when it is full, but not in silence: its hash stays, and asking for it says why it is gone. Nothing expires by
+time, and the next start finds them again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from zprompt.errors import DroppedOriginalError, UnknownOriginalError
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS originals (hash TEXT PRIMARY KEY, text BLOB, size INTEGER NOT NULL, used INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS originals_used ON originals (used) WHERE text IS NOT NULL;
+"""
+_IN_MEMORY = ":memory:"
+
+
+class Originals:
+    """Texts by their hash; safe to use from several threads."""
+
+    def __init__(self, path: Path | None, max_bytes: int) -> None:
+        """Open a file of originals, or begin one.
+
+        :param path: The file; None: in memory, until the server ends.
+        :param max_bytes: Of all texts that are kept.
+        """
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._max_bytes = path, max_bytes
+        self._database = sqlite3.connect(_IN_MEMORY if path is None else path, timeout=30, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.executescript(_TABLE)
+        self._lock = threading.Lock()
+
+    def keep(self, originals: Mapping[str, str]) -> None:
+        """Keep texts by their hashes; all of them fit, together, into the size that is allowed."""
+        if not originals:
+            return
+        with self._lock, self._database as database:
+            now = self._next_use()
+            database.executemany(
+                "INSERT INTO originals VALUES (?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE "
+                "SET text = excluded.text, size = excluded.size, used = excluded.used",
+                [(key, data, len(data), now) for key, text in originals.items() for data in (text.encode(),)],
+            )
+            self._make_room()
+
+    def get(self, key: str) -> str:
+        """Return the text of a hash.
+
+        :param key: The hash.
+        :return: The text.
+        :raises UnknownOriginalError: If there never was one here.
+        :raises DroppedOriginalError: If it had to make room for others.
+        """
+        with self._lock, self._database as database:
+            row = database.execute("SELECT text FROM originals WHERE hash = ?", (key,)).fetchone()
+            if row and row[0] is not None:
+                database.execute("UPDATE originals SET used = ? WHERE hash = ?", (self._next_use(), key))
+        if row is None:
+            raise UnknownOriginalError(f"There is no original with the hash {key!r} here.")
+        if row[0] is None:
+            raise DroppedOriginalError(
+                f"The original with the hash {key!r} had to make room for others: all of them may take "
+                f"{self._max_bytes:,} bytes. Ask for the text where it came from, or allow more by --originals-bytes."
+            )
+        return bytes(row[0]).decode()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+    def _next_use(self) -> int:
+        [last] = self._database.execute("SELECT max(used) FROM originals").fetchone()
+        return (last or 0) + 1
+
+    def _make_room(self) -> None:
+        """Drop the texts that were used least recently, until the rest fits."""
+        [size] = self._database.execute("SELECT total(size) FROM originals WHERE text IS NOT NULL").fetchone()
+        while size > self._max_bytes:
+            key, own = self._database.execute(
+                "SELECT hash, size FROM originals WHERE text IS NOT NULL ORDER BY used LIMIT 1"
+            ).fetchone()
+            self._database.execute("UPDATE originals SET text = NULL WHERE hash = ?", (key,))
+            size -= own
