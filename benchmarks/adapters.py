@@ -167,7 +167,9 @@ def main() -> None:
     """Measure, write and print."""
     options, began = parse(), time.time()
     texts = passages(options.passages)
-    results = measure(shared_codec(options.codec), texts, options.rounds, options.codec)
+    codec = shared_codec(options.codec)
+    codec.cache = None  # each round asks the LLM anew
+    results = measure(codec, texts, options.rounds, options.codec)
     record = RunRecord.take(0, began)
     write_json(options.out / "adapters.json", {"run": record, "passages": len(texts), "results": results})
     text = report(record, len(texts), results)

@@ -266,6 +266,7 @@ def main() -> None:
     if options.mutated is not None:
         plan = replace(plan, exactness=replace(plan.exactness, mutated=options.mutated))
     codec = zprompt.load(options.codec, device="cpu")
+    codec.cache = None  # each measurement asks the LLM anew
     corpus = gather(codec, options.wikipedia or wikipedia_file(), plan)
     print(f"{codec}\n{corpus.note}", file=sys.stderr, flush=True)
     results: dict[str, Tables] = {}

@@ -253,6 +253,7 @@ def _run(name: str, job: str, texts: list[str], threads: int) -> None:
     """Do a job."""
     torch.set_num_threads(threads)
     codec = zprompt.load(name, device="cpu")
+    codec.cache = None
     if job == "forward pass":
         forward_with_head(codec, token_rows(codec, texts))
     elif job == "compress":

@@ -1,7 +1,7 @@
 """Tiny backbones, made in memory: a random Llama over a tokenizer trained on a few sentences."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,6 +63,14 @@ def save_llama(folder: Path, tokenizer: Tokenizer) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_symbols(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the tests remember what LLMs said in a file of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zprompt.codec.codec.SYMBOLS", tmp_path_factory.mktemp("symbols") / "symbols.sqlite")
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from torch import Tensor
 
 from zprompt.codec.checkpoint import CodecConfig, find_codec, load_heads, read_config, write_codec
 from zprompt.codec.codes import CodeWriter, Written
@@ -30,11 +31,13 @@ from zprompt.codec.focused import focus_sources, matching_span, span_symbols
 from zprompt.codec.heads import CodecHeads
 from zprompt.codec.settings import CodecSettings
 from zprompt.codec.source import SourceText, explain_tokens, read_source
-from zprompt.codec.tiling import ScoredWindow, choose_kept, explain_miss
+from zprompt.codec.symbol_cache import SymbolCache
+from zprompt.codec.tiling import Ints, ScoredWindow, choose_kept, explain_miss
 from zprompt.documents import DocumentBatch, read_documents, title_of
 from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, RatioWarning, SpanError
 from zprompt.llm import Backbone, choose_device, choose_quantization, load_backbone
 from zprompt.options import CompressOptions, OnError, Protect, check_batch_size, check_on_error
+from zprompt.paths import cache_dir
 from zprompt.progress import Progress
 from zprompt.relevance import Relevance, shared_relevance
 from zprompt.results import CompressionResult, CompressionStats, Explanation, KeptText
@@ -53,6 +56,7 @@ from zprompt.zspan import (
 
 COMPRESS_BATCH = 8  # windows a pass
 DECOMPRESS_BATCH = 16  # windows a step
+SYMBOLS = "symbols.sqlite"  # in the cache folder
 TEXTS = 10_000  # texts of Z-spans that a codec remembers, so that these are focused without the LLM
 
 logger = logging.getLogger(__name__)
@@ -85,6 +89,7 @@ class Codec:
         self._compressor = Compressor(backbone, self.settings)
         self._code_writer = CodeWriter(self._compressor, heads) if heads else None
         self._decompressor = Decompressor(backbone, heads)
+        self.cache: SymbolCache | None = SymbolCache(self._cached_as)  # of what the LLM said; None: it is asked anew
         self._texts: OrderedDict[bytes, str] = OrderedDict()  # by digest
         self._lock = threading.Lock()  # of these
 
@@ -108,11 +113,18 @@ class Codec:
         """
         name = str(name_or_path)
         folder = find_codec(name)
-        if folder is None:
-            return cls(load_backbone(backbone or name, device=device, quantization=quantization), name=name)
-        config = read_config(folder)
-        llm = load_backbone(backbone or config.backbone, device=device, quantization=quantization)
-        return cls(llm, config.settings, load_heads(folder, config, llm), name)
+        config = read_config(folder) if folder else None
+        llm = load_backbone(backbone or (config.backbone if config else name), device=device, quantization=quantization)
+        if folder and config:
+            codec = cls(llm, config.settings, load_heads(folder, config, llm), name)
+        else:
+            codec = cls(llm, name=name)
+        codec.cache = SymbolCache(codec._cached_as, cache_dir() / SYMBOLS)
+        return codec
+
+    @property
+    def _cached_as(self) -> str:
+        return f"{self.fingerprint} {self.backbone.device.type}"
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the codec to a folder from which `from_pretrained` loads it; the LLM is named, not copied."""
@@ -438,18 +450,31 @@ class Codec:
         ids = [source.ids[part] for (source, _), part in zip(places, parts, strict=True)]
         # At ratio 1 all tokens are anchors, whatever the LLM thinks of them; and a Z-span has its symbols.
         new = [index for index, (source, _) in enumerate(places) if source.span is None and options.ratio != 1.0]
-        hidden = dict(zip(new, self._compressor.hidden([ids[index] for index in new]), strict=True)) if new else {}
+        read = dict(zip(new, self._read([ids[index] for index in new]), strict=True))
         scored = []
         for index, ((source, _), part, own) in enumerate(zip(places, parts, ids, strict=True)):
-            if index in hidden:
-                symbols = self._compressor.symbols(hidden[index], own).numpy()
+            hidden = None
+            if index in read:
+                symbols, hidden = read[index]
             else:
                 symbols = span_symbols(source.span)[part] if source.span else np.zeros(len(own), np.int64)
             forced = source.forced[part].copy()
             forced[0] = True
             window = ScoredWindow.of(own, symbols, forced, source.weight[part])
-            scored.append(replace(window, hidden=hidden.get(index)) if self._code_writer else window)
+            scored.append(replace(window, hidden=hidden))
         return scored
+
+    def _read(self, windows: Sequence[Sequence[int]]) -> list[tuple[Ints, Tensor | None]]:
+        """Return the symbols of windows' tokens, and what predicts the tokens, where codes need it."""
+        cache = None if self._code_writer else self.cache
+        symbols = {place: own for place, ids in enumerate(windows) if cache and (own := cache.get(ids)) is not None}
+        new = [place for place in range(len(windows)) if place not in symbols]
+        hidden = dict(zip(new, self._compressor.hidden([windows[place] for place in new]), strict=True))
+        for place, states in hidden.items():
+            symbols[place] = self._compressor.symbols(states, windows[place]).numpy()
+        if cache and new:
+            cache.put([(windows[place], symbols[place]) for place in new])
+        return [(symbols[place], hidden.get(place) if self._code_writer else None) for place in range(len(windows))]
 
     def _span(self, source: SourceText, tokens: Sequence[ZToken], symbols: Sequence[int]) -> ZSpan:
         digest = text_digest(source.text)

@@ -194,7 +194,9 @@ class EvaluationContext:
         """Return the codec."""
         from zprompt.codec import shared_codec
 
-        return self._codec or shared_codec(device="cpu", quantization="none")
+        codec = self._codec or shared_codec(device="cpu", quantization="none")
+        codec.cache = None  # times are those of texts that were not seen before
+        return codec
 
     def count(self, text: str) -> int:
         """Count the tokens of a text."""

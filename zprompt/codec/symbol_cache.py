@@ -1,0 +1,136 @@
+"""Remember what the LLM said about windows, so that a text is compressed again without it: at any ratio, for any query.
+
+All that an LLM gives for a window are its tokens' symbols (compressor.py). They depend on the window's tokens and the
+codec alone, so they are kept under the hash of both, in memory and, for codecs that were loaded by name, in one SQLite
+file in the cache folder. There the oldest make room for others. A file that cannot be used costs the second passes, and
+nothing else.
+
+Logits differ in their last bits from one kernel to another, and symbols are exact for the kernels that computed them:
+torch's version and the CPU's kind are part of the hash, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from zprompt.codec.tiling import Ints
+
+IN_MEMORY = 4_000_000  # tokens, 4 bytes each
+ON_DISK = 256_000_000  # bytes
+SHRUNK = 0.75  # of that, once it was too much
+
+_TABLE = "CREATE TABLE IF NOT EXISTS symbols (key BLOB UNIQUE, data BLOB NOT NULL)"
+
+logger = logging.getLogger(__name__)
+
+
+class SymbolCache:
+    """The symbols of windows; may be used from several threads and processes at a time."""
+
+    def __init__(
+        self, fingerprint: str, path: Path | None = None, *, tokens: int = IN_MEMORY, size: int = ON_DISK
+    ) -> None:
+        """Open a cache.
+
+        :param fingerprint: The codec's.
+        :param path: The file, which several codecs may share; None: in memory alone.
+        :param tokens: Tokens whose symbols are kept in memory.
+        :param size: Bytes that the file may take.
+        """
+        machine = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
+        self._salt = f"{fingerprint} {machine}".encode()
+        self._path, self._tokens, self._size = path, tokens, size
+        self._known: OrderedDict[bytes, Ints] = OrderedDict()
+        self._held = 0  # tokens in memory
+        self._lock = threading.Lock()
+        self._database: sqlite3.Connection | None = None
+
+    def get(self, ids: Sequence[int]) -> Ints | None:
+        """Return the symbols of a window, (n,), or None if they are not known."""
+        key = self._key(ids)
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+            data = self._read(key)
+            if data is None or len(data) != 4 * len(ids):
+                return None
+            symbols = np.frombuffer(data, np.int32).astype(np.int64)
+            self._hold(key, symbols)
+            return symbols
+
+    def put(self, windows: Sequence[tuple[Sequence[int], Ints]]) -> None:
+        """Keep the symbols of windows, (n,) each."""
+        rows = [(self._key(ids), symbols) for ids, symbols in windows]
+        with self._lock:
+            for key, symbols in rows:
+                self._hold(key, symbols)
+            self._write([(key, symbols.astype(np.int32).tobytes()) for key, symbols in rows])
+
+    def _key(self, ids: Sequence[int]) -> bytes:
+        return hashlib.blake2b(np.asarray(ids, np.int32).tobytes(), digest_size=20, key=self._salt[:64]).digest()
+
+    def _hold(self, key: bytes, symbols: Ints) -> None:
+        if key in self._known:
+            return
+        self._known[key] = symbols
+        self._held += len(symbols)
+        while self._held > self._tokens:
+            _, dropped = self._known.popitem(last=False)
+            self._held -= len(dropped)
+
+    def _read(self, key: bytes) -> bytes | None:
+        try:
+            database = self._opened()
+            row = database.execute("SELECT data FROM symbols WHERE key = ?", (key,)).fetchone() if database else None
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+            return None
+        return bytes(row[0]) if row else None
+
+    def _write(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        try:
+            if (database := self._opened()) is None:
+                return
+            with database:
+                database.executemany("INSERT OR IGNORE INTO symbols VALUES (?, ?)", rows)
+                self._make_room(database)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+
+    def _make_room(self, database: sqlite3.Connection) -> None:
+        """Drop the oldest once the file is larger than it may be."""
+        [[pages], [free], [page]] = [
+            database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
+        ]
+        if (pages - free) * page > self._size:
+            [count] = database.execute("SELECT count(*) FROM symbols").fetchone()
+            database.execute(
+                "DELETE FROM symbols WHERE rowid IN (SELECT rowid FROM symbols ORDER BY rowid LIMIT ?)",
+                (max(1, round(count * (1 - SHRUNK))),),
+            )
+
+    def _opened(self) -> sqlite3.Connection | None:
+        if self._path is None:
+            return None
+        if self._database is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self._path, timeout=5, check_same_thread=False)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.execute(_TABLE)
+        return self._database
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on without the file."""
+        logger.info("What the LLM said is remembered in memory alone: %s: %s.", self._path, error)
+        self._path = self._database = None
