@@ -44,7 +44,9 @@ class ByteCodec:
         ]
         if self.missed:
             warnings.warn(self.missed, RatioWarning, stacklevel=2)
-        return CompressionResult(batch.with_texts(texts), stats_of(batch.texts, sum(kept), self.missed))
+        stats = stats_of(batch.texts, sum(kept), self.missed)
+        lengths = tuple((len(text), 1) for text in batch.texts)
+        return CompressionResult(batch.with_texts(texts), stats, batch.texts, lengths)
 
     def decompress(self, documents: object, **options: object) -> object:
         self.calls.append(options)
