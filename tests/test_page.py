@@ -20,7 +20,7 @@ import zprompt
 from zprompt.codec import Codec
 from zprompt.llm import Backbone
 from zprompt.page import Page, find_words, show, visible
-from zprompt.reader import Answer, Usage
+from zprompt.reader import NOT_FOUND, Answer, Usage
 from zprompt.relevance import Relevance
 from zprompt.results import CompressionResult
 
@@ -125,7 +125,8 @@ def test_z_tokens_are_called_so_and_what_has_no_question_has_no_scores(tiny_back
     ("said", "shown"),
     [
         (answer("built in 1256"), ["built in 1256", "Found", "90%", "marked in passage 2."]),
-        (answer("not found", 0.2), ["not found", "Not found", "20%"]),
+        (answer(NOT_FOUND, 0.2), ["not found", "Not found; confidence 20%"]),
+        (answer("1256", 0.4), ["1256", "Counts as not found; confidence 40%", "marked in passage 2."]),
         (answer("Zanzibar"), ["Zanzibar", "None of its words stand in what stays"]),
         ("It was the duke.", ["It was the duke.", "marked in passage 2."]),
     ],

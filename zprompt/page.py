@@ -30,6 +30,7 @@ _C0_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) no
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "�")  # which no encoding takes
 _VISIBLE = _C0_CONTROLS | _C1_CONTROLS | _BIDI_CONTROLS | _SURROGATES
 
+_NOT_FOUND = "not found"  # what a reader replies then; its own module would load torch
 _FRAME = (
     '<div style="height: 40rem; max-height: 85vh; resize: vertical; overflow: hidden">'
     '<iframe sandbox srcdoc="{}" title="zprompt" style="width: 100%; height: 100%; border: 0"></iframe></div>'
@@ -157,14 +158,14 @@ class _Reply:
     text: str
     confidence: float | None  # None: nobody said
     found: bool
-    places: str | None  # where its words stand; None where it was not found
+    places: str | None  # where its words stand; None where there is no answer
 
 
 def _reply(answer: Answer | str, passages: Sequence[Sequence[_Row]], everywhere: bool) -> _Reply:
     """Mark the words of an answer in what stays, or everywhere."""
     text = str(answer)
     confidence, found = (None, True) if isinstance(answer, str) else (answer.confidence, answer.found)
-    if not found:
+    if text == _NOT_FOUND:
         return _Reply(text, confidence, found, None)
     rows = [row for own in passages for row in own if row.kept or everywhere]
     for row, marks in zip(rows, find_words(text, [row.text for row in rows]), strict=True):
