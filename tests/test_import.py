@@ -16,7 +16,8 @@ def run(program: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "modules", ["zprompt", "zprompt, zprompt.errors, zprompt.results, zprompt.documents, zprompt.progress"]
+    "modules",
+    ["zprompt", "zprompt, zprompt.errors, zprompt.results, zprompt.documents, zprompt.page, zprompt.progress"],
 )
 def test_importing_takes_nothing_heavy_along(modules: str) -> None:
     loaded = run(f"import sys, {modules}; print(*sys.modules)").split()

@@ -6,7 +6,14 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
+from zprompt.results import (
+    CompressionResult,
+    CompressionStats,
+    ExplainedToken,
+    Explanation,
+    KeptText,
+    ScoredSentence,
+)
 
 STATS = CompressionStats(
     documents=2,
@@ -33,7 +40,9 @@ TOKEN = ExplainedToken(
     cost=57.5,
 )
 EXPLANATION = Explanation("The quick fox", (TOKEN,), STATS, "[z2:…]")
-RESULT = CompressionResult(["[z2:a]", {"text": "[z2:b]"}], STATS)
+SENTENCES = (ScoredSentence(0, 5, 0.75, True), ScoredSentence(5, 9, 0.125, False))
+RESULT = CompressionResult(["[z2:a]", {"text": "[z2:b]"}], STATS, ("One. Two.", ""), ((1200, 300), (0, 0)))
+FOCUSED = replace(RESULT, query="One?", kept=(KeptText(((0, 5),), 0.75, SENTENCES), KeptText((), 0.0)))
 
 
 def as_json(value: object) -> object:
@@ -41,7 +50,9 @@ def as_json(value: object) -> object:
     return json.loads(json.dumps(value, allow_nan=False))
 
 
-@pytest.mark.parametrize("result", [STATS, TOKEN, EXPLANATION, RESULT], ids=lambda result: type(result).__name__)
+@pytest.mark.parametrize(
+    "result", [STATS, TOKEN, EXPLANATION, RESULT, FOCUSED], ids=lambda result: type(result).__name__
+)
 def test_every_result_turns_into_json_and_comes_back_the_same(
     result: CompressionStats | ExplainedToken | Explanation | CompressionResult,
 ) -> None:
@@ -55,7 +66,17 @@ def test_numbers_that_json_does_not_know_become_null(number: float) -> None:
 
 
 def test_a_compression_gives_the_texts_of_its_documents() -> None:
-    assert RESULT.to_dict() == {"texts": ["[z2:a]", "[z2:b]"], "stats": STATS.to_dict()}
+    lengths = [[1200, 300], [0, 0]]
+    assert RESULT.to_dict() == {"texts": ["[z2:a]", "[z2:b]"], "stats": STATS.to_dict(), "tokens": lengths}
+
+
+def test_what_a_question_keeps_is_told_with_the_question_and_the_relevance_of_each_sentence() -> None:
+    told = FOCUSED.to_dict()
+
+    assert told["query"] == "One?"
+    assert told["kept"][0]["ranges"] == [[0, 5]]
+    assert told["kept"][0]["sentences"][1] == {"start": 5, "end": 9, "relevance": 0.125, "kept": False}
+    assert told["kept"][1]["sentences"] == []
 
 
 def test_an_explanation_nests_its_tokens() -> None:

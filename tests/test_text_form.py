@@ -13,7 +13,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 import zprompt
 from zprompt.counting import counter
 from zprompt.errors import InvalidTextError, OptionError, RatioWarning
-from zprompt.options import CompressOptions
+from zprompt.options import CompressOptions, merge_ranges
 from zprompt.relevance import ELISION, NOTHING, Relevance, sentences
 from zprompt.text_form import shorten
 from zprompt.zspan import ZSpan, ZToken, format_span
@@ -74,6 +74,8 @@ def test_one_document_comes_back_as_one_and_what_is_kept_is_told() -> None:
     assert (result.documents, TOWN[slice(*kept.ranges[0])].strip()) == (ANSWER, ANSWER)
     assert result.stats.verbatim == pytest.approx(counter("reader")(ANSWER) / counter("reader")(TOWN))
     assert result.stats.relevance == "words" and result.stats.z_tokens == 0
+    assert [one.kept for one in kept.sentences] == [False, True, False, False]
+    assert max(one.relevance for one in kept.sentences) == kept.sentences[1].relevance == kept.relevance
 
 
 def test_what_is_left_out_between_two_sentences_is_marked() -> None:
@@ -104,12 +106,17 @@ def test_any_texts_are_shortened_to_their_own_words(texts: list[str], ratio: flo
         assert count(short) <= count(text)
         edges = {edge for unit in sentences(text) for edge in unit} | {len(text)}
         assert all(start < end and {start, end} <= edges for start, end in kept.ranges)
+        assert "".join(text[one.start : one.end] for one in kept.sentences) == (text if text.strip() else "")
+        if kept.sentences:
+            assert merge_ranges((one.start, one.end) for one in kept.sentences if one.kept) == [*kept.ranges]
         pieces = [word for start, end in kept.ranges for word in text[start:end].split()]
         assert [word for word in short.split() if word not in (ELISION, NOTHING)] == [
             word for word in pieces if word not in (ELISION, NOTHING)
         ]
-    assert result.stats.source_tokens == sum(map(count, texts))
-    assert result.stats.positions == sum(map(count, result.documents))
+    assert result.tokens == tuple(zip(map(count, texts), map(count, result.documents), strict=True))
+    assert result.stats.source_tokens == sum(before for before, _ in result.tokens)
+    assert result.stats.positions == sum(after for _, after in result.tokens)
+    assert result.sources == tuple(texts)
 
 
 @pytest.mark.parametrize("ratio", [1, 1.5, 2, 3, 5])
@@ -146,6 +153,7 @@ def test_a_text_of_few_tokens_passes_through() -> None:
     result = shortened(["Rain fell for days on end.", SEA + TOWN], min_tokens=20, max_tokens=30)
     assert result.documents == ["Rain fell for days on end.", ANSWER]
     assert result.stats.passed_through == 1 and result.kept[0].ranges == ((0, 26),)
+    assert result.kept[0].sentences == () and result.tokens[0][0] == result.tokens[0][1] > 0
 
 
 def test_a_lone_surrogate_is_refused_or_passes_through() -> None:

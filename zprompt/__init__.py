@@ -16,6 +16,7 @@ from zprompt.results import CompressionResult, CompressionStats, ExplainedToken,
 if TYPE_CHECKING:
     from zprompt.api import compress, decompress, load
     from zprompt.codec import Codec
+    from zprompt.page import show
     from zprompt.reader import Reader, load_reader
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ __all__ = [
     "errors",
     "load",
     "load_reader",
+    "show",
 ]
 
 _LAZY = {
@@ -40,13 +42,14 @@ _LAZY = {
     "decompress": "zprompt.api",
     "load": "zprompt.api",
     "Codec": "zprompt.codec",
+    "show": "zprompt.page",
     "load_reader": "zprompt.reader",
     "Reader": "zprompt.reader",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
-    """Import what needs torch when it is asked for."""
+    """Import what is heavy when it is asked for."""
     if name in _LAZY:
         from importlib import import_module
 

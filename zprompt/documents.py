@@ -11,6 +11,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol, Self, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
 from zprompt.errors import DocumentTypeError, InvalidTextError, SpanError, located
@@ -110,17 +111,32 @@ def read_documents(documents: object) -> DocumentBatch:
     return DocumentBatch((documents,), (text,), single=True)  # type: ignore[arg-type]  # _read knows its type
 
 
-def title_of(document: Any) -> str:  # noqa: ANN401 - any document
+def title_of(document: object) -> str:
     """Return the title of a document, from it or its metadata; "" if it has none."""
-    metadata = (
-        document.get("metadata")
-        if isinstance(document, dict)
-        # A LlamaIndex NodeWithScore keeps its metadata in its node.
-        else getattr(getattr(document, "node", document), "metadata", None)
-    )
-    own = document.get("title") if isinstance(document, dict) else None
-    title = own or (metadata.get("title") if isinstance(metadata, dict) else None)
+    title = _look_up(document, "title")
     return title if isinstance(title, str) and title.strip() else ""
+
+
+def id_of(document: object) -> str:
+    """Return the id of a document, from it or its metadata; "" if it has none."""
+    own = _look_up(document, "node_id") or _look_up(document, "id")
+    return "" if own is None else str(own)
+
+
+def score_of(document: object) -> float | None:
+    """Return the score that a retriever gave a document, in it or its metadata; None if it has none."""
+    score = _look_up(document, "score")
+    return float(score) if isinstance(score, Real) and not isinstance(score, bool) else None
+
+
+def _look_up(document: object, name: str) -> object:
+    """Return what a document has under a name, itself or in its metadata."""
+    if isinstance(document, dict):
+        own, metadata = document.get(name), document.get("metadata")
+    else:
+        # A LlamaIndex NodeWithScore keeps its metadata in its node.
+        own, metadata = getattr(document, name, None), getattr(getattr(document, "node", document), "metadata", None)
+    return metadata.get(name) if own in (None, "") and isinstance(metadata, dict) else own
 
 
 def _is_sequence(documents: object) -> TypeGuard[Sequence[Any] | Iterator[Any]]:

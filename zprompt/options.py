@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -131,7 +131,7 @@ def _occurrences(literal: str, text: str) -> Iterator[tuple[int, int]]:
         start = text.find(literal, start + 1)
 
 
-def merge_ranges(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Join ranges (start, end) that overlap or touch, and leave out empty ones; from left to right."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(ranges):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from zprompt.documents import read_documents
@@ -50,15 +50,32 @@ class CompressionStats:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredSentence:
+    """A sentence of a text, what a question makes of it, and whether it stays word for word."""
+
+    start: int  # character where it begins …
+    end: int  # … and where it ends, with the white space after it
+    relevance: float  # probability that it answers the question, 0 to 1
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class KeptText:
-    """What of a text a question keeps word for word."""
+    """What of a text a question keeps word for word, and why."""
 
     ranges: tuple[tuple[int, int], ...]  # characters (start, end), from left to right, disjoint
     relevance: float  # probability that the text's best sentence answers the question, 0 to 1
+    sentences: tuple[ScoredSentence, ...] = ()  # which cover the text, in order; none where none was scored
+
+    @classmethod
+    def whole(cls, text: str) -> KeptText:
+        """Keep a text that was not scored."""
+        return cls(((0, len(text)),) if text else (), 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dict for JSON."""
-        return {"ranges": [list(one) for one in self.ranges], "relevance": self.relevance}
+        sentences = [asdict(one) for one in self.sentences]
+        return {"ranges": [list(one) for one in self.ranges], "relevance": self.relevance, "sentences": sentences}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -67,15 +84,23 @@ class CompressionResult:
 
     documents: Any  # as they were given: one or a list; the text of each is a Z-span now, or what is kept of it
     stats: CompressionStats
+    sources: tuple[str, ...]  # the text of each document as it was
+    tokens: tuple[tuple[int, int], ...]  # of each document: of its source, and positions now
+    query: str | None = None
     kept: tuple[KeptText, ...] | None = None  # what of each document stays word for word; None without a query
 
     def __repr__(self) -> str:
         return f"CompressionResult({self.stats!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the texts of the documents under "texts", the figures under "stats", and what is kept under "kept"."""
-        kept = {} if self.kept is None else {"kept": [one.to_dict() for one in self.kept]}
-        return {"texts": list(read_documents(self.documents).texts), "stats": self.stats.to_dict(), **kept}
+        """Return the fields for JSON, the documents' texts under "texts"; the sources are the caller's already."""
+        focus = {} if self.kept is None else {"query": self.query, "kept": [one.to_dict() for one in self.kept]}
+        return {
+            "texts": list(read_documents(self.documents).texts),
+            "stats": self.stats.to_dict(),
+            "tokens": [list(one) for one in self.tokens],
+            **focus,
+        }
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -54,10 +54,11 @@ def shorten(
     whole = source_tokens - sum(before[index] or 0 for index in chosen)
     written = _written(options, passages, relevance, count, source_tokens, whole)
     result = list(texts)
-    kept = [KeptText(((0, len(text)),) if text else (), 0.0) for text in texts]
+    kept = [KeptText.whole(text) for text in texts]
+    after = [tokens or 0 for tokens in before]
     for index, (text, own) in zip(chosen, written, strict=True):
-        result[index], kept[index] = text, own
-    positions = whole + sum(count(text) for text, _ in written)
+        result[index], kept[index], after[index] = text, own, count(text)
+    positions = sum(after)
     ratio = source_tokens / positions if positions else 1.0
     verbatim = sum(
         count(passage.text[start:end].strip())
@@ -78,7 +79,8 @@ def shorten(
         relevance=relevance.name,
         missed=_missed(options, ratio),
     )
-    return CompressionResult(batch.with_texts(result), stats, tuple(kept))
+    tokens = tuple((one or 0, now) for one, now in zip(before, after, strict=True))
+    return CompressionResult(batch.with_texts(result), stats, tuple(texts), tokens, options.query, tuple(kept))
 
 
 def _restored(texts: Sequence[str], restore: Callable[[list[str]], list[str]]) -> list[str]:

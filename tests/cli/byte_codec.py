@@ -1,4 +1,4 @@
-"""A codec without a model: real Z-spans, whose Z-tokens hold the bytes of the text."""
+"""A codec without a model: real Z-spans, whose Z-tokens hold the bytes of the text; and a reader without one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from zprompt.documents import read_documents
 from zprompt.errors import InvalidTextError, RatioWarning, SpanError
+from zprompt.reader import Answer, Usage
 from zprompt.results import CompressionResult, CompressionStats, ExplainedToken, Explanation
 from zprompt.zspan import (
     LITERALS,
@@ -44,7 +45,9 @@ class ByteCodec:
         ]
         if self.missed:
             warnings.warn(self.missed, RatioWarning, stacklevel=2)
-        return CompressionResult(batch.with_texts(texts), stats_of(batch.texts, sum(kept), self.missed))
+        stats = stats_of(batch.texts, sum(kept), self.missed)
+        lengths = tuple((len(text), 1) for text in batch.texts)
+        return CompressionResult(batch.with_texts(texts), stats, batch.texts, lengths)
 
     def decompress(self, documents: object, **options: object) -> object:
         self.calls.append(options)
@@ -66,6 +69,21 @@ class ByteCodec:
         groups = [text[i : i + _GROUP] for i in range(0, len(text), _GROUP)]
         tokens = tuple(_explained(index, group) for index, group in enumerate(groups))
         return Explanation(text, tokens, stats_of([text], missed=self.missed), write_span(text))
+
+
+@dataclass
+class FakeReader:
+    """A reader that remembers what it was asked, and answers as it was told."""
+
+    codec: ByteCodec
+    says: str = "Margaret Hale"
+    usage: Usage = field(default_factory=lambda: Usage(100, 60, 400, 5))
+    asked: list[tuple[str, list[str], dict[str, object]]] = field(default_factory=list)
+    opened: list[tuple[object, ...]] = field(default_factory=list)
+
+    def answer(self, question: str, passages: list[str], **options: object) -> Answer:
+        self.asked.append((question, passages, options))
+        return Answer(question, self.says, "stop", self.usage)
 
 
 def write_span(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.cli.byte_codec import ByteCodec
+from tests.cli.byte_codec import ByteCodec, FakeReader
 from zprompt.cli import options
 from zprompt.cli.main import app
 
@@ -30,3 +30,15 @@ def run(codec: ByteCodec) -> Run:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
 
     return invoke
+
+
+@pytest.fixture
+def reader(codec: ByteCodec, monkeypatch: pytest.MonkeyPatch) -> FakeReader:
+    reader = FakeReader(codec)
+
+    def open_reader(*arguments: object) -> FakeReader:
+        reader.opened.append(arguments)
+        return reader
+
+    monkeypatch.setattr(options, "open_reader", open_reader)
+    return reader

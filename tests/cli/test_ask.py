@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.cli.byte_codec import ByteCodec, write_span
+from tests.cli.byte_codec import FakeReader, write_span
 from tests.cli.conftest import Run
 from tests.codec.conftest import SETTINGS
 from tests.reader.conftest import write_random_reader
@@ -16,34 +15,7 @@ from zprompt.cli import options
 from zprompt.codec import Codec
 from zprompt.errors import DownloadError
 from zprompt.llm import Backbone
-from zprompt.reader import Answer, Usage, load_reader
-
-
-@dataclass
-class FakeReader:
-    """A reader that remembers what it was asked, and answers as it was told."""
-
-    codec: ByteCodec
-    says: str = "Margaret Hale"
-    usage: Usage = field(default_factory=lambda: Usage(100, 60, 400, 5))
-    asked: list[tuple[str, list[str], dict[str, object]]] = field(default_factory=list)
-    opened: list[tuple[object, ...]] = field(default_factory=list)
-
-    def answer(self, question: str, passages: list[str], **options: object) -> Answer:
-        self.asked.append((question, passages, options))
-        return Answer(question, self.says, "stop", self.usage)
-
-
-@pytest.fixture
-def reader(codec: ByteCodec, monkeypatch: pytest.MonkeyPatch) -> FakeReader:
-    reader = FakeReader(codec)
-
-    def open_reader(*arguments: object) -> FakeReader:
-        reader.opened.append(arguments)
-        return reader
-
-    monkeypatch.setattr(options, "open_reader", open_reader)
-    return reader
+from zprompt.reader import load_reader
 
 
 def test_files_are_passages_and_the_answer_is_all_of_stdout(run: Run, reader: FakeReader, tmp_path: Path) -> None:

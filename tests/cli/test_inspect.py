@@ -5,12 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.byte_codec import FINGERPRINT, ByteCodec, write_span
+from tests.cli.byte_codec import FINGERPRINT, ByteCodec, FakeReader, write_span
 from tests.cli.conftest import Run
 from zprompt.cli import options
 from zprompt.zspan import measure, parse_span
 
 TEXT = "The tide rises, the tide falls."
+PASSAGES = [
+    {"title": "The tide", "text": "The tide rises twice a day. Boats wait for it.", "score": 12, "id": 10**30},
+    {"title": "Harbour", "text": "Herring is landed there. Nets dry on the pier."},
+    {"title": "Nothing", "text": None},
+]
 
 
 def test_the_terminal_shows_anchors_spans_and_figures(run: Run) -> None:
@@ -143,3 +148,54 @@ def test_spans_in_json_lines_are_counted_too(run: Run, tmp_path: Path) -> None:
     compressed = run("compress", tmp_path / "a.jsonl").stdout_bytes
 
     assert json.loads(run("stats", "--json", stdin=compressed).stdout)["total"]["documents"] == 1
+
+
+@pytest.fixture
+def passages(tmp_path: Path) -> Path:
+    path = tmp_path / "passages.jsonl"
+    path.write_text("\ufeff" + "\n\n".join(map(json.dumps, PASSAGES)))
+    return path
+
+
+def test_a_question_about_passages_gives_a_page_of_its_sentences(
+    run: Run, passages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "open_codec", lambda *_: pytest.fail("a codec was loaded"))
+    page = passages.with_suffix(".html")
+
+    result = run("inspect", passages, "--query", "How often does the tide rise?", "--form", "text", "--html", page)
+
+    assert result.exit_code == 0 and result.stdout == ""
+    shown = page.read_text()
+    assert "How often does the tide rise?" in shown and "The tide rises twice a day." in shown
+    assert "Herring is landed there." in shown and 'class="row kept"' in shown
+    assert "Harbour" in shown and "a score of 12" in shown and "Nothing" not in shown
+
+
+def test_z_spans_are_made_by_the_codec_that_was_chosen(run: Run, passages: Path, codec: ByteCodec) -> None:
+    page = passages.with_suffix(".html")
+
+    run("inspect", passages, "--query", "When?", "--ratio", 4, "--protect", "tide", "--html", page)
+
+    assert codec.calls == [{"ratio": 4.0, "query": "When?", "protect": "tide"}]
+    assert "Z-tokens" in page.read_text()
+
+
+def test_the_readers_answer_is_on_the_page(run: Run, passages: Path, reader: FakeReader, codec: ByteCodec) -> None:
+    page = passages.with_suffix(".html")
+
+    for form in ("text", "z"):
+        run("inspect", passages, "--query", "How often?", "--form", form, "--html", page, "--answer")
+        assert "Margaret Hale" in page.read_text()
+
+    assert [opened[:2] for opened in reader.opened] == [("default", None), ("default", codec)]
+    assert [asked for asked, _, _ in reader.asked] == ["How often?"] * 2
+
+
+@pytest.mark.parametrize("missing", [["--html", "a.html"], ["--query", "Who?"], ["--query", " ", "--html", "a.html"]])
+@pytest.mark.parametrize("given", [["--form", "text"], ["--answer"]])
+def test_what_is_for_that_page_needs_a_question_and_a_place(run: Run, missing: list[str], given: list[str]) -> None:
+    result = run("inspect", "-", *missing, *given, stdin=TEXT.encode())
+
+    assert result.exit_code == 2
+    assert "--query and --html" in " ".join(result.stderr.replace("│", " ").split())

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.byte_codec import ByteCodec, stats_of
-from zprompt.cli.messages import visible
 from zprompt.cli.tiling import cut, density, render_page, tiling_text
+from zprompt.page import visible
 from zprompt.results import ExplainedToken, Explanation
 from zprompt.zspan import NO_CODE
 
@@ -119,3 +119,11 @@ def test_an_empty_text_has_an_empty_tiling() -> None:
 
     assert tiling_text(explanation).plain == ""
     assert Body(render_page(explanation, "empty")).text == ""
+
+
+def test_a_diagram_of_long_gaps_has_numbers_for_as_many_bars_as_there_is_room() -> None:
+    tokens = [ExplainedToken(0, "a", 0, 1, 1, gap, (), 1.0, 1.0) for gap in (0, 199)]
+    page = render_page(Explanation("a", tuple(tokens), stats_of(["a"]), "[z2:…]"), "")
+
+    assert page.count("<i style=") == 200
+    assert len(re.findall(r"</i>\d+</li>", page)) == 200 // 13 + 1

@@ -82,7 +82,7 @@ def test_any_texts_come_back_from_any_focus(
     options = {"ratio": {"ratio": ratio}, "max_tokens": {"max_tokens": most}, None: {}}[length]
     docs = tiny_codec.compress(texts).documents if twice else texts
     result = tiny_codec.compress(docs, query=query, relevance=WORDS, **options)
-    assert tiny_codec.decompress(result.documents) == texts
+    assert tiny_codec.decompress(result.documents) == [*result.sources] == texts
     assert length != "max_tokens" or result.stats.z_tokens <= most
     for text, kept, span in zip(texts, result.kept, result.documents, strict=True):
         assert not text.isascii() or literal(tiny_codec, text, kept, span)
@@ -94,6 +94,8 @@ def test_the_sentence_that_answers_is_all_anchors(tiny_codec: Codec) -> None:
     assert ANSWER in " ".join(TEXT[start:end] for start, end in kept.ranges)
     assert literal(tiny_codec, TEXT, kept, span)
     assert kept.relevance > other.relevance
+    assert result.sources == (OTHER, TEXT) and result.query == QUERY
+    assert ANSWER == TEXT[slice(*max((one.relevance, one.start, one.end) for one in kept.sentences)[1:])].strip()
     assert result.stats.relevance == "words" and 0 < result.stats.verbatim < 1
 
 

@@ -10,7 +10,8 @@ import typer
 
 from zprompt.cli import options
 from zprompt.cli.files import read_content, read_sources
-from zprompt.cli.messages import is_terminal, note, visible
+from zprompt.cli.messages import is_terminal, note
+from zprompt.page import visible
 from zprompt.progress import rich_progress
 
 if TYPE_CHECKING:

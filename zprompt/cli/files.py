@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Protocol
+from typing import Any, Protocol
 
 import typer
 
@@ -33,7 +33,9 @@ _LINES_SUFFIXES = (".jsonl", ".ndjson")
 _DEFAULT_FIELD = "text"
 _BOM = "\ufeff"
 _ESCAPES_MARK = "\t"
+_DIGITS = 20  # of a number that is read as one: Python refuses those of thousands
 _DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not looked at, however long they are
+_RECORDS = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = re.compile(r"[ \t\r]*")
 
@@ -172,6 +174,10 @@ class Content(Protocol):
         """Return the texts, in order."""
 
     @property
+    def documents(self) -> Sequence[str | dict[str, Any]]:
+        """Return the texts with what is known about each, such as its title."""
+
+    @property
     def places(self) -> Sequence[str]:
         """Return where each text is, for messages."""
 
@@ -204,6 +210,10 @@ class _PlainText:
 
     @property
     def texts(self) -> Sequence[str]:
+        return [self.text]
+
+    @property
+    def documents(self) -> Sequence[str]:
         return [self.text]
 
     @property
@@ -242,6 +252,12 @@ class _JsonLines:
     @property
     def texts(self) -> Sequence[str]:
         return [literal.value for literal in self.literals]
+
+    @property
+    def documents(self) -> Sequence[dict[str, Any]]:
+        lines = self.text.split("\n")
+        records = (_RECORDS.decode(lines[literal.line - 1].removeprefix(_BOM)) for literal in self.literals)
+        return [{**record, "text": literal.value} for record, literal in zip(records, self.literals, strict=True)]
 
     @property
     def places(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""`zprompt inspect` and `zprompt stats`: how a text is cut into Z-tokens, and what Z-spans say without an LLM."""
+"""`zprompt inspect` and `zprompt stats`: how a text is cut, what a question keeps, what Z-spans say without an LLM."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import zprompt
 from zprompt.cli import options
 from zprompt.cli.files import Source, read_content, read_sources, read_text, write_text
-from zprompt.cli.messages import note, table_of, visible, warn
+from zprompt.cli.messages import note, table_of, warn
 from zprompt.errors import SpanError
+from zprompt.page import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from zprompt.codec import Codec
     from zprompt.zspan import ZSpan
 
 app = typer.Typer()
@@ -32,11 +35,16 @@ def _inspect(
     file: options.Input,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="OUT.html", help="Write a page that shows the tiling, instead of the terminal."),
+        typer.Option(metavar="OUT.html", help="Write a page; with --query, of what the question keeps."),
     ] = None,
+    answer: Annotated[
+        bool, typer.Option("--answer", help="On that page, show what the default reader answers, too.")
+    ] = False,
+    field: options.Field = None,
     ratio: options.Ratio = None,
     max_tokens: options.MaxTokens = None,
     query: options.Query = None,
+    form: options.FormName = options.Form.Z,
     protect: options.Protect = None,
     codec: options.CodecName = "default",
     backbone: options.BackboneName = None,
@@ -45,24 +53,43 @@ def _inspect(
 ) -> None:
     """Show how a text is cut into Z-tokens: each with its anchor, and the span it lets go.
 
-    Z-spans in the text are restored first.
+    With --query and --html, write what the question keeps of passages, sentence by sentence, and why. Each line is a
+    passage if the file has JSON lines, with its title. Z-spans are restored first.
     """
+    text = read_text(file)
+    chosen = options.given(ratio=ratio, max_tokens=max_tokens, query=query)
+    if html and query and query.strip():
+        content = read_content(Source(file, text), field)
+        chosen |= options.given(protect=options.protected(protect, content.texts))
+        if form is options.Form.TEXT:
+            loaded, result = None, zprompt.compress(content.documents, form="text", **chosen)
+        else:
+            loaded = options.open_codec(codec, backbone, device, quantization)
+            result = loaded.compress(content.documents, **chosen)
+        said = options.open_reader("default", loaded, device).answer(query, result.documents) if answer else None
+        write_text(html, zprompt.show(result, said).html)
+        note(f"What the question keeps is in {html}.")
+        return
+    if answer or form is options.Form.TEXT:
+        raise typer.BadParameter("--answer and --form text are for the page that --query and --html write together.")
+    loaded = options.open_codec(codec, backbone, device, quantization)
+    chosen |= options.given(protect=options.protected(protect, [text]))
+    _show_tiling(text, file.name, loaded, chosen, html)
+
+
+def _show_tiling(text: str, name: str, loaded: Codec, chosen: dict[str, Any], html: Path | None) -> None:
+    """Print a tiling, or write it to a page."""
     from zprompt.cli.tiling import print_tiling, render_page
     from zprompt.zspan import find_spans
 
-    text = read_text(file)
-    loaded = options.open_codec(codec, backbone, device, quantization)
     if next(find_spans(text), None):
         note("The input holds Z-spans: it was decompressed first, and this is the tiling of the restored text.")
         text = str(loaded.decompress(text))
-    protection = options.protected(protect, [text])
-    explanation = loaded.explain(
-        text, **options.given(ratio=ratio, max_tokens=max_tokens, query=query, protect=protection)
-    )
+    explanation = loaded.explain(text, **chosen)
     if explanation.stats.missed:
         warn(f"{explanation.stats.missed}.")
     if html:
-        write_text(html, render_page(explanation, title=file.name))
+        write_text(html, render_page(explanation, title=name))
         note(f"The tiling is in {html}.")
     else:
         print_tiling(explanation)

@@ -6,21 +6,13 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from zprompt.page import text_figures, visible
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
     from zprompt.results import CompressionStats
-
-_BIDI_CONTROLS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C], "�")
-_C1_CONTROLS = dict.fromkeys(range(0x80, 0xA0), "�")
-_C0_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: "␡"}
-_VISIBLE = _C0_CONTROLS | _C1_CONTROLS | _BIDI_CONTROLS
-
-
-def visible(text: str) -> str:
-    r"""Replace each control character but \t and \n by a picture of it; documents are untrusted."""
-    return text.translate(_VISIBLE)
 
 
 def complain(message: str) -> None:
@@ -62,26 +54,6 @@ def figures(stats: CompressionStats) -> Table:
     table = table_of(columns)
     table.add_row(*columns.values())
     return table
-
-
-def text_figures(stats: CompressionStats) -> dict[str, str]:
-    """Format the figures of a compression that make sense for a single text, too, by heading."""
-    if stats.relevance and not stats.z_tokens:  # text form
-        return {
-            "source tokens": f"{stats.source_tokens:,}",
-            "tokens": f"{stats.positions:,}",
-            "ratio": f"{stats.ratio:.2f}",
-            "chosen by": stats.relevance,
-            "seconds": f"{stats.seconds:.1f}",
-        }
-    return {
-        "source tokens": f"{stats.source_tokens:,}",
-        "Z-tokens": f"{stats.z_tokens:,}",
-        "ratio": f"{stats.ratio:.2f}",
-        "bits/Z-token": f"{stats.bits_per_z_token:.1f}",
-        "bits/source token": f"{stats.bits_per_source_token:.2f}",
-        "seconds": f"{stats.seconds:.1f}",
-    }
 
 
 def _in_two_lines(heading: str) -> str:

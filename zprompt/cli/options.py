@@ -194,7 +194,7 @@ def open_codec(name: str, backbone: str | None, device: Device, quantization: Qu
     return Codec.from_pretrained(name, backbone=backbone, device=device.value, quantization=quantization.value)
 
 
-def open_reader(name: str, codec: str | None, device: Device) -> Reader:
+def open_reader(name: str, codec: Codec | str | None, device: Device) -> Reader:
     """Load the reader that the options choose."""
     from zprompt.reader import load_reader
 

@@ -6,9 +6,8 @@ tiles here never do: in order, they are the text.
     text = before anchor span · before anchor span · … · tail
 
 In the terminal, Z-tokens take turns in two hues, deep where they are dense; the anchor is bold, the span after it dim.
-Without colours, spans stand in ‹angle quotes›. On the page (tiling.html), each Z-token is a `<span>` with a card of
-what it is made of. The text is untrusted: all of it is escaped, control characters become pictures, and the page's own
-policy allows neither scripts nor anything from elsewhere.
+Without colours, spans stand in ‹angle quotes›. On the page (templates/tiling.html), each Z-token is a `<span>` with a
+card of what it is made of.
 """
 
 from __future__ import annotations
@@ -22,13 +21,15 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from zprompt.cli.messages import figures, text_figures, visible
+from zprompt.cli.messages import figures
+from zprompt.page import render, text_figures, visible
 from zprompt.results import ExplainedToken, Explanation
 from zprompt.zspan import NO_CODE
 
 _HUES = (((38, 48, 64), (24, 92, 168)), ((50, 40, 62), (112, 60, 160)))  # background: sparse Z-tokens … dense ones
 _MAX_TOKENS = 16  # source tokens from which on a Z-token has the palest shade in the terminal
 _MAX_CHARACTERS = 60  # characters from which on it has the palest shade on the page
+_LABELS = 16  # of the diagram's bars that have a number: as many as a phone has room for
 _ANCHOR, _SPAN = "bold #ffffff", "#b4bcc8"
 
 
@@ -122,19 +123,17 @@ def _legend(coloured: bool) -> Text:
 
 def render_page(explanation: Explanation, title: str) -> str:
     """Render the HTML page that shows a tiling and needs nothing else."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("zprompt.cli", ""), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    environment.filters |= {"visible": visible, "card": _card}
     sizes = Counter(token.gap + 1 for token in explanation.tokens)
-    return environment.get_template("tiling.html").render(
+    largest = max(sizes, default=0)
+    return render(
+        "tiling.html",
         title=title,
         figures=text_figures(explanation.stats),
-        sizes=[(size, sizes[size]) for size in range(1, max(sizes, default=0) + 1)],
+        sizes=[(size, sizes[size]) for size in range(1, largest + 1)],
+        step=-(-largest // _LABELS),
         most=max(sizes.values(), default=0),
         tiling=cut(explanation),
+        card=_card,
         shade=lambda tile: round(100 * density(len(tile.text), _MAX_CHARACTERS)),
     )
 

@@ -215,7 +215,7 @@ class Codec:
         kept: list[KeptText] | None = None
         if options.query:
             relevance = relevance or shared_relevance()
-            kept = self._focus(sources, batch, options, relevance)
+            kept = self._focus(sources, originals, batch, options, relevance)
         written, missed = self._tile(sources, options, batch_size, progress)
         texts = [
             format_span(span) if span else escape_literal(text) for text, span in zip(originals, written, strict=True)
@@ -223,11 +223,19 @@ class Codec:
         self._remember(originals, written)
         seconds = time.perf_counter() - began
         exact = self._share_restored(originals, texts) if verify else None
-        stats = self._stats(originals, written, seconds, exact, missed)
+        lengths = self._lengths(originals, written)
+        stats = self._stats(lengths, written, seconds, exact, missed)
         if relevance and kept is not None:
             verbatim = sum(int(source.forced.sum()) for source in sources if source)
             stats = replace(stats, relevance=relevance.name, verbatim=verbatim / max(1, stats.source_tokens))
-        return CompressionResult(batch.with_texts(texts), stats, None if kept is None else tuple(kept))
+        return CompressionResult(
+            documents=batch.with_texts(texts),
+            stats=stats,
+            sources=tuple(originals),
+            tokens=lengths,
+            query=options.query,
+            kept=None if kept is None else tuple(kept),
+        )
 
     def decompress(
         self,
@@ -317,7 +325,7 @@ class Codec:
             [source], _ = focus_sources([source], [""], options, shared_relevance(), self.settings.window)
         [span], missed = self._tile([source], options, batch_size, None)
         span = cast(ZSpan, span)  # nothing passes through
-        stats = self._stats([text], [span], time.perf_counter() - began, None, missed)
+        stats = self._stats(self._lengths([text], [span]), [span], time.perf_counter() - began, None, missed)
         return Explanation(text, tuple(explain_tokens(source, span)), stats, format_span(span))
 
     def original_texts(self, texts: Sequence[str]) -> list[str]:
@@ -386,6 +394,7 @@ class Codec:
     def _focus(
         self,
         sources: list[SourceText | None],
+        originals: Sequence[str],
         batch: DocumentBatch,
         options: CompressOptions,
         relevance: Relevance,
@@ -395,9 +404,7 @@ class Codec:
         chosen = [source for source in sources if source]
         titles = [title_of(batch.documents[index]) for index in places]
         focused, own = focus_sources(chosen, titles, options, relevance, self.settings.window)
-        kept = [
-            KeptText(((0, len(text)),) if text else (), 0.0) for text in batch.texts
-        ]  # what passes through is whole
+        kept = [KeptText.whole(text) for text in originals]  # as what passes through is
         for index, source, one in zip(places, focused, own, strict=True):
             sources[index], kept[index] = source, one
         return kept
@@ -518,33 +525,38 @@ class Codec:
                 continue
         return exact / len(texts) if texts else 1.0
 
+    def _lengths(self, texts: Sequence[str], spans: Sequence[ZSpan | None]) -> tuple[tuple[int, int], ...]:
+        """Return the source tokens of each document and the positions that it takes, as many if it passed through."""
+        lengths = []
+        for text, span in zip(texts, spans, strict=True):
+            if span:
+                lengths.append((span.source_tokens, len(span.tokens)))
+            else:  # it may hold lone surrogates, which no tokenizer takes
+                passed = len(self.backbone.encode(text.encode("utf-8", "replace").decode()))
+                lengths.append((passed, passed))
+        return tuple(lengths)
+
     def _stats(
         self,
-        texts: Sequence[str],
+        lengths: Sequence[tuple[int, int]],
         spans: Sequence[ZSpan | None],
         seconds: float,
         exact: float | None,
         missed: str | None,
     ) -> CompressionStats:
-        # What passed through may hold lone surrogates, which no tokenizer takes.
-        passed = [
-            len(self.backbone.encode(text.encode("utf-8", "replace").decode()))
-            for text, span in zip(texts, spans, strict=True)
-            if span is None
-        ]
         written = [span for span in spans if span]
         compressed, z_tokens = sum(span.source_tokens for span in written), sum(len(span.tokens) for span in written)
         bits = sum(8 * len(span.stream) for span in written)
-        source_tokens, positions = compressed + sum(passed), z_tokens + sum(passed)
+        source_tokens, positions = (sum(own) for own in zip(*lengths, strict=True)) if lengths else (0, 0)
         return CompressionStats(
-            documents=len(texts),
+            documents=len(spans),
             source_tokens=source_tokens,
             z_tokens=z_tokens,
             positions=positions,
             ratio=source_tokens / positions if positions else 1.0,
             bits_per_z_token=bits / z_tokens if z_tokens else 0.0,
             bits_per_source_token=bits / compressed if compressed else 0.0,
-            passed_through=len(passed),
+            passed_through=len(spans) - len(written),
             seconds=seconds,
             exact=exact,
             missed=missed,

@@ -13,7 +13,7 @@ from zprompt.relevance.relevance import (
     write_weights,
 )
 from zprompt.relevance.selection import choose_covering, choose_nearest, choose_within
-from zprompt.relevance.units import STOP_WORDS, WORD, sentences
+from zprompt.relevance.units import STOP_WORDS, WORD, sentences, word_places
 
 __all__ = [
     "ELISION",
@@ -42,5 +42,6 @@ __all__ = [
     "open_embedder",
     "sentences",
     "shared_relevance",
+    "word_places",
     "write_weights",
 ]

@@ -26,7 +26,7 @@ from zprompt.relevance.selection import (
     choose_within,
     companions,
 )
-from zprompt.results import KeptText
+from zprompt.results import KeptText, ScoredSentence
 
 ELISION = "[…]"
 NOTHING = "…"
@@ -107,14 +107,17 @@ class Choice:
         return choose_covering(finite, self._costs, self._needs, self._coverage) | self._forced
 
     def _kept(self, kept: Bools) -> list[KeptText]:
-        """Return the ranges of the units that are kept, of each passage, neighbours as one."""
-        ranges: list[list[tuple[int, int]]] = [[] for _ in self._scored]
-        for index, unit, is_kept in zip(self._owner, self._units, kept.tolist(), strict=True):
-            if is_kept:
-                ranges[index].append(unit)
-        return [
-            KeptText(tuple(merge_ranges(own)), one.relevance) for own, one in zip(ranges, self._scored, strict=True)
-        ]
+        """Return what is kept of each passage, neighbours as one range, and the score of each of its units."""
+        stays = iter(kept.tolist())
+        texts = []
+        for own in self._scored:
+            units = tuple(
+                ScoredSentence(start, end, probability, next(stays))
+                for (start, end), probability in zip(own.units, own.probabilities.tolist(), strict=True)
+            )
+            ranges = merge_ranges((one.start, one.end) for one in units if one.kept)
+            texts.append(KeptText(tuple(ranges), own.relevance, units))
+        return texts
 
 
 def elide(text: str, kept: KeptText, count: CountTokens) -> tuple[str, KeptText]:
@@ -132,5 +135,6 @@ def elide(text: str, kept: KeptText, count: CountTokens) -> tuple[str, KeptText]
         written += text[start:end]
     written = written.strip() or NOTHING
     if count(written) >= count(text):
-        return text, replace(kept, ranges=((0, len(text)),) if text else ())
+        units = tuple(replace(one, kept=True) for one in kept.sentences)
+        return text, replace(kept, ranges=KeptText.whole(text).ranges, sentences=units)
     return written, kept

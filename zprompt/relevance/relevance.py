@@ -49,9 +49,15 @@ class ScoredPassage:
     scores: Floats  # (n,) log-odds that a unit answers the question
 
     @property
+    def probabilities(self) -> Floats:
+        """Return how likely each unit answers the question, (n,), 0 to 1."""
+        probabilities: Floats = 0.5 + 0.5 * np.tanh(self.scores / 2)
+        return probabilities
+
+    @property
     def relevance(self) -> float:
         """Return the probability of the best unit, 0 to 1; 0 for an empty text."""
-        return 0.5 + 0.5 * math.tanh(self.scores.max() / 2) if len(self.scores) else 0.0
+        return float(self.probabilities.max(initial=0.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,15 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
             yield line.start() + piece["start_index"], line.start() + piece["end_index"]
 
 
+def word_places(text: str) -> Iterator[tuple[int, int]]:
+    """Return where the words of a text begin and end; where a script has no spaces between words, its characters."""
+    for match in WORD.finditer(text):
+        if _UNSPACED.search(match.group()):
+            yield from ((at, at + 1) for at in range(*match.span()))
+        else:
+            yield match.span()
+
+
 def word_stems(text: str) -> Iterator[str]:
     """Return the stems of a text's words; where a script has no spaces between words, its characters."""
     for match in WORD.finditer(text):

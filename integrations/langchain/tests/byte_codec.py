@@ -43,7 +43,8 @@ class ByteCodec:
         if most is not None and sum(-(-len(text) // _GROUP) for text in docs) > most:
             raise OptionError("max_tokens cannot be met.")
         texts = [self._write(text, options) for text in docs]
-        return CompressionResult(texts, CompressionStats(len(docs), 1, 1, 1, 1.0, 1.0, 1.0, 0, 0.0))
+        stats = CompressionStats(len(docs), 1, 1, 1, 1.0, 1.0, 1.0, 0, 0.0)
+        return CompressionResult(texts, stats, tuple(docs), ((1, 1),) * len(docs))
 
     def parse(self, text: str) -> ZSpan:
         return parse_span(text, self.fingerprint)
