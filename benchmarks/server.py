@@ -1,9 +1,10 @@
 """Measure a server under load: errors, refusals, times, and what bad requests do.
 
-    python -m benchmarks.server [--reader NAME] [--codec NAME] [--clients N] [--seconds S] [--url URL --api-key KEY]
+    python -m benchmarks.server [--mixed] [--reader NAME] [--codec NAME] [--clients N] [--seconds S] [--url URL …]
 
     load           N clients, each of which asks again as soon as it has its answer; one that gets 429 waits as long as
-                   Retry-After says. Every third request streams. All answers are greedy, so they can be compared
+                   Retry-After says. Every third request streams. All answers are greedy, so they can be compared.
+                   With --mixed, each client has a passage that is new compressed between two questions
     bad requests   wrong key, damaged span, oversized, malformed JSON and others, before the load and in the middle of
                    it: each must get its status, and a prompt must be answered in the same way before and after
 
@@ -11,9 +12,10 @@ Times are taken at the client: from sending a request to its last byte, and for 
 answer under load is compared with the one from before it: texts of a batch may differ from a text alone by rounding
 where two tokens are equally likely, so a few may differ, and the share is reported.
 
-Starts `zprompt serve` in a process of its own, unless --url names a server that runs. Writes server.json and server.md
-to benchmarks/results, and prints the table. Ends with exit code 1 if there was an error other than 429, or if a bad
-request was not refused as it should be. Timings need an idle machine; server and clients share it.
+Starts `zprompt serve` in a process of its own, unless --url names a server that runs. Writes server.json and server.md,
+or with --mixed server-mixed.json and server-mixed.md, to benchmarks/results, and prints the table. Ends with exit code 1
+if there was an error other than 429, or if a bad request was not refused as it should be. Timings need an idle machine;
+server and clients share it.
 """
 
 import argparse
@@ -68,6 +70,7 @@ class Load:
     clients: int = 32
     seconds: float = 120.0  # after these, no new request is sent; those that run are waited for
     max_tokens: int = 32  # of an answer
+    mixed: bool = False  # whether clients have passages compressed, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,10 @@ class ServerLoad:
     errors: int  # anything else
     error_messages: tuple[str, ...]  # the first few
     honest: bool  # every 429 said when to come back
+    idle: Times | None  # of whole answers, one at a time, before the load
     whole: Times | None
     first_piece: Times | None  # of streams
+    compression: Times | None  # of passages
     answers_per_second: float
     tokens_per_second: float  # generated
     mean_batch: float | None  # texts that were written together
@@ -134,6 +139,7 @@ class _Tally:
     lock: threading.Lock = field(default_factory=threading.Lock)
     whole: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
+    compression: list[float] = field(default_factory=list)
     same: list[bool] = field(default_factory=list)
     tokens: int = 0
     refused: int = 0
@@ -160,7 +166,11 @@ def measure(target: Target, prompts: Sequence[str], span: str, load: Load) -> Se
     :return: The findings.
     """
     with httpx.Client(base_url=target.url, timeout=LONG_ENOUGH) as http, _client(target) as client:
-        expected = [_ask(client, target, prompt, load, stream=False).text for prompt in prompts]
+        expected, idle_seconds = [], []
+        for prompt in prompts:
+            began = time.perf_counter()
+            expected.append(_ask(client, target, prompt, load, stream=False).text)
+            idle_seconds.append(time.perf_counter() - began)
         written = _figure(http, "zprompt_generated_tokens_total")
         idle = _try_bad_requests(http, target, span)
         unchanged = written == _figure(http, "zprompt_generated_tokens_total")
@@ -171,7 +181,7 @@ def measure(target: Target, prompts: Sequence[str], span: str, load: Load) -> Se
         texts = _figure(http, "zprompt_batch_size_sum") - texts
 
         again = [_ask(client, target, prompt, load, stream=False).text for prompt in prompts]
-        unchanged &= again == expected and _figure(http, "zprompt_waiting") == 0
+        unchanged &= again == expected and _figure(http, 'zprompt_waiting{queue="texts"}') == 0
     return ServerLoad(
         clients=load.clients,
         seconds=took,
@@ -182,8 +192,10 @@ def measure(target: Target, prompts: Sequence[str], span: str, load: Load) -> Se
         errors=tally.errors.total(),
         error_messages=tuple(message for message, _ in tally.errors.most_common(5)),
         honest=tally.honest,
+        idle=Times.of(idle_seconds),
         whole=Times.of(tally.whole),
         first_piece=Times.of(tally.first),
+        compression=Times.of(tally.compression),
         answers_per_second=len(tally.whole) / took,
         tokens_per_second=tally.tokens / took,
         mean_batch=texts / batches if batches else None,
@@ -209,7 +221,10 @@ def _run_load(
 
     def work() -> None:
         while time.perf_counter() < end:
-            _ask_once(client, target, prompts, expected, next(turns), load, tally, end)
+            turn = next(turns)
+            _ask_once(client, target, prompts, expected, turn, load, tally, end)
+            if load.mixed:
+                _compress_once(target, f"{turn}. {prompts[turn % len(prompts)]}", tally)
 
     def disturb() -> dict[str, tuple[int, int, bool]]:
         time.sleep(load.seconds / 2)
@@ -253,6 +268,20 @@ def _ask_once(
             tally.same.append(answer.text == expected[which])
             if answer.first is not None:
                 tally.first.append(answer.first)
+
+
+def _compress_once(target: Target, text: str, tally: _Tally) -> None:
+    """Have a text compressed, and count it."""
+    began, headers = time.perf_counter(), {"Authorization": f"Bearer {target.key}"}
+    try:
+        answer = httpx.post(f"{target.url}/v1/compress", json={"input": text}, headers=headers, timeout=LONG_ENOUGH)
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        with tally.lock:
+            tally.errors[f"compression: {type(error).__name__}: {error}"] += 1
+    else:
+        with tally.lock:
+            tally.compression.append(time.perf_counter() - began)
 
 
 def _ask(client: openai.OpenAI, target: Target, prompt: str, load: Load, stream: bool) -> _Answer:
@@ -390,8 +419,10 @@ def report(record: RunRecord, result: ServerLoad) -> str:
         ("answers per second", number(result.answers_per_second, 2)),
         ("tokens written per second", number(result.tokens_per_second, 1)),
         ("texts written together, mean", number(result.mean_batch, 1)),
+        *_times("whole answer, one at a time before the load", result.idle),
         *_times("whole answer", result.whole),
         *_times("first text of a stream", result.first_piece),
+        *_times("compression of a passage", result.compression),
         ("answers as without load", percent(result.same)),
         ("unchanged by bad requests", "yes" if result.unchanged else "**no**"),
     ]
@@ -409,7 +440,8 @@ def report(record: RunRecord, result: ServerLoad) -> str:
         "# The server under load",
         "",
         f"{describe_run(record)} The clients run on the same machine. Answers of up to "
-        f"{result.max_tokens} tokens to {result.prompts} prompts, half of them with the passage as a Z-span.",
+        f"{result.max_tokens} tokens to {result.prompts} prompts, half of them with the passage as a Z-span"
+        f"{'; after each, its client has a passage compressed' if result.compression else ''}.",
         "",
         *table(("", "measured"), rows),
         "",
@@ -445,6 +477,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=default.clients)
     parser.add_argument("--seconds", type=float, default=default.seconds)
     parser.add_argument("--max-tokens", type=int, default=default.max_tokens, help="of an answer")
+    parser.add_argument("--mixed", action="store_true", help="clients have passages compressed, too")
     parser.add_argument("--passages", type=int, default=16, help="different prompts")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     return parser.parse_args()
@@ -453,7 +486,7 @@ def parse() -> argparse.Namespace:
 def run(target: Target, options: argparse.Namespace) -> ServerLoad:
     """Measure a server as the command line asks for."""
     prompts, span = gather(target, options.passages)
-    return measure(target, prompts, span, Load(options.clients, options.seconds, options.max_tokens))
+    return measure(target, prompts, span, Load(options.clients, options.seconds, options.max_tokens, options.mixed))
 
 
 def main() -> None:
@@ -465,9 +498,10 @@ def main() -> None:
         with started(options.reader, options.codec, options.queue) as target:
             result = run(target, options)
     record = RunRecord.take(0, began)
-    write_json(options.out / "server.json", {"run": record, "results": result})
+    name = "server-mixed" if options.mixed else "server"
+    write_json(options.out / f"{name}.json", {"run": record, "results": result})
     text = report(record, result)
-    (options.out / "server.md").write_text(text, "utf-8")
+    (options.out / f"{name}.md").write_text(text, "utf-8")
     print(text)
     if result.errors or not result.honest or not result.unchanged or not all(bad.right for bad in result.bad_requests):
         print("\n".join(result.error_messages), file=sys.stderr)

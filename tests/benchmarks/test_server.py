@@ -43,6 +43,16 @@ def test_a_good_server_passes(target: Target) -> None:
     assert {"wrong key", "damaged Z-span", "oversized", "malformed JSON"} <= {bad.name for bad in result.bad_requests}
 
 
+def test_clients_may_have_passages_compressed_between_questions(target: Target) -> None:
+    prompts, span = gather(target, 2)
+    result = measure(target, prompts, span, Load(clients=3, seconds=0.5, max_tokens=2, mixed=True))
+
+    assert (result.errors, result.error_messages) == (0, ())
+    assert result.compression and result.compression.count == result.answered
+    assert result.idle and result.idle.count == 2
+    assert "compression of a passage, p95" in report(RunRecord.take(0, 0.0), result)
+
+
 def test_a_server_that_fails_is_found_out(target: Target, reader: FakeReader, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts, span = gather(target, 2)
     monkeypatch.setattr(reader, "max_positions", 1 << 60)  # it lets pass what does not fit
