@@ -13,9 +13,9 @@ answer under load is compared with the one from before it: texts of a batch may 
 where two tokens are equally likely, so a few may differ, and the share is reported.
 
 Starts `zprompt serve` in a process of its own, unless --url names one that runs. Writes server.json and server.md, or
-with --mixed server-mixed.json and server-mixed.md, to benchmarks/results, and prints the table. Ends with exit code 1 if
-there was an error other than 429, or if a bad request was not refused as it should be. Timings need an idle machine;
-server and clients share it.
+with --mixed server-mixed.json and server-mixed.md, to benchmarks/results, and prints the table. Ends with exit code 1
+if there was an error other than 429, or if a bad request was not refused as it should be. Timings need an idle
+machine; server and clients share it.
 """
 
 import argparse
