@@ -6,7 +6,7 @@
              options; what arrives in the meantime waits for the next batch. CallQueue: one call at a time
     drain    admits nothing more, refuses what waits, and finishes what runs
 
-Workers that are busy at the same time share the cores, from one token, or one batch of windows, to the next: with more
+A call has half of the cores, and texts are written, from one token to the next, with what calls leave: with more
 threads than cores both would mostly wait for one another.
 
 Results go from the worker's thread to the event loop:
@@ -112,16 +112,10 @@ class CallJob(Job[Any]):
         super().__init__()
         self._call = call
 
-    def run(self, cores: Cores) -> None:
+    def run(self) -> None:
         """Call it; done by the worker."""
-
-        def check(_stage: str, _done: int, _total: int) -> None:
-            if not self.wanted:
-                raise _CancelledError
-            cores.take()
-
         try:
-            self.send(self._call(check))
+            self.send(self._call(self._check_wanted))
         except _CancelledError:
             self.finish()
         except Exception as error:  # noqa: BLE001 - raised again where the result is awaited
@@ -129,30 +123,35 @@ class CallJob(Job[Any]):
         else:
             self.finish()
 
+    def _check_wanted(self, _stage: str, _done: int, _total: int) -> None:
+        if not self.wanted:
+            raise _CancelledError
+
 
 class Cores:
-    """Shares the cores of the machine among the workers that are busy."""
+    """Shares the cores between the worker that writes texts and those that make calls."""
 
     def __init__(self) -> None:
         self._all = thread_count()
-        self._busy = 0
+        self._half = max(1, self._all // 2)
+        self._calls = 0  # that are being made
         self._lock = threading.Lock()
 
     @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Be one of those that are busy."""
+    def calling(self) -> Iterator[None]:
+        """Make a call with half of the cores: it may begin while nothing is written, and last."""
+        set_threads(self._half)
         with self._lock:
-            self._busy += 1
-        self.take()
+            self._calls += 1
         try:
             yield
         finally:
             with self._lock:
-                self._busy -= 1
+                self._calls -= 1
 
     def take(self) -> None:
-        """Go on with as many threads as are this thread's share now."""
-        set_threads(max(1, self._all // max(1, self._busy)))
+        """Write on with what calls leave."""
+        set_threads(max(1, self._all - self._half) if self._calls else self._all)
 
 
 J = TypeVar("J", TextJob, CallJob)
@@ -264,8 +263,7 @@ class JobQueue(Generic[J]):
             began = time.perf_counter()
             running.set(len(jobs))
             try:
-                with self._cores.shared():
-                    self._run(jobs)
+                self._run(jobs)
             except Exception as error:  # noqa: BLE001 - raised again, and logged, where the results are awaited
                 for job in jobs:
                     job.fail(error)
@@ -298,8 +296,9 @@ class CallQueue(JobQueue[CallJob]):
         return [self._waiting.popleft()] if self._waiting else []
 
     def _run(self, jobs: Sequence[CallJob]) -> None:
-        for job in jobs:
-            job.run(self._cores)
+        with self._cores.calling():
+            for job in jobs:
+                job.run()
 
 
 class TextQueue(JobQueue[TextJob]):
@@ -344,6 +343,7 @@ class TextQueue(JobQueue[TextJob]):
         def wanted(row: int) -> bool:
             return rows[row][0].wanted and not self._stopping
 
+        self._cores.take()
         prompts = [prompt for job in jobs for prompt in job.prompts]
         options = [own for job in jobs for own in job.options]
         for delta in self._reader.run(prompts, options, len(rows), wanted):
