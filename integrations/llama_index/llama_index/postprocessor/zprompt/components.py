@@ -33,6 +33,7 @@ from llama_index.postprocessor.zprompt.nodes import (
     with_text,
     without_marks,
 )
+from llama_index.postprocessor.zprompt.splitting import keep_spans_whole
 from zprompt.counting import counter
 from zprompt.documents import title_of
 from zprompt.errors import OptionError, WrongCodecError
@@ -186,8 +187,12 @@ class ZPromptComponent(BaseComponent):
         return compress_texts(self.load(), texts, options, marked=marked, stored=stored, batch_size=self.batch_size)
 
     def _replace(self, node: BaseNode, item: RagText | None) -> BaseNode:
-        """Copy a node with what takes the place of its text."""
-        return untouched(node) if item is None else with_text(node, item, self._known_fingerprint())
+        """Copy a node with what takes the place of its text, which splitters keep whole if it is a Z-span."""
+        if item is None:
+            return untouched(node)
+        if item.compressed:
+            keep_spans_whole()
+        return with_text(node, item, self._known_fingerprint())
 
     def _options(self, query: str | None) -> CompressOptions:
         return CompressOptions(self.ratio, self.max_tokens, query, self.protect, self.min_tokens, self.on_error)
