@@ -25,6 +25,7 @@ from tiny_server import KEY, Served, serving
 from llama_index.postprocessor.zprompt import ZPromptPostprocessor, ZPromptTransform
 from llama_index.postprocessor.zprompt.splitting import keep_spans_whole
 from zprompt import Codec
+from zprompt.errors import TruncatedSpanError
 from zprompt.zspan import find_spans
 
 MODES = {  # and how much of the window LlamaIndex keeps free in each
@@ -179,6 +180,23 @@ class TestSplitters:
         size = sum(map(len, lengths)) + 1
         assert splitter(chunk_size=size, chunk_overlap=0).split_text(text) == [text]
         assert splitter(chunk_size=size - 1, chunk_overlap=0).split_text(text) == spans[:2]
+
+    def test_of_others_cut_them_which_is_noticed(self, tiny: str, documents: list[Document]) -> None:
+        component = ZPromptTransform(codec=tiny, store="text", ratio=1.5)
+        nodes = [TextNode(text=document.text) for document in documents]
+        for node in component(nodes):
+            span = node.get_content()
+            for text in (span[:30], span[:-1], span[30:]):
+                node.set_content(text)
+                scored = [NodeWithScore(node=node)]
+                for form in ("text", "z"):
+                    with pytest.raises(TruncatedSpanError, match="splitters before"):
+                        ZPromptPostprocessor(codec=tiny, form=form).postprocess_nodes(scored, query_str=QUESTION)
+                with pytest.raises(TruncatedSpanError, match="splitters before"):
+                    component.restore_nodes([node])
+                passing = ZPromptPostprocessor(codec=tiny, form="z", on_error="passthrough")
+                [passed] = passing.postprocess_nodes(scored)
+                assert passing.restore([passed])[0].node.get_content() == text
 
     def test_put_back_what_stood_for_z_spans(self, spans: list[str]) -> None:
         keep_spans_whole()

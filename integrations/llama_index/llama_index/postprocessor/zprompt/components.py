@@ -46,6 +46,7 @@ from zprompt.rag import (
     CodecSpec,
     RagText,
     compress_texts,
+    is_whole,
     reuse_spans,
     shorten_texts,
 )
@@ -156,6 +157,9 @@ class ZPromptComponent(BaseComponent):
 
     def _whole_texts(self, nodes: Sequence[BaseNode]) -> list[str]:
         """Return the texts of nodes as they were before any component saw them."""
+        for node in nodes:
+            if CODEC_KEY in node.metadata:
+                is_whole(body(node), self.on_error)
         changed = [is_compressed(node) or is_escaped(node) for node in nodes]
         texts = [body(node) for node, is_changed in zip(nodes, changed, strict=True) if is_changed]
         restored = iter(self.load().decompress(texts)) if texts else iter(())
