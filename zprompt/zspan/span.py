@@ -302,8 +302,8 @@ def _form_error(text: str, plain: str) -> SpanError:
         )
     if not plain.endswith("]"):
         return TruncatedSpanError(
-            f"A Z-span is cut off: {_quote(text)} has no closing bracket. What splits or shortens texts must come before "
-            f"what compresses them. {_ASK_AGAIN}"
+            f"A Z-span is cut off: {_quote(text)} has no closing bracket. What splits or shortens texts must come "
+            f"before what compresses them. {_ASK_AGAIN}"
         )
     return DamagedSpanError(
         f"{_quote(text)} does not have the form [z{VERSION}:<fingerprint>:<count>:<payload>:<checksum>] "
