@@ -237,8 +237,10 @@ class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
     form: AdapterForm = Field(
         default="auto", description="'text', 'z', or 'auto': Z-spans if the reader says that it reads them, else text."
     )
-    reader: str | BaseLLM | None = Field(
-        default=None, description="What gets the nodes: a server's base URL, or an LLM; None: that of Settings, if set."
+    reader: str | BaseLLM | None = Field(  # not in the repr, where LLMs show their keys
+        default=None,
+        repr=False,
+        description="What gets the nodes: a server's base URL, or an LLM; None: that of Settings, if set.",
     )
     count: str = Field(default="reader", description="Whose tokens those of text are, as in zprompt.compress.")
     use_query: bool = Field(
