@@ -227,9 +227,12 @@ class TestSplitters:
             "from llama_index.core.node_parser import SentenceSplitter\n"
             "from llama_index.core.schema import NodeWithScore, TextNode\n"
             "before = SentenceSplitter._split_text\n"
-            "from llama_index.postprocessor.zprompt import ZPromptPostprocessor\n"
+            "from llama_index.postprocessor.zprompt import ZPromptPostprocessor, ZPromptTransform\n"
             "nodes = [NodeWithScore(node=TextNode(text='The lamp was lit.'))]\n"
             "ZPromptPostprocessor(form='text').postprocess_nodes(nodes, query_str=' ')\n"
-            "assert SentenceSplitter._split_text is before"
+            "ZPromptTransform()\n"
+            "assert SentenceSplitter._split_text is before\n"
+            "ZPromptTransform(store='text')\n"  # a pipeline with a cache may never call it
+            "assert SentenceSplitter._split_text is not before"
         )
         subprocess.run([sys.executable, "-c", program], check=True, cwd=sys.path[0] or None)

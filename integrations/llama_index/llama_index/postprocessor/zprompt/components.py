@@ -314,6 +314,13 @@ class ZPromptTransform(ZPromptComponent, TransformComponent):
         default="metadata", description="Where the Z-span goes: beside the text, or in its place."
     )
 
+    @model_validator(mode="after")
+    def _prepare_splitters(self) -> Self:
+        """Prepare the splitters now: a pipeline that has this step in its cache does not call it."""
+        if self.store == "text":
+            keep_spans_whole()
+        return self
+
     @classmethod
     def class_name(cls) -> str:
         """Return the name of the class in serialised components, and so in the keys of the ingestion cache."""

@@ -5,9 +5,9 @@ splitter after `ZPromptTransform`. All of it is done by `TokenTextSplitter` and 
 with a tokenizer. To that a Z-span is base64 of many tokens, without a space to part it at.
 
 They are told by replacing one method of these two classes. LlamaIndex has no other place for it: a synthesizer takes
-its tokenizer when it is made, often before the postprocessor is, and a node cannot say where it may be cut.
-The method is replaced when the first Z-span takes the place of a text, and never in a process that sends text only;
-whatever holds no Z-span is split by LlamaIndex's own code, as it always was.
+its tokenizer when it is made, often before the postprocessor is, and a node cannot say where it may be cut. The method
+is replaced when the first Z-span takes the place of a text, or a transform that does so is made, and never in a process
+that sends text only. What holds no Z-span is split by LlamaIndex's own code, as ever.
 
 While a text is split, a character that is not in it stands for each Z-span: nothing can cut it, and it counts as many
 tokens as the Z-span has Z-tokens. A Z-span that is longer than a chunk may be gets a chunk of its own.
