@@ -12,10 +12,10 @@ import pytest
 from tests.codec.conftest import SETTINGS
 from tests.conftest import SENTENCES
 from zprompt.codec import Codec, shared_codec
-from zprompt.errors import InvalidTextError, OptionError, RatioWarning, WrongCodecError
+from zprompt.errors import InvalidTextError, OptionError, RatioWarning, TruncatedSpanError, WrongCodecError
 from zprompt.llm import Backbone
 from zprompt.options import CompressOptions
-from zprompt.rag import CodecSpec, RagText, compress_texts, reuse_spans
+from zprompt.rag import CodecSpec, RagText, compress_texts, reuse_spans, shorten_texts
 
 LONG = f"{SENTENCES[0]} {SENTENCES[4]}"
 OTHER = SENTENCES[5]
@@ -77,13 +77,26 @@ def test_a_zspan_without_a_mark_is_text(codec: Codec) -> None:
 
 def test_what_is_no_sound_zspan_is_text_even_with_a_mark(codec: Codec) -> None:
     span = compress_texts(codec, [LONG])[0].text
-    damaged = span[:-1], f"{span} {span[:-1]}", span[:-3] + "!!]", "[z1:0123456789ab:3:abc:00000000]"
+    other_checksum = span[:-2] + ("1]" if span[-2] == "0" else "0]")
+    damaged = other_checksum, f"{span} {other_checksum}", "[z1:0123456789ab:3:abc:00000000]"
     for text in ("[z2:", "a[z1:z2]", *damaged):
         [item] = compress_texts(codec, [text], marked=[True])
         assert codec.decompress(item.text) == text
         [kept] = compress_texts(codec, [text], CompressOptions(min_tokens=10_000), marked=[True])
         assert (kept.compressed, kept.text == text) == (False, text not in damaged)
         assert codec.decompress(kept.text) == text
+
+
+def test_a_piece_of_a_zspan_with_a_mark_raises_or_passes_through_as_text(codec: Codec) -> None:
+    span = compress_texts(codec, [LONG])[0].text
+    for text in (span[:-1], f"{span} {span[:-1]}", span[:25], span[30:], span[30:60], f" {span[-20:]}\n"):
+        with pytest.raises(TruncatedSpanError, match="splitters before"):
+            compress_texts(codec, [OTHER, text], marked=[False, True])
+        with pytest.raises(TruncatedSpanError, match="splitters before"):
+            shorten_texts([OTHER, text], CompressOptions(query="Who?"), marked=[False, True], restore=codec.decompress)
+        [item] = compress_texts(codec, [text], CompressOptions(on_error="passthrough"), marked=[True])
+        assert (item.compressed, codec.decompress(item.text)) == (False, text)
+        assert codec.decompress(compress_texts(codec, [text], marked=[False])[0].text) == text
 
 
 def test_a_marked_zspan_may_be_escaped_or_folded(codec: Codec, calls: list[dict[str, Any]]) -> None:

@@ -10,8 +10,8 @@ For an LLM that reads Z-tokens (zprompt/probe.py), by Z-spans where that is shor
 Documents are untrusted, and anyone can write a sound Z-span: the reader would see what filters and people did not, and
 a wrong hash would fail all documents that are restored together. So it is never the look of a text that says that it
 was compressed, but a mark that the framework package leaves beside it (`CODEC_KEY` in the metadata): without a mark, a
-Z-span is a text like any other. With one, a sound Z-span of another codec is an error: most likely it was stored before
-the codec was changed, and no reader here can read it.
+Z-span is a text like any other. With one, two things are errors: a sound Z-span of another codec, which most likely was
+stored before the codec was changed, and no reader here can read it; and a piece of a Z-span, which a splitter made.
 
 For any other LLM, by leaving out what the question does not need: a text that was compressed is restored first, and no
 Z-span is written.
@@ -20,17 +20,18 @@ Z-span is written.
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zprompt.counting import Count, counter
-from zprompt.errors import OptionError, RatioWarning, SpanError, WrongCodecError
-from zprompt.options import CompressOptions
+from zprompt.errors import OptionError, RatioWarning, SpanError, TruncatedSpanError, WrongCodecError
+from zprompt.options import CompressOptions, OnError
 from zprompt.relevance import shared_relevance
 from zprompt.text_form import shorten
-from zprompt.zspan import SpanHeader, SpanMatch, escape_literal, read_header, split_at_spans, text_digest
+from zprompt.zspan import SpanHeader, SpanMatch, escape_literal, find_spans, read_header, split_at_spans, text_digest
 
 if TYPE_CHECKING:
     from zprompt.codec import Codec
@@ -42,6 +43,8 @@ NO_QUESTION = (
     "Text is shortened for a question, and there is none here: an LLM that is not known to read Z-tokens gets no "
     "Z-spans. Give the query; or, for an LLM that reads them, form='z' or reader=…."
 )
+
+_PIECE = re.compile(r"[0-9A-Za-z_:\[\]-]{16,}")  # of a Z-span, without its beginning: no prose has such words alone
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +94,8 @@ def compress_texts(
     :param codec: The codec.
     :param texts: The texts.
     :param options: As in `Codec.compress`; ratio and max_tokens apply to the texts that are compressed now. With
-        on_error="passthrough", texts stay text also where a Z-span is of another codec, or max_tokens is too few.
+        on_error="passthrough", texts stay text also where a Z-span is of another codec or was cut, or max_tokens is
+        too few.
     :param marked: For each text whether a mark beside it says that it was compressed; None: no text was.
     :param stored: For each text the Z-span that was stored with it, or None; used if it is of exactly this text.
     :param batch_size: As in `Codec.compress`.
@@ -153,8 +157,9 @@ def shorten_texts(
     :param restore: Restores those; needed if there are any.
     :return: What takes the place of each text, in order.
     """
-    places = [place for place, is_marked in enumerate(marked or ()) if is_marked]
     plain = list(texts)
+    places = [place for place, is_marked in enumerate(marked or ()) if is_marked]
+    places = [place for place in places if is_whole(plain[place], options.on_error)]
     if places and restore:
         for place, text in zip(places, restore([plain[place] for place in places]), strict=True):
             plain[place] = text
@@ -181,6 +186,37 @@ def span_header(text: object) -> SpanHeader | None:
         return None
 
 
+def is_whole(text: str, on_error: OnError = "raise") -> bool:
+    """Return whether a text that was marked as compressed is still whole, whether as Z-spans or as another text.
+
+    :param text: The text.
+    :param on_error: What happens if it is a piece of a Z-span; "passthrough" logs it.
+    :return: Whether it is whole.
+    :raises TruncatedSpanError: If it is not.
+    """
+    matches = list(find_spans(text))
+    if not (any(map(_is_cut, matches)) if matches else _PIECE.fullmatch(text.strip())):
+        return True
+    error = TruncatedSpanError(
+        f"A document that was compressed is a piece of a Z-span now, {text[:40]!r}: something split or shortened it "
+        "since. Put splitters before what compresses, and compress the text again."
+    )
+    if on_error == "raise":
+        raise error
+    logger.warning("A text passes through as text: %s", error)
+    return False
+
+
+def _is_cut(match: SpanMatch) -> bool:
+    try:
+        read_header(match.text)
+    except TruncatedSpanError:
+        return True
+    except SpanError:
+        return False
+    return False
+
+
 def _is_of(digest: bytes, text: str) -> bool:
     try:
         return digest == text_digest(text)
@@ -201,6 +237,8 @@ def _stored_text(codec: Codec, span: object, text: str) -> RagText | None:
 
 def _marked_text(codec: Codec, text: str, options: CompressOptions) -> RagText | None:
     """Return a text that was compressed before, as it is; None if its Z-spans are not sound, or there are none."""
+    if not is_whole(text, options.on_error):
+        return RagText(escape_literal(text))
     try:
         spans = [codec.parse(piece.text) for piece in split_at_spans(text) if isinstance(piece, SpanMatch)]
     except WrongCodecError as error:

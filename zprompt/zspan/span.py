@@ -301,7 +301,10 @@ def _form_error(text: str, plain: str) -> SpanError:
             "Compress the text again, or use the release of zprompt that wrote it."
         )
     if not plain.endswith("]"):
-        return TruncatedSpanError(f"A Z-span is cut off: {_quote(text)} has no closing bracket. {_ASK_AGAIN}")
+        return TruncatedSpanError(
+            f"A Z-span is cut off: {_quote(text)} has no closing bracket. What splits or shortens texts must come "
+            f"before what compresses them. {_ASK_AGAIN}"
+        )
     return DamagedSpanError(
         f"{_quote(text)} does not have the form [z{VERSION}:<fingerprint>:<count>:<payload>:<checksum>] "
         f"with {FINGERPRINT_DIGITS} hexadecimal digits, a number, base64url and {_CHECKSUM_DIGITS} hexadecimal digits. "

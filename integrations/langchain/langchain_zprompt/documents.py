@@ -22,7 +22,7 @@ from zprompt.documents import read_documents, title_of
 from zprompt.errors import OptionError
 from zprompt.options import CompressOptions, OnError
 from zprompt.probe import AdapterForm, reads_z_tokens
-from zprompt.rag import BATCH, CODEC_KEY, NO_QUESTION, CodecSpec, RagText, compress_texts, shorten_texts
+from zprompt.rag import BATCH, CODEC_KEY, NO_QUESTION, CodecSpec, RagText, compress_texts, is_whole, shorten_texts
 
 
 class CodecFields(BaseModel):
@@ -192,7 +192,11 @@ class ZPromptDecompressor(CodecFields, BaseDocumentTransformer):
         :param documents: Documents that went through a compressor, compressed or not.
         :param kwargs: Not used.
         :return: Copies, in the same order, with texts and metadata as they were.
+        :raises TruncatedSpanError: If a splitter has cut a Z-span.
         """
+        for document in documents:
+            if CODEC_KEY in document.metadata:
+                is_whole(document.page_content)
         restored: list[Document] = list(self.load().decompress(list(documents))) if documents else []
         for document in restored:
             document.metadata.pop(CODEC_KEY, None)

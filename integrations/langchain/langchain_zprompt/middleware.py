@@ -5,17 +5,18 @@ not need. A text becomes the same in all later requests, as text until the next 
 stays valid, and each text is compressed only once.
 
 A message has no mark that says who wrote a Z-span in it, and what a tool returns is untrusted: it is text, whatever it
-looks like. A tool that returns Z-spans itself must be named in `leave`.
+looks like. A tool that returns Z-spans itself must be named in `leave`. What a tool says when it fails is never
+shortened: the model has to read it, and the user's question is not about it.
 """
 
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_zprompt.documents import ZPromptCompressor
 from zprompt.errors import OptionError
@@ -54,6 +55,14 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
         self._known: OrderedDict[tuple[str, str | None, str], str] = OrderedDict()  # by form, question and text
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled and copied: the options, and not what was written already."""
+        return {name: value for name, value in vars(self).items() if name not in ("_known", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the options."""
+        vars(self).update(state, _known=OrderedDict(), _lock=threading.Lock())
+
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | AIMessage:
@@ -70,10 +79,10 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
         """Copy a request, with shorter texts."""
         form, asked = self.compressor.form_for(request.model), _question(request.messages)
         kept = asked if form == "text" else None  # the question is what text is shortened for
-        selected = [message for message in request.messages if self._is_selected(message) and message is not kept]
-        system = (
-            request.system_message if request.system_message and self._is_selected(request.system_message) else None
-        )
+        tools = _tools(request.messages)
+        selected = [one for one in request.messages if self._is_selected(one, tools) and one is not kept]
+        system = request.system_message
+        system = system if system and self._is_selected(system, tools) else None
         texts = [text for message in (*selected, *([system] if system else [])) for text in _texts(message)]
         written = self._written(texts, str(asked.text) if asked else None, form)
         if all(text == shorter for text, shorter in written.items()):
@@ -84,8 +93,11 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
             return request.override(messages=messages)
         return request.override(messages=messages, system_message=_replace(system, written))
 
-    def _is_selected(self, message: BaseMessage) -> bool:
-        return message.type in self.roles and self.leave.isdisjoint({message.name, message.id})
+    def _is_selected(self, message: BaseMessage, tools: Mapping[str, str]) -> bool:
+        if isinstance(message, ToolMessage) and message.status == "error":
+            return False
+        tool = tools.get(message.tool_call_id) if isinstance(message, ToolMessage) else None
+        return message.type in self.roles and self.leave.isdisjoint({message.name, message.id, tool})
 
     def _written(self, texts: Sequence[str], query: str | None, form: Literal["text", "z"]) -> dict[str, str]:
         """Return what takes the place of each text, with one call for all new ones."""
@@ -104,6 +116,12 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return written
+
+
+def _tools(messages: Sequence[BaseMessage]) -> dict[str, str]:
+    """Return the names of the tools that were called, by the ids of the calls; a result need not repeat its own."""
+    calls = (call for message in messages if isinstance(message, AIMessage) for call in message.tool_calls)
+    return {call["id"]: call["name"] for call in calls if call["id"]}
 
 
 def _texts(message: BaseMessage) -> Iterator[str]:

@@ -16,10 +16,11 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.prompts import PromptTemplate, format_document
 from langchain_core.runnables import RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_text_splitters import RecursiveCharacterTextSplitter
 from pydantic import ValidationError
 
 from langchain_zprompt import ZPromptCompressor, ZPromptDecompressor
-from zprompt.errors import InvalidTextError, OptionError, WrongCodecError
+from zprompt.errors import InvalidTextError, OptionError, TruncatedSpanError, WrongCodecError
 
 
 def z_compressor(**options: Any) -> ZPromptCompressor:  # noqa: ANN401
@@ -162,6 +163,34 @@ def test_in_a_contextual_compression_retriever(codec: ByteCodec, documents: list
         assert ZPromptDecompressor().transform_documents(found) == documents
         assert asyncio.run(retriever.ainvoke("lamp?")) == found
     assert {call["query"] for call in codec.calls} == {"lamp?"}
+
+
+@pytest.mark.parametrize("size", [24, 60, 90])
+def test_a_splitter_after_the_compressor_is_noticed(codec: ByteCodec, size: int) -> None:
+    text = "The keeper, Margaret Hale, lit the lamp. " * 5
+    splitter = RecursiveCharacterTextSplitter(chunk_size=size, chunk_overlap=0)
+    pipeline = DocumentCompressorPipeline(transformers=[z_compressor(), splitter])
+    pieces = pipeline.compress_documents([Document(page_content=text)], QUERY)
+    assert len(pieces) > 1
+    for piece in pieces:
+        if len(piece.page_content) < 16:
+            continue
+        for component in (z_compressor(), ZPromptCompressor()):
+            with pytest.raises(TruncatedSpanError, match="splitters before"):
+                component.compress_documents([piece], QUERY)
+        with pytest.raises(TruncatedSpanError, match="splitters before"):
+            ZPromptDecompressor().transform_documents([piece])
+        [passed] = z_compressor(on_error="passthrough").compress_documents([piece], QUERY)
+        assert "zprompt_codec" not in passed.metadata
+        assert ZPromptDecompressor().transform_documents([passed])[0].page_content == piece.page_content
+
+
+def test_a_text_that_took_a_zspans_place_is_a_text(codec: ByteCodec, documents: list[Document]) -> None:
+    [compressed] = z_compressor().transform_documents(documents[:1])
+    edited = compressed.model_copy(update={"page_content": "The passage was edited since."})
+    assert ZPromptDecompressor().transform_documents([edited])[0].page_content == edited.page_content
+    [again] = z_compressor().transform_documents([edited])
+    assert ZPromptDecompressor().transform_documents([again])[0].page_content == edited.page_content
 
 
 def test_zspans_are_stored_beside_the_text_and_cost_nothing_later(codec: ByteCodec, documents: list[Document]) -> None:

@@ -1,6 +1,8 @@
 """The middleware in real agents: requests have Z-spans, and the state keeps the text."""
 
 import asyncio
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -115,6 +117,32 @@ def test_zspans_in_results_are_text_unless_the_tool_is_named(codec: ByteCodec) -
     [text] = shortened(ZPromptMiddleware(SPANS), message).messages
     assert codec.decompress(text.content) == message.content
     assert shortened(ZPromptMiddleware(leave=["search"]), message).messages == [message]
+
+
+def test_a_result_without_a_name_is_of_the_tool_that_was_called() -> None:
+    call = AIMessage("", tool_calls=[{"name": "look_up", "args": {}, "id": "7"}])
+    messages = [HumanMessage("When was the harbour rebuilt?"), call, ToolMessage(NOTE, tool_call_id="7")]
+    compressor = ZPromptCompressor(max_tokens=20)
+    assert shortened(ZPromptMiddleware(compressor, leave=["look_up"]), *messages).messages == messages
+    assert shortened(ZPromptMiddleware(compressor, leave=["other"]), *messages).messages != messages
+
+
+@pytest.mark.parametrize("form", ["text", "z"])
+def test_what_a_failing_tool_says_is_left_alone(codec: ByteCodec, form: Any) -> None:  # noqa: ANN401
+    failed = f"Error: the request was refused. {NOTE * 5} Retry with a token of the scope admin."
+    messages = [HumanMessage("Who lit the lamp?"), ToolMessage(failed, tool_call_id="7", status="error")]
+    middleware = ZPromptMiddleware(ZPromptCompressor(form=form, ratio=4))
+    assert shortened(middleware, *messages).messages == messages
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_it_pickles_and_is_copied(codec: ByteCodec, copied: Any) -> None:  # noqa: ANN401
+    middleware = ZPromptMiddleware(SPANS, roles=["human"], leave=["keep"])
+    request = shortened(middleware, HumanMessage(RESULT))
+    again = copied(middleware)
+    assert (again.compressor, again.roles, again.leave) == (SPANS, {"human"}, {"keep"})
+    assert shortened(again, HumanMessage(RESULT)).messages == request.messages
+    assert len(codec.calls) == 2  # what was written already stays behind
 
 
 def test_unknown_roles_are_refused() -> None:

@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from llama_index.core import MockEmbedding, PromptHelper, VectorStoreIndex
+from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.base.response.schema import Response
 from llama_index.core.llms.mock import MockLLM
 from llama_index.core.postprocessor import SimilarityPostprocessor
-from llama_index.core.prompts import PromptTemplate
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import ImageNode, MediaResource, MetadataMode, Node, NodeWithScore, QueryBundle, TextNode
 from text_nodes import text_node
@@ -318,17 +317,6 @@ class TestPositionTokenizer:
 
     def test_counts_what_is_no_z_span_as_text(self) -> None:
         assert position_tokenizer(str.split)("a [z2:b] c") == ["a", "[z2:b]", "c"]
-
-    def test_keeps_synthesizers_from_cutting_z_spans(self, tiny: str, tiny_codec: Codec) -> None:
-        words = " ".join(SENTENCES)
-        span = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes([NodeWithScore(node=TextNode(text=words))])
-        [text] = texts(span)
-        helper = PromptHelper(context_window=60, num_output=5, tokenizer=position_tokenizer(tiny_codec.backbone.encode))
-        cutting = PromptHelper(context_window=60, num_output=5, tokenizer=tiny_codec.backbone.encode)
-
-        prompt = PromptTemplate("{context_str}")
-        assert helper.repack(prompt, [text]) == [text]
-        assert cutting.repack(prompt, [text]) != [text]
 
 
 def test_a_mistyped_option_is_not_lost() -> None:

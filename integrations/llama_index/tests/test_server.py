@@ -72,3 +72,8 @@ def test_a_server_gets_z_spans_if_it_names_the_codec(llm: LLM, tiny: str, monkey
     monkeypatch.setattr(Settings, "_llm", llm)
     assert ZPromptPostprocessor(codec=tiny).form_for() == "z"
     assert ZPromptPostprocessor(codec=tiny, form="text").form_for() == "text"
+
+
+def test_the_key_of_the_reader_is_not_shown(llm: LLM) -> None:
+    component = ZPromptPostprocessor(reader=llm)
+    assert KEY not in repr(component) and KEY not in str(component.to_dict())

@@ -4,7 +4,7 @@
     IngestionPipeline(transformations=[splitter, embed_model, ZPromptTransform()])       # Z-spans once, at ingestion
 
 Reading order: `zprompt.rag` (what takes the place of texts, for all frameworks), `nodes` (how a node carries it),
-`components` (both classes, and what they share), `events`, `counting`.
+`components` (both classes, and what they share), `splitting` (nothing cuts Z-spans), `events`, `counting`.
 """
 
 from llama_index.postprocessor.zprompt.components import ZPromptPostprocessor, ZPromptTransform

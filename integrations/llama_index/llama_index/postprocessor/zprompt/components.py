@@ -33,6 +33,7 @@ from llama_index.postprocessor.zprompt.nodes import (
     with_text,
     without_marks,
 )
+from llama_index.postprocessor.zprompt.splitting import keep_spans_whole
 from zprompt.counting import counter
 from zprompt.documents import title_of
 from zprompt.errors import OptionError, WrongCodecError
@@ -45,6 +46,7 @@ from zprompt.rag import (
     CodecSpec,
     RagText,
     compress_texts,
+    is_whole,
     reuse_spans,
     shorten_texts,
 )
@@ -155,6 +157,9 @@ class ZPromptComponent(BaseComponent):
 
     def _whole_texts(self, nodes: Sequence[BaseNode]) -> list[str]:
         """Return the texts of nodes as they were before any component saw them."""
+        for node in nodes:
+            if CODEC_KEY in node.metadata:
+                is_whole(body(node), self.on_error)
         changed = [is_compressed(node) or is_escaped(node) for node in nodes]
         texts = [body(node) for node, is_changed in zip(nodes, changed, strict=True) if is_changed]
         restored = iter(self.load().decompress(texts)) if texts else iter(())
@@ -186,8 +191,12 @@ class ZPromptComponent(BaseComponent):
         return compress_texts(self.load(), texts, options, marked=marked, stored=stored, batch_size=self.batch_size)
 
     def _replace(self, node: BaseNode, item: RagText | None) -> BaseNode:
-        """Copy a node with what takes the place of its text."""
-        return untouched(node) if item is None else with_text(node, item, self._known_fingerprint())
+        """Copy a node with what takes the place of its text, which splitters keep whole if it is a Z-span."""
+        if item is None:
+            return untouched(node)
+        if item.compressed:
+            keep_spans_whole()
+        return with_text(node, item, self._known_fingerprint())
 
     def _options(self, query: str | None) -> CompressOptions:
         return CompressOptions(self.ratio, self.max_tokens, query, self.protect, self.min_tokens, self.on_error)
@@ -228,8 +237,10 @@ class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
     form: AdapterForm = Field(
         default="auto", description="'text', 'z', or 'auto': Z-spans if the reader says that it reads them, else text."
     )
-    reader: str | BaseLLM | None = Field(
-        default=None, description="What gets the nodes: a server's base URL, or an LLM; None: that of Settings, if set."
+    reader: str | BaseLLM | None = Field(  # not in the repr, where LLMs show their keys
+        default=None,
+        repr=False,
+        description="What gets the nodes: a server's base URL, or an LLM; None: that of Settings, if set.",
     )
     count: str = Field(default="reader", description="Whose tokens those of text are, as in zprompt.compress.")
     use_query: bool = Field(
@@ -302,6 +313,13 @@ class ZPromptTransform(ZPromptComponent, TransformComponent):
     store: Literal["metadata", "text"] = Field(
         default="metadata", description="Where the Z-span goes: beside the text, or in its place."
     )
+
+    @model_validator(mode="after")
+    def _prepare_splitters(self) -> Self:
+        """Prepare the splitters now: a pipeline that has this step in its cache does not call it."""
+        if self.store == "text":
+            keep_spans_whole()
+        return self
 
     @classmethod
     def class_name(cls) -> str:

@@ -1,11 +1,9 @@
 """Count a prompt in positions of the reader's context, where a Z-span takes as many as it has Z-tokens.
 
-LlamaIndex measures prompts with a tokenizer for text, in which a Z-span's base64 is several times longer than the
-passage was. Synthesizers that pack or truncate (`compact` is the default) would then cut Z-spans in the middle, and a
-cut Z-span cannot be read. This tokenizer measures Z-spans right, so that they are only cut where they do not fit:
+A tokenizer for text takes a Z-span for base64, and counts several times as much. What packs and splits for LlamaIndex
+counts right by itself (splitting.py); this is for counts that you keep yourself:
 
-    Settings.tokenizer = position_tokenizer(Settings.tokenizer)         # everywhere
-    PromptHelper.from_llm_metadata(llm.metadata, tokenizer=position_tokenizer(tokenizer))        # or in one place
+    TokenCountingHandler(tokenizer=position_tokenizer(Settings.tokenizer))
 """
 
 from collections.abc import Callable
