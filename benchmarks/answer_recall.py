@@ -9,6 +9,7 @@ The two halves of `retrieved-dev` are apart. `xquad` and `nq` are gold passages 
 the others are all passages of their questions.
 
     python -m benchmarks.answer_recall [--data FOLDER] [--limit N]
+    python -m benchmarks.answer_recall --questions FILE --out FOLDER     files of your own, in the form of retrieved-dev
 """
 
 import argparse
@@ -28,17 +29,19 @@ from zprompt.eval import Ratio, RunRecord, estimate, holds_answer, write_json
 from zprompt.relevance import Relevance
 
 SHARES = (4, 8, 16)
+SETS = ("retrieved-dev", "xquad-dev", "nq-dev", "hotpotqa-dev", "musique-dev")
 GOLD_ONLY = ("xquad-dev", "nq-dev")
 COLUMNS = {"questions of": "", "chosen by": "", "wanted": "", "recall": ".3f", "kept": ".3f", "questions": ""}
 TIMES = {"questions of": "", "passages": ".1f", "tokens": ".0f", "at hand, ms": ".1f", "anew, ms": ".0f"}
 TIMED = 20  # questions
 
 
-def read(folder: Path, limit: int | None) -> dict[str, list[Asked]]:
+def read(files: Sequence[Path], limit: int | None) -> dict[str, list[Asked]]:
     """Read the questions whose passages hold an answer, by the name of their set."""
     found: dict[str, list[Asked]] = {}
-    for name in ("retrieved-dev", "xquad-dev", "nq-dev", "hotpotqa-dev", "musique-dev"):
-        for line in (folder / f"{name}.jsonl").read_text("utf-8").splitlines():
+    for file in files:
+        name = file.stem
+        for line in file.read_text("utf-8").splitlines():
             row = json.loads(line)
             passages = [one for one in row["passages"] if one["gold"] or name not in GOLD_ONLY]
             if holds_answer(" | ".join(one["text"] for one in passages), row["answers"]):
@@ -105,10 +108,11 @@ def main() -> None:
     """Measure, and write `results/answer-recall.json` and `.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the question files")
+    parser.add_argument("--questions", type=Path, nargs="+", help="these files instead of those of the folder")
     parser.add_argument("--limit", type=int, help="questions of each set")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options, began = parser.parse_args(), time.time()
-    questions = read(options.data, options.limit)
+    questions = read(options.questions or [options.data / f"{name}.jsonl" for name in SETS], options.limit)
     times = [time_choice(name, rows) for name, rows in questions.items()]
     rows = list(run(questions))
     record = RunRecord.take(0, began)

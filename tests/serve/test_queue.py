@@ -13,6 +13,7 @@ import pytest
 
 from tests.serve.conftest import MODEL, Running, until
 from tests.serve.fake_reader import FakeReader
+from zprompt.serve.queue import Cores
 
 CLIENTS = 40
 
@@ -138,6 +139,22 @@ def test_requests_that_come_at_once_are_written_together(
 
     assert [text.result() for text in texts] == [f"text {n}" for n in range(8)]
     assert reader.batches == [8]
+
+
+@pytest.mark.parametrize(("threads", "alone", "shared", "call"), [(4, 4, 2, 2), (3, 3, 2, 1), (1, 1, 1, 1)])
+def test_calls_have_half_of_the_cores_and_texts_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, threads: int, alone: int, shared: int, call: int
+) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr("zprompt.serve.queue.thread_count", lambda: threads)
+    monkeypatch.setattr("zprompt.serve.queue.set_threads", chosen.append)
+    cores = Cores()
+
+    cores.take()
+    with cores.calling():
+        cores.take()
+    cores.take()
+    assert chosen == [alone, call, shared, alone]
 
 
 def test_many_clients_are_all_answered_rightly(
