@@ -77,6 +77,10 @@ class MissingDependencyError(ZPromptError, ImportError):
     """An optional dependency is needed and not installed."""
 
 
+class WorkerError(ZPromptError):
+    """The processes of a bulk run die, whatever they do."""
+
+
 class BaselineUnavailableError(ZPromptError):
     """A baseline cannot be used here: its package is not installed, or lacks what it needs."""
 

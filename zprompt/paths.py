@@ -1,10 +1,11 @@
-"""The folders in which zprompt keeps what it fetches and converts, and what cannot be had again.
+"""The folders in which zprompt keeps what it fetches and converts, and what cannot be had again; files in folders.
 
 `ZPROMPT_CACHE` names the first; without that, it is the operating system's cache folder for the user. The second is the
 operating system's folder for the user's data, which no cleaning empties.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
@@ -23,3 +24,14 @@ def cache_dir() -> Path:
 def data_dir() -> Path:
     """Return the absolute path of the folder for what cannot be had again; it need not exist yet."""
     return Path(platformdirs.user_data_dir("zprompt", appauthor=False))
+
+
+def walk(folder: Path, out: Path | None = None) -> Iterator[Path]:
+    """List the files of a folder in order, at any depth, except hidden files, links, and what lies in `out`."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.is_symlink() or (out is not None and path.absolute() == out.absolute()):
+            continue
+        if path.is_dir():
+            yield from walk(path, out)
+        elif path.is_file():
+            yield path

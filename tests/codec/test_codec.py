@@ -297,6 +297,18 @@ class TestLength:
         else:
             assert stats.missed is None and not caught
 
+    def test_each_document_may_meet_the_ratio_by_itself(self, tiny_codec: Codec) -> None:
+        options, texts = CompressOptions(ratio=3.0), [PREDICTABLE, RANDOM, "", FACTS]
+
+        together = tiny_codec.compress_with(options, texts, each=True).documents
+
+        assert together == [tiny_codec.compress_with(options, text).documents for text in texts]
+        assert together != tiny_codec.compress_with(options, texts).documents
+
+    def test_each_document_by_itself_is_for_no_query(self, tiny_codec: Codec) -> None:
+        with pytest.raises(OptionError, match="each=True"):
+            tiny_codec.compress_with(CompressOptions(query="Who?"), ["a"], each=True)
+
     def test_a_missed_ratio_is_explained(self, tiny_codec: Codec) -> None:
         with pytest.warns(RatioWarning, match=r"have 2\.33 at most: 3 of their 7 tokens begin a sentence or a line"):
             stats = tiny_codec.compress("a\nb\nc d", ratio=9).stats

@@ -1,43 +1,36 @@
-r"""Read the texts of files, and write other texts in their places, byte for byte.
+"""Read the texts of files, and write other texts in their places, byte for byte.
 
 Several inputs become files in one folder, with the names that they have below the folders that were given:
 
     zprompt compress notes/ letter.txt -o out      notes/a/b.txt → out/a/b.txt.z,  letter.txt → out/letter.txt.z
 
 A plain file is one text. A file of JSON lines has one text per line, under some field; everything except that field's
-value is kept byte for byte: other fields, the order of keys, white space, line ends, blank lines.
-
-A JSON string can be written in two common ways, with `é` or with `\u00e9`. A Z-span is ASCII and looks the same in
-both, so a tab after it (white space, to JSON) marks that the text it came from was written with escapes.
+value is kept byte for byte: other fields, the order of keys, white space, line ends, blank lines (json_lines.py).
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import typer
 
 from zprompt.cli.messages import note, warn
-from zprompt.errors import DocumentTypeError, InvalidTextError, OptionError
+from zprompt.errors import DocumentTypeError, InvalidTextError, OptionError, located
+from zprompt.json_lines import BOM, JsonText, find_text
+from zprompt.paths import walk
 
 STREAM = Path("-")  # stdin or stdout
 SUFFIX = ".z"  # of files that hold Z-spans
 
 _LINES_SUFFIXES = (".jsonl", ".ndjson")
 _DEFAULT_FIELD = "text"
-_BOM = "\ufeff"
-_ESCAPES_MARK = "\t"
 _DIGITS = 20  # of a number that is read as one: Python refuses those of thousands
-_DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not looked at, however long they are
 _RECORDS = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits)
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_SPACE = re.compile(r"[ \t\r]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +134,7 @@ def _read(path: Path, out: Path | None, spans: bool) -> Iterator[Source]:
     if not path.is_dir():
         yield Source(PurePath(path.name), read_text(path), path)
         return
-    for file in _walk(path, out):
+    for file in walk(path, out):
         if file.name.endswith(SUFFIX) and not spans:
             note(f"{file} is left out: it is compressed already.")
             continue
@@ -149,17 +142,6 @@ def _read(path: Path, out: Path | None, spans: bool) -> Iterator[Source]:
             yield Source(file.relative_to(path), read_text(file), file)
         except InvalidTextError:
             warn(f"{file} is skipped: it is not UTF-8 text.")
-
-
-def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
-    """List the files of a folder in order, at any depth, except hidden files and our own outputs."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.is_symlink() or (out is not None and path.absolute() == out.absolute()):
-            continue
-        if path.is_dir():
-            yield from _walk(path, out)
-        elif path.is_file():
-            yield path
 
 
 def _title(path: Path) -> str:
@@ -196,9 +178,8 @@ def read_content(source: Source, field: str | None) -> Content:
     name = source.name.name.lower().removesuffix(SUFFIX)
     if field is None and not name.endswith(_LINES_SUFFIXES):
         return _PlainText(source.text, str(source.name))
-    return _JsonLines(
-        source.text, str(source.name), tuple(_literals(source, _DEFAULT_FIELD if field is None else field))
-    )
+    found = tuple(_find_texts(source, _DEFAULT_FIELD if field is None else field))
+    return _JsonLines(source.text, str(source.name), tuple(own for _, own in found), tuple(line for line, _ in found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,105 +206,45 @@ class _PlainText:
 
 
 @dataclass(frozen=True, slots=True)
-class _Literal:
-    """A JSON string inside a longer text."""
-
-    value: str
-    line: int  # counted from 1
-    start: int
-    end: int  # after the mark, if there is one
-    escapes: bool  # characters beyond printable ASCII are escaped
-
-    def write(self, value: str) -> str:
-        """Return another value in the same notation, with a mark if that is needed."""
-        mark = _ESCAPES_MARK if self.escapes and _is_plain(value) and not _is_plain(self.value) else ""
-        escapes = self.escapes or _SURROGATE.search(value) is not None  # which have no UTF-8 form
-        return json.dumps(value, ensure_ascii=escapes) + mark
-
-
-@dataclass(frozen=True, slots=True)
 class _JsonLines:
     """A file of JSON objects, one on each line, each with a text."""
 
     text: str  # of the file
     name: str
-    literals: tuple[_Literal, ...]
+    found: tuple[JsonText, ...]
+    numbers: tuple[int, ...]  # of their lines, counted from 1
 
     @property
     def texts(self) -> Sequence[str]:
-        return [literal.value for literal in self.literals]
+        return [own.value for own in self.found]
 
     @property
     def documents(self) -> Sequence[dict[str, Any]]:
         lines = self.text.split("\n")
-        records = (_RECORDS.decode(lines[literal.line - 1].removeprefix(_BOM)) for literal in self.literals)
-        return [{**record, "text": literal.value} for record, literal in zip(records, self.literals, strict=True)]
+        records = (_RECORDS.decode(lines[number - 1].removeprefix(BOM)) for number in self.numbers)
+        return [{**record, "text": own.value} for record, own in zip(records, self.found, strict=True)]
 
     @property
     def places(self) -> Sequence[str]:
-        return [f"{self.name}, line {literal.line}" for literal in self.literals]
+        return [f"{self.name}, line {number}" for number in self.numbers]
 
     def render(self, texts: Sequence[str]) -> str:
         pieces, position = [], 0
-        for literal, text in zip(self.literals, texts, strict=True):
-            pieces += [self.text[position : literal.start], literal.write(text)]
-            position = literal.end
+        for own, text in zip(self.found, texts, strict=True):
+            pieces += [self.text[position : own.start], own.write(text)]
+            position = own.end
         return "".join([*pieces, self.text[position:]])
 
 
-def _literals(source: Source, field: str) -> Iterator[_Literal]:
-    """Find the field's value on each line that is not blank; a line whose value is null has no text."""
+def _find_texts(source: Source, field: str) -> Iterator[tuple[int, JsonText]]:
+    """Find the field's value on each line that is not blank and where it is not null, with the number of the line."""
     offset = 0
     for number, line in enumerate(source.text.split("\n"), 1):
-        if line.strip(" \t\r" + _BOM):
-            value = _read_value(line, field, f"{source.name}, line {number}")
-            if value is not None:
-                start, end = _locate(line, field)
-                marked = line.startswith(_ESCAPES_MARK, end)
-                escapes = _is_plain(line[start:end]) and (marked or not _is_plain(value))
-                yield _Literal(value, number, offset + start, offset + end + marked, escapes)
+        if line.strip(" \t\r" + BOM):
+            try:
+                found = find_text(line, field)
+            except DocumentTypeError as error:
+                raise located(error, f"{source.name}, line {number}") from error
+            if found:
+                yield number, replace(found, start=offset + found.start, end=offset + found.end)
         offset += len(line) + 1
-
-
-def _is_plain(text: str) -> bool:
-    """Return whether JSON strings with and without escapes beyond ASCII are the same; Python escapes DEL, too."""
-    return text.isascii() and "\x7f" not in text
-
-
-def _read_value(line: str, field: str, place: str) -> str | None:
-    try:
-        record = _DECODER.decode(line.removeprefix(_BOM))
-    except (ValueError, RecursionError) as error:
-        raise DocumentTypeError(f"{place}: not JSON ({error}). Each line must be a JSON object.") from error
-    if not isinstance(record, dict):
-        raise DocumentTypeError(f"{place}: not a JSON object. Each line must be one, with its text under {field!r}.")
-    if field in record and record[field] is None:
-        return None
-    if not isinstance(record.get(field), str):
-        names = ", ".join(repr(name) for name, value in record.items() if isinstance(value, str)) or "none"
-        raise DocumentTypeError(
-            f"{place}: no text under {field!r} (fields with text: {names}). Choose one with --field."
-        )
-    value: str = record[field]
-    return value
-
-
-def _locate(line: str, field: str) -> tuple[int, int]:
-    """Find where a field's value starts and ends in a well-formed object; the last field of that name counts."""
-    found = 0, 0
-    position = _skip(line, line.index("{") + 1)
-    while line[position] != "}":
-        name, position = _DECODER.raw_decode(line, position)
-        start = _skip(line, _skip(line, position) + 1)  # after the colon
-        _, end = _DECODER.raw_decode(line, start)
-        found = (start, end) if name == field else found
-        position = _skip(line, end)
-        if line[position] == ",":
-            position = _skip(line, position + 1)
-    return found
-
-
-def _skip(line: str, position: int) -> int:
-    """Return the position of the next character that is not white space."""
-    match = _SPACE.match(line, position)
-    return match.end() if match else position

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zprompt.cli import ask, bench, convert, inspect, serve, train
+from zprompt.cli import ask, batch, bench, convert, inspect, serve, train
 from zprompt.cli.messages import complain, warn
 from zprompt.errors import RatioWarning, ZPromptError
 
@@ -71,7 +71,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _group in (convert, inspect, ask, serve, train, bench):
+for _group in (convert, batch, inspect, ask, serve, train, bench):
     app.add_typer(_group.app)
 
 

@@ -17,6 +17,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,7 +35,7 @@ from zprompt.codec.source import SourceText, explain_tokens, read_source
 from zprompt.codec.symbol_cache import SymbolCache
 from zprompt.codec.tiling import Ints, ScoredWindow, choose_kept, explain_miss
 from zprompt.documents import DocumentBatch, read_documents, title_of
-from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, RatioWarning, SpanError
+from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, OptionError, RatioWarning, SpanError
 from zprompt.llm import Backbone, choose_device, choose_quantization, load_backbone
 from zprompt.options import CompressOptions, OnError, Protect, check_batch_size, check_on_error
 from zprompt.paths import cache_dir
@@ -189,6 +190,7 @@ class Codec:
         verify: bool = False,
         relevance: Relevance | None = None,
         read_spans: bool = True,
+        each: bool = False,
     ) -> CompressionResult:
         """Do what `compress` does, with options that were checked before, and leave it to `stats.missed` to warn.
 
@@ -199,10 +201,14 @@ class Codec:
         :param verify: As in `compress`.
         :param relevance: As in `compress`.
         :param read_spans: With a query, focus documents that are Z-spans; False: they are texts like any other.
+        :param each: Meet the ratio in each document by itself, so that none depends on the others; without a query.
         :return: As from `compress`.
+        :raises OptionError: If each document is to be focused by itself.
         """
         began = time.perf_counter()
         check_batch_size(batch_size)
+        if each and options.query:
+            raise OptionError("each=True is for compressing without a query. Compress each document in its own call.")
         batch = read_documents(docs)
         known: list[tuple[ZSpan | None, str]] = [(None, text) for text in batch.texts]
         if options.query and read_spans:
@@ -216,7 +222,7 @@ class Codec:
         if options.query:
             relevance = relevance or shared_relevance()
             kept = self._focus(sources, originals, batch, options, relevance)
-        written, missed = self._tile(sources, options, batch_size, progress)
+        written, missed = self._tile(sources, options, batch_size, progress, each)
         texts = [
             format_span(span) if span else escape_literal(text) for text, span in zip(originals, written, strict=True)
         ]
@@ -422,7 +428,12 @@ class Codec:
         return replace(source, span=matching_span(span, source.ids)) if span else source
 
     def _tile(
-        self, sources: Sequence[SourceText | None], options: CompressOptions, batch_size: int, progress: Progress | None
+        self,
+        sources: Sequence[SourceText | None],
+        options: CompressOptions,
+        batch_size: int,
+        progress: Progress | None,
+        each: bool = False,
     ) -> tuple[list[ZSpan | None], str | None]:
         """Make Z-spans of all texts, None of those that pass through; and say why a ratio was missed, if it was."""
         size = self.settings.window
@@ -434,7 +445,12 @@ class Codec:
             scored += self._score(places[first : first + batch_size], options)
             if progress:
                 progress("compress", len(scored), len(places))
-        kept = choose_kept(scored, options)
+        if each:
+            ends = accumulate(-(-len(source.ids) // size) for source in sources if source)
+            groups = [scored[first:end] for first, end in pairwise([0, *ends])]
+        else:
+            groups = [scored]
+        kept = [own for group in groups for own in choose_kept(group, options)]
         missed = explain_miss(scored, sum(int(own.sum()) for own in kept), options)
         tiled = iter(zip(scored, kept, strict=True))
         spans: list[ZSpan | None] = []

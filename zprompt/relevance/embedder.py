@@ -64,10 +64,11 @@ class MiniLM:
 
     name = "all-MiniLM-L6-v2"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int | None = None) -> None:
         """Load the model.
 
         :param path: The ONNX file.
+        :param threads: Texts that are embedded side by side; None: as many as there are cores.
         """
         import onnxruntime
 
@@ -77,11 +78,12 @@ class MiniLM:
         self._tokenizer = Tokenizer.from_file(str(TOKENIZER))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(LONGEST)
+        self._threads = threads or os.cpu_count() or 1
 
     def embed_documents(self, texts: list[str]) -> Vectors:
         """Return an embedding of each text, (n, 384)."""
         encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # ONNX Runtime lets go of the lock while it computes
+        with ThreadPoolExecutor(self._threads) as pool:  # ONNX Runtime lets go of the lock while it computes
             return np.stack(list(pool.map(self._embed, encoded)))
 
     def embed_query(self, text: str) -> Vectors:

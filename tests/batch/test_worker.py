@@ -1,0 +1,96 @@
+"""A chunk is written as a whole or not at all, and rows that cannot be compressed are named with the reason."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.batch.conftest import TEXTS, Settings, files_of, rows_of, write_lines
+from zprompt.batch import BatchSettings, ChunkResult, ChunkWorker, find_sources
+
+GOOD = json.dumps({"text": TEXTS[0]})
+
+
+def do_all(settings: BatchSettings, path: Path) -> list[ChunkResult]:
+    [source] = find_sources([path], settings.field, settings.out)
+    return list(map(ChunkWorker(settings, threads=1), source.cut(settings.chunk_rows)))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"not JSON", "not JSON"),
+        (b'"a text"', "not a JSON object"),
+        (b'{"body": "a"}', "no text under 'text' (fields with text: 'body')"),
+        (b'{"text": 1}', "no text under 'text'"),
+        (b'{"text": "\\ud800"}', "lone surrogate"),
+        (b'{"text": "\xff"}', "not UTF-8: byte 10 is 0xff"),
+    ],
+)
+def test_a_bad_row_is_set_aside_with_its_reason(settings: Settings, tmp_path: Path, line: bytes, reason: str) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [GOOD.encode(), b"", line, GOOD.encode()])
+
+    [result] = do_all(settings(chunk_rows=10), path)
+
+    [bad] = rows_of(settings().out, "bad")
+    assert (result.rows, result.bad) == (2, 1)
+    assert (bad["file"], bad["line"]) == (str(path), 3)
+    assert reason in bad["reason"]
+    assert len(rows_of(settings().out)) == 2
+
+
+def test_what_the_tokenizer_loses_is_escaped_or_set_aside(
+    settings: Settings, tmp_path: Path, narrow_backbone_dir: Path
+) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [GOOD, json.dumps({"text": "Œuvre ⟦é⟧"}), GOOD])
+
+    [result] = do_all(settings(codec=str(narrow_backbone_dir)), path)
+
+    assert result.rows + result.bad == 3
+
+
+def test_the_rest_of_a_line_stays_byte_for_byte(settings: Settings, tmp_path: Path) -> None:
+    line = '{ "id":12345678901234567890, "text" : %s,"é":"\\u00e9" }\r'
+
+    do_all(settings(), write_lines(tmp_path / "a.jsonl", [line % json.dumps(TEXTS[0])]))
+
+    [file] = (settings().out / "rows").iterdir()
+    written = file.read_bytes().decode()
+    assert written == line % json.dumps(json.loads(written)["text"]) + "\n"
+
+
+def test_a_row_whose_text_is_null_stays(settings: Settings, tmp_path: Path) -> None:
+    do_all(settings(), write_lines(tmp_path / "a.jsonl", ['{"text": null, "id": 1}', GOOD]))
+
+    assert rows_of(settings().out)[0] == {"text": None, "id": 1}
+
+
+def test_a_chunk_of_bad_rows_alone_is_done_too(settings: Settings, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", ["{"])
+
+    assert [result.new for result in do_all(settings(), path)] == [True]
+    assert [(result.new, result.bad) for result in do_all(settings(), path)] == [(False, 1)]
+
+
+def test_nothing_is_there_under_the_final_name_before_it_is_whole(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [GOOD, "{"])
+    renamed: list[Path] = []
+    rename = os.replace
+
+    def fail_at_rows(partial: Path, final: Path) -> None:
+        if final.parent.name == "rows":
+            raise OSError("No space left")
+        renamed.append(final)
+        rename(partial, final)
+
+    monkeypatch.setattr(os, "replace", fail_at_rows)
+    with pytest.raises(OSError, match="No space"):
+        do_all(settings(), path)
+
+    assert [own.parent.name for own in renamed] == ["out", "bad"]
+    assert all(own.endswith(".partial") for own in files_of(settings().out / "rows"))
+    monkeypatch.undo()
+    assert [result.new for result in do_all(settings(), path)] == [True]

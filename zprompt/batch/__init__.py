@@ -1,0 +1,27 @@
+"""Bulk compression: files of any size in, files of Z-spans out.
+
+`inputs` cuts files into chunks, a `worker` does a chunk as a whole or not at all, `engines` are processes or Ray, and
+`run` is the whole of it.
+"""
+
+from zprompt.batch.engines import DEATHS, Engine, cores
+from zprompt.batch.inputs import Chunk, find_sources
+from zprompt.batch.run import BatchResult, batch
+from zprompt.batch.worker import BAD, EMBEDDINGS, ROWS, RUN, BatchSettings, ChunkResult, ChunkWorker
+
+__all__ = [
+    "BAD",
+    "DEATHS",
+    "EMBEDDINGS",
+    "ROWS",
+    "RUN",
+    "BatchResult",
+    "BatchSettings",
+    "Chunk",
+    "ChunkResult",
+    "ChunkWorker",
+    "Engine",
+    "batch",
+    "cores",
+    "find_sources",
+]

@@ -1,0 +1,255 @@
+"""Where chunks are done: in processes of this machine, or by Ray on many.
+
+Processes are started anew, not forked, each with one chunk at a time, which it gets when it is free: what waits is in
+the input. A worker that dies takes nothing with it but that chunk, which another one does again. A chunk that takes
+`DEATHS` workers with it (more memory than there is, mostly) is left out of this run, so that the others are done; the
+next run tries it again. Ray does the same: an actor for each worker, its dead ones restarted, its lost chunks repeated.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import traceback
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, Literal, TypeAlias, cast
+
+from zprompt.batch.inputs import Chunk
+from zprompt.batch.worker import BatchSettings, ChunkResult, ChunkWorker
+from zprompt.errors import MissingDependencyError, WorkerError, ZPromptError
+
+Engine: TypeAlias = Literal["processes", "ray"]
+
+DEATHS = 3  # of workers, after which a chunk is left out
+_BLOCKS = 50_000  # of Ray Data, at most; a block is what an actor is given, and repeats if it dies
+_REMEDY = "If memory is short, take fewer workers or smaller chunks."
+_IN_A_ROW = 12  # deaths without a chunk that was done: then it is not the chunks
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A chunk that was not done."""
+
+    chunk: Chunk
+    reason: str
+
+
+def on_processes(
+    settings: BatchSettings, chunks: Iterator[Chunk], workers: int | None
+) -> Iterator[ChunkResult | LeftOut]:
+    """Do chunks in processes of this machine.
+
+    :param settings: What to do.
+    :param chunks: The chunks, which are taken when a worker is free.
+    :param workers: Processes; None: one for each GPU, or without any one for each core.
+    :yields: What became of each chunk, in the order in which they are done.
+    :raises WorkerError: If workers die whatever they do.
+    """
+    gpus = _gpus(settings.device)
+    count = workers or len(gpus) or cores()
+    pool = [
+        _Process(settings, max(1, cores() // count), gpus[place % len(gpus)] if gpus else None)
+        for place in range(count)
+    ]
+    again: deque[Chunk] = deque()
+    deaths = _Deaths()
+    try:
+        while True:
+            for process in pool:
+                if process.chunk is None and (chunk := again.popleft() if again else next(chunks, None)):
+                    process.give(chunk)
+            busy = {process.connection: (process, process.chunk) for process in pool if process.chunk}
+            if not busy:
+                return
+            for connection in wait(list(busy)):
+                process, chunk = busy[cast(Connection, connection)]
+                result = process.take(chunk)
+                if deaths.count(result):
+                    again.append(chunk)
+                else:
+                    yield result
+    finally:
+        for process in pool:
+            process.stop()
+
+
+class _Deaths:
+    """Counts how often workers died."""
+
+    def __init__(self) -> None:
+        self._of: Counter[tuple[str, int]] = Counter()  # each chunk
+        self._in_a_row = 0
+
+    def count(self, result: ChunkResult | LeftOut) -> bool:
+        """Return whether a chunk is to be done again; raise WorkerError if nothing is ever done."""
+        if isinstance(result, ChunkResult):
+            self._in_a_row = 0
+            return False
+        self._in_a_row += 1
+        if self._in_a_row == _IN_A_ROW:
+            raise WorkerError(f"{_IN_A_ROW} workers died, one after the other. {result.reason}")
+        self._of[result.chunk.key] += 1
+        return self._of[result.chunk.key] < DEATHS
+
+
+class _Process:
+    """A worker in a process, which is started when there is something to do."""
+
+    def __init__(self, settings: BatchSettings, threads: int, gpu: str | None) -> None:
+        self.chunk: Chunk | None = None
+        self.connection: Connection
+        self._arguments = settings, threads, gpu
+        self._process: SpawnProcess | None = None
+
+    def give(self, chunk: Chunk) -> None:
+        """Let it do a chunk."""
+        if self._process is None:
+            context = multiprocessing.get_context("spawn")
+            self.connection, theirs = context.Pipe()
+            self._process = context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
+            self._process.start()
+            theirs.close()  # so that its end is noticed here
+        self.chunk = chunk
+        with suppress(OSError):  # it is dead, which the next reading of its connection finds
+            self.connection.send(chunk)
+
+    def take(self, chunk: Chunk) -> ChunkResult | LeftOut:
+        """Return what became of the chunk that it was given; raise what it raised."""
+        self.chunk = None
+        try:
+            result: ChunkResult | Exception = self.connection.recv()
+        except (EOFError, OSError):
+            code = self.stop()
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+            return LeftOut(chunk, f"Its worker {how}. {_REMEDY}")
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def stop(self) -> int:
+        """End the process, unless it has ended; return its exit code."""
+        if self._process is None:
+            return 0
+        if self._process.exitcode is None:
+            self._process.join(0.1)  # one that was killed is gone in no time, and its own code counts
+        self._process.terminate()
+        self._process.join()
+        code = self._process.exitcode or 0
+        self.connection.close()
+        self._process = None
+        return code
+
+
+def _work(connection: Connection, settings: BatchSettings, threads: int, gpu: str | None) -> None:
+    """Do chunks until the other side is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # torch has not looked yet
+    worker = ChunkWorker(settings, threads)
+    with suppress(EOFError, OSError):
+        while True:
+            chunk = connection.recv()
+            connection.send(_result_or_error(worker, chunk))
+
+
+def _result_or_error(worker: ChunkWorker, chunk: Chunk) -> ChunkResult | Exception:
+    try:
+        return worker(chunk)
+    except Exception as error:  # noqa: BLE001 - raised again where it can be reported
+        if not isinstance(error, ZPromptError | OSError):
+            error.add_note(traceback.format_exc())  # of the worker, which is not pickled
+        return error
+
+
+def on_ray(settings: BatchSettings, chunks: Iterator[Chunk], workers: int | None) -> Iterator[ChunkResult | LeftOut]:
+    """Do chunks by Ray Data, on the cluster at RAY_ADDRESS or on this machine; the folders must be there on all of it.
+
+    :param settings: What to do.
+    :param chunks: The chunks.
+    :param workers: Actors; None: one for each GPU, or without any one for each core.
+    :yields: What became of each chunk, in the order in which they are done, and at the end those that were left out.
+    :raises MissingDependencyError: If Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingDependencyError(
+            "engine='ray' needs Ray, which is not installed: pip install 'zprompt[ray]'."
+        ) from error
+    own = not ray.is_initialized()
+    if own:
+        ray.init()
+    try:
+        yield from _ray_results(settings, list(chunks), workers)
+    finally:
+        if own:
+            ray.shutdown()
+
+
+class _Actor:
+    """A worker that Ray Data calls with one chunk at a time."""
+
+    def __init__(self, settings: BatchSettings, threads: int) -> None:
+        self._worker = ChunkWorker(settings, threads)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Do the chunk of a batch."""
+        results = [_result_or_error(self._worker, pickle.loads(chunk)) for chunk in batch["chunk"]]
+        return {"result": [pickle.dumps(result) for result in results]}
+
+
+def _ray_results(settings: BatchSettings, chunks: list[Chunk], workers: int | None) -> Iterator[ChunkResult | LeftOut]:
+    import ray
+
+    if not chunks:
+        return
+    has = ray.cluster_resources()
+    cpus, gpus = int(has.get("CPU", 1)), 0 if settings.device == "cpu" else int(has.get("GPU", 0))
+    count = workers or gpus or cpus
+    threads = max(1, cpus // count)
+    rows = [{"chunk": pickle.dumps(chunk)} for chunk in chunks]
+    dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
+    dataset.context.max_errored_blocks = -1  # of chunks that kill actors; whatever else is wrong is a result
+    dataset.context.enable_progress_bars = False
+    done = dataset.map_batches(
+        _Actor,
+        fn_constructor_args=(settings, threads),
+        batch_size=1,
+        concurrency=min(count, len(rows)),
+        num_cpus=threads,
+        num_gpus=min(1, gpus / count),
+        max_task_retries=DEATHS - 1,
+    )
+    missing = {chunk.key: chunk for chunk in chunks}
+    for row in done.iter_rows():
+        result = pickle.loads(row["result"])
+        if isinstance(result, Exception):
+            raise result
+        missing.pop(result.chunk.key)
+        yield result
+    for chunk in missing.values():
+        yield LeftOut(chunk, f"{DEATHS} actors died of it. {_REMEDY}")
+
+
+def cores() -> int:
+    """Return the cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _gpus(device: str) -> list[str]:
+    """Return the GPUs that there are to compute on, as CUDA_VISIBLE_DEVICES names them."""
+    if device == "cpu":
+        return []
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else list(map(str, range(torch.cuda.device_count())))
+    return names if torch.cuda.is_available() else []

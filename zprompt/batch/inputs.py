@@ -1,0 +1,264 @@
+"""What a bulk run reads: JSON lines, Parquet, and folders of text, cut into chunks that any worker can read by itself.
+
+A chunk says where its rows are and holds none of them. So the process that cuts needs as much memory for a billion
+rows as for a thousand, and what goes to the workers is small. How an input is cut depends on it and `chunk_rows` alone.
+
+Whatever it comes from, a row is a line of JSON: that of a file of JSON lines as it is, byte for byte; of Parquet all
+columns; of a text file {"path": …, "text": …}.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from zprompt.errors import MissingDependencyError, OptionError
+from zprompt.json_lines import BOM
+from zprompt.paths import walk
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BYTES_A_ROW = 4096  # a chunk with longer rows than this has fewer of them
+COMPRESSED = ".z"  # files of Z-spans, which a folder does not stand for
+_LINES, _PARQUET = (".jsonl", ".ndjson"), (".parquet",)
+_BLANK = " \t\r\n" + BOM
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as it was read."""
+
+    file: str
+    number: int  # of its line, or its row in Parquet, counted from 1
+    line: str  # JSON; what can be shown of it if there is a problem
+    problem: str | None = None  # why it is no text at all
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows that are compressed in one go, and written to one file."""
+
+    source: Source
+    number: int  # counted from 0 in each source
+    where: tuple[int, ...] | tuple[str, ...]  # as the source understands it
+    size: int  # bytes of the source that it takes, about
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Return what no other chunk of a run has."""
+        return self.source.name, self.number
+
+    def rows(self) -> Iterator[Row]:
+        """Read the rows; blank lines are none."""
+        return self.source.read(self)
+
+
+class Source(Protocol):
+    """A file or a folder that rows come from."""
+
+    @property
+    def name(self) -> str:
+        """Return what its chunks are called after."""
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that it has, about."""
+
+    def cut(self, chunk_rows: int) -> Iterator[Chunk]:
+        """Cut it into chunks, in order."""
+
+    def read(self, chunk: Chunk) -> Iterator[Row]:
+        """Read the rows of a chunk."""
+
+
+def find_sources(inputs: Sequence[Path], field: str, out: Path) -> list[Source]:
+    """Find what there is to read.
+
+    :param inputs: Files and folders. Of a folder, JSON lines and Parquet are sources of their own, and all other files
+        are texts; hidden files and files of Z-spans are left out.
+    :param field: Where the rows of text files have their text.
+    :param out: Where the results go; it is left out of the folder that it lies in.
+    :return: The sources.
+    :raises OptionError: If there is none, or two have the same name.
+    """
+    sources = [source for path in inputs for source in _sources(path, field, out)]
+    if not sources:
+        raise OptionError(f"There is nothing to read in {', '.join(map(str, inputs))}.")
+    [(name, count)] = Counter(source.name for source in sources).most_common(1)
+    if count > 1:
+        raise OptionError(f"{count} inputs are called {name!r}, as would be their results. Give them in several runs.")
+    return sources
+
+
+def _sources(path: Path, field: str, out: Path) -> Iterator[Source]:
+    if not path.is_dir():
+        yield _file(path, path.name) or _TextFiles(path.parent, path.name, field, out, (path.name,))
+        return
+    texts = False
+    for file in walk(path, out):
+        source = _file(file, file.relative_to(path).as_posix())
+        texts = texts or (source is None and file.suffix != COMPRESSED)
+        if source:
+            yield source
+    if texts:
+        yield _TextFiles(path, path.resolve().name or "root", field, out)
+
+
+def _file(path: Path, name: str) -> Source | None:
+    """Return the source that a file is; None for a text."""
+    path.stat()  # that it is missing is to be said now
+    suffix = path.suffix.lower()
+    return _JsonLines(path, name) if suffix in _LINES else _Parquet(path, name) if suffix in _PARQUET else None
+
+
+@dataclass(frozen=True, slots=True)
+class _JsonLines:
+    """JSON objects, one on each line; a chunk is where its lines begin, their bytes, and the first's number."""
+
+    path: Path
+    name: str
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    def cut(self, chunk_rows: int) -> Iterator[Chunk]:
+        number = start = size = rows = 0
+        first = 1
+        with self.path.open("rb") as file:
+            for line in file:
+                if rows == chunk_rows or (rows and size + len(line) > chunk_rows * BYTES_A_ROW):
+                    yield Chunk(self, number, (start, size, first), size)
+                    number, start, first, size, rows = number + 1, start + size, first + rows, 0, 0
+                size, rows = size + len(line), rows + 1
+        if rows:
+            yield Chunk(self, number, (start, size, first), size)
+
+    def read(self, chunk: Chunk) -> Iterator[Row]:
+        start, size, first = map(int, chunk.where)
+        with self.path.open("rb") as file:
+            file.seek(start)
+            data = file.read(size)
+        for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), first):
+            row = _decoded(str(self.path), number, line)
+            if row.line.strip(_BLANK):
+                yield row
+
+
+@dataclass(frozen=True, slots=True)
+class _Parquet:
+    """A Parquet file; a chunk is a row group, its first row in it and in the file, and how many it has."""
+
+    path: Path
+    name: str
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    def cut(self, chunk_rows: int) -> Iterator[Chunk]:
+        metadata = _open_parquet(self.path).metadata
+        number = before = 0
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group).num_rows
+            longest = max(1, chunk_rows * BYTES_A_ROW * rows // max(1, metadata.row_group(group).total_byte_size))
+            step = min(chunk_rows, longest)
+            for start in range(0, rows, step):
+                count = min(step, rows - start)
+                yield Chunk(self, number, (group, start, before + start, count), self.size * count // metadata.num_rows)
+                number += 1
+            before += rows
+
+    def read(self, chunk: Chunk) -> Iterator[Row]:
+        group, start, before, count = map(int, chunk.where)
+        records = _row_group(self.path, group).slice(start, count).to_pylist()
+        for number, record in enumerate(records, before + 1):
+            yield Row(str(self.path), number, json.dumps(_jsonable(record), ensure_ascii=False))
+
+
+@dataclass(frozen=True, slots=True)
+class _TextFiles:
+    """A folder of texts; a chunk is the files' paths below it."""
+
+    path: Path
+    name: str
+    field: str
+    out: Path
+    chosen: tuple[str, ...] | None = None  # None: all files that are no sources of their own
+
+    @property
+    def size(self) -> int:
+        return sum((self.path / name).stat().st_size for name in self._names())
+
+    def cut(self, chunk_rows: int) -> Iterator[Chunk]:
+        names: list[str] = []
+        number = size = 0
+        for name in self._names():
+            own = (self.path / name).stat().st_size
+            if len(names) == chunk_rows or (names and size + own > chunk_rows * BYTES_A_ROW):
+                yield Chunk(self, number, tuple(names), size)
+                names, number, size = [], number + 1, 0
+            names.append(name)
+            size += own
+        if names:
+            yield Chunk(self, number, tuple(names), size)
+
+    def read(self, chunk: Chunk) -> Iterator[Row]:
+        for name in map(str, chunk.where):
+            row = _decoded(str(self.path / name), 1, (self.path / name).read_bytes())
+            yield Row(row.file, 1, json.dumps({"path": name, self.field: row.line}, ensure_ascii=False), row.problem)
+
+    def _names(self) -> Iterator[str]:
+        if self.chosen is not None:
+            yield from self.chosen
+            return
+        for file in walk(self.path, self.out):
+            if file.suffix.lower() not in (*_LINES, *_PARQUET, COMPRESSED):
+                yield file.relative_to(self.path).as_posix()
+
+
+def _decoded(file: str, number: int, data: bytes) -> Row:
+    try:
+        return Row(file, number, data.decode())
+    except UnicodeDecodeError as error:
+        problem = f"not UTF-8: byte {error.start} is 0x{data[error.start]:02x}."
+        return Row(file, number, data.decode(errors="replace"), problem)
+
+
+def _open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{path} needs pyarrow, which is not installed: pip install 'zprompt[parquet]'."
+        ) from error
+    return pyarrow.parquet.ParquetFile(path)
+
+
+@lru_cache(maxsize=1)  # a worker's next chunk is rarely from another one
+def _row_group(path: Path, group: int) -> pyarrow.Table:
+    return _open_parquet(path).read_row_group(group)
+
+
+def _jsonable(value: Any) -> Any:  # noqa: ANN401 - whatever a column has
+    """Return a value as JSON has it: bytes in base64, times and decimals as text, null for what is not a number."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case bytes():
+            return base64.b64encode(value).decode()
+        case dict():
+            return {str(name): _jsonable(own) for name, own in value.items()}
+        case list() | tuple():
+            return [_jsonable(own) for own in value]
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -1,0 +1,137 @@
+"""Compress more than fits in memory: from files to files, on all cores or machines, and to be stopped at any time."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from zprompt.batch.engines import Engine, LeftOut, on_processes, on_ray
+from zprompt.batch.inputs import Chunk, Source, find_sources
+from zprompt.batch.worker import BAD, EMBEDDINGS, PARTIAL, ROWS, BatchSettings, ChunkResult
+from zprompt.errors import OptionError
+
+_CHUNK = re.compile(r"(.*)-\d{7,}-[0-9a-f]{16}\.(?:jsonl|safetensors)")
+_ENGINES = {"processes": on_processes, "ray": on_ray}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What a bulk run did so far, or in all."""
+
+    rows: int = 0  # that are there now
+    bad: int = 0  # rows that are not, and why is in a file of the folder `bad`
+    chunks: int = 0
+    done_before: int = 0  # of the chunks, by an earlier run
+    left_out: tuple[str, ...] = ()  # chunks that killed their workers; the next run tries them again
+    new_rows: int = 0  # of the rows, by this run
+    source_tokens: int = 0  # of these, and …
+    positions: int = 0  # … that they take now
+    seconds: float = 0.0
+    read_bytes: int = 0  # of the inputs
+    new_bytes: int = 0  # of these, what this run compressed
+    total_bytes: int = 0
+
+    @property
+    def ratio(self) -> float:
+        """Return the source tokens per position of what this run compressed."""
+        return self.source_tokens / self.positions if self.positions else 1.0
+
+    @property
+    def complete(self) -> bool:
+        """Return whether all rows are there."""
+        return not self.bad and not self.left_out
+
+
+def batch(
+    inputs: Iterable[str | Path],
+    settings: BatchSettings,
+    *,
+    workers: int | None = None,
+    engine: Engine = "processes",
+    progress: Callable[[BatchResult], None] | None = None,
+) -> BatchResult:
+    """Replace the text of each row of files by a Z-span; started again with the same folder, go on.
+
+    Each row is compressed by itself: what becomes of it depends neither on the others nor on the workers. What the
+    folder `settings.out` has afterwards is in `zprompt.batch.worker`. A script that calls this needs
+    `if __name__ == "__main__":`, since workers import it.
+
+    :param inputs: Files of JSON lines (*.jsonl, *.ndjson), Parquet (*.parquet) or text, and folders of these.
+    :param settings: What to do, and the folder for the results.
+    :param workers: Processes or actors; None: one for each GPU, or without any one for each core.
+    :param engine: "processes" of this machine, or "ray".
+    :param progress: Called with what is done so far, after each chunk.
+    :return: What is done.
+    :raises OptionError: If an option is not allowed, or the folder has the results of other options or is in use.
+    """
+    if engine not in _ENGINES:
+        raise OptionError(f"engine must be one of {', '.join(map(repr, _ENGINES))}, got {engine!r}.")
+    for name, value in {"workers": workers, "chunk_rows": settings.chunk_rows}.items():
+        if value is not None and value < 1:
+            raise OptionError(f"{name} must be at least 1, got {value}.")
+    _ = settings.options  # checked now, not in a worker
+    settings = replace(settings, out=settings.out.absolute())  # Ray's workers are elsewhere
+    sources = find_sources([Path(one).absolute() for one in inputs], settings.field, settings.out)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(settings.out / ".lock", timeout=0):
+            return _run(sources, settings, workers, engine, progress)
+    except Timeout as error:
+        raise OptionError(f"Another run writes to {settings.out}. Wait for it, or choose another folder.") from error
+
+
+def _run(
+    sources: Sequence[Source],
+    settings: BatchSettings,
+    workers: int | None,
+    engine: Engine,
+    progress: Callable[[BatchResult], None] | None,
+) -> BatchResult:
+    began = time.monotonic()
+    names: set[str] = set()
+    state = BatchResult(total_bytes=sum(source.size for source in sources))
+    chunks: Iterator[Chunk] = (chunk for source in sources for chunk in source.cut(settings.chunk_rows))
+    for result in _ENGINES[engine](settings, chunks, workers):
+        if isinstance(result, ChunkResult):
+            names.add(result.name)
+        state = replace(_add(state, result), seconds=time.monotonic() - began)
+        if progress:
+            progress(state)
+    if not state.left_out:
+        _remove_others(settings.out, {source.name for source in sources}, names)
+    return state
+
+
+def _add(state: BatchResult, result: ChunkResult | LeftOut) -> BatchResult:
+    read = state.read_bytes + result.chunk.size
+    if isinstance(result, LeftOut):
+        place = f"{result.chunk.source.name}, chunk {result.chunk.number}: {result.reason}"
+        return replace(state, chunks=state.chunks + 1, left_out=(*state.left_out, place), read_bytes=read)
+    return replace(
+        state,
+        rows=state.rows + result.rows,
+        bad=state.bad + result.bad,
+        chunks=state.chunks + 1,
+        done_before=state.done_before + (not result.new),
+        source_tokens=state.source_tokens + result.source_tokens,
+        positions=state.positions + result.positions,
+        read_bytes=read,
+        new_rows=state.new_rows + result.new * result.rows,
+        new_bytes=state.new_bytes + result.new * result.chunk.size,
+    )
+
+
+def _remove_others(out: Path, sources: set[str], names: set[str]) -> None:
+    """Remove files that interrupted runs left, and chunks of the sources that are not theirs any more: they changed."""
+    for folder in (out / ROWS, out / BAD, out / EMBEDDINGS):
+        for path in folder.rglob("*"):
+            name = path.relative_to(folder).as_posix()
+            match = _CHUNK.fullmatch(name)
+            old = match and match[1] in sources and name.rpartition(".")[0] not in names
+            if old or path.name.endswith(PARTIAL):
+                path.unlink()

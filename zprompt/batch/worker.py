@@ -1,0 +1,266 @@
+"""What a worker does with a chunk: all of it, or nothing that anyone sees.
+
+    OUT/run.json                                    what all chunks were made with
+    OUT/rows/wiki.jsonl-0000012-1f0c….jsonl         the rows, each with a Z-span in place of its text
+    OUT/bad/wiki.jsonl-0000012-1f0c….jsonl          rows that cannot be compressed, and why; if there are any
+    OUT/embeddings/wiki.jsonl-0000012-1f0c….safetensors     sentences of the rows, if they were asked for
+
+A chunk's name has a hash of its rows and of what they were compressed with, so it says what is in the file. Each file
+is written under another name, put on the disk and renamed, the rows last: a chunk whose rows are there is done. One
+that is done is not done again, whoever asks, and one that was interrupted is done anew and gives the same bytes, since
+no row depends on the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zprompt.batch.inputs import Chunk, Row
+from zprompt.errors import DocumentTypeError, InvalidTextError, OptionError
+from zprompt.json_lines import JsonText, find_text
+from zprompt.options import CompressOptions, Protect
+from zprompt.relevance import EmbeddingCache, MiniLM, fetch_minilm, open_embedder, sentences
+
+if TYPE_CHECKING:
+    from zprompt.codec import Codec
+
+RUN, ROWS, BAD, EMBEDDINGS = "run.json", "rows", "bad", "embeddings"  # in the folder of results
+PARTIAL = ".partial"  # ends the names of files that are not whole yet
+_HASH_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """What a bulk run does with each row, and where it puts the results."""
+
+    out: Path
+    field: str = "text"  # of a row, with its text
+    ratio: float | None = None  # source tokens per Z-token of each row; None: as it is hard to predict
+    protect: Protect | None = None  # a regex, or literal strings, whose tokens are all kept as anchors
+    min_tokens: int | None = None  # shorter texts pass through unchanged
+    embedder: object = None  # of sentences: as `zprompt.relevance.open_embedder` takes it; None: no embeddings
+    codec: str = "default"
+    backbone: str | None = None
+    device: str = "auto"
+    quantization: str = "auto"
+    chunk_rows: int = 256  # rows of a chunk at most; they do not depend on it
+
+    @property
+    def options(self) -> CompressOptions:
+        """Return the options of compression, checked."""
+        return CompressOptions(ratio=self.ratio, protect=self.protect, min_tokens=self.min_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """What became of a chunk."""
+
+    chunk: Chunk
+    name: str  # of its files, without their folders and suffixes
+    rows: int  # that were written
+    bad: int
+    source_tokens: int = 0  # of the rows, and …
+    positions: int = 0  # … that they take now; 0 if the chunk was done before
+    new: bool = True  # False: it was done before
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A row that has a text, or null in its place."""
+
+    row: Row
+    text: JsonText | None
+
+    def render(self, text: str) -> str:
+        """Return the row's line with another text."""
+        own = self.text
+        return self.row.line if own is None else self.row.line[: own.start] + own.write(text) + self.row.line[own.end :]
+
+
+class ChunkWorker:
+    """Does chunks, one after the other; loads the codec for the first."""
+
+    def __init__(self, settings: BatchSettings, threads: int) -> None:
+        """Prepare a worker.
+
+        :param settings: What to do.
+        :param threads: Cores to compute on.
+        """
+        self.settings, self.threads = settings, threads
+        self._codec: Codec | None = None
+        self._embeddings: EmbeddingCache | None = None
+        self._made_with = b""
+
+    def __call__(self, chunk: Chunk) -> ChunkResult:
+        """Do a chunk, unless it is done.
+
+        :param chunk: The chunk.
+        :return: What became of it.
+        :raises OptionError: If the folder has chunks that were made with something else.
+        """
+        codec = self._codec or self._load()
+        rows = list(chunk.rows())
+        name = f"{chunk.source.name}-{chunk.number:07d}-{_digest(self._made_with, rows)}"
+        done = self.settings.out / ROWS / f"{name}.jsonl"
+        if done.exists():
+            bad = _count_lines(self.settings.out / BAD / f"{name}.jsonl")
+            return ChunkResult(chunk, name, len(rows) - bad, bad, new=False)
+        found, bad_rows = self._find(rows)
+        texts = [own.text.value for own in found if own.text]
+        compressed, lengths = self._compress(codec, texts)
+        good, lines = [], []
+        results = iter(compressed)
+        for own in found:
+            result = next(results) if own.text else ""
+            if isinstance(result, InvalidTextError):
+                bad_rows.append(replace(own.row, problem=str(result)))
+            else:
+                good.append(own)
+                lines.append(own.render(result))
+        self._write(name, good, lines, sorted(bad_rows, key=lambda row: (row.file, row.number)))
+        source_tokens, positions = (sum(own) for own in zip(*lengths, strict=True)) if lengths else (0, 0)
+        return ChunkResult(chunk, name, len(good), len(bad_rows), source_tokens, positions)
+
+    def _load(self) -> Codec:
+        """Load the codec, and see that the folder's chunks are made with the same."""
+        import torch
+
+        from zprompt.codec import Codec
+
+        torch.set_num_threads(self.threads)
+        settings = self.settings
+        codec = Codec.from_pretrained(
+            settings.codec, backbone=settings.backbone, device=settings.device, quantization=settings.quantization
+        )
+        codec.cache = None  # each text comes once
+        if settings.embedder is not None:
+            default = settings.embedder == "default"
+            embedder = MiniLM(fetch_minilm(), self.threads) if default else open_embedder(settings.embedder)
+            self._embeddings = EmbeddingCache(embedder)
+        made_with = _made_with(settings, codec.fingerprint, self._embeddings.name if self._embeddings else None)
+        _claim(settings.out / RUN, made_with)
+        self._made_with = json.dumps(made_with).encode()
+        self._codec = codec
+        return codec
+
+    def _find(self, rows: Sequence[Row]) -> tuple[list[_Found], list[Row]]:
+        """Find the texts of rows, and the rows that have none."""
+        found, bad = [], []
+        for row in rows:
+            try:
+                if row.problem:
+                    raise DocumentTypeError(row.problem)
+                found.append(_Found(row, find_text(row.line, self.settings.field)))
+            except DocumentTypeError as error:
+                bad.append(replace(row, problem=str(error)))
+        return found, bad
+
+    def _compress(
+        self, codec: Codec, texts: Sequence[str]
+    ) -> tuple[list[str | InvalidTextError], list[tuple[int, int]]]:
+        """Compress texts, each by itself; return Z-spans or why there is none, and what the codec says of lengths."""
+        try:
+            result = codec.compress_with(self.settings.options, texts, each=True)
+        except InvalidTextError as error:  # before anything was computed
+            if len(texts) == 1:
+                return [error.__cause__ if isinstance(error.__cause__, InvalidTextError) else error], []
+            half = len(texts) // 2
+            first, second = self._compress(codec, texts[:half]), self._compress(codec, texts[half:])
+            return first[0] + second[0], first[1] + second[1]
+        return list(result.documents), list(result.tokens)
+
+    def _write(self, name: str, good: Sequence[_Found], lines: Sequence[str], bad: Sequence[Row]) -> None:
+        """Write the files of a chunk, the rows last."""
+        out = self.settings.out
+        if bad:
+            said = ({"file": row.file, "line": row.number, "reason": row.problem, "row": row.line} for row in bad)
+            _write_whole(out / BAD / f"{name}.jsonl", _lines(json.dumps(own) for own in said))
+        if self._embeddings:
+            texts = [own.text.value if own.text else "" for own in good]
+            _write_whole(out / EMBEDDINGS / f"{name}.safetensors", embed_sentences(texts, self._embeddings))
+        _write_whole(out / ROWS / f"{name}.jsonl", _lines(lines))
+
+
+def embed_sentences(texts: Sequence[str], embeddings: EmbeddingCache) -> bytes:
+    """Embed the sentences of texts.
+
+    :param texts: The texts.
+    :param embeddings: What embeds them.
+    :return: A file in the format of safetensors: `vectors`, (n, d) in float16, each of length 1; `rows`, (n,) in int32,
+        which text each is of, counted from 0; `ranges`, (n, 2) in int32, the characters where it begins and ends.
+    """
+    from safetensors.numpy import save
+
+    places = [(row, *own) for row, text in enumerate(texts) if text.strip() for own in sentences(text)]
+    units = [texts[row][start:end].strip() for row, start, end in places]
+    vectors = embeddings.texts(units) if units else np.zeros((0, 0), np.float32)
+    columns = np.array(places, np.int32).reshape(-1, 3)
+    tensors: dict[str, Any] = {
+        "vectors": vectors.astype(np.float16),
+        "rows": np.ascontiguousarray(columns[:, 0]),
+        "ranges": np.ascontiguousarray(columns[:, 1:]),
+    }
+    return save(tensors, {"embedder": embeddings.name})
+
+
+def _made_with(settings: BatchSettings, fingerprint: str, embedder: str | None) -> dict[str, Any]:
+    """Return all that the files of a chunk depend on, beside its rows."""
+    protection = settings.options.protection
+    return {
+        "codec": fingerprint,
+        "field": settings.field,
+        "ratio": settings.ratio,
+        "protect": [protection.pattern.pattern, protection.pattern.flags]
+        if protection.pattern
+        else [*protection.literals],
+        "min_tokens": settings.min_tokens,
+        "embedder": embedder,
+        "chunk_rows": settings.chunk_rows,
+    }
+
+
+def _claim(path: Path, made_with: dict[str, Any]) -> None:
+    """Write what a run's chunks are made with; raise OptionError if the folder has those of another."""
+    if not path.exists():
+        _write_whole(path, json.dumps(made_with, indent=1).encode() + b"\n")
+    before = json.loads(path.read_bytes())
+    differing = [name for name in made_with if before.get(name) != made_with[name]]
+    if differing:
+        changes = ", ".join(f"{name} {before.get(name)!r} (now {made_with[name]!r})" for name in differing)
+        raise OptionError(f"{path.parent} has the results of a run with {changes}. Choose another folder.")
+
+
+def _digest(made_with: bytes, rows: Sequence[Row]) -> str:
+    digest = hashlib.blake2b(made_with, digest_size=_HASH_BYTES)
+    for row in rows:
+        data = row.line.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def _lines(lines: Iterator[str] | Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _count_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all, even if the machine fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
