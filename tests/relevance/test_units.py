@@ -115,7 +115,7 @@ PIECES = st.sampled_from(
 
 
 @settings(max_examples=150)
-@given(st.lists(PIECES | st.text(max_size=4), max_size=20).map("".join))
+@given(st.lists(PIECES | st.text(max_size=4) | st.characters(categories=["Cs"]), max_size=20).map("".join))
 def test_units_are_adjacent_and_cover_any_text(text: str) -> None:
     found = list(sentences(text))
     assert [start for start, _ in found] == [0, *(end for _, end in found)][: len(found)]

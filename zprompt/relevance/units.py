@@ -23,6 +23,7 @@ _UNSPACED = re.compile(
 )  # Thai … Han
 _NUMBERING = ".) \t0123456789"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MIN_PLURAL = 4  # letters: "is" and "gas" are no plurals
 _MIN_STEM = 4
 _ENDINGS = ("ing", "ed", "ly", "er", "ion")
@@ -54,7 +55,7 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
     """Split a text after each sentence and line, white space between them apart or not."""
-    for line in _LINE.finditer(text):
+    for line in _LINE.finditer(_SURROGATE.sub("\ufffd", text)):  # sentencex takes none
         for piece in sentencex.get_sentence_boundaries("en", line.group()):
             yield line.start() + piece["start_index"], line.start() + piece["end_index"]
 
