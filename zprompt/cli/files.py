@@ -7,8 +7,7 @@ Several inputs become files in one folder, with the names that they have below t
 A plain file is one text. A file of JSON lines has one text per line, under some field; everything except that field's
 value is kept byte for byte: other fields, the order of keys, white space, line ends, blank lines.
 
-A JSON string can be written in two common ways, with `é` or with `\u00e9`. A Z-span is ASCII and looks the same in
-both, so a tab after it (white space, to JSON) marks that the text it came from was written with escapes.
+A text comes back in the notation that it was written in, with `é` or with `\u00e9` for example (notation.py).
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from typing import Any, Protocol
 import typer
 
 from zprompt.cli.messages import note, warn
+from zprompt.cli.notation import NOTATIONS, mark, notation_of, read_mark
 from zprompt.errors import DocumentTypeError, InvalidTextError, OptionError
 
 STREAM = Path("-")  # stdin or stdout
@@ -32,11 +32,9 @@ SUFFIX = ".z"  # of files that hold Z-spans
 _LINES_SUFFIXES = (".jsonl", ".ndjson")
 _DEFAULT_FIELD = "text"
 _BOM = "\ufeff"
-_ESCAPES_MARK = "\t"
 _DIGITS = 20  # of a number that is read as one: Python refuses those of thousands
 _DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not looked at, however long they are
 _RECORDS = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = re.compile(r"[ \t\r]*")
 
 
@@ -185,20 +183,20 @@ class Content(Protocol):
         """Return the file with other texts, as many as there are."""
 
 
-def read_content(source: Source, field: str | None) -> Content:
+def read_content(source: Source, field: str | None, *, restore: bool = False) -> Content:
     """Find the texts of a file.
 
     :param source: The file.
     :param field: The field that holds the text in each of its JSON lines; None: the file's name decides.
+    :param restore: Whether `render` puts texts in the places of Z-spans, not the other way round.
     :return: The texts, and what is around them.
     :raises DocumentTypeError: If a line is no JSON object, or has no text under that field.
     """
     name = source.name.name.lower().removesuffix(SUFFIX)
     if field is None and not name.endswith(_LINES_SUFFIXES):
         return _PlainText(source.text, str(source.name))
-    return _JsonLines(
-        source.text, str(source.name), tuple(_literals(source, _DEFAULT_FIELD if field is None else field))
-    )
+    field = _DEFAULT_FIELD if field is None else field
+    return _JsonLines(source.text, str(source.name), tuple(_literals(source, field, restore)), restore)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,14 +229,8 @@ class _Literal:
     value: str
     line: int  # counted from 1
     start: int
-    end: int  # after the mark, if there is one
-    escapes: bool  # characters beyond printable ASCII are escaped
-
-    def write(self, value: str) -> str:
-        """Return another value in the same notation, with a mark if that is needed."""
-        mark = _ESCAPES_MARK if self.escapes and _is_plain(value) and not _is_plain(self.value) else ""
-        escapes = self.escapes or _SURROGATE.search(value) is not None  # which have no UTF-8 form
-        return json.dumps(value, ensure_ascii=escapes) + mark
+    end: int  # after the mark of a notation, if there is one
+    notation: int  # see notation.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +240,7 @@ class _JsonLines:
     text: str  # of the file
     name: str
     literals: tuple[_Literal, ...]
+    restore: bool  # see read_content
 
     @property
     def texts(self) -> Sequence[str]:
@@ -266,12 +259,19 @@ class _JsonLines:
     def render(self, texts: Sequence[str]) -> str:
         pieces, position = [], 0
         for literal, text in zip(self.literals, texts, strict=True):
-            pieces += [self.text[position : literal.start], literal.write(text)]
+            pieces += [self.text[position : literal.start], self._written(literal, text)]
             position = literal.end
         return "".join([*pieces, self.text[position:]])
 
+    def _written(self, literal: _Literal, value: str) -> str:
+        """Write a value as the literal was, with a mark where that could not be told from it any more."""
+        was = self.text[literal.start : literal.end]
+        written = was if value == literal.value else NOTATIONS[literal.notation](value)
+        marked = not self.restore and _has_span(value)
+        return written + (mark(literal.notation, self.text[literal.end : literal.end + 1]) if marked else "")
 
-def _literals(source: Source, field: str) -> Iterator[_Literal]:
+
+def _literals(source: Source, field: str, restore: bool) -> Iterator[_Literal]:
     """Find the field's value on each line that is not blank; a line whose value is null has no text."""
     offset = 0
     for number, line in enumerate(source.text.split("\n"), 1):
@@ -279,15 +279,18 @@ def _literals(source: Source, field: str) -> Iterator[_Literal]:
             value = _read_value(line, field, f"{source.name}, line {number}")
             if value is not None:
                 start, end = _locate(line, field)
-                marked = line.startswith(_ESCAPES_MARK, end)
-                escapes = _is_plain(line[start:end]) and (marked or not _is_plain(value))
-                yield _Literal(value, number, offset + start, offset + end + marked, escapes)
+                notation = notation_of(line[start:end], value)
+                if restore and _has_span(value):
+                    notation, end = read_mark(line, end)
+                yield _Literal(value, number, offset + start, offset + end, notation)
         offset += len(line) + 1
 
 
-def _is_plain(text: str) -> bool:
-    """Return whether JSON strings with and without escapes beyond ASCII are the same; Python escapes DEL, too."""
-    return text.isascii() and "\x7f" not in text
+def _has_span(value: str) -> bool:
+    """Return whether a value has something of the form of a Z-span, escaped or not."""
+    from zprompt.zspan import escape_literal  # numpy, which --help does not need
+
+    return escape_literal(value) != value
 
 
 def _read_value(line: str, field: str, place: str) -> str | None:
