@@ -16,6 +16,7 @@ Count: TypeAlias = str | CountTokens
 
 _TOKENIZER = Path(__file__).parent / "models" / "default" / "tokenizer.json.gz"  # the default LLM's; needs no download
 _TIKTOKEN = "tiktoken:"
+_SENTENCE = 1000  # characters; of longer texts the memory would be full
 
 
 def counter(count: Count) -> CountTokens:
@@ -36,8 +37,16 @@ def counter(count: Count) -> CountTokens:
     raise OptionError(f"count must be 'reader', 'tiktoken:<encoding>' or a function of a text, got {count!r}.")
 
 
-@lru_cache(maxsize=100_000)  # the same sentences come again with every question
 def _reader_tokens(text: str) -> int:
+    return _remembered(text) if len(text) <= _SENTENCE else _counted(text)
+
+
+@lru_cache(maxsize=100_000)  # the same sentences come again with every question
+def _remembered(text: str) -> int:
+    return _counted(text)
+
+
+def _counted(text: str) -> int:
     return len(_tokenizer().encode(text, add_special_tokens=False).ids)
 
 

@@ -157,8 +157,9 @@ class MessageShortener:
     def _opening(self, text: str, room: float) -> str:
         """Keep the beginning of a text: without a question nothing else is known to matter more."""
         end = 0
-        for _, own_end in sentences(text):
-            if end and self._count(text[:own_end]) > room:
+        for start, own_end in sentences(text):
+            room -= self._count(f" {text[start:own_end].strip()}")
+            if end and room < 0:
                 break
             end = own_end
         written, _ = elide(text, KeptText(((0, end),), 0.0), self._count)

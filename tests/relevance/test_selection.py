@@ -110,3 +110,15 @@ def test_a_sentence_that_leans_on_another_brings_it() -> None:
 def test_a_row_of_a_table_brings_its_header() -> None:
     texts = ["Towns:\n", "| town | built |\n", "|---|---|\n", "| Bern | 1191 |\n\n", "Then:\n", "| a |\n", "| b |"]
     assert companions(texts) == [None, None, 1, 1, 3, None, 5]
+
+
+def test_a_row_of_delimited_values_brings_its_header() -> None:
+    texts = ["name,city of birth\n", "Ada,London\n", "Emmy,Erlangen\n", "\n", "Rain, wind.\n", "a\tb\n", "1\t2\n", "3\t4"]
+    assert companions(texts) == [None, 0, 0, None, None, None, 5, 5]
+    assert companions(["1,2\n", "3,4\n", "5,6\n"]) == [None] * 3
+
+
+@pytest.mark.parametrize("place", ["src/a.py:12: ", "2025-03-04 11:02:17 ERROR ", "[11:02:17] ", "a.c(12): ", "a.py-3-"])
+def test_a_later_sentence_of_a_record_brings_the_beginning_of_its_line(place: str) -> None:
+    texts = [f"{place}It opens a file. ", "The file is long. ", "Nobody closes it.\n", f"{place}Next.\n", "The end. ", "Yes."]
+    assert companions(texts) == [None, 0, 0, None, None, None]
