@@ -115,6 +115,16 @@ def test_everything_before_a_cache_breakpoint_is_left_alone(shortener: MessageSh
     assert len(result.messages[5]["content"]) < len(TOWN)
 
 
+def test_a_cache_breakpoint_may_stand_in_a_part_of_a_part(shortener: MessageShortener) -> None:
+    part = {"type": "text", "text": "42", "cache_control": {"type": "ephemeral"}}
+    marked = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": [part]}]}
+    messages = [*AGENT, marked]
+
+    assert shortener.shorten([*messages, user("So?")], ratio=4).messages[:5] == messages
+    part["cache_control"] = None  # which asks for nothing
+    assert shortener.shorten([*messages, user("So?")], ratio=4).messages[:5] != messages
+
+
 def test_parts_that_are_text_are_shortened_and_others_stay_in_their_places(shortener: MessageShortener) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:,"}}
     content = [image, {"type": "text", "text": TOWN, "note": 1}, image]

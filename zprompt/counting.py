@@ -16,7 +16,7 @@ Count: TypeAlias = str | CountTokens
 
 _TOKENIZER = Path(__file__).parent / "models" / "default" / "tokenizer.json.gz"  # the default LLM's; needs no download
 _TIKTOKEN = "tiktoken:"
-_SENTENCE = 1000  # characters; of longer texts the memory would be full
+_SENTENCE = 1000  # characters; 100,000 longer texts would fill the memory
 
 
 def counter(count: Count) -> CountTokens:
@@ -38,11 +38,16 @@ def counter(count: Count) -> CountTokens:
 
 
 def _reader_tokens(text: str) -> int:
-    return _remembered(text) if len(text) <= _SENTENCE else _counted(text)
+    return (_count_sentence if len(text) <= _SENTENCE else _count_text)(text)
 
 
 @lru_cache(maxsize=100_000)  # the same sentences come again with every question
-def _remembered(text: str) -> int:
+def _count_sentence(text: str) -> int:
+    return _counted(text)
+
+
+@lru_cache(maxsize=64)  # a text several times in one call
+def _count_text(text: str) -> int:
     return _counted(text)
 
 

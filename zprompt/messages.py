@@ -231,10 +231,16 @@ def _question(text: str) -> str:
 
 def _has_breakpoint(message: Mapping[str, Any]) -> bool:
     """Return whether a provider caches the conversation up to here, as Anthropic's does on demand."""
-    parts = message.get("content")
-    return "cache_control" in message or (
-        isinstance(parts, list) and any(isinstance(part, Mapping) and "cache_control" in part for part in parts)
-    )
+    pending: list[object] = [message]
+    while pending:  # a tool's result is a part with parts of its own
+        item = pending.pop()
+        if isinstance(item, Mapping):
+            if item.get("cache_control") is not None:
+                return True
+            pending.append(item.get("content"))
+        elif isinstance(item, list):
+            pending += item
+    return False
 
 
 def _retrieve_calls(message: Mapping[str, Any]) -> Iterator[str]:
