@@ -153,6 +153,34 @@ def test_what_was_asked_for_whole_stays_whole(shortener: MessageShortener) -> No
     assert shortener.shorten(messages, ratio=4, mark=True).messages == messages
 
 
+PROGRESS = "\n".join(f"tests/test_{place}.py ......  [{place}%]" for place in range(90))
+REPORT = f"""{PROGRESS}
+>       assert total([1, 2]) == 4
+E       AssertionError: 3 == 4
+FAILED tests/test_sum.py::test_total
+1 failed, 411 passed in 12.34s
+"""
+
+
+@pytest.mark.parametrize("mark", [True, False])
+@pytest.mark.parametrize("before", [[], [user("Run the tests.")], [user("Please do all that is left to do.")]])
+def test_lines_that_report_a_failure_stay(
+    shortener: MessageShortener, before: list[dict[str, Any]], mark: bool
+) -> None:
+    text = shortener.shorten([*before, tool(REPORT)], mark=mark, ratio=8).messages[-1]["content"]
+
+    assert "AssertionError: 3 == 4" in text and "FAILED tests/test_sum.py::test_total" in text and "1 failed" in text
+    assert COUNT(text) < COUNT(REPORT) / 2 or not (before or mark)
+
+
+def test_a_log_of_failures_gets_shorter(shortener: MessageShortener) -> None:
+    log = "".join(f"ERROR worker {place} lost its connection to the queue\n" for place in range(99))
+    log += "WARNING the disk of worker 7 is full\n"
+    text = shortener.shorten([user("Whose disk is full?"), tool(log)], ratio=4).messages[-1]["content"]
+
+    assert "worker 7 is full" in text and COUNT(text) < COUNT(log) / 2
+
+
 def test_fenced_code_in_a_text_stays(shortener: MessageShortener) -> None:
     fenced = f"```python\n{CODE}```"
     result = shortener.shorten([user(QUESTION), tool(f"{TOWN}\n\n{fenced}\n\n{TOWN}")], ratio=1.5)

@@ -156,6 +156,6 @@ def _nearest(
 def _missed(options: CompressOptions, ratio: float, written: Sequence[str]) -> str | None:
     if options.max_tokens is not None and written and all(text == NOTHING for text in written):
         return f"max_tokens is {options.max_tokens}, and no sentence of these documents fits: nothing of them is left"
-    if not options.misses(ratio):
+    if not any(written) or not options.misses(ratio):
         return None
     return f"ratio {options.ratio:g} was asked for; whole sentences are nearest to it at {ratio:.2f}"
