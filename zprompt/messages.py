@@ -287,7 +287,7 @@ def _replaced(message: Mapping[str, Any], written: Mapping[str, str]) -> dict[st
 
 
 def _protected(text: _Text) -> list[str] | None:
-    """Return what stays in any case: fenced code, lines of failures, and the question itself where it is in the text."""
+    """Return what stays in any case: fenced code, lines of failures, and the question itself where it is there."""
     kept = [match.group() for match in _FENCED.finditer(text.text) if match.group().strip()]
     kept += dict.fromkeys(text.text[start:end] for start, end in _failures(text.text))
     if text.question and text.question in text.text:

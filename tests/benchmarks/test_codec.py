@@ -71,7 +71,7 @@ def test_outcomes_are_told_apart(codec: Codec, monkeypatch: pytest.MonkeyPatch) 
     assert outcome(codec, span, TEXTS[1], known) == "wrong"
     assert outcome(codec, span[:-4] + "000]", TEXTS[0], {}) == "refused"
     assert outcome(codec, span[1:], TEXTS[0], {}) == "read as text"
-    resealed = {outcome(codec, exactness._reseal(span, random.Random(seed)), TEXTS[0], {}) for seed in range(20)}
+    resealed = {outcome(codec, exactness.reseal(span, random.Random(seed)), TEXTS[0], {}) for seed in range(20)}
     assert resealed == {"refused", "refused when restored"}
     monkeypatch.setattr(codec, "parse", None)
     assert outcome(codec, span, TEXTS[0], {}) == "other exceptions"

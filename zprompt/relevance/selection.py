@@ -31,9 +31,11 @@ _LEANS = re.compile(
     re.IGNORECASE,
 )
 _ROW = re.compile(r"\s*\|")
-_RECORD = re.compile(r"\s*\W?(?:\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|[\w./\\-]+[:(-]\d+[:)-])")  # a time, or a place in a file
+_RECORD = re.compile(
+    r"\s*\W?(?:\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|[\w./\\-]+[:(-]\d+[:)-])"
+)  # a time, or a place in a file
 _COLUMN = re.compile(r"[^\W\d][^,;\t\n]{0,39}")  # the name of one
-_DELIMITERS = (",", ";", "\t")
+_DELIMITERS = {",": 2, ";": 1, "\t": 1}  # and how many of them a line has at least; prose has commas, too
 _LEAST_ROWS = 2  # beside the header
 
 
@@ -63,14 +65,15 @@ def companions(texts: Sequence[str]) -> list[int | None]:
 def _csv_headers(texts: Sequence[str]) -> dict[int, int]:
     """Return the header of each line that is a row of values with delimiters."""
     headers: dict[int, int] = {}
-    for delimiter in _DELIMITERS:
+    for delimiter, least in _DELIMITERS.items():
+        counts = [text.count(delimiter) for text in texts]
         start = 0
-        for count, run in groupby(texts, lambda text: text.count(delimiter)):
-            length = len(list(run))
+        for count, run in groupby(counts):
+            end = start + len(list(run))
             names = texts[start].strip().split(delimiter)
-            if count and length > _LEAST_ROWS and all(_COLUMN.fullmatch(name.strip()) for name in names):
-                headers |= dict.fromkeys(range(start + 1, start + length), start)
-            start += length
+            if count >= least and end - start > _LEAST_ROWS and all(_COLUMN.fullmatch(name.strip()) for name in names):
+                headers |= dict.fromkeys(range(start + 1, end), start)
+            start = end
     return headers
 
 
