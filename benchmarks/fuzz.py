@@ -18,7 +18,7 @@ than a second of processor time for one input. Each input is made from the seed,
 report names what is needed to see it again; what was found is kept in the tests of what it was found in.
 
 Writes fuzz.json to benchmarks/results, prints the table, and exits with 1 if there are faults. A million inputs take
-about 20 minutes.
+about ten minutes on an idle machine.
 """
 
 from __future__ import annotations
@@ -67,15 +67,15 @@ def kinds() -> dict[str, Kind]:
     restorer = Restorer()
     fuzz_texts.COUNT("A tokenizer is loaded when it is first used.")
     return {
-        "Z-spans": Kind(463, fuzz_spans.mutated_span, fuzz_spans.check_span_text),
-        "resealed": Kind(120, fuzz_spans.resealed_span, fuzz_spans.check_resealed),
-        "look-alikes": Kind(150, fuzz_spans.look_alike, fuzz_spans.check_look_alike),
-        "focused": Kind(40, fuzz_spans.focused_span, fuzz_spans.check_focused),
-        "restored": Kind(2, restorer.make, restorer.check),
-        "Unicode": Kind(130, fuzz_texts.unicode_text, fuzz_texts.check_unicode),
-        "JSON lines": Kind(70, fuzz_texts.json_lines, fuzz_texts.check_json_lines),
-        "documents": Kind(12, fuzz_texts.documents, fuzz_texts.check_documents),
-        "messages": Kind(12, fuzz_texts.messages, fuzz_texts.check_messages),
+        "Z-spans": Kind(640, fuzz_spans.mutated_span, fuzz_spans.check_span_text),
+        "resealed": Kind(50, fuzz_spans.resealed_span, fuzz_spans.check_resealed),
+        "look-alikes": Kind(60, fuzz_spans.look_alike, fuzz_spans.check_look_alike),
+        "focused": Kind(12, fuzz_spans.focused_span, fuzz_spans.check_focused),
+        "restored": Kind(1, restorer.make, restorer.check),
+        "Unicode": Kind(140, fuzz_texts.unicode_text, fuzz_texts.check_unicode),
+        "JSON lines": Kind(75, fuzz_texts.json_lines, fuzz_texts.check_json_lines),
+        "documents": Kind(11, fuzz_texts.documents, fuzz_texts.check_documents),
+        "messages": Kind(10, fuzz_texts.messages, fuzz_texts.check_messages),
         "long": Kind(1, fuzz_texts.long_input, fuzz_texts.check_long),
     }
 
