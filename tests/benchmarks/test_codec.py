@@ -148,7 +148,8 @@ def test_anchors_as_ranks_are_measured_on_the_stream_that_has_no_other_ids(codec
 # Speed.
 
 
-def test_speed_is_that_of_the_same_texts(codec: Codec) -> None:
+def test_speed_is_that_of_the_same_texts(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "cache", None)  # each round asks the LLM anew, as in a run
     rows = list(speed._compression(codec, "two", TEXTS, rounds=2))
 
     assert [row["way"] for row in rows] == [*speed.OPTIONS, speed.FORWARD, speed.HEAD]
