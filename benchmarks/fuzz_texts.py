@@ -132,12 +132,13 @@ def check_json_lines(text: str) -> None:
     require(len(content.documents) == len(content.places) == len(texts), "not as many places as texts")
     passed = content.render([escape_literal(own) for own in texts])
     back = read_content(Source(PurePath("a.jsonl.z"), passed), None, restore=True)
-    require(back.render([unescape_literal(own) for own in back.texts]) == text, "texts that pass through are others")
+    same = back.render([unescape_literal(own) for own in back.texts]) == text
+    known = all(any(write(own) in text for write in NOTATIONS) for own in texts)
+    require(same or not known, "texts that pass through are others")
     spans = [WRITTEN[len(own) % POOL] for own in texts]
     replaced = content.render(spans)
     back = read_content(Source(PurePath("a.jsonl.z"), replaced), None, restore=True)
     require(list(back.texts) == spans, "Z-spans in JSON lines are others")
-    known = all(any(write(own) in text for write in NOTATIONS) for own in texts)
     require(back.render(texts) == text or not known, "JSON lines came back with other bytes")
 
 
