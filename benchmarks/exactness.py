@@ -282,7 +282,7 @@ def _several(span: str, random: random.Random) -> str:
     return span
 
 
-def _reseal(span: str, random: random.Random) -> str:
+def reseal(span: str, random: random.Random) -> str:
     """Change a bit of what a Z-span carries, and make its checksum fit."""
     head, payload = span[1:-1].rpartition(":")[0].rsplit(":", 1)
     data = bytearray(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -316,7 +316,7 @@ def _damage(codec: Codec, texts: Sequence[str], plan: ExactnessPlan, seed: int) 
         return Counter(outcome(codec, mutate(spans[one], generator), short[one], known) for one in drawn)
 
     ways = {name: (mutate, -(-plan.mutated // len(MUTATIONS))) for name, mutate in MUTATIONS.items()}
-    for name, (mutate, count) in {**ways, "bit flipped, new checksum": (_reseal, plan.resealed)}.items():
+    for name, (mutate, count) in {**ways, "bit flipped, new checksum": (reseal, plan.resealed)}.items():
         found = outcomes(mutate, count)
         yield {"mutation": name, "Z-spans": found.total()} | {one: found[one] for one in OUTCOMES}
 

@@ -115,6 +115,16 @@ def test_everything_before_a_cache_breakpoint_is_left_alone(shortener: MessageSh
     assert len(result.messages[5]["content"]) < len(TOWN)
 
 
+def test_a_cache_breakpoint_may_stand_in_a_part_of_a_part(shortener: MessageShortener) -> None:
+    part = {"type": "text", "text": "42", "cache_control": {"type": "ephemeral"}}
+    marked = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": [part]}]}
+    messages = [*AGENT, marked]
+
+    assert shortener.shorten([*messages, user("So?")], ratio=4).messages[:5] == messages
+    part["cache_control"] = None  # which asks for nothing
+    assert shortener.shorten([*messages, user("So?")], ratio=4).messages[:5] != messages
+
+
 def test_parts_that_are_text_are_shortened_and_others_stay_in_their_places(shortener: MessageShortener) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:,"}}
     content = [image, {"type": "text", "text": TOWN, "note": 1}, image]
@@ -141,6 +151,34 @@ def test_what_was_asked_for_whole_stays_whole(shortener: MessageShortener) -> No
     messages = [user(QUESTION), calls("mcp__gateway__headroom_retrieve"), tool(TOWN)]
 
     assert shortener.shorten(messages, ratio=4, mark=True).messages == messages
+
+
+PROGRESS = "\n".join(f"tests/test_{place}.py ......  [{place}%]" for place in range(90))
+REPORT = f"""{PROGRESS}
+>       assert total([1, 2]) == 4
+E       AssertionError: 3 == 4
+FAILED tests/test_sum.py::test_total
+1 failed, 411 passed in 12.34s
+"""
+
+
+@pytest.mark.parametrize("mark", [True, False])
+@pytest.mark.parametrize("before", [[], [user("Run the tests.")], [user("Please do all that is left to do.")]])
+def test_lines_that_report_a_failure_stay(
+    shortener: MessageShortener, before: list[dict[str, Any]], mark: bool
+) -> None:
+    text = shortener.shorten([*before, tool(REPORT)], mark=mark, ratio=8).messages[-1]["content"]
+
+    assert "AssertionError: 3 == 4" in text and "FAILED tests/test_sum.py::test_total" in text and "1 failed" in text
+    assert COUNT(text) < COUNT(REPORT) / 2 or not (before or mark)
+
+
+def test_a_log_of_failures_gets_shorter(shortener: MessageShortener) -> None:
+    log = "".join(f"ERROR worker {place} lost its connection to the queue\n" for place in range(99))
+    log += "WARNING the disk of worker 7 is full\n"
+    text = shortener.shorten([user("Whose disk is full?"), tool(log)], ratio=4).messages[-1]["content"]
+
+    assert "worker 7 is full" in text and COUNT(text) < COUNT(log) / 2
 
 
 def test_fenced_code_in_a_text_stays(shortener: MessageShortener) -> None:

@@ -4,6 +4,7 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from zprompt.errors import OptionError
@@ -48,6 +49,18 @@ def test_a_number_of_another_type_is_an_option_error(given: dict[str, Any]) -> N
         CompressOptions(**given)
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "min_tokens"])
+@pytest.mark.parametrize("value", [2.5, math.nan, math.inf])
+def test_a_number_of_tokens_is_whole(name: str, value: float) -> None:
+    with pytest.raises(OptionError, match=f"{name} must be a whole number"):
+        CompressOptions(**{name: value})
+    assert CompressOptions(**{name: 5.0}) == CompressOptions(**{name: np.int64(5)}) == CompressOptions(**{name: 5})
+
+
+def test_a_ratio_may_be_a_number_of_numpys() -> None:
+    assert CompressOptions(ratio=np.float32(2.5)).ratio == 2.5
+
+
 def test_a_bad_regex_is_refused_at_once() -> None:
     with pytest.raises(OptionError, match="not a valid regular expression"):
         CompressOptions(protect="(")
@@ -77,4 +90,10 @@ def test_what_is_protected_may_be_a_regex_or_literals() -> None:
 def test_a_batch_holds_one_window_at_least(batch_size: int) -> None:
     check_batch_size(1)
     with pytest.raises(OptionError, match="batch_size must be at least 1"):
+        check_batch_size(batch_size)
+
+
+@pytest.mark.parametrize("batch_size", ["3", None, 2.5, True])
+def test_a_batch_size_of_another_type_is_an_option_error(batch_size: Any) -> None:  # noqa: ANN401
+    with pytest.raises(OptionError, match="batch_size must be a"):
         check_batch_size(batch_size)

@@ -133,6 +133,19 @@ def test_a_miss_of_more_than_a_tenth_is_a_warning() -> None:
     assert stats.missed is not None
 
 
+@pytest.mark.parametrize("docs", [[], "", ["", ""]])
+def test_texts_without_a_word_miss_nothing(docs: Any) -> None:  # noqa: ANN401
+    result = shortened(docs, ratio=4)
+    assert (result.documents, result.stats.missed, result.stats.ratio) == (docs, None, 1.0)
+
+
+def test_a_limit_that_no_sentence_fits_in_is_a_warning() -> None:
+    line = "x1 " * 200  # one line without an end, as of a minified file
+    with pytest.warns(RatioWarning, match="max_tokens is 20, and no sentence of these documents fits"):
+        assert shortened([line, line], max_tokens=20).documents == [NOTHING, NOTHING]
+    assert shortened([line, TOWN], max_tokens=20).stats.missed is None
+
+
 def test_without_a_length_a_sentence_that_stands_out_is_kept() -> None:
     result = shortened([SEA, TOWN, SEA])
     assert ANSWER in result.documents[1] and result.stats.ratio > 1.5

@@ -16,6 +16,7 @@ Count: TypeAlias = str | CountTokens
 
 _TOKENIZER = Path(__file__).parent / "models" / "default" / "tokenizer.json.gz"  # the default LLM's; needs no download
 _TIKTOKEN = "tiktoken:"
+_SENTENCE = 1000  # characters; 100,000 longer texts would fill the memory
 
 
 def counter(count: Count) -> CountTokens:
@@ -36,8 +37,21 @@ def counter(count: Count) -> CountTokens:
     raise OptionError(f"count must be 'reader', 'tiktoken:<encoding>' or a function of a text, got {count!r}.")
 
 
-@lru_cache(maxsize=100_000)  # the same sentences come again with every question
 def _reader_tokens(text: str) -> int:
+    return (_count_sentence if len(text) <= _SENTENCE else _count_text)(text)
+
+
+@lru_cache(maxsize=100_000)  # the same sentences come again with every question
+def _count_sentence(text: str) -> int:
+    return _counted(text)
+
+
+@lru_cache(maxsize=64)  # a text several times in one call
+def _count_text(text: str) -> int:
+    return _counted(text)
+
+
+def _counted(text: str) -> int:
     return len(_tokenizer().encode(text, add_special_tokens=False).ids)
 
 

@@ -119,4 +119,4 @@ def located(error: ZPromptError, place: str) -> ZPromptError:
 
 
 class RatioWarning(UserWarning):
-    """The ratio that was asked for was missed by more than a tenth; the message says why."""
+    """The ratio that was asked for was missed by more than a tenth, or nothing fitted; the message says why."""

@@ -1,7 +1,6 @@
 r"""Find the text on a line of JSON lines, and write another in its place; the rest of the line stays byte for byte.
 
-A JSON string can be written in two common ways, with `é` or with `\u00e9`. A Z-span is ASCII and looks the same in
-both, so a tab after it (white space, to JSON) marks that the text it came from was written with escapes.
+A text comes back in the notation that it was written in, with `é` or with `\u00e9` for example (json_notation.py).
 """
 
 from __future__ import annotations
@@ -11,12 +10,11 @@ import re
 from dataclasses import dataclass
 
 from zprompt.errors import DocumentTypeError
+from zprompt.json_notation import NOTATIONS, mark, notation_of, read_mark
 
 BOM = "\ufeff"
 
-_ESCAPES_MARK = "\t"
 _DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not looked at, however long they are
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = re.compile(r"[ \t\r]*")
 
 
@@ -26,21 +24,24 @@ class JsonText:
 
     value: str
     start: int
-    end: int  # after the mark, if there is one
-    escapes: bool  # characters beyond printable ASCII are escaped
+    end: int  # after the mark of a notation, if there is one
+    literal: str  # as it is written, with the mark
+    notation: int  # see json_notation.py
+    marks: bool  # Z-spans that are written are marked
+    follows: str  # the character after it
 
     def write(self, value: str) -> str:
-        """Return another value in the same notation, with a mark if that is needed."""
-        mark = _ESCAPES_MARK if self.escapes and _is_plain(value) and not _is_plain(self.value) else ""
-        escapes = self.escapes or _SURROGATE.search(value) is not None  # which have no UTF-8 form
-        return json.dumps(value, ensure_ascii=escapes) + mark
+        """Return another value in the same notation, with a mark where that could not be told from it any more."""
+        written = self.literal if value == self.value else NOTATIONS[self.notation](value)
+        return written + (mark(self.notation, self.follows) if self.marks and _has_span(value) else "")
 
 
-def find_text(line: str, field: str) -> JsonText | None:
+def find_text(line: str, field: str, *, restore: bool = False) -> JsonText | None:
     """Find the value of a field on a line.
 
     :param line: A line that is not blank.
     :param field: The field.
+    :param restore: Whether a text is to take the place of a Z-span, not the other way round.
     :return: The value; None if it is null, so that the line has no text.
     :raises DocumentTypeError: If the line is no JSON object, or has no text under that field.
     """
@@ -48,14 +49,17 @@ def find_text(line: str, field: str) -> JsonText | None:
     if value is None:
         return None
     start, end = _locate(line, field)
-    marked = line.startswith(_ESCAPES_MARK, end)
-    escapes = _is_plain(line[start:end]) and (marked or not _is_plain(value))
-    return JsonText(value, start, end + marked, escapes)
+    notation = notation_of(line[start:end], value)
+    if restore and _has_span(value):
+        notation, end = read_mark(line, end)
+    return JsonText(value, start, end, line[start:end], notation, not restore, line[end : end + 1])
 
 
-def _is_plain(text: str) -> bool:
-    """Return whether JSON strings with and without escapes beyond ASCII are the same; Python escapes DEL, too."""
-    return text.isascii() and "\x7f" not in text
+def _has_span(value: str) -> bool:
+    """Return whether a value has something of the form of a Z-span, escaped or not."""
+    from zprompt.zspan import escape_literal  # numpy, which --help does not need
+
+    return escape_literal(value) != value
 
 
 def _read_value(line: str, field: str) -> str | None:

@@ -11,6 +11,9 @@ provider's prefix cache stays warm: a new question changes only the user's messa
 With `mark=True`, a shortened text ends with a line that names its original by a hash, for an LLM that has a tool to ask
 for it. What is left out can be had, so texts are shortened further: to a quarter instead of what 95 % of the answers
 need, and to their beginning where there is no question.
+
+Few lines that report a failure (`error: …`, `FAILED …`) stay in any case: a question seldom has a word of theirs, and a
+log without them reads like one of a success.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import Any
 
 from zprompt.counting import Count, counter
 from zprompt.errors import DocumentTypeError, InvalidTextError
-from zprompt.options import CompressOptions
+from zprompt.options import CompressOptions, merge_ranges
 from zprompt.relevance import Relevance, elide, sentences, shared_relevance
 from zprompt.results import KeptText
 from zprompt.text_form import shorten
@@ -45,6 +48,12 @@ _CODE_LINE = re.compile(
     r"[{};]\s*$|^\s*(?:[}\])]+[,;]?\s*$|(?:def|class|import|from|func|fn|function|const|let|var|public|private|static|"
     r"return|#include|#define|package|using)\s|[@+-]{1,3}\s?\w+.*[(:=]|</?\w+[^>]*>)|^(?: {4}|\t)\S.*[(:=]"
 )
+_FAILURE = re.compile(
+    r"^[^\n]*\b(?:\w*(?:[Ee]rror|[Ee]xception)|ERROR|FATAL|[Ff]atal|FAIL(?:ED|URES?)?|[Ff]ail(?:ed|ures?)|Traceback|"
+    r"panic(?:ked)?)\b[^\n]*",
+    re.MULTILINE,
+)
+_FEW = 0.25  # share of a text's characters up to which lines of failures are few
 _CODE = 0.3  # share of a text's lines that look like code, from which on all of it is
 _QUESTION_WORDS = 3  # of a line that can be a question
 _REMEMBERED = 4096  # texts
@@ -157,11 +166,13 @@ class MessageShortener:
     def _opening(self, text: str, room: float) -> str:
         """Keep the beginning of a text: without a question nothing else is known to matter more."""
         end = 0
-        for _, own_end in sentences(text):
-            if end and self._count(text[:own_end]) > room:
+        for start, own_end in sentences(text):
+            room -= self._count(f" {text[start:own_end].strip()}")
+            if end and room < 0:
                 break
             end = own_end
-        written, _ = elide(text, KeptText(((0, end),), 0.0), self._count)
+        ranges = tuple(merge_ranges([(0, end), *_failures(text)]))
+        written, _ = elide(text, KeptText(ranges, 0.0), self._count)
         return written
 
 
@@ -230,10 +241,16 @@ def _question(text: str) -> str:
 
 def _has_breakpoint(message: Mapping[str, Any]) -> bool:
     """Return whether a provider caches the conversation up to here, as Anthropic's does on demand."""
-    parts = message.get("content")
-    return "cache_control" in message or (
-        isinstance(parts, list) and any(isinstance(part, Mapping) and "cache_control" in part for part in parts)
-    )
+    pending: list[object] = [message]
+    while pending:  # a tool's result is a part with parts of its own
+        item = pending.pop()
+        if isinstance(item, Mapping):
+            if item.get("cache_control") is not None:
+                return True
+            pending.append(item.get("content"))
+        elif isinstance(item, list):
+            pending += item
+    return False
 
 
 def _retrieve_calls(message: Mapping[str, Any]) -> Iterator[str]:
@@ -270,8 +287,15 @@ def _replaced(message: Mapping[str, Any], written: Mapping[str, str]) -> dict[st
 
 
 def _protected(text: _Text) -> list[str] | None:
-    """Return what stays in any case: fenced code, and the question itself where it is in the text."""
+    """Return what stays in any case: fenced code, lines of failures, and the question itself where it is there."""
     kept = [match.group() for match in _FENCED.finditer(text.text) if match.group().strip()]
+    kept += dict.fromkeys(text.text[start:end] for start, end in _failures(text.text))
     if text.question and text.question in text.text:
         kept.append(text.question)
     return kept or None
+
+
+def _failures(text: str) -> list[tuple[int, int]]:
+    """Return where the lines are that report a failure, if they are few."""
+    found = [match.span() for match in _FAILURE.finditer(text)]
+    return found if sum(end - start for start, end in found) <= _FEW * len(text) else []

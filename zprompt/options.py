@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 from zprompt.errors import OptionError
@@ -67,10 +68,11 @@ class CompressOptions:
     on_error: OnError = "raise"  # or "passthrough": texts that cannot be compressed stay as they are
 
     def __post_init__(self) -> None:
-        for name in ("ratio", "max_tokens", "min_tokens"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise OptionError(f"{name} must be a number, got {value!r} of the type {type(value).__name__}.")
+        for name in ("max_tokens", "min_tokens"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        if self.ratio is not None:
+            object.__setattr__(self, "ratio", _number("ratio", self.ratio))
         if self.ratio is not None and self.max_tokens is not None:
             raise OptionError("ratio and max_tokens exclude each other: both say how short the result is to be.")
         if self.ratio is not None and not self.ratio >= 1:
@@ -102,8 +104,8 @@ class CompressOptions:
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raise OptionError if a batch size is not positive."""
-    if batch_size < 1:
+    """Raise OptionError if a batch size is no positive whole number."""
+    if _whole("batch_size", batch_size) < 1:
         raise OptionError(f"batch_size must be at least 1, got {batch_size}. Leave it out for the default.")
 
 
@@ -111,6 +113,20 @@ def check_on_error(on_error: str) -> None:
     """Raise OptionError if it is not said what to do about an error."""
     if on_error not in ("raise", "passthrough"):
         raise OptionError(f"on_error must be one of 'raise', 'passthrough', got {on_error!r}.")
+
+
+def _number(name: str, value: object) -> float:
+    """Return a number of any type, numpy's too; raise OptionError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise OptionError(f"{name} must be a number, got {value!r} of the type {type(value).__name__}.")
+    return value if isinstance(value, int) else float(value)
+
+
+def _whole(name: str, value: object) -> int:
+    number = _number(name, value)
+    if isinstance(number, float) and not number.is_integer():
+        raise OptionError(f"{name} must be a whole number, got {value!r}.")
+    return int(number)
 
 
 def _compile(expression: str) -> re.Pattern[str]:

@@ -14,7 +14,7 @@ from zprompt.counting import CountTokens
 from zprompt.documents import read_documents, title_of
 from zprompt.errors import InvalidTextError, OptionError
 from zprompt.options import CompressOptions
-from zprompt.relevance import Choice, Length, Passage, Relevance, elide
+from zprompt.relevance import NOTHING, Choice, Length, Passage, Relevance, elide
 from zprompt.results import CompressionResult, CompressionStats, KeptText
 from zprompt.zspan import find_spans, require_no_surrogates
 
@@ -77,7 +77,7 @@ def shorten(
         seconds=time.perf_counter() - began,
         verbatim=verbatim / max(1, source_tokens),
         relevance=relevance.name,
-        missed=_missed(options, ratio),
+        missed=_missed(options, ratio, [text for text, _ in written]),
     )
     tokens = tuple((one or 0, now) for one, now in zip(before, after, strict=True))
     return CompressionResult(batch.with_texts(result), stats, tuple(texts), tokens, options.query, tuple(kept))
@@ -153,7 +153,9 @@ def _nearest(
     return min(tried, key=lambda one: one[0])[1]
 
 
-def _missed(options: CompressOptions, ratio: float) -> str | None:
-    if not options.misses(ratio):
+def _missed(options: CompressOptions, ratio: float, written: Sequence[str]) -> str | None:
+    if options.max_tokens is not None and written and all(text == NOTHING for text in written):
+        return f"max_tokens is {options.max_tokens}, and no sentence of these documents fits: nothing of them is left"
+    if not any(written) or not options.misses(ratio):
         return None
     return f"ratio {options.ratio:g} was asked for; whole sentences are nearest to it at {ratio:.2f}"

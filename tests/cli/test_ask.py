@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,13 @@ def test_an_answer_that_is_not_found_is_said_by_the_exit_code(run: Run, reader: 
     assert run("answer", "Who?", stdin=b"text").exit_code == 1
 
 
+@pytest.mark.parametrize("empty", [b"", b" \n"])
+def test_an_empty_file_is_not_compressed(run: Run, reader: FakeReader, empty: bytes) -> None:
+    run("answer", "Who?", "--compress", stdin=empty)
+
+    assert [passages for _, passages, _ in reader.asked] == [[empty.decode()]] and reader.codec.calls == []
+
+
 def test_a_text_that_mentions_z_spans_is_a_text(run: Run, reader: FakeReader) -> None:
     text = "A Z-span is [z2:…], and a[z1:z2] is a slice."
 
@@ -76,6 +86,22 @@ def test_an_answer_does_not_move_the_terminal(run: Run, reader: FakeReader) -> N
     reader.says = "\x1b[2Jgone"
 
     assert "\x1b" not in run("answer", "Who?", stdin=b"text").stdout
+
+
+def test_an_answer_is_shown_where_not_all_letters_can_be() -> None:
+    code = (
+        "from tests.cli.byte_codec import ByteCodec, FakeReader; from zprompt.cli import main, options; "
+        "options.open_reader = lambda *_: FakeReader(ByteCodec(), 'Zoë Ω'); main.app(['answer', 'Who?'])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        input=b"text",
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+    )
+
+    assert shown.stdout.strip() == b"Zo\xeb ?"
 
 
 def test_reader_codec_and_device_can_be_chosen(run: Run, reader: FakeReader) -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from zprompt.cli.files import Content, Source, read_content
 from zprompt.errors import DocumentTypeError
+from zprompt.zspan import escape_literal, unescape_literal
 
-SPAN = "[z2:0123456789ab:0:000:00000000]"
+SPAN, OTHER = (f"[z2:0123456789ab:0:{digit * 3}:{digit * 8}]" for digit in "01")
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -19,8 +20,14 @@ JSON_VALUES = st.recursive(
 RECORDS = st.builds(lambda rest, text: {**rest, "text": text}, st.dictionaries(st.text(), JSON_VALUES), st.text())
 
 
-def content_of(text: str, name: str = "a.jsonl", field: str | None = None) -> Content:
-    return read_content(Source(PurePath(name), text), field)
+def content_of(text: str, name: str = "a.jsonl", field: str | None = None, *, restore: bool = False) -> Content:
+    return read_content(Source(PurePath(name), text), field, restore=restore)
+
+
+def restored(lines: str) -> str:
+    """Replace all texts of JSON lines by Z-spans, and put them back."""
+    content = content_of(lines)
+    return content_of(content.render([OTHER] * len(content.texts)), restore=True).render(content.texts)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.z", "jsonl", "a.jsonl.txt"])
@@ -56,7 +63,7 @@ def test_the_last_of_two_fields_of_the_same_name_counts() -> None:
 def test_half_an_emoji_that_is_left_as_it_is_can_be_written() -> None:
     content = content_of('{"text": "é\\ud83d"}')
 
-    assert content.render(content.texts).encode() == b'{"text": "\\u00e9\\ud83d"}'
+    assert content.render(content.texts).encode() == '{"text": "é\\ud83d"}'.encode()
 
 
 @pytest.mark.parametrize("ensure_ascii", [True, False])
@@ -73,7 +80,40 @@ def test_texts_that_were_replaced_by_spans_come_back_as_they_were_written(
     replaced = content.render([SPAN] * len(records))
 
     assert [json.loads(line)["text"] for line in replaced.split("\n")[:-1]] == [SPAN] * len(records)
-    assert content_of(replaced).render(content.texts) == lines
+    assert content_of(replaced, restore=True).render(content.texts) == lines
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        r'"caf\u00e9 a/b\u007f"',  # Python
+        r'"caf\u00e9 a\/b"',  # PHP
+        r'"café a\/b"',
+        r'"café \u003cb\u003e a/b \u0026"',  # Go
+        r'"\u003cb\u003e x \u003d 1"',  # Gson
+        r'"\u0022caf\u00E9\u0022 \u002B"',  # .NET
+        r'"\uD83C\uDF0D \u001b"'.replace("b", "B"),  # Jackson
+        r'"café\u001B"',
+        r'"a\/b \ud83d"',
+    ],
+)
+@pytest.mark.parametrize("after", ["", "\t", "\r", " ", "\t\t\r\t"])
+def test_a_text_comes_back_in_the_notation_of_the_program_that_wrote_it(literal: str, after: str) -> None:
+    lines = f'{{"text": {literal}{after}, "id": "\\/"}}\r\n{{"id":1,"text":"abc"{after}}}'
+
+    assert restored(lines) == lines
+
+
+@pytest.mark.parametrize("text", [SPAN, f"{SPAN} <é>", "[\\z2:", "[z2:/"])
+@pytest.mark.parametrize("after", ["", "\t", "\r", "\t" * 20])
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_a_text_that_looks_like_a_span_comes_back_too(text: str, after: str, ensure_ascii: bool) -> None:
+    lines = f'{{"text": {json.dumps(text, ensure_ascii=ensure_ascii)}{after}}}\n'
+    content = content_of(lines)
+    passed = content_of(content.render([escape_literal(text)]), restore=True)
+
+    assert restored(lines) == lines
+    assert passed.render([unescape_literal(one) for one in passed.texts]) == lines
 
 
 def test_a_line_whose_text_is_null_stays_as_it_is() -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 import zprompt
 from zprompt.codec.codec import Codec
 from zprompt.codec.source import unit_starts
+from zprompt.errors import RatioWarning
 from zprompt.zspan import NO_CODE, format_span
 
 pytestmark = pytest.mark.default_model
@@ -114,6 +116,28 @@ def test_english_comes_back_at_every_ratio(codec: Codec, ratio: float) -> None:
     result = codec.compress(text, ratio=ratio)
     assert result.stats.ratio == pytest.approx(ratio, rel=0.1)
     assert codec.decompress(result.documents) == text
+
+
+LOG = "2025-03-04 11:02:17 INFO worker-3 job ok\n" * 5
+RECORDS = json.dumps([{"id": n, "name": f"user{n}", "active": n % 2 == 0, "score": 1.5 * n} for n in range(6)])
+
+
+@pytest.mark.parametrize("text", [LOG, RECORDS], ids=["log", "JSON"])
+def test_texts_of_machines_meet_each_ratio(codec: Codec, text: str) -> None:
+    results = [codec.compress(text, ratio=ratio) for ratio in (1.5, 2, 3, 4)]
+
+    assert [result.stats.ratio for result in results] == pytest.approx([1.5, 2, 3, 4], rel=0.05)
+    assert [result.stats.missed for result in results] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "why"), [({"ratio": 60}, "begin a sentence"), ({"ratio": 8, "protect": r"\d+"}, "or are protected")]
+)
+def test_a_ratio_that_is_out_of_reach_is_a_warning_with_the_reason(
+    codec: Codec, options: dict[str, Any], why: str
+) -> None:
+    with pytest.warns(RatioWarning, match=why):
+        codec.compress(LOG, **options)
 
 
 def test_a_higher_ratio_takes_fewer_z_tokens_and_fewer_bits(codec: Codec) -> None:

@@ -31,7 +31,7 @@ def kept(*units: int) -> KeptText:
     ("units", "written"),
     [
         ((0, 1), UNITS[0] + "It rains a lot."),
-        ((0, 2), f"The tower was built in 1256. {ELISION} Bears are brown."),
+        ((0, 2), f"The tower was built in 1256.\n{ELISION}\nBears are brown."),
         ((1, 3), f"It rains a lot.\n{ELISION}\nThe bakery opens at six."),
         ((0, 1, 2, 3), TEXT),
         ((3,), UNITS[3]),
@@ -45,6 +45,20 @@ def test_neighbours_keep_their_white_space_and_a_mark_stands_for_what_is_between
         written,
         KeptText(((0, len(TEXT)),), 0.5) if len(units) == 4 else kept(*units),
     )
+
+
+def test_a_sentence_never_seems_to_stand_on_the_line_of_another() -> None:
+    text = "a.py:1: It opens a file. It closes it.\nb.py:2: It reads. It may fail."
+    units = list(sentences(text))
+    (first, second, _, last) = units
+    assert elide(text, KeptText((first, last), 0.0), len)[0] == f"a.py:1: It opens a file.\n{ELISION}\nIt may fail."
+    assert elide(text[: second[1]] + "Yes.", KeptText((first,), 0.0), len)[0] == "a.py:1: It opens a file."
+
+
+def test_what_is_left_out_of_a_line_is_marked_in_it() -> None:
+    text = "It opens a file. It is long. It closes it."
+    first, _, last = sentences(text)
+    assert elide(text, KeptText((first, last), 0.0), len)[0] == f"It opens a file. {ELISION} It closes it."
 
 
 @pytest.mark.parametrize("text", ["No", "", " \n", "1"])

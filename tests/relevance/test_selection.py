@@ -110,3 +110,23 @@ def test_a_sentence_that_leans_on_another_brings_it() -> None:
 def test_a_row_of_a_table_brings_its_header() -> None:
     texts = ["Towns:\n", "| town | built |\n", "|---|---|\n", "| Bern | 1191 |\n\n", "Then:\n", "| a |\n", "| b |"]
     assert companions(texts) == [None, None, 1, 1, 3, None, 5]
+
+
+def test_a_row_of_delimited_values_brings_its_header() -> None:
+    towns = ["name,city of birth,year\n", "Ada,London,1815\n", "Emmy,Erlangen,1882\n"]
+    tabs = ["a\tb\n", "1\t2\n", "3\t4"]
+    assert companions([*towns, "\n", "Rain fell.\n", *tabs]) == [None, 0, 0, None, None, None, 5, 5]
+
+
+@pytest.mark.parametrize("lines", [["1,2,3\n", "3,4,5\n", "5,6,7\n"], ["Hi, Bob\n", "Yes, Ann\n", "No, thanks\n"]])
+def test_lines_without_names_of_columns_bring_nothing(lines: list[str]) -> None:
+    assert companions(lines) == [None] * 3
+
+
+PLACES = ["src/a.py:12: ", "2025-03-04 11:02:17 ERROR ", "[11:02:17] ", "a.c(12): ", "a.py-3-"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_later_sentence_of_a_record_brings_the_beginning_of_its_line(place: str) -> None:
+    first = [f"{place}It opens a file. ", "The file is long. ", "Nobody closes it.\n"]
+    assert companions([*first, f"{place}Next.\n", "The end. ", "Yes."]) == [None, 0, 0, None, None, None]

@@ -115,7 +115,7 @@ PIECES = st.sampled_from(
 
 
 @settings(max_examples=150)
-@given(st.lists(PIECES | st.text(max_size=4), max_size=20).map("".join))
+@given(st.lists(PIECES | st.text(max_size=4) | st.characters(categories=["Cs"]), max_size=20).map("".join))
 def test_units_are_adjacent_and_cover_any_text(text: str) -> None:
     found = list(sentences(text))
     assert [start for start, _ in found] == [0, *(end for _, end in found)][: len(found)]
@@ -139,8 +139,24 @@ def test_no_unit_goes_on_after_a_line_of_words(text: str) -> None:
         assert len(lines) <= 1
 
 
-@pytest.mark.parametrize("piece", ["a. ", "Word ", "\n", "1. ", "。", "x\n", "...", "Dr. ", "  \n", "1. \n"])
+@pytest.mark.parametrize(
+    "piece", ["a. ", "Word ", "日本語。", "\n", "1. ", "。", "x\n", "...", "Dr. ", "  \n", "1. \n"]
+)
 def test_long_texts_take_time_in_proportion(piece: str) -> None:
     start = time.process_time()
     list(sentences(piece * 50_000))
     assert time.process_time() - start < 4
+
+
+@pytest.mark.parametrize("space", ["\x85", "\xa0", "\u2003", "\u2028", "\u202f", "\u3000"])
+@pytest.mark.parametrize("before", ["the J.", "Mr J.", "?\rB", "by J. R."])
+def test_an_initial_may_stand_before_any_white_space(before: str, space: str) -> None:
+    text = f"{before}{space}Smith. {space}9W.{space}It rains."
+    assert "".join(text[start:end] for start, end in sentences(text)) == text
+
+
+@pytest.mark.parametrize("sentence", ["It rains in Bern, as Dr. Smith says. ", "日本語です。", "x" * 5000 + ". "])
+def test_a_line_is_split_alike_however_long_it_is(sentence: str) -> None:
+    count = 20_000 // len(sentence)
+    ends = [end for _, end in sentences(sentence * count)]
+    assert ends == [len(sentence) * place for place in range(1, count + 1)]

@@ -39,6 +39,7 @@ def test_what_is_no_json_object_is_refused(server: Running, path: str, body: byt
         ({"messages": [{"role": "king", "content": "one"}]}, "messages.0.role"),
         ({"model": None}, "model"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
         ({"max_tokens": "5"}, "max_tokens"),
         ({"temperature": -1}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),

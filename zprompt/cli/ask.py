@@ -47,7 +47,7 @@ def _answer(
     sources = read_sources(files)
     passages = [text for source in sources.members for text in read_content(source, field).texts]
     loaded = options.open_reader(reader, codec, device)
-    if compress or ratio is not None:
+    if (compress or ratio is not None) and any(text.strip() for text in passages):
         with rich_progress(is_terminal() and not quiet) as progress:
             passages = loaded.codec.compress(passages, ratio=ratio, query=question, progress=progress).documents
     answer = loaded.answer(question, passages, max_new_tokens=max_new_tokens)

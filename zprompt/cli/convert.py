@@ -108,7 +108,7 @@ def _decompress(
 
     sources = read_sources(files, output)
     targets = plan_outputs(sources, output, lambda name: name.removesuffix(SUFFIX) or name, force=force)
-    _convert_files(sources, targets, field, on_error, _damaged, decompress, str)
+    _convert_files(sources, targets, field, on_error, _damaged, decompress, str, restore=True)
 
 
 def _unfit(text: str) -> ZPromptError | None:
@@ -157,6 +157,8 @@ def _convert_files(
     check: Callable[[str], ZPromptError | None],
     convert: Callable[[list[str]], Sequence[str | ZPromptError]],
     keep: Callable[[str], str],
+    *,
+    restore: bool = False,
 ) -> None:
     """Convert all texts in one call; nothing is written before that.
 
@@ -167,6 +169,7 @@ def _convert_files(
     :param check: Returns why a text cannot be converted, as far as can be told without a model.
     :param convert: Converts the others, or returns why not.
     :param keep: Writes a text that stays as it is.
+    :param restore: As in `read_content`.
     :raises Exit: If files were left out.
     """
     if on_error is options.OnError.SKIP and len(sources.members) == 1:
@@ -174,7 +177,7 @@ def _convert_files(
     files = []
     for source, target in zip(sources.members, targets, strict=True):
         try:
-            content = read_content(source, field)
+            content = read_content(source, field, restore=restore)
         except DocumentTypeError as error:
             if on_error is options.OnError.RAISE:
                 raise

@@ -167,18 +167,19 @@ class Content(Protocol):
         """Return the file with other texts, as many as there are."""
 
 
-def read_content(source: Source, field: str | None) -> Content:
+def read_content(source: Source, field: str | None, *, restore: bool = False) -> Content:
     """Find the texts of a file.
 
     :param source: The file.
     :param field: The field that holds the text in each of its JSON lines; None: the file's name decides.
+    :param restore: Whether `render` puts texts in the places of Z-spans, not the other way round.
     :return: The texts, and what is around them.
     :raises DocumentTypeError: If a line is no JSON object, or has no text under that field.
     """
     name = source.name.name.lower().removesuffix(SUFFIX)
     if field is None and not name.endswith(_LINES_SUFFIXES):
         return _PlainText(source.text, str(source.name))
-    found = tuple(_find_texts(source, _DEFAULT_FIELD if field is None else field))
+    found = tuple(_find_texts(source, _DEFAULT_FIELD if field is None else field, restore))
     return _JsonLines(source.text, str(source.name), tuple(own for _, own in found), tuple(line for line, _ in found))
 
 
@@ -236,13 +237,13 @@ class _JsonLines:
         return "".join([*pieces, self.text[position:]])
 
 
-def _find_texts(source: Source, field: str) -> Iterator[tuple[int, JsonText]]:
+def _find_texts(source: Source, field: str, restore: bool) -> Iterator[tuple[int, JsonText]]:
     """Find the field's value on each line that is not blank and where it is not null, with the number of the line."""
     offset = 0
     for number, line in enumerate(source.text.split("\n"), 1):
         if line.strip(" \t\r" + BOM):
             try:
-                found = find_text(line, field)
+                found = find_text(line, field, restore=restore)
             except DocumentTypeError as error:
                 raise located(error, f"{source.name}, line {number}") from error
             if found:

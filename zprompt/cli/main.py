@@ -8,6 +8,8 @@ on Ctrl-C.
 from __future__ import annotations
 
 import errno
+import io
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -31,6 +33,8 @@ class _Program(TyperGroup):
         :return: What the command returns.
         :raises Exit: If the command failed.
         """
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal or pipe that does not have all letters shows others
+            sys.stdout.reconfigure(errors="replace")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always", RatioWarning)

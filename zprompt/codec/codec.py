@@ -492,7 +492,8 @@ class Codec:
         cache = None if self._code_writer else self.cache
         symbols = {place: own for place, ids in enumerate(windows) if cache and (own := cache.get(ids)) is not None}
         new = [place for place in range(len(windows)) if place not in symbols]
-        hidden = dict(zip(new, self._compressor.hidden([windows[place] for place in new]), strict=True))
+        read = self._compressor.hidden([windows[place] for place in new]) if new else []
+        hidden = dict(zip(new, read, strict=True))
         for place, states in hidden.items():
             symbols[place] = self._compressor.symbols(states, windows[place]).numpy()
         if cache and new:

@@ -47,7 +47,7 @@ from zprompt.reader.prompt import (
 )
 from zprompt.reader.results import NOT_FOUND, Answer, Calibration, Delta, Generation, TextStream, Usage
 from zprompt.relevance import NOTHING
-from zprompt.zspan import ZToken
+from zprompt.zspan import ZToken, read_header, split_at_spans
 
 Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
 """A bare text to go on with, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""
@@ -170,11 +170,7 @@ class Reader:
         options.setdefault("max_new_tokens", ANSWER_TOKENS)
         asked = replace(GenerateOptions.of(**options), watched=self.tokenizer.encode(NOT_FOUND)[0])
         batches = [read_documents(own) for own in passages]
-        given = [
-            index
-            for index, batch in enumerate(batches)
-            if any(text.strip() not in ("", NOTHING) for text in batch.texts)
-        ]
+        given = [index for index, batch in enumerate(batches) if any(map(self._says_something, batch.texts))]
         prompts = [question_messages(question[index], batches[index].documents) for index in given]
         generations = self._generate_all(prompts, asked)
         nothing = Generation(NOT_FOUND, "stop", Usage(0, 0, 0, 0), 1.0)  # what an empty file holds
@@ -319,6 +315,20 @@ class Reader:
     def embed(self, prompt: Prompt) -> Tensor:
         """Return the input embeddings of a prompt, (T, D), for other engines that run the exported model."""
         return torch.cat([self._embed_piece(piece) for piece in self.prepare(prompt).pieces])
+
+    def _says_something(self, text: str) -> bool:
+        """Return whether a passage is more than white space, as text or as a Z-span of which nothing is dropped."""
+        for piece in split_at_spans(text):
+            if isinstance(piece, str):
+                if piece.strip() not in ("", NOTHING):
+                    return True
+                continue
+            header = read_header(piece.text)
+            if header.count < header.source_tokens:
+                return True
+            if self._decode([token.anchor for token in self._parse(piece.text)]).strip():
+                return True
+        return False
 
     def _confidence(self, reply: Generation) -> float:
         not_found = reply.watched or 0.0

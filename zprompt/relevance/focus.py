@@ -3,13 +3,15 @@
     score (relevance.py) ─► one budget over all passages (selection.py) ─► character ranges ─► text with elisions
 
 The text form has the chosen units in their order, whole, with their own white space where they are neighbours. Where
-something is left out between two of them stands ELISION, so that no two sentences are joined to say what nobody said.
+something is left out between two of them stands ELISION, so that no two sentences are joined to say what nobody said;
+on a line of its own where a line break is left out, so that no sentence seems to stand on the line of another.
 A passage of which nothing stays is NOTHING, which takes one token. A text is never longer than it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,12 +76,8 @@ class Choice:
             self._units += own.units
         places = list(zip(self._owner, self._units, strict=True))
         self._costs = [cost(index, start, end) for index, (start, end) in places]
-        self._forced = np.array(
-            [any(a < end and start < b for a, b in always[index]) for index, (start, end) in places]
-            if always
-            else [False] * len(places),
-            np.bool_,
-        )
+        reached = [merge_ranges(own) for own in always] if always else [[] for _ in passages]
+        self._forced = np.array([_overlaps(reached[index], start, end) for index, (start, end) in places], np.bool_)
         scores = np.concatenate([own.scores for own in self._scored]) if self._scored else np.zeros(0)
         self._scores: Floats = np.where(self._forced, np.inf, scores)
 
@@ -120,6 +118,12 @@ class Choice:
         return texts
 
 
+def _overlaps(ranges: Ranges, start: int, end: int) -> bool:
+    """Return whether one of the ranges, which are disjoint and in order, has a part of another one."""
+    first = bisect_right(ranges, start, key=lambda own: own[1])
+    return first < len(ranges) and ranges[first][0] < end
+
+
 def elide(text: str, kept: KeptText, count: CountTokens) -> tuple[str, KeptText]:
     """Write what stays of a text, and the mark where something is left out.
 
@@ -128,13 +132,18 @@ def elide(text: str, kept: KeptText, count: CountTokens) -> tuple[str, KeptText]
     :param count: Counts tokens.
     :return: The text as written, and what stays of it now: all, where the mark would take as much as the text.
     """
-    written = ""
-    for start, end in kept.ranges:
-        if written:
-            written = f"{written.rstrip()}\n{ELISION}\n" if written.endswith("\n") else f"{written.rstrip()} {ELISION} "
-        written += text[start:end]
-    written = written.strip() or NOTHING
+    written = "".join(_with_marks(text, kept.ranges)).strip() or NOTHING
     if count(written) >= count(text):
         units = tuple(replace(one, kept=True) for one in kept.sentences)
         return text, replace(kept, ranges=KeptText.whole(text).ranges, sentences=units)
     return written, kept
+
+
+def _with_marks(text: str, ranges: Ranges) -> Iterator[str]:
+    """Yield what stays of a text, and the marks between."""
+    last: int | None = None  # where what was yielded ends, white space apart
+    for start, end in ranges:
+        if last is not None:
+            yield f"\n{ELISION}\n" if "\n" in text[last:start] else f" {ELISION} "
+        last = start + len(text[start:end].rstrip())
+        yield text[start:last]

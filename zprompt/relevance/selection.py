@@ -8,13 +8,15 @@ Without a wanted length, units are taken until they have a share `coverage` of w
 exp(score): few where one unit stands out, many where nothing does (train/relevance.py calibrates it).
 
 Some units bring another one with them, without which they could be read as saying something else: a sentence that
-begins with a pronoun or a connective the one before it, a row of a table its header.
+begins with a pronoun or a connective the one before it, a row of a table its header, a later sentence of a record (a
+line of a log, a hit of a search) the beginning of its line, which says when or where that was.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,20 +31,50 @@ _LEANS = re.compile(
     re.IGNORECASE,
 )
 _ROW = re.compile(r"\s*\|")
+_RECORD = re.compile(
+    r"\s*\W?(?:\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|[\w./\\-]+[:(-]\d+[:)-])"
+)  # a time, or a place in a file
+_COLUMN = re.compile(r"[^\W\d][^,;\t\n]{0,39}")  # the name of one
+_DELIMITERS = {",": 2, ";": 1, "\t": 1}  # and how many of them a line has at least; prose has commas, too
+_LEAST_ROWS = 2  # beside the header
 
 
 def companions(texts: Sequence[str]) -> list[int | None]:
     """Return which unit of a passage each brings with it, given the units' texts; None: none."""
+    headers = _csv_headers(texts)
     found: list[int | None] = []
     header: int | None = None
+    record: int | None = None  # the beginning of the line, if it is one
     for index, text in enumerate(texts):
+        opens = not index or "\n" in texts[index - 1]
+        record = (index if _RECORD.match(text) else None) if opens else record
         if _ROW.match(text):
             found.append(header)
             header = index if header is None else header
             continue
         header = None
-        found.append(index - 1 if index and _LEANS.match(text) else None)
+        if index in headers:
+            found.append(headers[index])
+        elif not opens and record is not None:
+            found.append(record)
+        else:
+            found.append(index - 1 if index and _LEANS.match(text) else None)
     return found
+
+
+def _csv_headers(texts: Sequence[str]) -> dict[int, int]:
+    """Return the header of each line that is a row of values with delimiters."""
+    headers: dict[int, int] = {}
+    for delimiter, least in _DELIMITERS.items():
+        counts = [text.count(delimiter) for text in texts]
+        start = 0
+        for count, run in groupby(counts):
+            end = start + len(list(run))
+            names = texts[start].strip().split(delimiter)
+            if count >= least and end - start > _LEAST_ROWS and all(_COLUMN.fullmatch(name.strip()) for name in names):
+                headers |= dict.fromkeys(range(start + 1, end), start)
+            start = end
+    return headers
 
 
 class _Basket:

@@ -23,6 +23,9 @@ _UNSPACED = re.compile(
 )  # Thai … Han
 _NUMBERING = ".) \t0123456789"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_WINDOW = 4000  # characters of a line that are split at a time
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_WIDE_SPACE = re.compile(r"[^\S\x00-\x7f]")
 _MIN_PLURAL = 4  # letters: "is" and "gas" are no plurals
 _MIN_STEM = 4
 _ENDINGS = ("ing", "ed", "ly", "er", "ion")
@@ -54,9 +57,22 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
     """Split a text after each sentence and line, white space between them apart or not."""
-    for line in _LINE.finditer(text):
-        for piece in sentencex.get_sentence_boundaries("en", line.group()):
-            yield line.start() + piece["start_index"], line.start() + piece["end_index"]
+    # sentencex takes no surrogates, and panics at white space beyond ASCII after an initial: "by J.\xa0Smith".
+    for line in _LINE.finditer(_WIDE_SPACE.sub(" ", _SURROGATE.sub("\ufffd", text))):
+        for start, end in _line_pieces(line.group()):
+            yield line.start() + start, line.start() + end
+
+
+def _line_pieces(line: str) -> Iterator[tuple[int, int]]:
+    """Split a line after each sentence, window by window: sentencex looks back to the last space, which may be far."""
+    start, width, whole = 0, _WINDOW, False
+    while not whole:
+        whole = start + width >= len(line)
+        found = sentencex.get_sentence_boundaries("en", line[start : start + width])
+        sure = found if whole else found[:-1]  # the last one may go on
+        for piece in sure:
+            yield start + piece["start_index"], start + piece["end_index"]
+        start, width = (start + sure[-1]["end_index"], _WINDOW) if sure else (start, 2 * width)
 
 
 def word_places(text: str) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,32 @@
+"""The shipped reader uses the question, and says when there is no answer."""
+
+import pytest
+
+import zprompt
+from zprompt import Reader
+
+pytestmark = [pytest.mark.default_model, pytest.mark.slow]
+NOTE = (  # 52 tokens
+    "The ferry Aurora leaves Harlan at seven each morning and is back before noon. It carries forty cars and two "
+    "hundred people. In winter it stays in the harbour when the wind is strong. The captain is Lena Brandt."
+)
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return zprompt.load_reader(device="cpu")
+
+
+def test_a_question_decides_what_is_read_word_for_word(reader: Reader) -> None:
+    compressed = reader.codec.compress(NOTE, query="Who is the captain?").documents
+    answer = reader.answer("Who is the captain?", compressed)
+
+    assert answer.text == "Lena Brandt" and answer.found
+    assert answer.usage.z_tokens > 0
+
+
+def test_what_is_not_there_is_not_found(reader: Reader) -> None:
+    answers = reader.answer(["What is the price of gold?", "Who is the captain?"], [NOTE, ""])
+
+    assert [answer.found for answer in answers] == [False, False]
+    assert [answer.text for answer in answers] == ["not found", "not found"]
