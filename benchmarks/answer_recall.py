@@ -9,7 +9,10 @@ The two halves of `retrieved-dev` are apart. `xquad` and `nq` are gold passages 
 the others are all passages of their questions.
 
     python -m benchmarks.answer_recall [--data FOLDER] [--limit N]
-    python -m benchmarks.answer_recall --questions FILE --out FOLDER     files of your own, in the form of retrieved-dev
+    python -m benchmarks.answer_recall --cmrc FILE     Chinese: `data/cmrc2018_trial.json` of github.com/ymcui/cmrc2018
+
+Of CMRC 2018, 100 passages are drawn, with one question each that has a short answer: once the passage alone, and once
+among the nine of the file that share most pairs of characters with the question and do not hold the answer.
 """
 
 import argparse
@@ -29,25 +32,52 @@ from zprompt.eval import Ratio, RunRecord, estimate, holds_answer, write_json
 from zprompt.relevance import Relevance
 
 SHARES = (4, 8, 16)
-SETS = ("retrieved-dev", "xquad-dev", "nq-dev", "hotpotqa-dev", "musique-dev")
+CHINESE = 100  # questions
+LONGEST = 30  # characters of their answers
 GOLD_ONLY = ("xquad-dev", "nq-dev")
 COLUMNS = {"questions of": "", "chosen by": "", "wanted": "", "recall": ".3f", "kept": ".3f", "questions": ""}
 TIMES = {"questions of": "", "passages": ".1f", "tokens": ".0f", "at hand, ms": ".1f", "anew, ms": ".0f"}
 TIMED = 20  # questions
 
 
-def read(files: Sequence[Path], limit: int | None) -> dict[str, list[Asked]]:
+def read(folder: Path, limit: int | None) -> dict[str, list[Asked]]:
     """Read the questions whose passages hold an answer, by the name of their set."""
     found: dict[str, list[Asked]] = {}
-    for file in files:
-        name = file.stem
-        for line in file.read_text("utf-8").splitlines():
+    for name in ("retrieved-dev", "xquad-dev", "nq-dev", "hotpotqa-dev", "musique-dev"):
+        for line in (folder / f"{name}.jsonl").read_text("utf-8").splitlines():
             row = json.loads(line)
             passages = [one for one in row["passages"] if one["gold"] or name not in GOLD_ONLY]
             if holds_answer(" | ".join(one["text"] for one in passages), row["answers"]):
                 own = f"{name}, {row['set']}" if "set" in row else name
                 found.setdefault(own, []).append(Asked(own, row["question"], row["answers"], passages))
     return {name: rows[:limit] for name, rows in found.items()}
+
+
+def read_cmrc(path: Path, limit: int | None, seed: int = 0) -> dict[str, list[Asked]]:
+    """Draw questions about Chinese passages, once with the passage alone and once among nine that come near."""
+    articles = json.loads(path.read_text("utf-8"))
+    random = np.random.default_rng(seed)
+    pairs = [_pairs(one["context_text"]) for one in articles]
+    alone, among = [], []
+    for place in random.permutation(len(articles)).tolist():
+        asked = articles[place]["qas"][random.integers(len(articles[place]["qas"]))]
+        question, answers = asked["query_text"], asked["answers"]
+        texts = [one["context_text"] for one in articles]
+        if max(map(len, answers)) > LONGEST or not all(answer in texts[place] for answer in answers):
+            continue
+        near = sorted(range(len(texts)), key=lambda one: -len(_pairs(question) & pairs[one]) / len(pairs[one]) ** 0.5)
+        others = [one for one in near if one != place and not any(answer in texts[one] for answer in answers)][:9]
+        passages = [
+            {"title": articles[one]["title"], "text": texts[one], "gold": one == place}
+            for one in random.permutation([place, *others]).tolist()
+        ]
+        among.append(Asked("cmrc, ten", question, answers, passages))
+        alone.append(Asked("cmrc, gold", question, answers, [one for one in passages if one["gold"]]))
+    return {"cmrc, ten": among[: limit or CHINESE], "cmrc, gold": alone[: limit or CHINESE]}
+
+
+def _pairs(text: str) -> set[str]:
+    return {text[place : place + 2] for place in range(len(text) - 1)}
 
 
 def measure(name: str, rows: Sequence[Asked], relevance: Relevance, ratio: float | None) -> Row:
@@ -105,21 +135,22 @@ def run(questions: dict[str, list[Asked]]) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Measure, and write `results/answer-recall.json` and `.md`."""
+    """Measure, and write `results/answer-recall.json` and `.md`, or `answer-recall-chinese`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the question files")
-    parser.add_argument("--questions", type=Path, nargs="+", help="these files instead of those of the folder")
+    parser.add_argument("--cmrc", type=Path, help="Chinese questions instead, from a file of CMRC 2018")
     parser.add_argument("--limit", type=int, help="questions of each set")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options, began = parser.parse_args(), time.time()
-    questions = read(options.questions or [options.data / f"{name}.jsonl" for name in SETS], options.limit)
+    questions = read_cmrc(options.cmrc, options.limit) if options.cmrc else read(options.data, options.limit)
+    name = "answer-recall-chinese" if options.cmrc else "answer-recall"
     times = [time_choice(name, rows) for name, rows in questions.items()]
     rows = list(run(questions))
     record = RunRecord.take(0, began)
-    write_json(options.out / "answer-recall.json", {"run": record, "recall": rows, "seconds": times})
+    write_json(options.out / f"{name}.json", {"run": record, "recall": rows, "seconds": times})
     tables = [*figures(rows, COLUMNS), "", *figures(times, TIMES)]
     text = "\n".join(["# Answers that stay", "", describe_run(record), "", *tables, ""])
-    (options.out / "answer-recall.md").write_text(text, encoding="utf-8")
+    (options.out / f"{name}.md").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -4,7 +4,8 @@
 
     load           N clients, each of which asks again as soon as it has its answer; one that gets 429 waits as long as
                    Retry-After says. Every third request streams. All answers are greedy, so they can be compared.
-                   With --mixed, each client has a passage that is new compressed between two questions
+                   With --mixed, questions are short, clients begin one after the other, and each has a new passage
+                   compressed between two questions
     bad requests   wrong key, damaged span, oversized, malformed JSON and others, before the load and in the middle of
                    it: each must get its status, and a prompt must be answered in the same way before and after
 
@@ -48,8 +49,10 @@ OTHER_CODECS = ZSpan("0" * FINGERPRINT_DIGITS, (ZToken(0, 0),), (), False, text_
 PROGRAM = [sys.executable, "-c", "from zprompt.cli.main import app; app()"]
 MAX_REQUEST_BYTES = 1 << 20
 QUESTION = "What is the passage about? Answer in one sentence."
+SHORT = ("Hello!", "What is 2 + 2?", "Name a colour.", "Who are you?", "Say something nice.", "Is the sea deep?")
 PASSAGE_WORDS = 120  # of each passage
 MINUTE = 60.0
+RAMP = 0.25  # share of the time over which mixed clients begin, one after the other: all at once would only be a queue
 LONG_ENOUGH = 3600.0  # seconds: that an answer takes too long is for the server to say, not for the client
 
 
@@ -70,7 +73,7 @@ class Load:
     clients: int = 32
     seconds: float = 120.0  # after these, no new request is sent; those that run are waited for
     max_tokens: int = 32  # of an answer
-    mixed: bool = False  # whether clients have passages compressed, too
+    compressed: tuple[str, ...] = ()  # passages of which clients have one compressed after each answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,15 +219,18 @@ def _run_load(
     """Let all clients ask until the time is over, and send bad requests half-way."""
     tally = _Tally()
     turns = itertools.count()
+    new = secrets.token_hex(4)  # so that no run finds texts of an earlier one in the codec's cache
     began = time.perf_counter()
     end = began + load.seconds
 
-    def work() -> None:
+    def work(client_number: int) -> None:
+        if load.compressed:
+            time.sleep(load.seconds * RAMP * client_number / load.clients)
         while time.perf_counter() < end:
             turn = next(turns)
             _ask_once(client, target, prompts, expected, turn, load, tally, end)
-            if load.mixed:
-                _compress_once(target, f"{turn}. {prompts[turn % len(prompts)]}", tally)
+            if load.compressed:
+                _compress_once(target, f"{new} {turn}. {load.compressed[turn % len(load.compressed)]}", tally)
 
     def disturb() -> dict[str, tuple[int, int, bool]]:
         time.sleep(load.seconds / 2)
@@ -233,7 +239,7 @@ def _run_load(
 
     with ThreadPoolExecutor(load.clients + 1) as pool:
         disturbing = pool.submit(disturb)
-        for working in [pool.submit(work) for _ in range(load.clients)]:
+        for working in [pool.submit(work, number) for number in range(load.clients)]:
             working.result()
         return tally, time.perf_counter() - began, disturbing.result()
 
@@ -436,12 +442,16 @@ def report(record: RunRecord, result: ServerLoad) -> str:
         )
         for request in result.bad_requests
     ]
+    about = (
+        "short prompts; after each, its client has a passage compressed"
+        if result.compression
+        else "prompts, half of them with the passage as a Z-span"
+    )
     lines = [
         "# The server under load",
         "",
         f"{describe_run(record)} The clients run on the same machine. Answers of up to "
-        f"{result.max_tokens} tokens to {result.prompts} prompts, half of them with the passage as a Z-span"
-        f"{'; after each, its client has a passage compressed' if result.compression else ''}.",
+        f"{result.max_tokens} tokens to {result.prompts} {about}.",
         "",
         *table(("", "measured"), rows),
         "",
@@ -486,7 +496,9 @@ def parse() -> argparse.Namespace:
 def run(target: Target, options: argparse.Namespace) -> ServerLoad:
     """Measure a server as the command line asks for."""
     prompts, span = gather(target, options.passages)
-    return measure(target, prompts, span, Load(options.clients, options.seconds, options.max_tokens, options.mixed))
+    compressed = tuple(prompts) if options.mixed else ()
+    load = Load(options.clients, options.seconds, options.max_tokens, compressed)
+    return measure(target, SHORT if options.mixed else prompts, span, load)
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ def test_a_good_server_passes(target: Target) -> None:
 
 def test_clients_may_have_passages_compressed_between_questions(target: Target) -> None:
     prompts, span = gather(target, 2)
-    result = measure(target, prompts, span, Load(clients=3, seconds=0.5, max_tokens=2, mixed=True))
+    result = measure(target, prompts, span, Load(clients=3, seconds=0.5, max_tokens=2, compressed=tuple(prompts)))
 
     assert (result.errors, result.error_messages) == (0, ())
     assert result.compression and result.compression.count == result.answered

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +15,6 @@ import pytest
 
 from tests.serve.conftest import MODEL, Running, until
 from tests.serve.fake_reader import FakeReader
-from zprompt.serve.queue import Cores
 
 CLIENTS = 40
 
@@ -141,20 +142,15 @@ def test_requests_that_come_at_once_are_written_together(
     assert reader.batches == [8]
 
 
-@pytest.mark.parametrize(("threads", "alone", "shared", "call"), [(4, 4, 2, 2), (3, 3, 2, 1), (1, 1, 1, 1)])
-def test_calls_have_half_of_the_cores_and_texts_what_is_left(
-    monkeypatch: pytest.MonkeyPatch, threads: int, alone: int, shared: int, call: int
-) -> None:
-    chosen: list[int] = []
-    monkeypatch.setattr("zprompt.serve.queue.thread_count", lambda: threads)
-    monkeypatch.setattr("zprompt.serve.queue.set_threads", chosen.append)
-    cores = Cores()
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+def test_calls_have_a_lower_priority_than_texts(own_server: Running) -> None:
+    def niceness(worker: str) -> int:
+        [thread] = [one for one in threading.enumerate() if one.name == worker and one.ident in own]
+        assert thread.native_id
+        return os.getpriority(os.PRIO_PROCESS, thread.native_id)
 
-    cores.take()
-    with cores.calling():
-        cores.take()
-    cores.take()
-    assert chosen == [alone, call, shared, alone]
+    own = {queue._thread.ident for queue in own_server.server.queues}
+    until(lambda: niceness("zprompt-conversions") == niceness("zprompt-messages") == 10 + niceness("zprompt-texts"))
 
 
 def test_many_clients_are_all_answered_rightly(

@@ -30,7 +30,7 @@ from zprompt.reader import Delta, GenerateOptions, Generation, PreparedPrompt, R
 from zprompt.serve.errors import ApiError, AsciiJSONResponse, handle_errors, timed_out
 from zprompt.serve.metrics import Meter, Metrics
 from zprompt.serve.middleware import BodyLimit, KeyGuard, Shield
-from zprompt.serve.queue import CallJob, CallQueue, Cores, TextJob, TextQueue
+from zprompt.serve.queue import CallJob, CallQueue, TextJob, TextQueue
 from zprompt.serve.schemas import (
     ChatRequest,
     CompletionRequest,
@@ -373,7 +373,7 @@ async def _metrics(service: Injected) -> Response:
 
 def create_app(reader: Reader, settings: ServerSettings) -> FastAPI:
     """Return the ASGI application that serves a reader; `app.state.service` has its parts."""
-    metrics, cores = Metrics(), Cores()
+    metrics = Metrics()
     service = Service(
         reader,
         settings,
@@ -381,13 +381,12 @@ def create_app(reader: Reader, settings: ServerSettings) -> FastAPI:
         TextQueue(
             reader,
             metrics,
-            cores,
             length=settings.queue_length,
             batch_size=settings.batch_size,
             batch_wait=settings.batch_wait,
         ),
-        CallQueue("conversions", metrics, cores, settings.queue_length),
-        CallQueue("messages", metrics, cores, settings.queue_length),
+        CallQueue("conversions", metrics, settings.queue_length),
+        CallQueue("messages", metrics, settings.queue_length),
         MessageShortener(),
         Originals(settings.originals, settings.originals_bytes),
         int(time.time()),

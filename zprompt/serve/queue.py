@@ -6,8 +6,9 @@
              options; what arrives in the meantime waits for the next batch. CallQueue: one call at a time
     drain    admits nothing more, refuses what waits, and finishes what runs
 
-A call has half of the cores, and texts are written, from one token to the next, with what calls leave: with more
-threads than cores both would mostly wait for one another.
+Calls are made with half of the cores, and at a low priority where the system has one for each thread (Linux): a text,
+for which somebody waits at a screen, goes on nearly as fast as without them, and they take what is left, a tenth at
+least.
 
 Results go from the worker's thread to the event loop:
 
@@ -21,6 +22,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -38,6 +41,7 @@ from zprompt.serve.metrics import Metrics
 T = TypeVar("T")
 
 _LONGEST_RETRY = 60  # seconds
+_LOW = 10  # niceness: a ninth of the weight of what has none
 _MEMORY = 0.7  # weight of the past in the running mean of the seconds that a batch takes
 
 
@@ -128,49 +132,22 @@ class CallJob(Job[Any]):
             raise _CancelledError
 
 
-class Cores:
-    """Shares the cores between the worker that writes texts and those that make calls."""
-
-    def __init__(self) -> None:
-        self._all = thread_count()
-        self._half = max(1, self._all // 2)
-        self._calls = 0  # that are being made
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def calling(self) -> Iterator[None]:
-        """Make a call with half of the cores: it may begin while nothing is written, and last."""
-        set_threads(self._half)
-        with self._lock:
-            self._calls += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._calls -= 1
-
-    def take(self) -> None:
-        """Write on with what calls leave."""
-        set_threads(max(1, self._all - self._half) if self._calls else self._all)
-
-
 J = TypeVar("J", TextJob, CallJob)
 
 
 class JobQueue(Generic[J]):
     """Holds the jobs that wait, and works on them in a thread of its own."""
 
-    def __init__(self, name: str, metrics: Metrics, cores: Cores, length: int, together: int = 1) -> None:
+    def __init__(self, name: str, metrics: Metrics, length: int, together: int = 1) -> None:
         """Make an empty queue.
 
         :param name: Of the queue, in the metrics.
         :param metrics: Counts what waits and runs.
-        :param cores: Shared with the other queues.
         :param length: Requests that may wait.
         :param together: Jobs that are worked on at a time, at most.
         """
         self.name = name
-        self._metrics, self._cores, self._length, self._together = metrics, cores, length, together
+        self._metrics, self._length, self._together = metrics, length, together
         self._changed = threading.Condition()
         self._waiting: deque[J] = deque()
         self._admitted = 0  # places that are reserved for jobs not yet submitted
@@ -258,6 +235,7 @@ class JobQueue(Generic[J]):
         )
 
     def _work(self) -> None:
+        self._begin()
         running = self._metrics.running.labels(self.name)
         while jobs := self._take():
             began = time.perf_counter()
@@ -281,6 +259,9 @@ class JobQueue(Generic[J]):
                     self._count_waiting()
                     return taken
 
+    def _begin(self) -> None:
+        """Prepare the worker's thread."""
+
     def _next(self) -> list[J]:
         """Take the first jobs that wait; none if all were cancelled in the meantime."""
         raise NotImplementedError
@@ -292,31 +273,32 @@ class JobQueue(Generic[J]):
 class CallQueue(JobQueue[CallJob]):
     """Makes calls, one after the other."""
 
+    def _begin(self) -> None:
+        set_threads(max(1, thread_count() // 2))
+        if sys.platform == "linux":  # elsewhere a priority is that of the whole process
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW)
+
     def _next(self) -> list[CallJob]:
         return [self._waiting.popleft()] if self._waiting else []
 
     def _run(self, jobs: Sequence[CallJob]) -> None:
-        with self._cores.calling():
-            for job in jobs:
-                job.run()
+        for job in jobs:
+            job.run()
 
 
 class TextQueue(JobQueue[TextJob]):
     """Writes the texts that wait, together."""
 
-    def __init__(
-        self, reader: Reader, metrics: Metrics, cores: Cores, *, length: int, batch_size: int, batch_wait: float
-    ) -> None:
+    def __init__(self, reader: Reader, metrics: Metrics, *, length: int, batch_size: int, batch_wait: float) -> None:
         """Make an empty queue.
 
         :param reader: Generates the texts; only the worker runs it.
         :param metrics: Counts batches and usage.
-        :param cores: Shared with the other queues.
         :param length: Requests that may wait.
         :param batch_size: Texts that are generated together.
         :param batch_wait: Seconds that an idle worker waits for more texts to fill a batch.
         """
-        super().__init__("texts", metrics, cores, length, batch_size)
+        super().__init__("texts", metrics, length, batch_size)
         self._reader, self._batch_wait = reader, batch_wait
 
     def _next(self) -> list[TextJob]:
@@ -343,7 +325,6 @@ class TextQueue(JobQueue[TextJob]):
         def wanted(row: int) -> bool:
             return rows[row][0].wanted and not self._stopping
 
-        self._cores.take()
         prompts = [prompt for job in jobs for prompt in job.prompts]
         options = [own for job in jobs for own in job.options]
         for delta in self._reader.run(prompts, options, len(rows), wanted):
@@ -354,7 +335,6 @@ class TextQueue(JobQueue[TextJob]):
                 unfinished[job] -= 1
                 if not unfinished[job]:
                     job.finish()
-            self._cores.take()
         if self._stopping:
             for job in jobs:
                 job.fail(shutting_down())
