@@ -21,10 +21,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from zprompt.counting import Count, counter
@@ -87,8 +86,7 @@ class MessageShortener:
         :param count: As in `zprompt.compress`.
         """
         self._relevance, self._count = relevance, counter(count)
-        self._known: OrderedDict[tuple[object, ...], str] = OrderedDict()
-        self._lock = threading.Lock()
+        self._shorter = lru_cache(_REMEMBERED)(self._written)
 
     def shorten(
         self,
@@ -126,24 +124,11 @@ class MessageShortener:
                 written[text] = text if question is None else self._shorter(_Text(text, question), options, mark)
                 if written[text] != text and mark:
                     originals[text_hash(text)] = text
-            before += sum(self._count(text) for text in _texts(message))
-            after += sum(self._count(written[text]) for text in _texts(message))
+            tokens = {text: self._count(text) for text in {*written, *written.values()}}
+            before += sum(tokens[text] for text in _texts(message))
+            after += sum(tokens[written[text]] for text in _texts(message))
             result.append(_replaced(message, written))
         return ShortenedMessages(result, before, after, originals)
-
-    def _shorter(self, text: _Text, options: CompressOptions, mark: bool) -> str:
-        """Shorten a text, or remember what it became."""
-        key = (text, options.ratio, options.min_tokens, mark)
-        with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        written = self._written(text, options, mark)
-        with self._lock:
-            self._known[key] = written
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return written
 
     def _written(self, text: _Text, options: CompressOptions, mark: bool) -> str:
         """Shorten a text; return it as it is where that does not make it shorter."""

@@ -13,11 +13,11 @@ import base64
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from zprompt.errors import MissingDependencyError, OptionError
 from zprompt.json_lines import BOM
@@ -25,6 +25,8 @@ from zprompt.paths import walk
 
 if TYPE_CHECKING:
     import pyarrow
+
+T = TypeVar("T")
 
 BYTES_A_ROW = 4096  # a chunk with longer rows than this has fewer of them
 COMPRESSED = ".z"  # files of Z-spans, which a folder does not stand for
@@ -131,16 +133,12 @@ class _JsonLines:
         return self.path.stat().st_size
 
     def cut(self, chunk_rows: int) -> Iterator[Chunk]:
-        number = start = size = rows = 0
-        first = 1
+        start = 0
         with self.path.open("rb") as file:
-            for line in file:
-                if rows == chunk_rows or (rows and size + len(line) > chunk_rows * BYTES_A_ROW):
-                    yield Chunk(self, number, (start, size, first), size)
-                    number, start, first, size, rows = number + 1, start + size, first + rows, 0, 0
-                size, rows = size + len(line), rows + 1
-        if rows:
-            yield Chunk(self, number, (start, size, first), size)
+            lines = ((number, len(line)) for number, line in enumerate(file, 1))
+            for number, (numbers, size) in enumerate(_grouped(lines, chunk_rows)):
+                yield Chunk(self, number, (start, size, numbers[0]), size)
+                start += size
 
     def read(self, chunk: Chunk) -> Iterator[Row]:
         start, size, first = map(int, chunk.where)
@@ -199,16 +197,8 @@ class _TextFiles:
         return sum((self.path / name).stat().st_size for name in self._names())
 
     def cut(self, chunk_rows: int) -> Iterator[Chunk]:
-        names: list[str] = []
-        number = size = 0
-        for name in self._names():
-            own = (self.path / name).stat().st_size
-            if len(names) == chunk_rows or (names and size + own > chunk_rows * BYTES_A_ROW):
-                yield Chunk(self, number, tuple(names), size)
-                names, number, size = [], number + 1, 0
-            names.append(name)
-            size += own
-        if names:
+        files = ((name, (self.path / name).stat().st_size) for name in self._names())
+        for number, (names, size) in enumerate(_grouped(files, chunk_rows)):
             yield Chunk(self, number, tuple(names), size)
 
     def read(self, chunk: Chunk) -> Iterator[Row]:
@@ -223,6 +213,20 @@ class _TextFiles:
         for file in walk(self.path, self.out):
             if file.suffix.lower() not in (*_LINES, *_PARQUET, COMPRESSED):
                 yield file.relative_to(self.path).as_posix()
+
+
+def _grouped(items: Iterable[tuple[T, int]], chunk_rows: int) -> Iterator[tuple[list[T], int]]:
+    """Group items, given with their bytes, into chunks; yield those of each, and their bytes together."""
+    group: list[T] = []
+    size = 0
+    for item, own in items:
+        if len(group) == chunk_rows or (group and size + own > chunk_rows * BYTES_A_ROW):
+            yield group, size
+            group, size = [], 0
+        group.append(item)
+        size += own
+    if group:
+        yield group, size
 
 
 def _decoded(file: str, number: int, data: bytes) -> Row:
