@@ -13,6 +13,7 @@ from zprompt.errors import DocumentTypeError
 from zprompt.json_notation import NOTATIONS, mark, notation_of, read_mark
 
 BOM = "\ufeff"
+LINES_SUFFIXES = (".jsonl", ".ndjson")  # of files of JSON lines
 
 _DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not looked at, however long they are
 _SPACE = re.compile(r"[ \t\r]*")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from zprompt.errors import MissingDependencyError, OptionError
-from zprompt.json_lines import BOM
+from zprompt.json_lines import BOM, LINES_SUFFIXES
 from zprompt.paths import walk
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 BYTES_A_ROW = 4096  # a chunk with longer rows than this has fewer of them
 COMPRESSED = ".z"  # files of Z-spans, which a folder does not stand for
-_LINES, _PARQUET = (".jsonl", ".ndjson"), (".parquet",)
+_PARQUET = (".parquet",)
 _BLANK = " \t\r\n" + BOM
 
 
@@ -118,7 +118,7 @@ def _file(path: Path, name: str) -> Source | None:
     """Return the source that a file is; None for a text."""
     path.stat()  # that it is missing is to be said now
     suffix = path.suffix.lower()
-    return _JsonLines(path, name) if suffix in _LINES else _Parquet(path, name) if suffix in _PARQUET else None
+    return _JsonLines(path, name) if suffix in LINES_SUFFIXES else _Parquet(path, name) if suffix in _PARQUET else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class _TextFiles:
             yield from self.chosen
             return
         for file in walk(self.path, self.out):
-            if file.suffix.lower() not in (*_LINES, *_PARQUET, COMPRESSED):
+            if file.suffix.lower() not in (*LINES_SUFFIXES, *_PARQUET, COMPRESSED):
                 yield file.relative_to(self.path).as_posix()
 
 

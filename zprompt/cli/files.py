@@ -21,13 +21,12 @@ import typer
 
 from zprompt.cli.messages import note, warn
 from zprompt.errors import DocumentTypeError, InvalidTextError, OptionError, located
-from zprompt.json_lines import BOM, JsonText, find_text
+from zprompt.json_lines import BOM, LINES_SUFFIXES, JsonText, find_text
 from zprompt.paths import walk
 
 STREAM = Path("-")  # stdin or stdout
 SUFFIX = ".z"  # of files that hold Z-spans
 
-_LINES_SUFFIXES = (".jsonl", ".ndjson")
 _DEFAULT_FIELD = "text"
 _DIGITS = 20  # of a number that is read as one: Python refuses those of thousands
 _RECORDS = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits)
@@ -177,7 +176,7 @@ def read_content(source: Source, field: str | None, *, restore: bool = False) ->
     :raises DocumentTypeError: If a line is no JSON object, or has no text under that field.
     """
     name = source.name.name.lower().removesuffix(SUFFIX)
-    if field is None and not name.endswith(_LINES_SUFFIXES):
+    if field is None and not name.endswith(LINES_SUFFIXES):
         return _PlainText(source.text, str(source.name))
     found = tuple(_find_texts(source, _DEFAULT_FIELD if field is None else field, restore))
     return _JsonLines(source.text, str(source.name), tuple(own for _, own in found), tuple(line for line, _ in found))

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from zprompt.errors import MissingDependencyError, TrainingDataError
+from zprompt.json_lines import LINES_SUFFIXES
 
 Row: TypeAlias = dict[str, Any]
 Item = TypeVar("Item")
@@ -126,7 +127,7 @@ def read_rows(source: str) -> Rows:
         return _read_dataset(source)
     try:
         text = path.read_text("utf-8")
-        rows = list(_json_rows(text)) if path.suffix in (".jsonl", ".ndjson") else [{"text": text, "title": path.name}]
+        rows = list(_json_rows(text)) if path.suffix in LINES_SUFFIXES else [{"text": text, "title": path.name}]
     except (UnicodeDecodeError, ValueError) as error:
         raise TrainingDataError(f"{path} cannot be read: {error}. Give JSON lines, or text in UTF-8.") from error
     return _normalised(f"file {path.name}", rows, source)
