@@ -4,7 +4,7 @@
     text    what focusing keeps of them and of up to nine others, with the mark of what is left out (form="text")
     z       the same as Z-tokens: gap 0 within what is kept, and a gap over what is left out (form="z")
 
-Focusing is the shipped relevance's, at a ratio that is drawn, and keeps the sentences that hold an answer in any case:
+Focusing is the shipped relevance's, to a length that is drawn, and keeps the sentences that hold an answer in any case:
 the others that stay are those which look most like an answer and are none. So the reader learns to choose among what it
 will be given. Now and then the passages that answer are missing, and the answer is "not found".
 
@@ -29,12 +29,12 @@ from zprompt.train.packing import Positions
 from zprompt.zspan import ZSpan, ZToken, escape_literal, format_span
 
 FORMS = ("plain", "text", "z")
-SHARES = (0.25, 0.45, 0.30)
+SHARES = (0.20, 0.55, 0.25)
 TOGETHER = {"plain": 8, "text": 4, "z": 4}  # questions about the same passages, at most
 UNANSWERABLE = 0.15  # share of draws in which a question's own passages are left out
 DISTRACTORS = 9  # passages beside the gold ones of a focused question, at most; a focused one costs little
 PASSED_OVER = 3  # of the nearest passages, by chance, so that not all questions about a passage have the same others
-RATIOS = (3.0, 18.0)  # lowest and highest at which passages are focused
+KEPT = (250, 1150)  # characters that focusing leaves, at least and at most: what a reader reads of passages (reader.py)
 SPARSEST = 0.04  # share of single tokens that stay elsewhere, at most, in every second Z-span
 
 Encode = Callable[[str], tuple[list[int], list[tuple[int, int]]]]
@@ -128,15 +128,15 @@ class FocusedQuestions:
     def _kept(
         self, passages: Sequence[Passage], asked: Sequence[Question], random: np.random.Generator
     ) -> list[KeptText]:
-        """Focus passages at a ratio that is drawn; whatever holds an answer stays."""
+        """Focus passages to a length that is drawn; whatever holds an answer stays."""
         answers = _answers(asked)
         always = [
             [unit for unit in sentences(one.text) if holds_answer(one.text[slice(*unit)], answers)] for one in passages
         ]
         given = [ScorablePassage(one.text, one.title) for one in passages]
         choice = Choice(self._relevance, asked[0].question, given, lambda _, start, end: end - start, always)
-        ratio = RATIOS[0] * (RATIOS[1] / RATIOS[0]) ** random.random()
-        return choice.choose(Length(wanted=sum(len(one.text) for one in passages) / ratio))
+        wanted = KEPT[0] * (KEPT[1] / KEPT[0]) ** random.random()
+        return choice.choose(Length(wanted=min(wanted, sum(len(one.text) for one in passages))))
 
     def _z_tokens(self, text: str, kept: KeptText, random: np.random.Generator) -> list[ZToken]:
         """Return the Z-tokens of a text of which some ranges stay, with the first token, as `compress` would."""
