@@ -6,7 +6,9 @@
     truncation, pruning        baselines that shorten each passage to its share; pruning knows the question
     llmlingua                  LongLLMLingua with the question over all passages together, if the package is there
 
-The last two read all passages by the LLM for each question, so they get fewer questions (`--slow`).
+The last two read all passages by the LLM for each question, so they get fewer questions (`--slow`). Of what it is
+given, the reader reads the 192 tokens that the question needs most, as `Reader.answer` does; in the rows that say "read
+whole", all of it (`max_passage_tokens=None`), as any other LLM would.
 
 F1 is that of `Reader.answer`, greedy; differences are paired, in brackets 95 % of a bootstrap over questions. The ratio
 is tokens of the passages per position of what takes their place. `confidence`: AUROC of `Answer.confidence` between
@@ -24,6 +26,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ from zprompt.reader import Answer, Reader
 from zprompt.relevance import Relevance, shared_relevance
 
 RATIOS = (4, 8, 16)
+WHOLE = ", read whole"
 ANSWER = 16  # tokens of an answer, at most
 TASKS = ("answers", "confidence", "times")
 SLOW = ("pruning", "llmlingua")
@@ -126,22 +130,26 @@ def measure_answers(reader: Reader, questions: Sequence[Asked], slow: int) -> It
             ways[f"{way} {ratio}"] = lambda one, way=way, ratio=ratio: shortener.shorten(  # type: ignore[misc]
                 way, ratio, one, one.passages
             )
+    given: dict[str, list[Documents]] = {}
     scores: dict[str, list[Ratio]] = {}
-    for name, way in ways.items():
+    for name, suffix in product(ways, ("", WHOLE)):
         asked = questions[:slow] if name.split()[0] in SLOW else questions
-        given = [way(one) for one in asked]
-        answers = reader.answer([one.question for one in asked], given, max_new_tokens=ANSWER)
+        if name not in given:
+            given[name] = [ways[name](one) for one in asked]
+        options: dict[str, Any] = {"max_passage_tokens": None} if suffix else {}
+        answers = reader.answer([one.question for one in asked], given[name], max_new_tokens=ANSWER, **options)
         pairs = list(zip(answers, asked, strict=True))
-        own = scores[name] = [Ratio(f1(answer.text, one.answers)) for answer, one in pairs]
+        own = scores[name + suffix] = [Ratio(f1(answer.text, one.answers)) for answer, one in pairs]
         before = sum(positions(reader, one, one.passages) for one in asked)
-        same = scores.get(f"f-text {name.split()[-1]}")
+        after = sum(positions(reader, *pair) for pair in zip(asked, given[name], strict=True))
+        same = scores.get(f"f-text {name.split()[-1]}{suffix}")
         yield {
-            "passages as": name,
-            "ratio": before / max(1, sum(positions(reader, *pair) for pair in zip(asked, given, strict=True))),
+            "passages as": name + suffix,
+            "ratio": before / max(1, after),
             "F1": estimate(own, seed=0),
             "exact match": statistics.mean(exact_match(answer.text, one.answers) for answer, one in pairs),
-            "F1 - all": _difference(own, scores["all"][: len(own)]),  # of a slow way, the first questions
-            "F1 - gold": _difference(own, scores.get("gold", own)[: len(own)]),
+            "F1 - all": _difference(own, scores[f"all{suffix}"][: len(own)]),  # of a slow way, the first questions
+            "F1 - gold": _difference(own, scores.get(f"gold{suffix}", own)[: len(own)]),
             "F1 of f-text - F1": _difference(same[: len(own)], own) if same else None,
             "questions": len(asked),
             "sets": {

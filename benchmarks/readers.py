@@ -272,7 +272,7 @@ def answer(reader: Reader | LtscReader, inputs: Sequence[PassageInput]) -> list[
         passages = [_documents(one, one.spans) for one in inputs]
     else:
         passages = [_documents(one, [escape_literal(str(text)) for text in one.passages]) for one in inputs]
-    return [one.text for one in reader.answer(questions, passages, max_new_tokens=ANSWER)]
+    return [one.text for one in reader.answer(questions, passages, max_passage_tokens=None, max_new_tokens=ANSWER)]
 
 
 def _documents(one: PassageInput, contents: Sequence[str | list[int]]) -> list[dict[str, object]]:

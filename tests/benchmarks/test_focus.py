@@ -9,7 +9,7 @@ pytest.importorskip("bm25s")
 
 from benchmarks import answer_recall
 from benchmarks.common import Asked
-from benchmarks.focus import Shortener, auroc, measure_answers, measure_confidence, read, report
+from benchmarks.focus import WHOLE, Shortener, auroc, measure_answers, measure_confidence, read, report
 from zprompt.eval import RunRecord
 from zprompt.reader import Reader
 from zprompt.relevance import Relevance
@@ -56,6 +56,7 @@ def test_slow_ways_are_compared_on_their_own_questions(tiny_reader: Reader, monk
         2,
     ]
     assert rows["f-text 3"]["F1 of f-text - F1"].value == 0 and rows["all"]["F1 of f-text - F1"] is None
+    assert {f"{name}{WHOLE}" for name in rows if WHOLE not in name} == {name for name in rows if WHOLE in name}
     assert "pruning 4" in report(RECORD, "tiny", {"answers": list(rows.values())})
 
 

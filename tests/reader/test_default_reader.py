@@ -20,9 +20,20 @@ def reader() -> Reader:
 def test_a_question_decides_what_is_read_word_for_word(reader: Reader) -> None:
     compressed = reader.codec.compress(NOTE, query="Who is the captain?").documents
     answer = reader.answer("Who is the captain?", compressed)
+    whole = reader.answer("Who is the captain?", compressed, max_passage_tokens=None)
 
     assert answer.text == "Lena Brandt" and answer.found
-    assert answer.usage.z_tokens > 0
+    assert answer.usage.z_tokens == 0 and whole.usage.z_tokens > 0
+
+
+def test_of_many_passages_those_that_the_question_needs_are_read(reader: Reader) -> None:
+    others = [
+        f"The ferry number {number} carries forty cars, and is painted white every spring." for number in range(40)
+    ]
+    answer = reader.answer("Who is the captain?", [*others, NOTE, *others])
+
+    assert answer.text == "Lena Brandt"
+    assert answer.usage.prompt_positions < 300
 
 
 def test_what_is_not_there_is_not_found(reader: Reader) -> None:

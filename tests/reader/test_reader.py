@@ -118,7 +118,7 @@ def test_what_gaps_say_is_heard(tiny_reader: Reader, chat_codec: Codec, spans: l
 def test_an_answer_is_the_reply_to_the_question_in_few_words(tiny_reader: Reader, spans: list[str]) -> None:
     passages = [SENTENCES[0], spans[1], {"text": spans[2], "title": "Moon"}, Document(page_content=SENTENCES[3])]
 
-    answer = tiny_reader.answer("Who walked?", passages, max_new_tokens=20)
+    answer = tiny_reader.answer("Who walked?", passages, max_passage_tokens=None, max_new_tokens=20)
     reply = tiny_reader.generate(question_messages("Who walked?", passages), max_new_tokens=20)
 
     assert answer == Answer("Who walked?", reply.text.strip(), reply.finish_reason, reply.usage, answer.confidence)

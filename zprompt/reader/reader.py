@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from zprompt.codec import Codec, shared_codec
-from zprompt.documents import read_documents
+from zprompt.documents import Document, DocumentBatch, read_documents
 from zprompt.errors import ContextBudgetError, OptionError
 from zprompt.llm import LlamaDecoder, Lora, llama_of, merge_copy
 from zprompt.reader.checkpoint import (
@@ -32,6 +32,7 @@ from zprompt.reader.checkpoint import (
     write_reader,
 )
 from zprompt.reader.embedding import ZEmbedding
+from zprompt.reader.focus import PassageFocus
 from zprompt.reader.generate import Engine, GenerateKeywords, GenerateOptions, Request
 from zprompt.reader.prompt import (
     ContentTokenizer,
@@ -54,6 +55,7 @@ Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
 
 BATCH = 16  # texts that are generated together
 ANSWER_TOKENS = 64
+PASSAGE_TOKENS = 192  # of passages that a question is answered from, at most
 
 
 class Reader:
@@ -141,17 +143,31 @@ class Reader:
         return f"Reader({self.name!r}, {self.max_positions} positions, {self.codec!r})"
 
     @overload
-    def answer(self, question: str, passages: Any, **options: Unpack[GenerateKeywords]) -> Answer: ...  # noqa: ANN401
+    def answer(
+        self,
+        question: str,
+        passages: Any,  # noqa: ANN401
+        *,
+        max_passage_tokens: int | None = PASSAGE_TOKENS,
+        **options: Unpack[GenerateKeywords],
+    ) -> Answer: ...
 
     @overload
     def answer(
-        self, question: Sequence[str], passages: Sequence[Any], **options: Unpack[GenerateKeywords]
+        self,
+        question: Sequence[str],
+        passages: Sequence[Any],
+        *,
+        max_passage_tokens: int | None = PASSAGE_TOKENS,
+        **options: Unpack[GenerateKeywords],
     ) -> list[Answer]: ...
 
     def answer(
         self,
         question: str | Sequence[str],
         passages: Any,
+        *,
+        max_passage_tokens: int | None = PASSAGE_TOKENS,
         **options: Unpack[GenerateKeywords],
     ) -> Answer | list[Answer]:
         """Answer a question from passages.
@@ -159,19 +175,24 @@ class Reader:
         :param question: The question, or a list of questions.
         :param passages: A document or a sequence of them, as `zprompt.compress` takes and returns them: texts, Z-spans
             or both; for a list of questions, such passages for each.
+        :param max_passage_tokens: Tokens of the passages that are read, at most: the sentences that the question needs
+            (focus.py). None: all is read as it is, the Z-tokens between what stays word for word, too.
         :param options: max_new_tokens (64), temperature, top_p, top_k, stop and seed, as in `generate`.
         :return: The answer, or one for each question.
         :raises OptionError: If there are not as many passages as questions.
         """
         if isinstance(question, str):
-            return self.answer([question], [passages], **options)[0]
+            return self.answer([question], [passages], max_passage_tokens=max_passage_tokens, **options)[0]
         if len(question) != len(passages):
             raise OptionError(f"There are {len(question)} questions, but passages for {len(passages)}. Give one each.")
         options.setdefault("max_new_tokens", ANSWER_TOKENS)
         asked = replace(GenerateOptions.of(**options), watched=self.tokenizer.encode(NOT_FOUND)[0])
         batches = [read_documents(own) for own in passages]
         given = [index for index, batch in enumerate(batches) if any(map(self._says_something, batch.texts))]
-        prompts = [question_messages(question[index], batches[index].documents) for index in given]
+        prompts = [
+            question_messages(question[index], self._read(question[index], batches[index], max_passage_tokens))
+            for index in given
+        ]
         generations = self._generate_all(prompts, asked)
         nothing = Generation(NOT_FOUND, "stop", Usage(0, 0, 0, 0), 1.0)  # what an empty file holds
         replies = [nothing] * len(question)
@@ -315,6 +336,13 @@ class Reader:
     def embed(self, prompt: Prompt) -> Tensor:
         """Return the input embeddings of a prompt, (T, D), for other engines that run the exported model."""
         return torch.cat([self._embed_piece(piece) for piece in self.prepare(prompt).pieces])
+
+    def _read(self, question: str, batch: DocumentBatch, most: int | None) -> Sequence[Document]:
+        """Choose what is read of passages."""
+        if most is None:
+            return batch.documents
+        focus = PassageFocus(self._parse, self._decode, lambda text: len(self.backbone.encode(text)))
+        return focus.choose(question, batch, most)
 
     def _says_something(self, text: str) -> bool:
         """Return whether a passage is more than white space, as text or as a Z-span of which nothing is dropped."""
