@@ -8,7 +8,8 @@
 
 The last two read all passages by the LLM for each question, so they get fewer questions (`--slow`). Of what it is
 given, the reader reads the 192 tokens that the question needs most, as `Reader.answer` does; in the rows that say "read
-whole", all of it (`max_passage_tokens=None`), as any other LLM would.
+whole", all of it (`max_passage_tokens=None`). With `--llm URL`, rows "by MODEL" have the answers of an ordinary LLM
+behind an OpenAI-compatible server, such as llama.cpp's; it gets no Z-spans.
 
 F1 is that of `Reader.answer`, greedy; differences are paired, in brackets 95 % of a bootstrap over questions. The ratio
 is tokens of the passages per position of what takes their place. `confidence`: AUROC of `Answer.confidence` between
@@ -17,6 +18,7 @@ questions with all their passages and the same with those that have an answer ta
 Times are from passages and question to the first token of the answer, everything included, of one question at a time.
 
     python -m benchmarks.focus [--data FILE] [--limit N] [--reader NAME|FOLDER] [--only answers confidence times]
+    python -m benchmarks.focus --only answers --llm http://127.0.0.1:8080/v1 --model gemma3-270m
 """
 
 import argparse
@@ -38,11 +40,12 @@ from zprompt import baselines
 from zprompt.errors import RatioWarning
 from zprompt.eval import Ratio, RunRecord, draw, estimate, exact_match, f1, write_json
 from zprompt.eval.statistics import paired_difference
-from zprompt.reader import Answer, Reader
+from zprompt.reader import Answer, Reader, question_messages
 from zprompt.relevance import Relevance, shared_relevance
 
 RATIOS = (4, 8, 16)
 WHOLE = ", read whole"
+BRIEFLY = "Answer in a few words, without a sentence around them."  # to an ordinary LLM; F1 is that of short answers
 ANSWER = 16  # tokens of an answer, at most
 TASKS = ("answers", "confidence", "times")
 SLOW = ("pruning", "llmlingua")
@@ -121,8 +124,38 @@ def positions(reader: Reader, asked: Asked, documents: Documents) -> int:
 # Answers.
 
 
-def measure_answers(reader: Reader, questions: Sequence[Asked], slow: int) -> Iterator[Row]:
-    """Let the reader answer from passages in every way; the slow ones get the first of the questions alone."""
+Answerer = Callable[[Sequence[Asked], Sequence[Documents]], list[str]]
+
+
+def by_reader(reader: Reader, **options: Any) -> Answerer:  # noqa: ANN401
+    """Answer by a reader."""
+    return lambda asked, given: [
+        str(one) for one in reader.answer([one.question for one in asked], given, max_new_tokens=ANSWER, **options)
+    ]
+
+
+def by_llm(url: str, model: str) -> Answerer:
+    """Answer by an LLM behind an OpenAI-compatible server."""
+    from openai import OpenAI
+
+    client = OpenAI(base_url=url, api_key="none")
+
+    def answer(one: Asked, documents: Documents) -> str:
+        [asked] = question_messages(f"{one.question}\n{BRIEFLY}", documents)[1:]
+        reply = client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": asked["content"]}], temperature=0, max_tokens=ANSWER
+        )
+        return (reply.choices[0].message.content or "").strip()
+
+    return lambda asked, given: [answer(*pair) for pair in zip(asked, given, strict=True)]
+
+
+def measure_answers(
+    reader: Reader, questions: Sequence[Asked], slow: int, llms: Mapping[str, Answerer] | None = None
+) -> Iterator[Row]:
+    """Have questions answered from passages in every way; the slow ones get the first of the questions alone."""
+    answerers = {"": by_reader(reader), WHOLE: by_reader(reader, max_passage_tokens=None)}
+    answerers |= {f", by {name}": llm for name, llm in (llms or {}).items()}
     shortener = Shortener(reader)
     ways: dict[str, Callable[[Asked], Documents]] = {"all": lambda one: one.passages, "gold": lambda one: one.gold}
     for way in ("f-text", "f-z", *shortener.baselines):
@@ -132,14 +165,15 @@ def measure_answers(reader: Reader, questions: Sequence[Asked], slow: int) -> It
             )
     given: dict[str, list[Documents]] = {}
     scores: dict[str, list[Ratio]] = {}
-    for name, suffix in product(ways, ("", WHOLE)):
+    for name, suffix in product(ways, answerers):
+        if name.startswith("f-z") and suffix not in ("", WHOLE):
+            continue
         asked = questions[:slow] if name.split()[0] in SLOW else questions
         if name not in given:
             given[name] = [ways[name](one) for one in asked]
-        options: dict[str, Any] = {"max_passage_tokens": None} if suffix else {}
-        answers = reader.answer([one.question for one in asked], given[name], max_new_tokens=ANSWER, **options)
+        answers = answerers[suffix](asked, given[name])
         pairs = list(zip(answers, asked, strict=True))
-        own = scores[name + suffix] = [Ratio(f1(answer.text, one.answers)) for answer, one in pairs]
+        own = scores[name + suffix] = [Ratio(f1(answer, one.answers)) for answer, one in pairs]
         before = sum(positions(reader, one, one.passages) for one in asked)
         after = sum(positions(reader, *pair) for pair in zip(asked, given[name], strict=True))
         same = scores.get(f"f-text {name.split()[-1]}{suffix}")
@@ -147,7 +181,7 @@ def measure_answers(reader: Reader, questions: Sequence[Asked], slow: int) -> It
             "passages as": name + suffix,
             "ratio": before / max(1, after),
             "F1": estimate(own, seed=0),
-            "exact match": statistics.mean(exact_match(answer.text, one.answers) for answer, one in pairs),
+            "exact match": statistics.mean(exact_match(answer, one.answers) for answer, one in pairs),
             "F1 - all": _difference(own, scores[f"all{suffix}"][: len(own)]),  # of a slow way, the first questions
             "F1 - gold": _difference(own, scores.get(f"gold{suffix}", own)[: len(own)]),
             "F1 of f-text - F1": _difference(same[: len(own)], own) if same else None,
@@ -156,7 +190,7 @@ def measure_answers(reader: Reader, questions: Sequence[Asked], slow: int) -> It
                 part: statistics.mean(r.numerator for r, q in zip(own, asked, strict=True) if q.set == part)
                 for part in dict.fromkeys(one.set for one in asked)
             },
-            "shown": [(one.question, one.answers[0], answer.text) for answer, one in pairs[:8]],
+            "shown": [(one.question, one.answers[0], answer) for answer, one in pairs[:8]],
         }
 
 
@@ -279,6 +313,10 @@ def main() -> None:
     parser.add_argument("--slow", type=int, default=100, help="questions of the slow ways")
     parser.add_argument("--timed", type=int, default=10, help="questions that are timed")
     parser.add_argument("--reader", default="default", help="a reader")
+    parser.add_argument(
+        "--llm", help="an OpenAI-compatible server of an ordinary LLM, such as http://localhost:8080/v1"
+    )
+    parser.add_argument("--model", default="llm", help="the name of its model")
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options, began = parser.parse_args(), time.time()
@@ -296,7 +334,8 @@ def main() -> None:
 
     if "answers" in options.only:
         results["answers"] = []
-        for row in measure_answers(reader, questions, options.slow):
+        llms = {options.model: by_llm(options.llm, options.model)} if options.llm else {}
+        for row in measure_answers(reader, questions, options.slow, llms):
             results["answers"].append(row)
             save()  # one by one: it takes long, and may be stopped
     if "confidence" in options.only:
