@@ -135,6 +135,19 @@ def test_parts_that_are_text_are_shortened_and_others_stay_in_their_places(short
     assert len(message["content"][1]["text"]) < len(TOWN)
 
 
+def test_what_a_question_that_was_kept_back_may_have_asked_for_stays_whole(shortener: MessageShortener) -> None:
+    sent = [user(QUESTION), tool(TOWN), tool(TOWN, "c2")]  # by LiteLLM: c2 was called for a question that is not there
+    once_more = [*sent[:2], user("When was the railway left?"), sent[2]]
+
+    assert shortener.shorten(sent).messages == sent
+    for options in ({"mark": True}, {"ratio": 4}, {"query": QUESTION}):  # it can be had, or the caller knows better
+        assert shortener.shorten(sent, **options).tokens_after < shortener.shorten(sent).tokens_after
+    [_, first, _, second] = shortener.shorten(once_more).messages
+    assert "Margaret Hale" in first["content"] and len(first["content"]) < len(TOWN) and second == sent[2]
+    whole = [user(QUESTION), calls("search"), tool(TOWN)]
+    assert shortener.shorten(whole).tokens_after < shortener.shorten(whole).tokens_before
+
+
 def test_a_mark_names_the_original_and_lets_texts_without_a_question_be_shortened(shortener: MessageShortener) -> None:
     assert shortener.shorten([tool(TOWN)]).messages == [tool(TOWN)]
     result = shortener.shorten([tool(TOWN)], mark=True)

@@ -8,6 +8,10 @@ Each text is shortened by itself, for the question that was open when it came: t
 a message of the user its own last line. So a conversation that has grown begins with the same bytes as before, and the
 provider's prefix cache stays warm: a new question changes only the user's message that was the last one until then.
 
+A gateway may keep messages to itself: LiteLLM does so with all that the assistant said and with the user's last
+message. What a tool returned after the user's last message here may then be for that one. Without a mark or a ratio it
+stays whole: else what the open question needs would be left out for the one before it.
+
 With `mark=True`, a shortened text ends with a line that names its original by a hash, for an LLM that has a tool to ask
 for it. What is left out can be had, so texts are shortened further: to a quarter instead of what 95 % of the answers
 need, and to their beginning where there is no question.
@@ -103,7 +107,7 @@ class MessageShortener:
         :param messages: The messages. All their fields are kept; contents may be texts or lists of parts.
         :param query: What all texts are shortened for; None: for each the question that was open when it came.
         :param ratio: Tokens before per token after, of each text; None: 4 where texts are marked, else as much as 95 %
-            of the answers need.
+            of the answers need, if it is sure what the question was.
         :param min_tokens: Shorter texts stay as they are.
         :param mark: Whether shortened texts name their originals.
         :param check: Called before each text; it may raise, to end the work.
@@ -117,7 +121,8 @@ class MessageShortener:
             _check(message, place)
         result, before, after = [], 0, 0
         originals: dict[str, str] = {}
-        for message, question in zip(messages, _questions(messages, options.query), strict=True):
+        questions = _questions(messages, options.query, guess=mark or ratio is not None)
+        for message, question in zip(messages, questions, strict=True):
             written = {}
             for text in dict.fromkeys(_texts(message)):
                 check()
@@ -200,12 +205,18 @@ def _check(message: object, place: int) -> None:
             raise InvalidTextError(f"messages[{place}]: {error}") from error
 
 
-def _questions(messages: Sequence[Mapping[str, Any]], query: str | None) -> Iterator[str | None]:
-    """Return what each message is shortened for: "" for no question, None for a message that is left alone."""
+def _questions(messages: Sequence[Mapping[str, Any]], query: str | None, *, guess: bool) -> Iterator[str | None]:
+    """Return what each message is shortened for: "" for no question, None for a message that is left alone.
+
+    :param messages: The messages.
+    :param query: The question of all of them; None: for each the one that was open.
+    :param guess: Whether that may be a question after which another one was kept back.
+    """
     users = [place for place, message in enumerate(messages) if message["role"] == "user"]
     last = users[-1] if users else len(messages)
     cached = max((place for place, message in enumerate(messages) if _has_breakpoint(message)), default=-1)
     retrieved = {call for message in messages for call in _retrieve_calls(message)}
+    kept_back = not any(message["role"] == "assistant" for message in messages)  # which calls the tools
     asked = ""
     for place, message in enumerate(messages):
         own = message["role"] == "user"
@@ -214,6 +225,8 @@ def _questions(messages: Sequence[Mapping[str, Any]], query: str | None) -> Iter
         left = place <= cached or place == last or message["role"] not in _SHORTENED
         if left or str(message.get("tool_call_id")) in retrieved:
             yield None
+        elif place > last and kept_back and not guess:
+            yield query or ""
         else:
             yield query or asked
 

@@ -104,6 +104,24 @@ def test_litellm_sends_what_it_may_and_gives_its_model_a_way_back(guardrail: Any
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
+def test_litellm_without_a_way_back_loses_nothing_that_its_last_question_asked_for(server: Running) -> None:
+    turn = [*LATER, calls("search", "c2"), tool(TOWN, "c2"), calls("search", "c3"), tool(TOWN, "c3")]
+    later = [*turn, {"role": "assistant", "content": "In 1962."}, user("Thanks."), user("And the school?")]
+
+    async def ask(messages: list[dict[str, Any]]) -> Any:  # noqa: ANN401
+        guardrail = _guardrail(api_base=server.url, ccr_retrieval=False)
+        data = {"messages": messages, "model": "gpt-4o"}
+        return (await guardrail.apply_guardrail({"structured_messages": messages}, data, "request"))[
+            "structured_messages"
+        ]
+
+    assert asyncio.run(ask(turn)) == turn  # it sends the first question, and what was returned for the second
+    shorter = asyncio.run(ask(later))
+    assert "1962" in shorter[7]["content"] and len(shorter[7]["content"]) < len(TOWN) / 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_litellm_fails_open_or_closed_as_its_caller_says() -> None:
     from fastapi import HTTPException
 
