@@ -44,7 +44,7 @@ def trained(corpus: Path, codec: Path, tmp_path_factory: pytest.TempPathFactory)
     """A reader's folder, and what the command wrote."""
     out = tmp_path_factory.mktemp("trained") / "mine"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zprompt.train.reader_evaluation.CONTEXT", 24)
+        patch.setattr("zprompt.train.reader_data.CONTEXT", 24)
         return out, train("--data", corpus, "--codec", codec, "--out", out, *SMALL)
 
 

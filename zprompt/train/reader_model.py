@@ -67,7 +67,7 @@ class ReaderModel:
         """Return the hidden states that predict the targets of a batch, (N, D)."""
         embedded = self.embed(batch.ids, batch.gaps)
         with torch.autocast(embedded.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            states = self.decoder.run(embedded, batch.attention).float()
+            states = self.decoder.run(embedded, batch.attention(embedded.device)).float()
         return states[batch.targets.rows.to(states.device), batch.targets.columns.to(states.device)]
 
 

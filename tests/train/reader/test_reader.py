@@ -20,7 +20,7 @@ from zprompt.train.reader_data import Sources
 
 @pytest.fixture(autouse=True)
 def short_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zprompt.train.reader_evaluation.CONTEXT", 24)
+    monkeypatch.setattr("zprompt.train.reader_data.CONTEXT", 24)
 
 
 @pytest.mark.parametrize("kind", INPUTS)

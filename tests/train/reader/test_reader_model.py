@@ -1,6 +1,7 @@
 """The model under training is what the reader will be, and its loss and start are as they are written."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from zprompt.codec.codec import Codec
 from zprompt.llm import Backbone
 from zprompt.llm.lora import llama_of, merge_copy, new_lora
 from zprompt.train.packing import make_batch
+from zprompt.train.passages import TiledPassage
 from zprompt.train.reader_model import (
     candidate_tokens,
     decoder_with_lora,
@@ -18,6 +20,8 @@ from zprompt.train.reader_model import (
     lora_matrices,
     target_losses,
 )
+from zprompt.train.teacher import Teacher
+
 
 
 def test_a_lora_is_trained_from_what_it_is_and_merges_into_the_same_model(tiny_backbone: Backbone) -> None:
@@ -34,10 +38,14 @@ def test_a_lora_is_trained_from_what_it_is_and_merges_into_the_same_model(tiny_b
     assert {id(parameter) for parameter in decoder.parameters() if parameter.requires_grad} == trained_ones
 
 
-def test_the_loss_over_all_tokens_is_the_whole_one(reader_codec: Codec, examples_of: MakeExamples) -> None:
-    backbone = reader_codec.backbone
-    examples = examples_of(top=backbone.vocab_size, input="text")
-    batch = make_batch([examples.draw_one("continuation", np.random.default_rng(0))], backbone.vocab_size)
+def test_the_loss_over_all_tokens_is_the_whole_one(
+    reader_codec: Codec, examples_of: MakeExamples, passages: list[TiledPassage], tmp_path: Path
+) -> None:
+    backbone, examples = reader_codec.backbone, examples_of(input="text")
+    teacher = Teacher(tmp_path / "whole", backbone, [one.ids for one in passages], backbone.vocab_size)
+    teacher.ensure()
+    sequence = examples.draw_one("continuation", np.random.default_rng(0))
+    batch = make_batch([sequence], teacher.top_tokens, backbone.vocab_size)
     targets = batch.targets
     tokens = candidate_tokens(targets, backbone.vocab_size, backbone.vocab_size, 0, np.random.default_rng(0))
     hidden = torch.randn(len(targets), backbone.hidden_size, generator=torch.Generator().manual_seed(0))
