@@ -11,8 +11,8 @@ uninterrupted one; where minutes count, the clock decides, too.
     checkpoint.json                       step, config, history; names the files of the tensors
     checkpoint-STEP-PART.safetensors      parameters in fp16, AdamW's two moments in bf16
 
-A checkpoint replaces the last one only when it is complete: its JSON is written last. Six bytes a parameter, in files of
-at most MOST_BYTES, fit through what GPU leases let out. Since a resumed run starts from the rounded state, an
+A checkpoint replaces the last one only when it is complete: its JSON is written last. Six bytes a parameter, in small
+files, fit through what GPU leases let out. Since a resumed run starts from the rounded state, an
 uninterrupted one goes on from it, too: saving rounds. A run is resumed only with the config that it was started with.
 """
 

@@ -9,7 +9,7 @@ would hold, at the same positions, but the trunk is computed once. Sequences are
 padding only.
 
 A position is a token, or a Z-token: an anchor with a gap. Ids above the vocabulary are LTSC's meta-tokens. A branch
-that goes on in a passage as its text does says where it stands in it; a batch asks the teacher for its predictions there.
+that goes on as a passage's text does says where it stands in it; a batch asks the teacher for its predictions there.
 """
 
 from __future__ import annotations

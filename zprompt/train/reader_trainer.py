@@ -246,7 +246,9 @@ class ReaderTrainer:
     def _gradients(self, part: Part, counts: Mapping[str, int]) -> tuple[Figures, Sequence[Tensor]]:
         """Return a micro-batch's figures and gradients; each task's targets have its share of the loss together."""
         batch, tokens = part
-        losses = target_losses(self.model.hidden(batch), self.model.head, batch.targets, tokens, self.config.gold_weight)
+        losses = target_losses(
+            self.model.hidden(batch), self.model.head, batch.targets, tokens, self.config.gold_weight
+        )
         shares = self.content.shares
         weights = torch.tensor([shares[task] / counts[task] for task in batch.tasks])[batch.targets.rows]
         loss = (losses.total * weights.to(losses.total.device)).sum()

@@ -23,7 +23,6 @@ from zprompt.train.reader_model import (
 from zprompt.train.teacher import Teacher
 
 
-
 def test_a_lora_is_trained_from_what_it_is_and_merges_into_the_same_model(tiny_backbone: Backbone) -> None:
     lora = new_lora(llama_of(tiny_backbone), rank=2, alpha=6.0)
     random = torch.Generator().manual_seed(0)

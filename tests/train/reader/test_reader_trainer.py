@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.train.reader.conftest import CONFIG, MakeExamples
 from zprompt.codec.codec import Codec
@@ -18,10 +19,9 @@ from zprompt.reader.embedding import ZEmbedding
 from zprompt.train import loop
 from zprompt.train.config import TASKS
 from zprompt.train.loop import Figures, Limit, TrainingProgress, rate_at, run_steps
-from zprompt.train.reader_trainer import ReaderTrainer, compile_layers, new_start
+from zprompt.train.reader_trainer import ReaderTrainer, new_start
 from zprompt.train.teacher import Teacher
 from zprompt.train.training_set import TrainingSet
-
 
 MakeTrainer: TypeAlias = Callable[..., ReaderTrainer]
 
@@ -99,9 +99,7 @@ def test_the_number_of_cores_changes_nothing(make_trainer: MakeTrainer, tmp_path
     assert all(map(torch.equal, *trained))
 
 
-def test_a_resumed_run_gives_what_an_uninterrupted_one_does(
-    make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
+def test_a_resumed_run_gives_what_an_uninterrupted_one_does(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     whole = make_trainer(tmp_path / "whole")
     run(whole)
 
@@ -123,18 +121,14 @@ def test_another_run_is_not_resumed(make_trainer: MakeTrainer, tmp_path: Path) -
         make_trainer(tmp_path, rate=1.0)
 
 
-def test_micro_batches_do_not_change_the_gradients(
-    make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
+def test_micro_batches_do_not_change_the_gradients(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     every = {"random_candidates": 0, "common_candidates": 10_000}  # else they would draw other candidates
     trainers = [make_trainer(tmp_path / str(n), micro_batch=n, **every) for n in (1, 9999)]
     figures = [trainer.step(0, 0.0) for trainer in trainers]
     assert figures[0] == pytest.approx(figures[1], rel=1e-4)
 
 
-def test_half_precision_gives_nearly_the_same_gradients(
-    make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
+def test_half_precision_gives_nearly_the_same_gradients(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     gradients = []
     for precision in ("fp32", "bf16"):
         trainer = make_trainer(tmp_path / precision, precision=precision)
@@ -153,13 +147,13 @@ def test_half_precision_gives_nearly_the_same_gradients(
 def test_a_checkpoint_is_in_small_files_and_the_last_whole_one_counts(
     make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(loop, "MOST_BYTES", 10_000)
     whole = make_trainer(tmp_path)
     run(whole)
     files = sorted(tmp_path.glob("checkpoint-*.safetensors"))
-    assert len(files) > 2 and all(path.stat().st_size < 30_000 for path in files)
-    trained = sum(parameter.numel() for parameter in whole.parameters)
-    assert sum(path.stat().st_size for path in files) < 6.5 * trained + 3000 * len(files)
+    assert len(files) > 2 and all(path.stat().st_size < 20_000 for path in files)  # with headers
+    sizes = [tensor.nbytes for path in files for tensor in load_file(path).values()]
+    assert sum(sizes) == 6 * sum(parameter.numel() for parameter in whole.parameters)
     (tmp_path / "checkpoint-000005-0.safetensors").write_bytes(b"cut off")  # of a checkpoint that was never complete
     assert make_trainer(tmp_path).progress.step == 4
     files[0].unlink()
@@ -198,6 +192,7 @@ def test_too_little_memory_halves_a_micro_batch(
     assert tried == [400, 200, 100]
 
 
+@pytest.mark.filterwarnings("ignore")  # torch's own, as it compiles
 def test_compiled_layers_share_their_code_and_change_nothing(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     plain, compiled = make_trainer(tmp_path / "plain"), make_trainer(tmp_path / "compiled")
     torch._dynamo.reset()

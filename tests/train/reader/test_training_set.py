@@ -78,9 +78,7 @@ def test_a_run_that_is_longer_than_what_was_prepared_begins_anew(prepared: Path)
     assert trunks[0] == trunks[1]
 
 
-def test_another_llm_and_other_folders_are_refused(
-    prepared: Path, narrow_backbone_dir: Path, tmp_path: Path
-) -> None:
+def test_another_llm_and_other_folders_are_refused(prepared: Path, narrow_backbone_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="--backbone"):
         run_reader(prepared, tmp_path / "ran", backbone_name=str(narrow_backbone_dir))
     with pytest.raises(CheckpointError, match="zprompt train prepare"):
