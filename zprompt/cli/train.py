@@ -53,6 +53,7 @@ READER_OPTIONS = (
         "precision",
         "dev_passages",
     ),
+    *("codes", "tokens_per_code", "code_layer"),
     *("dev_questions", "dev_ratios", "checkpoint_every", "evaluate_every", "seed"),
 )
 

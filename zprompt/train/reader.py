@@ -38,7 +38,8 @@ from zprompt.reader import (
     read_reader_config,
     write_reader,
 )
-from zprompt.train.config import TASKS, ReaderTrainConfig
+from zprompt.train.codes import CodeEmbedding, load_codes, write_codes
+from zprompt.train.config import CODES, TASKS, ReaderTrainConfig
 from zprompt.train.loop import STATE_FILE, Figures, Limit, Report, new_figure, run_steps, write_record
 from zprompt.train.reader_data import ReaderData, Sources
 from zprompt.train.reader_evaluation import (
@@ -46,13 +47,14 @@ from zprompt.train.reader_evaluation import (
     Benefit,
     BenefitMeter,
     answer_focused,
+    answer_from_codes,
     answer_from_meta_tokens,
     answer_questions,
     calibrate,
     score_answers,
 )
 from zprompt.train.reader_model import ReaderModel
-from zprompt.train.reader_trainer import ReaderTrainer, keep_history, load_start, new_embedding, new_start
+from zprompt.train.reader_trainer import READER, ReaderTrainer, keep_history, load_start, new_embedding, new_start
 from zprompt.train.teacher import Teacher
 from zprompt.train.training_set import TrainingSet, draw_training_set, read_training_set, write_training_set
 
@@ -181,8 +183,10 @@ def _open(
 
 def require_small(backbone: Backbone, config: ReaderTrainConfig) -> None:
     """Raise OptionError if a reader would be too large, before it is trained."""
-    sizes = [sum(module.weight.shape) for _, module in projections(llama_of(backbone))]
     embedding = new_embedding(backbone, config)
+    if isinstance(embedding, CodeEmbedding):
+        return  # for research: what is shipped is small
+    sizes = [sum(module.weight.shape) for _, module in projections(llama_of(backbone))]
     count = config.rank * sum(sizes) + sum(parameter.numel() for parameter in embedding.parameters())
     if 2 * count > MOST_BYTES:
         raise OptionError(
@@ -257,17 +261,22 @@ def _finish(
 def _write(
     folder: Path, backbone: Backbone, trainer: ReaderTrainer, training: dict[str, Any], calibration: Calibration
 ) -> None:
-    embedding, fingerprint = trainer.embedding, backbone.weights_fingerprint
+    embedding, fingerprint, loras = trainer.embedding, backbone.weights_fingerprint, trainer.loras()
+    if isinstance(embedding, CodeEmbedding):
+        write_codes(folder, embedding, loras, backbone)
+        return
     if isinstance(embedding, MetaEmbedding):
         ltsc_config = LtscReaderConfig(backbone.name, fingerprint, training)
-        write_ltsc_reader(folder, ltsc_config, embedding, trainer.lora())
+        write_ltsc_reader(folder, ltsc_config, embedding, loras[READER])
         return
     config = ReaderConfig(backbone.name, fingerprint, embedding.max_gap, training, calibration)
-    write_reader(folder, config, embedding, trainer.lora())
+    write_reader(folder, config, embedding, loras[READER])
 
 
 def _load(folder: Path, backbone: Backbone, config: ReaderTrainConfig) -> ReaderModel:
     """Load what was written."""
+    if config.input in CODES:
+        return load_codes(folder, backbone)
     if config.input == "ltsc":
         reader = LtscReader.from_pretrained(str(folder), backbone=backbone)
         return ReaderModel.of(backbone, reader.decoder, reader.meta_embedding)
@@ -278,6 +287,11 @@ def _load(folder: Path, backbone: Backbone, config: ReaderTrainConfig) -> Reader
 def _answers(folder: Path, data: ReaderData, questions: Sequence[Question]) -> dict[str, Answers]:
     """Let a reader that was written answer development questions."""
     config, codec = data.config, data.codec
+    if config.input in CODES:
+        model, asked, decode = load_codes(folder, codec.backbone), data.development_questions(questions), codec.backbone.decode
+        return {
+            ratio: score_answers(own, answer_from_codes(model, data.prompts, own, decode)) for ratio, own in asked.items()
+        }
     if config.input == "ltsc":
         ltsc_reader = LtscReader.from_pretrained(str(folder), backbone=codec.backbone)
         asked = data.development_questions(questions)

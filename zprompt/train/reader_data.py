@@ -13,6 +13,8 @@ How passages are given is the condition of an experiment; only a reader trained 
     pruned       the source tokens that the LLM expected least, as many as there are Z-tokens
     truncated    the first source tokens, as many as there are Z-tokens
     ltsc         its source tokens, with LTSC's meta-tokens for what is repeated
+    codes        its Z-tokens with learned codes; the sequence has its source tokens, and gaps at the anchors (codes.py)
+    paper-a      codes alone; the sequence has its source tokens, and one gap over all of them
 """
 
 import re
@@ -37,7 +39,7 @@ from zprompt.reader import (
     question_messages,
 )
 from zprompt.relevance import shared_relevance
-from zprompt.train.config import TASKS, ReaderTrainConfig
+from zprompt.train.config import CODES, TASKS, ReaderTrainConfig
 from zprompt.train.corpus import read_texts
 from zprompt.train.focused_questions import FocusedQuestions
 from zprompt.train.loop import Report
@@ -78,6 +80,13 @@ def as_input(passage: TiledPassage, kind: str) -> PassageInput:
         return PassageInput(SpanPiece(passage.tokens), np.arange(count + 1))
     if kind == "text":
         return PassageInput(TextPiece(tuple(ids)), edges)
+    if kind in CODES:
+        gaps = np.zeros(len(ids), np.int64)
+        if kind == "codes":
+            gaps[passage.starts] = [token.gap for token in passage.tokens]
+        else:
+            gaps[0] = len(ids) - 1
+        return PassageInput(SpanPiece(tuple(map(ZToken, ids, gaps.tolist()))), edges)
     if kind == "truncated":
         return PassageInput(TextPiece(tuple(ids[:count])), np.arange(count + 1))
     if kind == "pruned" and passage.surprisal is not None:
@@ -216,6 +225,8 @@ class Continuation:
         """
         given, edges = as_input(passage, self.kind), passage.edges
         branches = []
+        if self.kind == "paper-a":
+            cuts = list(cuts)[-1:]  # each cut would have codes of its own
         for edge in dict.fromkeys(int(np.searchsorted(edges, cut)) for cut in cuts):
             begin = int(edges[min(edge, len(passage.starts))])
             ids = passage.ids[begin : begin + self.size]
@@ -240,7 +251,8 @@ class Contexts:
         """Cut continuations of passages; those that are too short are left out."""
         plain, given, text = replace(continuation, kind="text"), [], []
         for passage in passages:
-            cuts = range(CONTEXT, len(passage.ids), continuation.size)
+            cuts: Sequence[int] = range(CONTEXT, len(passage.ids), continuation.size)
+            cuts = cuts[-1:] if continuation.kind == "paper-a" else cuts
             sequence, same = continuation.pack(passage, cuts), plain.pack(passage, cuts)
             if sequence and same:
                 given.append(sequence)

@@ -7,7 +7,7 @@ much as the LLM gets from the text. Answers come from the class that users call.
 passages or questions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,8 +81,7 @@ class BenefitMeter:
             PackedSequence(one.task, one.trunk[:1], tuple(Branch(1, branch.ids, 0) for branch in one.branches))
             for one in text
         ]
-        positions = sum(len(sequence.trunk) for sequence in self._sequences)
-        self._ratio = sum(len(sequence.trunk) for sequence in text) / max(1, positions)
+        self._source = sum(len(sequence.trunk) for sequence in text)
         self._without, self._text = cross_entropies(untuned, without), cross_entropies(untuned, text)
 
     def measure(self, model: ReaderModel, passages: int | None = None) -> Benefit:
@@ -100,7 +99,7 @@ class BenefitMeter:
             passages=count,
             continuations=sum(len(sequence.branches) for sequence in sequences),
             tokens=tokens,
-            positions_ratio=self._ratio,
+            positions_ratio=self._source / max(1, sum(model.length(one.trunk) for one in self._sequences)),
             without=float(without.sum() / max(1, tokens)),
             with_text=float(text.sum() / max(1, tokens)),
             with_input=float(own.sum() / max(1, tokens)),
@@ -136,6 +135,36 @@ def answer_from_meta_tokens(reader: LtscReader, questions: Sequence[TiledQuestio
     ]
     answers = reader.answer([one.question for one in questions], passages, max_new_tokens=ANSWER)
     return [answer.text for answer in answers]
+
+
+def answer_from_codes(
+    model: ReaderModel, prompts: Prompts, questions: Sequence[TiledQuestion], decode: Callable[[list[int]], str]
+) -> list[str]:
+    """Let a reader of codes answer questions greedily."""
+    answers = []
+    for one in questions:
+        prompt = prompts.question(one.question, one.passages)
+        places = np.flatnonzero(prompt.gaps)
+        fork = int(places[-1] + prompt.gaps[places[-1]]) + 1 if len(places) else 1
+        asked = PackedSequence("questions", prompt[:fork], (Branch(fork, prompt.ids[fork:], 0),))
+        ids = write(model, asked, prompts.end_id, ANSWER)
+        answers.append(decode(ids).strip())
+    return answers
+
+
+@torch.no_grad()
+def write(model: ReaderModel, sequence: PackedSequence, end_id: int, most: int) -> list[int]:
+    """Go on greedily after the only branch of a sequence, which may be empty, until the text ends."""
+    [branch] = sequence.branches
+    written: list[int] = []
+    while len(written) < most:
+        ids = np.array([*branch.ids, *written, end_id], np.int64)
+        batch = make_batch([PackedSequence(sequence.task, sequence.trunk, (Branch(branch.fork, ids, len(ids) - 1),))])
+        token = int((model.hidden(batch)[-1] @ model.head.T).argmax())
+        if token == end_id:
+            break
+        written.append(token)
+    return written
 
 
 def answer_focused(reader: Reader, questions: Sequence[Question], ratios: Sequence[float]) -> dict[str, Answers]:

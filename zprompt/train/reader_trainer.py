@@ -35,7 +35,8 @@ from zprompt.baselines.ltsc import (
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone, LlamaDecoder, Lora, llama_of, new_lora, projections, read_lora
 from zprompt.reader import ADAPTER_FOLDER, ReaderConfig, ZEmbedding, find_reader, load_z_embedding, read_reader_config
-from zprompt.train.config import TASKS, ReaderTrainConfig
+from zprompt.train.codes import CodeEmbedding, CodesConfig, CodesModel, Noise, new_codes
+from zprompt.train.config import CODES, TASKS, ReaderTrainConfig
 from zprompt.train.loop import (
     STATE_FILE,
     Figures,
@@ -54,13 +55,14 @@ from zprompt.train.reader_model import (
     Embedding,
     ReaderModel,
     candidate_tokens,
-    decoder_with_lora,
+    decoder_with_loras,
     init_embeddings,
     lora_matrices,
     target_losses,
 )
 from zprompt.train.training_set import TrainingSet
 
+READER = "reader"  # the LoRA's name
 RAMP = 20  # steps until the learning rate is full
 FULL = 0.7  # of a GPU's free memory, to leave room for micro-batches of longer sequences
 FREE = ("checkpoint_every", "evaluate_every", "dev_passages", "dev_questions", "dev_ratios", "micro_batch")
@@ -68,20 +70,33 @@ FREE = ("checkpoint_every", "evaluate_every", "dev_passages", "dev_questions", "
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The LoRA and the embedding that a run starts with."""
+    """The LoRAs and the embedding that a run starts with."""
 
-    lora: Lora
-    embedding: Embedding  # is trained itself, not a copy
+    loras: dict[str, Lora]
+    embedding: Embedding | CodeEmbedding  # is trained itself, not a copy
 
 
 def new_start(backbone: Backbone, config: ReaderTrainConfig) -> Start:
     """Start at a reader of text: a LoRA that changes nothing, and gaps that add nothing or random meta-tokens."""
-    lora = new_lora(llama_of(backbone), config.rank, config.alpha, config.seed)
-    return Start(lora, new_embedding(backbone, config))
+    embedding = new_embedding(backbone, config)
+    names = embedding.adapters if isinstance(embedding, CodeEmbedding) else (READER,)
+    llama = llama_of(backbone)
+    loras = {name: new_lora(llama, config.rank, config.alpha, config.seed + i) for i, name in enumerate(names)}
+    return Start(loras, embedding)
 
 
-def new_embedding(backbone: Backbone, config: ReaderTrainConfig) -> Embedding:
+def new_embedding(backbone: Backbone, config: ReaderTrainConfig) -> Embedding | CodeEmbedding:
     """Make the embedding of a new reader."""
+    if config.input in CODES:
+        form = CodesConfig(
+            kind=config.input,
+            codes=config.codes,
+            tokens_per_code=config.tokens_per_code,
+            layer=config.code_layer,
+            ratio=config.ratios[0],
+            start_id=backbone.start_id,
+        )
+        return new_codes(form, backbone.embeddings, config.seed)
     if config.input != "ltsc":
         return ZEmbedding(backbone.hidden_size)
     count = (READER_ALPHABET.vocabulary_size or 0) - READER_ALPHABET.first
@@ -114,13 +129,14 @@ def load_start(name: str, backbone: Backbone, config: ReaderTrainConfig) -> Star
                 "run the same, or leave out --start-from."
             )
     if its.training.get("input") != config.input:
-        return Start(lora, new_embedding(backbone, config))
+        fresh = new_start(backbone, config)
+        return Start({**fresh.loras, READER: lora}, fresh.embedding)
     embedding: Embedding = (
         load_z_embedding(folder, its, backbone.hidden_size)
         if isinstance(its, ReaderConfig)
         else load_meta_embedding(folder, backbone.hidden_size)
     )
-    return Start(lora, embedding.train().requires_grad_())
+    return Start({READER: lora}, embedding.train().requires_grad_())
 
 
 def _read_config(name: str) -> tuple[Path, ReaderConfig | LtscReaderConfig]:
@@ -133,7 +149,7 @@ def _read_config(name: str) -> tuple[Path, ReaderConfig | LtscReaderConfig]:
     return folder, read_ltsc_config(folder)
 
 
-Part: TypeAlias = tuple[Batch, Tensor]  # a micro-batch, and the tokens of its softmax
+Part: TypeAlias = tuple[Batch, Tensor, int]  # a micro-batch, the tokens of its softmax, and the seed of its codes
 
 
 class ReaderTrainer:
@@ -152,18 +168,21 @@ class ReaderTrainer:
         """
         config = content.config
         self.config, self.content, self.predict, self.folder = config, content, predict, folder
-        decoder, self.embedding = decoder_with_lora(backbone, start.lora), start.embedding.to(backbone.device)
+        decoder, self.embedding = decoder_with_loras(backbone, start.loras), start.embedding.to(backbone.device)
         self.on_gpu = backbone.device.type == "cuda"
         dtype = torch.bfloat16 if self.on_gpu or config.precision == "bf16" else torch.float32
         for name, weight in list(decoder.named_parameters()):
             if name.endswith("base_layer.weight"):  # a new one: the backbone may have the same; see `unpack`
                 rounded = nn.Parameter(weight.to(dtype), requires_grad=False)  # else autocast would in every pass
                 decoder.get_submodule(name.removesuffix(".weight")).weight = rounded
-        self.model = ReaderModel(decoder, self.embedding, backbone.embeddings, backbone.output_embeddings, dtype)
-        self.downs, self.ups = lora_matrices(decoder, "lora_A"), lora_matrices(decoder, "lora_B")
+        kind = CodesModel if isinstance(self.embedding, CodeEmbedding) else ReaderModel
+        self.model = kind(decoder, self.embedding, backbone.embeddings, backbone.output_embeddings, dtype)
+        self.downs, self.ups = (
+            {name: lora_matrices(decoder, part, name) for name in start.loras} for part in ("lora_A", "lora_B")
+        )
         rates = (
-            (list(self.downs.values()), config.rate),
-            (list(self.ups.values()), config.up_rate),
+            ([matrix for own in self.downs.values() for matrix in own.values()], config.rate),
+            ([matrix for own in self.ups.values() for matrix in own.values()], config.up_rate),
             (list(self.embedding.parameters()), config.embedding_rate),
         )
         groups = [{"params": parameters, "lr": rate, "highest": rate} for parameters, rate in rates]
@@ -172,15 +191,19 @@ class ReaderTrainer:
         self.progress = TrainingProgress()
         self.micro_batch = config.micro_batch
         self._parts: dict[int, list[Part]] = {}  # of the step that follows
-        if self.on_gpu:
+        # Which LoRA acts is a state of the decoder: with codes, one micro-batch at a time.
+        self.alone = self.on_gpu or kind is CodesModel
+        if self.on_gpu and kind is ReaderModel:
             compile_layers(decoder)
         folder.mkdir(parents=True, exist_ok=True)
         self._resume()
 
-    def lora(self) -> Lora:
-        """Return the LoRA as it is trained now."""
-        down, up = ({name: matrix.detach() for name, matrix in own.items()} for own in (self.downs, self.ups))
-        return Lora(self.config.rank, self.config.alpha, down, up)
+    def loras(self) -> dict[str, Lora]:
+        """Return the LoRAs as they are trained now."""
+        config = self.config
+        return {
+            name: Lora(config.rank, config.alpha, dict(self.downs[name]), dict(self.ups[name])) for name in self.ups
+        }
 
     def step(self, step: int, done: float) -> Figures:
         """Train on one batch, at the learning rate of a share that is done.
@@ -192,7 +215,7 @@ class ReaderTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(group["highest"], done, step, RAMP)
         try:
-            figures = self._accumulate(step)
+            figures = self._accumulate(step, done)
         except torch.OutOfMemoryError:
             if self.micro_batch == 1:
                 raise
@@ -204,25 +227,25 @@ class ReaderTrainer:
         self.optimizer.step()
         return figures
 
-    def _accumulate(self, step: int) -> Figures:
+    def _accumulate(self, step: int, done: float) -> Figures:
         """Sum the gradients of a step's micro-batches."""
         parts = self._parts.pop(step, None) or self._prepare(step)
         counts = dict.fromkeys(TASKS, 0)
-        for batch, _ in parts:
+        for batch, *_ in parts:
             for task, count in zip(TASKS, _task_sums(batch, torch.ones(len(batch.targets))), strict=True):
                 counts[task] += int(count)
         sums = dict.fromkeys((*TASKS, "loss"), 0.0)
         self.optimizer.zero_grad()
         before = _allocated() if self.on_gpu else 0
-        with _one_core_each(self.model.vectors.device) as pool:
+        with _one_core_each(self.alone) as pool:
             following = pool.submit(self._prepare, step + 1)
-            over = map if self.on_gpu else pool.map
-            for own in over(lambda part: self._gradients(part, counts), parts):
+            over = map if self.alone else pool.map
+            for own in over(lambda part: self._gradients(part, counts, done), parts):
                 self._add(*own, sums)
             self._parts[step + 1] = following.result()
         if self.on_gpu and self.micro_batch == self.config.micro_batch:
-            self.micro_batch = self._positions_that_fit(before, max(batch.ids.numel() for batch, _ in parts))
-        self.progress.positions += sum(int((batch.layout[1] >= 0).sum()) for batch, _ in parts)
+            self.micro_batch = self._positions_that_fit(before, max(batch.ids.numel() for batch, *_ in parts))
+        self.progress.positions += sum(int((batch.layout[1] >= 0).sum()) for batch, *_ in parts)
         self.progress.targets += sum(counts.values())
         return {"loss": sums["loss"], **{task: sums[task] / count for task, count in counts.items() if count}}
 
@@ -240,21 +263,28 @@ class ReaderTrainer:
         for sequences in micro_batches(self.content.draw(step), self.micro_batch):
             batch = make_batch(sequences, self.predict, config.top)
             counts = config.common_candidates, config.random_candidates
-            parts.append((batch, candidate_tokens(batch.targets, len(self.model.head), *counts, random)))
+            tokens = candidate_tokens(batch.targets, len(self.model.head), *counts, random)
+            parts.append((batch, tokens, int(random.integers(2**31)) if isinstance(self.model, CodesModel) else 0))
         return parts
 
-    def _gradients(self, part: Part, counts: Mapping[str, int]) -> tuple[Figures, Sequence[Tensor]]:
+    def _gradients(self, part: Part, counts: Mapping[str, int], done: float) -> tuple[Figures, Sequence[Tensor]]:
         """Return a micro-batch's figures and gradients; each task's targets have its share of the loss together."""
-        batch, tokens = part
-        losses = target_losses(
-            self.model.hidden(batch), self.model.head, batch.targets, tokens, self.config.gold_weight
-        )
+        batch, tokens, seed = part
+        hidden, penalty = self._hidden(batch, seed, done)
+        losses = target_losses(hidden, self.model.head, batch.targets, tokens, self.config.gold_weight)
         shares = self.content.shares
         weights = torch.tensor([shares[task] / counts[task] for task in batch.tasks])[batch.targets.rows]
-        loss = (losses.total * weights.to(losses.total.device)).sum()
+        loss = (losses.total * weights.to(losses.total.device)).sum() + penalty * len(batch.tasks) / self.config.batch
         gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         sums = dict(zip(TASKS, _task_sums(batch, losses.gold), strict=True))
         return {"loss": loss.item(), **sums}, gradients
+
+    def _hidden(self, batch: Batch, seed: int, done: float) -> tuple[Tensor, Tensor]:
+        """Return the states that predict the targets, and the penalty on codes."""
+        if isinstance(self.model, CodesModel):
+            return self.model.train_hidden(batch, Noise(torch.Generator().manual_seed(seed), done))
+        hidden = self.model.hidden(batch)
+        return hidden, hidden.new_zeros(())
 
     def _add(self, figures: Figures, gradients: Sequence[Tensor], sums: Figures) -> None:
         for name, figure in figures.items():
@@ -296,11 +326,11 @@ def _task_sums(batch: Batch, values: Tensor) -> list[float]:
 
 
 @contextmanager
-def _one_core_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of threads as many as there are cores, each of which computes on one; beside a GPU, one thread."""
+def _one_core_each(alone: bool) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of threads as many as there are cores, each of which computes on one; or one, to draw meanwhile."""
     before = torch.get_num_threads()
-    cores = before if device.type == "cpu" else 1
-    torch.set_num_threads(1 if device.type == "cpu" else before)
+    cores = 1 if alone else before
+    torch.set_num_threads(before if alone else 1)
     try:
         with ThreadPoolExecutor(cores) as pool:
             yield pool

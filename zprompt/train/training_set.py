@@ -81,7 +81,8 @@ def draw_training_set(data: ReaderData, sources: Sources, start: str | None) -> 
         fingerprint=backbone.weights_fingerprint,
         draw=lambda step: examples.draw(np.random.default_rng([config.seed, step])),
         shares=dict(zip(TASKS, examples.shares.tolist(), strict=True)),
-        passages=[passage.ids for passage in examples.passages] if config.continuation else [],
+        # Paper A learns from the text alone.
+        passages=[one.ids for one in examples.passages] if config.continuation and config.input != "paper-a" else [],
         development=data.development(dev_texts),
         calibration=calibration,
         start=start,

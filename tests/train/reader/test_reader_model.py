@@ -15,7 +15,7 @@ from zprompt.train.packing import make_batch
 from zprompt.train.passages import TiledPassage
 from zprompt.train.reader_model import (
     candidate_tokens,
-    decoder_with_lora,
+    decoder_with_loras,
     init_embeddings,
     lora_matrices,
     target_losses,
@@ -27,9 +27,9 @@ def test_a_lora_is_trained_from_what_it_is_and_merges_into_the_same_model(tiny_b
     lora = new_lora(llama_of(tiny_backbone), rank=2, alpha=6.0)
     random = torch.Generator().manual_seed(0)
     lora = replace(lora, up={name: torch.randn(up.shape, generator=random) for name, up in lora.up.items()})
-    decoder, ids = decoder_with_lora(tiny_backbone, lora), torch.arange(12)[None]
+    decoder, ids = decoder_with_loras(tiny_backbone, {"mine": lora}), torch.arange(12)[None]
     assert torch.allclose(decoder(ids), merge_copy(lora, tiny_backbone)(ids), atol=1e-4)
-    downs, ups = lora_matrices(decoder, "lora_A"), lora_matrices(decoder, "lora_B")
+    downs, ups = (lora_matrices(decoder, part, "mine") for part in ("lora_A", "lora_B"))
     for matrices, trained in ((lora.down, downs), (lora.up, ups)):
         assert matrices.keys() == trained.keys()
         assert all(torch.equal(matrix, trained[name]) for name, matrix in matrices.items())
