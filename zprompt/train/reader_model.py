@@ -85,15 +85,21 @@ def decoder_with_loras(backbone: Backbone, loras: Mapping[str, Lora]) -> LlamaDe
     :raises MissingDependencyError: If PEFT is not installed.
     """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig, LoraModel
     except ImportError as error:
         raise MissingDependencyError("Training a reader needs PEFT: pip install 'zprompt[train]'.") from error
     original = llama_of(backbone)
     decoder = unpack(original)
-    for adapter, lora in loras.items():
-        config = LoraConfig(r=lora.rank, lora_alpha=cast(int, lora.alpha), target_modules=list(TARGETS))
-        decoder = cast(LlamaDecoder, inject_adapter_in_model(config, decoder, adapter))
-        with torch.no_grad():
+    configs = {
+        adapter: LoraConfig(r=lora.rank, lora_alpha=cast(int, lora.alpha), target_modules=list(TARGETS))
+        for adapter, lora in loras.items()
+    }
+    first, *others = configs
+    tuner = LoraModel(decoder, configs, first)
+    for adapter in others:
+        tuner.inject_adapter(decoder, adapter)
+    with torch.no_grad():
+        for adapter, lora in loras.items():
             for name, _ in projections(original):
                 for part, matrix in (("lora_A", lora.down[name]), ("lora_B", lora.up[name])):
                     decoder.get_parameter(f"{name}.{part}.{adapter}.weight").copy_(matrix)
