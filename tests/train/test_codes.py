@@ -157,9 +157,7 @@ def test_codes_that_add_nothing_leave_anchors_to_be_read(llama: Backbone, tmp_pa
     plain = ReaderModel.of(llama, trainer.model.decoder, ZEmbedding(WIDTH))
 
     with torch.no_grad():
-        assert torch.allclose(
-            trainer.model.hidden(make_batch(asked)), plain.hidden(make_batch(shorter)), atol=1e-4
-        )
+        assert torch.allclose(trainer.model.hidden(make_batch(asked)), plain.hidden(make_batch(shorter)), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +184,9 @@ def test_codes_are_written_and_read(llama: Backbone, tmp_path: Path) -> None:
         write_codes(tmp_path / kind, trainer.embedding, trainer.loras(), llama)  # type: ignore[arg-type]
         batch = make_batch(texts(0, 3, kind))
         with torch.no_grad():
-            assert torch.allclose(load_codes(tmp_path / kind, llama).hidden(batch), trainer.model.hidden(batch), atol=1e-4)
+            assert torch.allclose(
+                load_codes(tmp_path / kind, llama).hidden(batch), trainer.model.hidden(batch), atol=1e-4
+            )
 
 
 def test_the_length_follows_the_ratio(llama: Backbone, tmp_path: Path) -> None:

@@ -10,10 +10,11 @@
 
 h is the state of the same LLM with a LoRA of its own, the compressor's. In training, k is drawn (Gumbel-softmax), and
 gradients pass straight through: y = onehot(k) + p - stop(p), p = softmax((logits + noise) / temperature). Both penalise
-uneven usage of the codes, 1 - H(mean p) / log V. Paper A has a penalty on the length, whose expectation is
-K = Σ_t Π_s≤t (1 - p_s(end)), and one that commits embeddings to codes (e: the mean under p, c: the chosen one):
+uneven usage of the codes, 1 - H(mean p) / log V. Paper A has a penalty on the length, and one that commits embeddings
+to codes (e: the mean under p, c: the chosen one). A drawn length K has no gradient, so its penalty is the expected one,
+over P(K = t) = p_t(end) Π_s<t (1 - p_s(end)):
 
-    LENGTH (K / |X| - 1/r)²  +  COMMITMENT (|stop(c) - e|² + 0.25 |c - stop(e)|²) / variance
+    LENGTH Σ_t P(K = t) (t / |X| - 1/r)²  +  COMMITMENT (|stop(c) - e|² + 0.25 |c - stop(e)|²) / variance
 
 It has three LoRAs (compressor; decompressor, for repetition; inferencer, for all else), ours has two (compressor,
 reader). Scheduled sampling, for paper A: what the reader has written so far is, in a share of places that grows, what
@@ -287,8 +288,12 @@ class Codebook(nn.Module):
     def _penalty(self, probabilities: Tensor, written: Tensor, lengths: Tensor, sizes: Tensor, most: Tensor) -> Tensor:
         """Compute the penalties on length, usage and commitment."""
         steps = torch.arange(probabilities.shape[1], device=lengths.device)
-        alive = (1 - probabilities[..., -1]).cumprod(1) * (steps < most[:, None])
-        length = ((alive.sum(1) / sizes - 1 / self.config.ratio) ** 2).mean()
+        end = probabilities[..., -1] * (steps < most[:, None])
+        going = (1 - end).cumprod(1)
+        ending = end * torch.cat((torch.ones_like(going[:, :1]), going[:, :-1]), 1)  # P(K = step)
+        missed = (steps / sizes[:, None] - 1 / self.config.ratio) ** 2
+        longest = (most / sizes - 1 / self.config.ratio) ** 2
+        length = ((ending * missed).sum(1) + going[:, -1] * longest).mean()
         used = steps < lengths[:, None]
         share = probabilities[..., :-1][used]
         share = share / share.sum(1, keepdim=True)

@@ -288,9 +288,14 @@ def _answers(folder: Path, data: ReaderData, questions: Sequence[Question]) -> d
     """Let a reader that was written answer development questions."""
     config, codec = data.config, data.codec
     if config.input in CODES:
-        model, asked, decode = load_codes(folder, codec.backbone), data.development_questions(questions), codec.backbone.decode
+        model, asked, decode = (
+            load_codes(folder, codec.backbone),
+            data.development_questions(questions),
+            codec.backbone.decode,
+        )
         return {
-            ratio: score_answers(own, answer_from_codes(model, data.prompts, own, decode)) for ratio, own in asked.items()
+            ratio: score_answers(own, answer_from_codes(model, data.prompts, own, decode))
+            for ratio, own in asked.items()
         }
     if config.input == "ltsc":
         ltsc_reader = LtscReader.from_pretrained(str(folder), backbone=codec.backbone)

@@ -85,12 +85,12 @@ def decoder_with_loras(backbone: Backbone, loras: Mapping[str, Lora]) -> LlamaDe
     :raises MissingDependencyError: If PEFT is not installed.
     """
     try:
-        from peft import LoraConfig, LoraModel
+        from peft import LoraConfig, LoraModel, PeftConfig
     except ImportError as error:
         raise MissingDependencyError("Training a reader needs PEFT: pip install 'zprompt[train]'.") from error
     original = llama_of(backbone)
     decoder = unpack(original)
-    configs = {
+    configs: dict[str, PeftConfig] = {
         adapter: LoraConfig(r=lora.rank, lora_alpha=cast(int, lora.alpha), target_modules=list(TARGETS))
         for adapter, lora in loras.items()
     }

@@ -131,7 +131,7 @@ def read_training_set(folder: Path) -> TrainingSet:
             raise CheckpointError(
                 f"{folder / _FILE} has format {values['format']}, this release knows {FORMAT}. Prepare it anew."
             )
-        fields = {name: tuple(v) if isinstance(v, list) else v for name, v in values["config"].items()}
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values["config"].items()}
         config = ReaderTrainConfig(**fields)
         drawn = _read_sequences(folder / "train.npz")
         with np.load(folder / "passages.npz") as saved:
