@@ -133,7 +133,7 @@ def test_half_precision_gives_nearly_the_same_gradients(make_trainer: MakeTraine
     for precision in ("fp32", "bf16"):
         trainer = make_trainer(tmp_path / precision, precision=precision)
         with torch.no_grad():
-            for up in trainer.ups.values():
+            for up in trainer.ups["reader"].values():
                 up.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
         trainer.step(0, 0.0)
         gradients.append(
@@ -181,11 +181,11 @@ def test_too_little_memory_halves_a_micro_batch(
     trainer = make_trainer(tmp_path)
     accumulate, tried = trainer._accumulate, []
 
-    def full_at_first(step: int) -> Figures:
+    def full_at_first(step: int, done: float) -> Figures:
         tried.append(trainer.micro_batch)
         if len(tried) < 3:
             raise torch.OutOfMemoryError
-        return accumulate(step)
+        return accumulate(step, done)
 
     monkeypatch.setattr(trainer, "_accumulate", full_at_first)
     trainer.step(0, 0.0)
