@@ -44,7 +44,7 @@ def trained(corpus: Path, codec: Path, tmp_path_factory: pytest.TempPathFactory)
     """A reader's folder, and what the command wrote."""
     out = tmp_path_factory.mktemp("trained") / "mine"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zprompt.train.reader_evaluation.CONTEXT", 24)
+        patch.setattr("zprompt.train.reader_data.CONTEXT", 24)
         return out, train("--data", corpus, "--codec", codec, "--out", out, *SMALL)
 
 
@@ -71,6 +71,28 @@ def test_a_second_run_in_the_folder_has_to_be_a_resumed_one(
     assert again.exit_code == 1
     assert "--resume" in again.stderr
     assert train(*arguments, "--resume").exit_code == 0
+
+
+def test_a_prepared_run_needs_no_data(corpus: Path, codec: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zprompt.train.reader_data.CONTEXT", 24)
+        command = [
+            "train",
+            "prepare",
+            "--data",
+            str(corpus),
+            "--codec",
+            str(codec),
+            "-o",
+            str(tmp_path / "set"),
+            *SMALL,
+        ]
+        prepared = CliRunner().invoke(app, command)
+    ran = CliRunner().invoke(app, ["train", "run", str(tmp_path / "set"), "--out", str(tmp_path / "mine")])
+
+    assert prepared.exit_code == 0 and " MB." in prepared.stderr, prepared.stderr
+    assert ran.exit_code == 0 and "of the context benefit kept" in ran.stderr, ran.stderr
+    assert (tmp_path / "mine" / "adapter" / "adapter_model.safetensors").is_file()
 
 
 def test_an_llm_is_a_codec(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`zprompt inspect` and `zprompt stats`: how a text is cut, what a question keeps, what Z-spans say without an LLM."""
+"""`zprompt inspect`, `stats` and `analyze`: how a text is cut, what a question keeps, what Z-spans and codes say."""
 
 from __future__ import annotations
 
@@ -93,6 +93,20 @@ def _show_tiling(text: str, name: str, loaded: Codec, chosen: dict[str, Any], ht
         note(f"The tiling is in {html}.")
     else:
         print_tiling(explanation)
+
+
+@app.command("analyze")
+def _analyze(
+    folder: Annotated[Path, typer.Argument(help="What `train reader --input codes` or `paper-a` wrote.")],
+    data: Annotated[list[str], typer.Option(metavar="PATH", help="Text to compress. May be repeated.")],
+    passages: Annotated[int, typer.Option(min=1, help="Passages of it, at most.")] = 100,
+    codec: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="The codec that chooses the anchors.")] = "default",
+) -> None:
+    """Measure what learned codes mean: usage, polysemy, and consistency in context, as JSON."""
+    from zprompt.train import analyze_codes
+
+    found = analyze_codes(folder, data, passages=passages, codec_name=codec)
+    typer.echo(json.dumps(found.to_dict(), indent=1))
 
 
 @app.command("stats")

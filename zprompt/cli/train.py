@@ -1,6 +1,6 @@
-"""`zprompt train reader`, a reader of Z-tokens for your own text and LLM, and `zprompt train relevance`, for focusing.
+"""`zprompt train`: readers of Z-tokens for your own text and LLM, on one machine or two, and relevance, for focusing.
 
-The options of the first are generated from the config dataclass in zprompt.train:
+The options of `reader` and `prepare` are generated from the config dataclass in zprompt.train:
 
     name       the field's, with hyphens; tuples (`ratios`) become an option that may be repeated (--ratio)
     type       the field's annotation: int, float, str or tuple[float, ...]
@@ -24,12 +24,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 from typer.core import TyperGroup
 
 from zprompt.cli.messages import is_terminal, note
+
+if TYPE_CHECKING:
+    from zprompt.train import TrainedReader
 
 Figures: TypeAlias = dict[str, float]
 Report: TypeAlias = Callable[[str, int, int, Figures], None]  # stage, step, steps, figures
@@ -50,6 +53,7 @@ READER_OPTIONS = (
         "precision",
         "dev_passages",
     ),
+    *("codes", "tokens_per_code", "code_layer"),
     *("dev_questions", "dev_ratios", "checkpoint_every", "evaluate_every", "seed"),
 )
 
@@ -77,6 +81,9 @@ OtherBackbone: TypeAlias = Annotated[
 Cache: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder for Z-tokens and the teacher's predictions, to share between runs.")
 ]
+StartFrom: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME|FOLDER", help="A reader over the same LLM whose LoRA to train on.")
+]
 Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 
 
@@ -85,12 +92,12 @@ class _TrainGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - Click's or Typer's own Context
         """Return the names of the commands."""
-        return ["reader", "relevance"]
+        return ["reader", "prepare", "run", "relevance"]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - Click's or Typer's own Command
         """Build a command; None if there is none of this name."""
-        if cmd_name == "reader":
-            return _reader_command()
+        if cmd_name in ("reader", "prepare"):
+            return _generated_command(cmd_name)
         return super().get_command(ctx, cmd_name)
 
 
@@ -126,9 +133,7 @@ def _reader(
     codec: CodecName = "default",
     backbone: OtherBackbone = None,
     cache: Cache = None,
-    start_from: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="A reader over the same LLM whose LoRA to train on.")
-    ] = None,
+    start_from: StartFrom = None,
     resume: Resume = False,
     **values: Any,  # noqa: ANN401 - options of the config
 ) -> None:
@@ -138,12 +143,11 @@ def _reader(
     """
     from zprompt.train import ReaderTrainConfig, Sources, train_reader
 
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     with _reporting() as report:
         trained = train_reader(
             Sources(data, qa or (), dev or (), dev_qa or ()),
             out,
-            ReaderTrainConfig(alpha=float(values["rank"]), **{**values, **lists}),
+            ReaderTrainConfig(**_fields(values)),
             codec_name=codec,
             backbone_name=backbone,
             cache=cache,
@@ -151,16 +155,72 @@ def _reader(
             resume=resume,
             report=report,
         )
+    _sum_up(trained)
+
+
+def _prepare(
+    data: Data,
+    qa: Questions = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder that it goes to.")] = Path("prepared"),
+    dev: DevText = None,
+    codec: CodecName = "default",
+    backbone: OtherBackbone = None,
+    cache: Cache = None,
+    start_from: StartFrom = None,
+    **values: Any,  # noqa: ANN401 - options of the config
+) -> None:
+    """Draw all that `train run` needs beside the LLM, for a machine without the data, or without much time."""
+    from zprompt.train import ReaderTrainConfig, Sources, prepare_reader
+
+    with _reporting() as report:
+        size = prepare_reader(
+            Sources(data, qa or (), dev or ()),
+            out,
+            ReaderTrainConfig(**_fields(values)),
+            codec_name=codec,
+            backbone_name=backbone,
+            cache=cache,
+            start_from=start_from,
+            report=report,
+        )
+    note(f"{out}: {size / 1e6:.1f} MB.")
+
+
+@app.command("run")
+def _run(
+    prepared: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `train prepare` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the reader goes to.")] = Path("reader"),
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="How long to train, over all calls; by default, all steps.")
+    ] = None,
+    backbone: OtherBackbone = None,
+) -> None:
+    """Train a reader on what was prepared, on a GPU if there is one. The same call again goes on where it stopped."""
+    from zprompt.train import run_reader
+
+    with _reporting() as report:
+        trained = run_reader(prepared, out, minutes=minutes, backbone_name=backbone, report=report)
+    _sum_up(trained)
+
+
+def _fields(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the config that options stand for."""
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return {**values, **lists, "alpha": float(values["rank"])}
+
+
+def _sum_up(trained: TrainedReader) -> None:
+    """Write the figures of a reader."""
     for ratio, benefit in trained.benefit.items():
         low, high = benefit.kept_interval
         note(
-            f"{out}, ratio {ratio}: {benefit.kept:.1%} of the context benefit kept ({low:.1%} to {high:.1%}; "
-            f"{benefit.passages} passages, {benefit.tokens:,} tokens)."
+            f"{trained.folder}, ratio {ratio}: {benefit.kept:.1%} of the context benefit kept ({low:.1%} to "
+            f"{high:.1%}; {benefit.passages} passages, {benefit.tokens:,} tokens)."
         )
     for ratio, answers in trained.answers.items():
         low, high = answers.f1_interval
         note(
-            f"{out}, ratio {ratio}: F1 {answers.f1:.1%} ({low:.1%} to {high:.1%}), "
+            f"{trained.folder}, ratio {ratio}: F1 {answers.f1:.1%} ({low:.1%} to {high:.1%}), "
             f"exact match {answers.exact_match:.1%} of {answers.questions} questions."
         )
 
@@ -178,17 +238,17 @@ def _line(figures: Figures) -> str:
 
 
 @cache
-def _reader_command() -> Any:  # noqa: ANN401 - Click's or Typer's own Command
-    """Build the command, with an option for each of READER_OPTIONS in place of `**values`."""
+def _generated_command(name: str) -> Any:  # noqa: ANN401 - Click's or Typer's own Command
+    """Build `reader` or `prepare`, with an option for each of READER_OPTIONS in place of `**values`."""
     from zprompt.train import ReaderTrainConfig
 
-    function: Any = _reader
+    function: Any = {"reader": _reader, "prepare": _prepare}[name]
     signature = inspect.signature(function, eval_str=True)
     written = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
     generated = options_of(ReaderTrainConfig, READER_OPTIONS)
     function.__signature__ = signature.replace(parameters=[*written, *generated])
     alone = typer.Typer(add_completion=False)
-    alone.command(name="reader")(function)
+    alone.command(name=name)(function)
     return typer.main.get_command(alone)
 
 

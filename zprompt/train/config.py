@@ -5,7 +5,8 @@ from typing import Any
 
 from zprompt.errors import OptionError
 
-INPUTS = ("text", "z", "pruned", "truncated", "ltsc")  # what a reader may be trained on (reader_data.py)
+INPUTS = ("text", "z", "pruned", "truncated", "ltsc", "codes", "paper-a")  # what a reader may read (reader_data.py)
+CODES = ("codes", "paper-a")  # those with learned codes (codes.py)
 TASKS = ("continuation", "questions", "cloze", "repetition")
 PRECISIONS = ("fp32", "bf16")
 
@@ -14,7 +15,7 @@ PRECISIONS = ("fp32", "bf16")
 class ReaderTrainConfig:
     """One training run of a reader; the same config, data and machine give the same reader."""
 
-    input: str = "z"  # what passages are given as: z, or for baselines text, pruned, truncated, ltsc
+    input: str = "z"  # what passages are given as: z; codes or paper-a; or for baselines text, pruned, truncated, ltsc
     steps: int = 500  # optimizer steps
     batch: int = 8  # packed sequences a step
     micro_batch: int = 1024  # positions that are computed at once, padding included
@@ -35,6 +36,9 @@ class ReaderTrainConfig:
     rate: float = 5e-4  # highest learning rate of the LoRA's A
     up_rate: float = 2e-3  # highest learning rate of the LoRA's B, which starts at zero (LoRA+)
     embedding_rate: float = 2e-3  # highest learning rate of the Z-embedding
+    codes: int = 256  # values of a learned code
+    tokens_per_code: int = 1  # dropped tokens that share a code
+    code_layer: int = 0  # layer before which codes are added to their anchors; 0: to the embeddings
     top: int = 32  # most likely tokens that are kept of the teacher's distributions
     gold_weight: float = 0.2  # weight of the cross-entropy on targets with a teacher; other targets have nothing else
     random_candidates: int = 2048  # random tokens in the softmax
@@ -52,8 +56,8 @@ class ReaderTrainConfig:
         if self.input not in INPUTS:
             raise OptionError(f"input must be one of {INPUTS}, got {self.input!r}.")
         _require_at_least(self, 1, "steps", "batch", "passages", "rank", "shortest_context", "continued", "repeated")
-        _require_at_least(self, 1, "top", "micro_batch", "checkpoint_every", "dev_passages")
-        _require_at_least(self, 0, "rate", "up_rate", "embedding_rate", "dev_questions", "evaluate_every")
+        _require_at_least(self, 1, "top", "micro_batch", "checkpoint_every", "dev_passages", "codes", "tokens_per_code")
+        _require_at_least(self, 0, "rate", "up_rate", "embedding_rate", "dev_questions", "evaluate_every", "code_layer")
         if self.precision not in PRECISIONS:
             raise OptionError(f"precision must be one of {PRECISIONS}, got {self.precision!r}.")
         if self.passage_tokens < self.shortest_context + self.continued:

@@ -1,12 +1,19 @@
 """The training loop, and what it keeps in a run's folder.
 
-Learning rate, with a linear warm-up of `ramp` steps and a cosine down to LOWEST of the highest rate:
+A run ends after so many steps, or after so many minutes over all of its sessions. With `done` the share of it that is
+done, the learning rate rises linearly for `ramp` steps and falls as a cosine to LOWEST of the highest:
 
-    rate(step) = highest * min(1, (step + 1) / ramp) * (LOWEST + (1 - LOWEST) * (1 + cos(pi * step / steps)) / 2)
+    rate = highest * min(1, (step + 1) / ramp) * (LOWEST + (1 - LOWEST) * (1 + cos(pi * done)) / 2)
 
-A trainer draws all randomness of a step from (seed, step), so a resumed run gives the weights of an uninterrupted one.
-A checkpoint replaces the last one only when it is complete, and a run is resumed only with the config that it was
-started with.
+A trainer draws all randomness of a step from (seed, step), so a resumed run of so many steps gives the weights of an
+uninterrupted one; where minutes count, the clock decides, too.
+
+    checkpoint.json                       step, config, history; names the files of the tensors
+    checkpoint-STEP-PART.safetensors      parameters in fp16, AdamW's two moments in bf16
+
+A checkpoint replaces the last one only when it is complete: its JSON is written last. Six bytes a parameter, in small
+files, fit through what GPU leases let out. Since a resumed run starts from the rounded state, an
+uninterrupted one goes on from it, too: saving rounds. A run is resumed only with the config that it was started with.
 """
 
 import json
@@ -20,10 +27,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from zprompt.errors import CheckpointError, MissingDependencyError
 
 LOWEST = 0.03  # final learning rate, as a share of the highest
+MINUTE = 60.0  # seconds between checkpoints where minutes count
+MOST_BYTES = 15_000_000  # of a checkpoint's tensors in one file
+STATE_FILE = "checkpoint.json"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 Figures = dict[str, float]
 Report = Callable[[str, int, int, Figures], None]  # stage, step, steps, figures
@@ -34,14 +47,34 @@ class TrainingProgress:
     """The state of a run beside its weights."""
 
     step: int = 0  # steps done
-    seconds: float = 0.0  # of training, over all sessions
+    seconds: float = 0.0  # of steps, evaluations and checkpoints, over all sessions
     positions: int = 0  # model inputs, without padding
     targets: int = 0  # tokens in the loss
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a dict that `TrainingProgress(**…)` and `torch.load` take."""
+        """Return the fields as a dict for JSON, which `TrainingProgress(**…)` takes."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """When a run ends."""
+
+    steps: int  # of the whole run, unless minutes are given
+    minutes: float | None = None  # over all sessions
+
+    def done(self, progress: TrainingProgress) -> float:
+        """Return which share of the run is done; 1 or more at its end."""
+        if self.minutes is None:
+            return progress.step / self.steps
+        return progress.seconds / (60 * self.minutes)
+
+    def counts(self, progress: TrainingProgress) -> tuple[int, int]:
+        """Return what is done and what there is to do, for reports: steps, or seconds."""
+        if self.minutes is None:
+            return progress.step, self.steps
+        return int(progress.seconds), int(60 * self.minutes)
 
 
 class Trainer(Protocol):
@@ -49,62 +82,129 @@ class Trainer(Protocol):
 
     progress: TrainingProgress
 
-    def step(self, step: int) -> Figures:
-        """Train on one batch and return the figures to report."""
+    def step(self, step: int, done: float) -> Figures:
+        """Train on one batch, at the learning rate of a share that is done, and return the figures to report."""
 
     def save(self) -> None:
         """Write a checkpoint."""
 
 
 def run_steps(
-    trainer: Trainer, steps: int, checkpoint_every: int, report: Callable[[TrainingProgress, Figures], None]
+    trainer: Trainer, limit: Limit, checkpoint_every: int, report: Callable[[TrainingProgress, Figures], None]
 ) -> None:
-    """Train until `steps` steps are done.
+    """Train until the run's end.
 
     :param trainer: The trainer, new or resumed.
-    :param steps: Steps of the whole run.
-    :param checkpoint_every: Steps between checkpoints; there is also one after the last step.
+    :param limit: Where the end is.
+    :param checkpoint_every: Steps between checkpoints, or a MINUTE if minutes count; there is also one at the end.
     :param report: Called after every step.
     """
     progress = trainer.progress
-    while progress.step < steps:
-        began = time.monotonic()
-        figures = trainer.step(progress.step)
+    saved = before = time.monotonic()
+    while (done := limit.done(progress)) < 1:
+        figures = trainer.step(progress.step, done)
         progress.step += 1
-        progress.seconds += time.monotonic() - began
         report(progress, figures)
-        if progress.step % checkpoint_every == 0 or progress.step == steps:
+        now = time.monotonic()
+        progress.seconds, before = progress.seconds + now - before, now
+        due = progress.step % checkpoint_every == 0 if limit.minutes is None else now - saved >= MINUTE
+        if due or limit.done(progress) >= 1:
             trainer.save()
+            saved = now
 
 
-def rate_at(highest: float, step: int, steps: int, ramp: int) -> float:
+def rate_at(highest: float, done: float, step: int, ramp: int) -> float:
     """Return the learning rate of a step; see the formula above."""
-    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
     return highest * min(1.0, (step + 1) / ramp) * (LOWEST + (1 - LOWEST) * cosine)
 
 
-def is_due(step: int, steps: int, every: int) -> bool:
+def is_due(step: int, limit: Limit, every: int) -> bool:
     """Return whether to evaluate after a step; the evaluation after the last one is the run's own."""
-    return bool(every) and step % every == 0 and step < steps
+    return bool(every) and step % every == 0 and (limit.minutes is not None or step < limit.steps)
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint, and keep the last one if writing is interrupted.
+@torch.no_grad()
+def write_checkpoint(
+    folder: Path, parameters: Sequence[nn.Parameter], optimizer: torch.optim.AdamW, state: Mapping[str, Any]
+) -> None:
+    """Round the trained state, write it, and keep the last checkpoint if writing is interrupted.
 
-    :param path: The file.
-    :param state: Values that `torch.load` reads with weights_only=True.
+    :param folder: The folder.
+    :param parameters: What is trained.
+    :param optimizer: Trains it.
+    :param state: Values for JSON; "progress" among them.
     """
-    partial = path.with_suffix(".partial")
-    torch.save(dict(state), partial)
-    os.replace(partial, path)
+    tensors = {}
+    for index, parameter in enumerate(parameters):
+        moments = optimizer.state.get(parameter, {})
+        named = {"parameter": (parameter, torch.float16)} | {
+            name: (moments[name], torch.bfloat16) for name in _MOMENTS if name in moments
+        }
+        for name, (tensor, dtype) in named.items():
+            stored = tensors[f"{name}.{index}"] = tensor.detach().to(dtype).cpu().contiguous()
+            tensor.copy_(stored)
+    written = []
+    for part, shard in enumerate(_shards(tensors)):
+        written.append(f"checkpoint-{state['progress']['step']:06}-{part}.safetensors")
+        save_file(shard, folder / written[-1])
+    partial = folder / "checkpoint.partial"
+    partial.write_text(json.dumps({**state, "files": written}) + "\n", "utf-8")
+    os.replace(partial, folder / STATE_FILE)
+    for old in folder.glob("checkpoint-*.safetensors"):
+        if old.name not in written:
+            old.unlink()
+
+
+def _shards(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Group tensors in order, each group as large as a file may be."""
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if shards[-1] and size + tensor.nbytes > MOST_BYTES:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    return shards
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """Read the JSON of a checkpoint; None if there is none."""
+    path = folder / STATE_FILE
+    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else None
+
+
+@torch.no_grad()
+def load_checkpoint(
+    folder: Path, parameters: Sequence[nn.Parameter], optimizer: torch.optim.AdamW, state: Mapping[str, Any]
+) -> None:
+    """Load the tensors of a checkpoint.
+
+    :param folder: The folder.
+    :param parameters: What is trained; it is overwritten.
+    :param optimizer: Trains it; its moments are overwritten.
+    :param state: What `read_state` returned.
+    :raises CheckpointError: If a file is missing.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name in state["files"]:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / STATE_FILE} names {name}, which is not there. Bring it, or start anew.")
+        tensors |= load_file(folder / name)
+    for index, parameter in enumerate(parameters):
+        parameter.copy_(tensors[f"parameter.{index}"])
+        moments = {name: tensors[key].to(parameter) for name in _MOMENTS if (key := f"{name}.{index}") in tensors}
+        if moments:
+            optimizer.state[parameter] = {"step": torch.tensor(float(state["progress"]["step"])), **moments}
 
 
 def refuse_another_run(
-    folder: Path, stopped: Mapping[str, Any], wanted: Mapping[str, Any], free: Collection[str]
+    path: Path, stopped: Mapping[str, Any], wanted: Mapping[str, Any], free: Collection[str]
 ) -> None:
     """Raise an error if the run in a folder was started with a config that gives other results.
 
-    :param folder: The run's folder.
+    :param path: The run's checkpoint.
     :param stopped: The config that it was started with, as JSON has it.
     :param wanted: The config now.
     :param free: Fields that may change.
@@ -114,7 +214,7 @@ def refuse_another_run(
     changed = sorted(name for name in now if name not in free and stopped.get(name) != now[name])
     if changed:
         raise CheckpointError(
-            f"The run in {folder} was started with another {' and '.join(changed)}: "
+            f"The run in {path.parent} was started with another {' and '.join(changed)}: "
             f"{[stopped.get(name) for name in changed]}, now {[now[name] for name in changed]}. "
             "Go on with what it was started with, or start anew in another folder."
         )

@@ -8,12 +8,13 @@ A branch attends to the trunk up to its fork, and to itself. Each target is pred
 would hold, at the same positions, but the trunk is computed once. Sequences are padded on the right; padding attends to
 padding only.
 
-A position is a token, or a Z-token: an anchor with a gap. Ids above the vocabulary are LTSC's meta-tokens.
+A position is a token, or a Z-token: an anchor with a gap. Ids above the vocabulary are LTSC's meta-tokens. A branch
+that goes on as a passage's text does says where it stands in it; a batch asks the teacher for its predictions there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +86,17 @@ class TopTokens:
     log_probabilities: NDArray[np.float32]  # (n, k)
 
 
+Predict = Callable[[int, slice], TopTokens]  # a passage and some of its tokens ─► the teacher's predictions of these
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a run of tokens stands in the teacher's passages."""
+
+    passage: int  # index of the passage
+    first: int  # index of the run's first token in it
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Branch:
     """A run of tokens that goes on from somewhere in the trunk."""
@@ -92,7 +104,7 @@ class Branch:
     fork: int  # positions of the trunk that it attends to, at least 1
     ids: Ints
     first: int  # index of the first target in ids; what is before it is given
-    teacher: TopTokens | None = None
+    source: Source | None = None  # of ids, if a teacher has read them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,21 +123,25 @@ class PackedSequence:
         """Count the targets of all branches."""
         return sum(len(branch.ids) - branch.first for branch in self.branches)
 
-    def without_teacher(self) -> PackedSequence:
-        """Return the same sequence without the teacher's distributions."""
-        branches = tuple(Branch(branch.fork, branch.ids, branch.first) for branch in self.branches)
-        return PackedSequence(self.task, self.trunk, branches)
-
 
 class PackedAttention:
     """What the positions of a batch attend to; a decoder runs with it as with a cache, but nothing is kept."""
 
     causal = False
 
-    def __init__(self, positions: Tensor, mask: Tensor) -> None:
-        """Hold positions, (B, T), and mask, (B, 1, T, T), True where a position attends to another."""
+    def __init__(self, positions: Tensor, owners: Tensor, forks: Tensor) -> None:
+        """Compute which position attends to which.
+
+        :param positions: (B, T), how many tokens are before each, where it attends.
+        :param owners: (B, T), 0 for the trunk, then the number of each branch; -1 for padding.
+        :param forks: (B, T), how many positions of the trunk it attends to.
+        """
+        places = torch.arange(owners.shape[1], device=owners.device)
+        before = places[None, :] <= places[:, None]
+        own = owners[:, :, None] == owners[:, None, :]
+        trunk = (owners[:, None, :] == 0) & (places < forks[:, :, None]) & (owners[:, :, None] >= 0)
         self.positions = positions
-        self.mask: Tensor | None = mask
+        self.mask: Tensor | None = (before & (own | trunk))[:, None]  # (B, 1, T, T)
 
     def advance(self, count: int) -> PackedAttention:
         """Plan the only call of the decoder; raise ValueError if it does not have the length of the batch."""
@@ -144,9 +160,13 @@ class Batch:
 
     ids: Tensor  # (B, T)
     gaps: Tensor  # (B, T)
-    attention: PackedAttention
+    layout: tuple[Tensor, Tensor, Tensor]  # (B, T) each: positions, owners and forks
     tasks: tuple[str, ...]  # of each sequence
     targets: Targets
+
+    def attention(self, device: torch.device) -> PackedAttention:
+        """Compute what the positions attend to, on a device: the mask is the largest tensor of a batch."""
+        return PackedAttention(*(part.to(device) for part in self.layout))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,11 +184,12 @@ class Targets:
         return len(self.ids)
 
 
-def make_batch(sequences: Sequence[PackedSequence], top: int = 1) -> Batch:
+def make_batch(sequences: Sequence[PackedSequence], predict: Predict | None = None, top: int = 1) -> Batch:
     """Make tensors of packed sequences.
 
     :param sequences: The sequences, one at least.
-    :param top: Tokens of each of the teacher's distributions, k.
+    :param predict: Returns the teacher's predictions, if there is a teacher.
+    :param top: Tokens of each of its distributions, k.
     :return: The batch.
     """
     length = max(map(len, sequences))
@@ -185,22 +206,12 @@ def make_batch(sequences: Sequence[PackedSequence], top: int = 1) -> Batch:
             ids[row, part], positions[row, part] = branch.ids, branch.fork + np.arange(len(branch.ids))
             owners[row, part], forks[row, part] = number, branch.fork
             edge = part.stop
-    attention = PackedAttention(torch.from_numpy(positions), torch.from_numpy(_mask(owners, forks))[:, None])
+    layout = (torch.from_numpy(positions), torch.from_numpy(owners), torch.from_numpy(forks))
     tasks = tuple(sequence.task for sequence in sequences)
-    return Batch(torch.from_numpy(ids), torch.from_numpy(gaps), attention, tasks, _targets(sequences, top))
+    return Batch(torch.from_numpy(ids), torch.from_numpy(gaps), layout, tasks, _targets(sequences, predict, top))
 
 
-def _mask(owners: Ints, forks: Ints) -> NDArray[np.bool_]:
-    """Compute which position attends to which, (B, T, T)."""
-    places = np.arange(owners.shape[1])
-    before = places[None, :] <= places[:, None]
-    own = owners[:, :, None] == owners[:, None, :]
-    trunk = (owners[:, None, :] == 0) & (places < forks[:, :, None]) & (owners[:, :, None] >= 0)
-    mask: NDArray[np.bool_] = before & (own | trunk)
-    return mask
-
-
-def _targets(sequences: Sequence[PackedSequence], top: int) -> Targets:
+def _targets(sequences: Sequence[PackedSequence], predict: Predict | None, top: int) -> Targets:
     # Empty arrays first, since sequences may have no targets at all.
     ids, rows, columns = ([np.zeros(0, np.int64)] for _ in range(3))
     taught, top_ids, top_log = [np.zeros(0, np.bool_)], [np.zeros((0, top), np.int64)], [np.zeros((0, top), np.float32)]
@@ -214,12 +225,20 @@ def _targets(sequences: Sequence[PackedSequence], top: int) -> Targets:
             ids.append(branch.ids[branch.first :])
             rows.append(np.full(count, row))
             columns.append(sources)
-            taught.append(np.full(count, branch.teacher is not None))
-            known = branch.teacher
+            known = _known(branch, predict)
+            taught.append(np.full(count, known is not None))
             top_ids.append(known.ids if known else np.zeros((count, top), np.int64))
             top_log.append(known.log_probabilities if known else np.full((count, top), -np.inf, np.float32))
             edge += len(branch.ids)
     return Targets(*(torch.from_numpy(np.concatenate(part)) for part in (ids, rows, columns, taught, top_ids, top_log)))
+
+
+def _known(branch: Branch, predict: Predict | None) -> TopTokens | None:
+    """Ask the teacher for the targets of a branch."""
+    if predict is None or branch.source is None:
+        return None
+    first = branch.source.first
+    return predict(branch.source.passage, slice(first + branch.first, first + len(branch.ids)))
 
 
 def micro_batches(sequences: Sequence[PackedSequence], most: int) -> Iterator[list[PackedSequence]]:

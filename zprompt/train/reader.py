@@ -1,16 +1,21 @@
-"""Train a reader from text and questions: the script behind `zprompt train reader`.
+"""Train a reader from text and questions: the script behind `zprompt train reader`, `prepare` and `run`.
 
-    data      passages and questions in Z-tokens, and the teacher's predictions (reader_data.py)
+    data      passages and questions in Z-tokens, and development contexts (reader_data.py, training_set.py)
+    teach     the LLM's predictions for the plain passages (teacher.py)
     start     a LoRA that changes nothing and gaps that add nothing, or another reader
     steps     packed sequences of four tasks; LoRA and embedding are trained, the LLM is frozen
     end       the reader is written in half precision, and measured as it was written
+
+`prepare` does the first, draws all sequences, and writes them to a folder; `run` does the rest from there, on a machine
+that has the LLM and nothing else; `reader` does all, drawing sequences as it goes, and measures answers, too. The same
+data, config and number of steps give the same reader either way.
 
 The folder gets `config.json`, `z_embedding.safetensors` and `adapter/` (the reader), `training.json` (config, figures,
 history) and `training.png`; `work/` in it holds the checkpoint. Z-tokens and the teacher's predictions are kept in
 `work/` too, or in a folder of their own, which runs on all inputs can share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +24,12 @@ from zprompt.baselines.ltsc import LtscReader, LtscReaderConfig, MetaEmbedding, 
 from zprompt.codec import Codec
 from zprompt.errors import CheckpointError, OptionError
 from zprompt.eval import Question, read_questions
-from zprompt.llm import llama_of, projections
+from zprompt.llm import Backbone, llama_of, load_backbone, projections
+from zprompt.paths import walk
 from zprompt.reader import (
+    NOT_FOUND,
     Calibration,
+    ContentTokenizer,
     Reader,
     ReaderConfig,
     ZEmbedding,
@@ -30,22 +38,27 @@ from zprompt.reader import (
     read_reader_config,
     write_reader,
 )
-from zprompt.train.config import TASKS, ReaderTrainConfig
-from zprompt.train.loop import Report, new_figure, run_steps, write_record
-from zprompt.train.reader_data import Continuation, ReaderData, Sources, TiledQuestion
+from zprompt.train.codes import CodeEmbedding, load_codes, write_codes
+from zprompt.train.config import CODES, TASKS, ReaderTrainConfig
+from zprompt.train.loop import STATE_FILE, Figures, Limit, Report, new_figure, run_steps, write_record
+from zprompt.train.reader_data import ReaderData, Sources
 from zprompt.train.reader_evaluation import (
     Answers,
     Benefit,
     BenefitMeter,
     answer_focused,
+    answer_from_codes,
     answer_from_meta_tokens,
     answer_questions,
     calibrate,
     score_answers,
 )
-from zprompt.train.reader_model import Embedding, ReaderModel
-from zprompt.train.reader_trainer import ReaderTrainer, keep_history, load_start, new_start
+from zprompt.train.reader_model import ReaderModel
+from zprompt.train.reader_trainer import READER, ReaderTrainer, keep_history, load_start, new_embedding, new_start
+from zprompt.train.teacher import Teacher
+from zprompt.train.training_set import TrainingSet, draw_training_set, read_training_set, write_training_set
 
+WORK = "work"  # folder of the checkpoint
 MOST_BYTES = 40_000_000  # of LoRA and Z-embedding on disk
 
 
@@ -85,27 +98,95 @@ def train_reader(
     :return: The figures of the run.
     :raises CheckpointError: If there is a run in the folder and `resume` is not set, or `start_from` does not fit.
     """
-    work = folder / "work"
-    if (work / "checkpoint.pt").is_file() and not resume:
+    work = folder / WORK
+    if (work / STATE_FILE).is_file() and not resume:
         raise CheckpointError(f"A training run is in {work}. Go on with it by --resume, or choose another --out.")
+    data = _open(config, codec_name, backbone_name, cache or work, start_from, report)
+    content = draw_training_set(data, sources, start_from)
+    questions = read_questions(sources.dev_questions)[: config.dev_questions]
+    limit, backbone = Limit(config.steps), data.codec.backbone
+    return _train(content, backbone, folder, cache or work, limit, report, lambda: _answers(folder, data, questions))
+
+
+def prepare_reader(
+    sources: Sources,
+    folder: Path,
+    config: ReaderTrainConfig,
+    *,
+    codec_name: str = "default",
+    backbone_name: str | None = None,
+    cache: Path | None = None,
+    start_from: str | None = None,
+    report: Report | None = None,
+) -> int:
+    """Draw all that a reader's training needs beside the LLM.
+
+    :param sources: Training and development data; development questions are not asked.
+    :param folder: Where it goes.
+    :param config: How to train.
+    :param codec_name: As in `train_reader`.
+    :param backbone_name: As in `train_reader`.
+    :param cache: Folder for Z-tokens; None: in the folder.
+    :param start_from: As in `train_reader`.
+    :param report: Called as work goes on.
+    :return: Bytes of the folder, without Z-tokens.
+    """
+    data = _open(config, codec_name, backbone_name, cache or folder / WORK, start_from, report)
+    write_training_set(folder, draw_training_set(data, sources, start_from), data.count_report("draw"))
+    return sum(path.stat().st_size for path in walk(folder) if path.parent.name != WORK)
+
+
+def run_reader(
+    prepared: Path,
+    folder: Path,
+    *,
+    minutes: float | None = None,
+    backbone_name: str | None = None,
+    report: Report | None = None,
+) -> TrainedReader:
+    """Train a reader on what was prepared, or go on with that.
+
+    :param prepared: The folder of `prepare_reader`; the teacher's predictions are kept in it.
+    :param folder: Where the reader goes.
+    :param minutes: How long to train, over all calls; None: the steps of the config.
+    :param backbone_name: The LLM, if it lies elsewhere than it did.
+    :param report: Called as work goes on.
+    :return: The figures of the run, without answers.
+    :raises CheckpointError: If the LLM is another, or the run in the folder is.
+    """
+    content = read_training_set(prepared)
+    backbone = load_backbone(backbone_name or content.backbone, quantization="none")
+    if backbone.weights_fingerprint != content.fingerprint:
+        raise CheckpointError(
+            f"{prepared} was prepared for the LLM {content.backbone!r} ({content.fingerprint}), but {backbone.name!r} "
+            f"({backbone.weights_fingerprint}) is loaded. Give that one by --backbone."
+        )
+    return _train(content, backbone, folder, prepared, Limit(content.config.steps, minutes), report)
+
+
+def _open(
+    config: ReaderTrainConfig,
+    codec_name: str,
+    backbone_name: str | None,
+    cache: Path,
+    start_from: str | None,
+    report: Report | None,
+) -> ReaderData:
+    """Load the codec, and refuse before any work what could not be trained or written."""
     # Not quantized: a LoRA trains, and merges, in fp32.
     codec = Codec.from_pretrained(codec_name, backbone=backbone_name, quantization="none")
-    start = load_start(start_from, codec, config) if start_from else new_start(codec, config)
-    require_small(codec, start.embedding, config)
-    data = ReaderData(codec, config, cache or work, report)
-    texts, dev_texts = data.split(sources)
-    examples = data.examples(texts, sources)
-    dev_questions = read_questions(sources.dev_questions)[: config.dev_questions]
-    development = Development.of(data, dev_texts, dev_questions)
-    trainer = ReaderTrainer(config, codec.backbone, start, examples, work)
-    after_step = keep_history(config, lambda: {"kept": development.kept(trainer.model)}, report)
-    run_steps(trainer, config.steps, config.checkpoint_every, after_step)
-    return _finish(folder, trainer, data, development, sources, start_from)
+    require_small(codec.backbone, config)
+    if start_from:
+        load_start(start_from, codec.backbone, config)
+    return ReaderData(codec, config, cache, report)
 
 
-def require_small(codec: Codec, embedding: Embedding, config: ReaderTrainConfig) -> None:
+def require_small(backbone: Backbone, config: ReaderTrainConfig) -> None:
     """Raise OptionError if a reader would be too large, before it is trained."""
-    sizes = [sum(module.weight.shape) for _, module in projections(llama_of(codec.backbone))]
+    embedding = new_embedding(backbone, config)
+    if isinstance(embedding, CodeEmbedding):
+        return  # for research: what is shipped is small
+    sizes = [sum(module.weight.shape) for _, module in projections(llama_of(backbone))]
     count = config.rank * sum(sizes) + sum(parameter.numel() for parameter in embedding.parameters())
     if 2 * count > MOST_BYTES:
         raise OptionError(
@@ -114,75 +195,63 @@ def require_small(codec: Codec, embedding: Embedding, config: ReaderTrainConfig)
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Development:
-    """What readers are measured with, by ratio."""
+def _train(
+    content: TrainingSet,
+    backbone: Backbone,
+    folder: Path,
+    cache: Path,
+    limit: Limit,
+    report: Report | None,
+    answer: Callable[[], dict[str, Answers]] = dict,
+) -> TrainedReader:
+    """Train on a set, write the reader, and measure what was written; `answer` lets it answer questions."""
+    config = content.config
+    start = load_start(content.start, backbone, config) if content.start else new_start(backbone, config)
+    predict = None
+    if content.passages:
+        teacher = Teacher(cache / "teacher", backbone, content.passages, config.top)
+        teacher.ensure(lambda done, total: report("teach", done, total, {}) if report else None)
+        predict = teacher.top_tokens
+    untuned = ReaderModel.of(backbone, llama_of(backbone), ZEmbedding(backbone.hidden_size).to(backbone.device))
+    meters = {ratio: BenefitMeter(untuned, contexts) for ratio, contexts in content.development.items()}
+    trainer = ReaderTrainer(content, backbone, start, folder / WORK, predict)
+    glance = max(1, config.dev_passages // 3)
 
-    meters: dict[str, BenefitMeter]
-    questions: dict[str, list[TiledQuestion]]
-    asked: Sequence[Question]  # the same questions, as they are
-    glance: int  # passages that are measured during training
+    def evaluate() -> Figures:
+        return {"kept": next(iter(meters.values())).measure(trainer.model, glance).kept}
 
-    @classmethod
-    def of(cls, data: ReaderData, texts: Sequence[str], questions: Sequence[Question]) -> "Development":
-        """Compress development passages and questions at each ratio, and compute the references."""
-        config, backbone = data.config, data.codec.backbone
-        untuned = ReaderModel.of(backbone, llama_of(backbone), ZEmbedding(backbone.hidden_size).to(backbone.device))
-        continuation = Continuation(config.input, backbone.start_id, config.continued)
-        meters, tiled = {}, {}
-        for ratio in config.dev_ratios:
-            passages = data.store.tile(texts, (ratio,), data.count_report("tile development"))
-            asked = (
-                [] if config.input == "z" else data.tile_questions(questions, (ratio,), "tile development questions")
-            )
-            if config.input == "pruned":
-                passages = data.with_surprisals(passages, "dev")
-                asked = data.questions_with_surprisals(asked, "dev-questions")
-            meters[f"{ratio:g}"] = BenefitMeter(untuned, passages, continuation)
-            tiled[f"{ratio:g}"] = asked
-        return cls(meters, tiled, questions, max(1, config.dev_passages // 3))
-
-    def kept(self, model: ReaderModel) -> float:
-        """Measure the context benefit kept on some passages, at the first ratio."""
-        return next(iter(self.meters.values())).measure(model, self.glance).kept
+    run_steps(trainer, limit, config.checkpoint_every, keep_history(config, limit, evaluate, report))
+    return _finish(trainer, backbone, folder, meters, answer)
 
 
 def _finish(
-    folder: Path,
     trainer: ReaderTrainer,
-    data: ReaderData,
-    development: Development,
-    sources: Sources,
-    start_from: str | None,
+    backbone: Backbone,
+    folder: Path,
+    meters: Mapping[str, BenefitMeter],
+    answer: Callable[[], dict[str, Answers]],
 ) -> TrainedReader:
-    """Write the reader, measure what was written, and write the record of its training."""
-    codec, progress, config = data.codec, trainer.progress, trainer.config
+    content, progress, config = trainer.content, trainer.progress, trainer.config
     summary: dict[str, Any] = {
         "input": config.input,
-        "data": [Path(source).name for source in (*sources.text, *sources.questions)],
-        "started_from": start_from,
+        **content.summary,
         "steps": progress.step,
         "positions": progress.positions,
         "targets": progress.targets,
         "seconds": round(progress.seconds, 1),
-        "passages": len(trainer.examples.passages),
-        "questions": len(trainer.examples.questions),
         "seed": config.seed,
     }
+    _write(folder, backbone, trainer, summary, Calibration())
+    model = _load(folder, backbone, config)
     calibration = Calibration()
-    _write(folder, codec, trainer, summary, calibration)
-    model, reader = _load(folder, data)
-    if trainer.examples.focused:
-        calibration = calibrate(model, trainer.examples, config.seed)
-    benefit = {ratio: meter.measure(model) for ratio, meter in development.meters.items()}
-    if isinstance(reader, Reader) and config.input == "z":
-        answers = answer_focused(reader, development.asked, config.dev_ratios)
-    else:
-        tiled = {ratio: asked for ratio, asked in development.questions.items() if asked}
-        answers = {ratio: score_answers(asked, _answer(reader, data, asked)) for ratio, asked in tiled.items()}
+    if content.calibration:
+        not_found = ContentTokenizer(backbone).encode(NOT_FOUND)[0]
+        calibration = calibrate(model, content.calibration, not_found)
+    benefit = {ratio: meter.measure(model) for ratio, meter in meters.items()}
+    answers = answer()
     summary["context_benefit"] = {ratio: figures.to_dict() for ratio, figures in benefit.items()}
     summary["answers"] = {ratio: figures.to_dict() for ratio, figures in answers.items()}
-    _write(folder, codec, trainer, summary, calibration)
+    _write(folder, backbone, trainer, summary, calibration)
     shown = {"shown": {ratio: figures.shown for ratio, figures in answers.items()}}
     write_record(folder / "training.json", summary | shown, config.to_dict(), progress.history)
     plot_reader_history(progress.history, folder / "training.png")
@@ -190,34 +259,55 @@ def _finish(
 
 
 def _write(
-    folder: Path, codec: Codec, trainer: ReaderTrainer, training: dict[str, Any], calibration: Calibration
+    folder: Path, backbone: Backbone, trainer: ReaderTrainer, training: dict[str, Any], calibration: Calibration
 ) -> None:
-    backbone, embedding = codec.backbone, trainer.embedding
-    fingerprint = backbone.weights_fingerprint
+    embedding, fingerprint, loras = trainer.embedding, backbone.weights_fingerprint, trainer.loras()
+    if isinstance(embedding, CodeEmbedding):
+        write_codes(folder, embedding, loras, backbone)
+        return
     if isinstance(embedding, MetaEmbedding):
         ltsc_config = LtscReaderConfig(backbone.name, fingerprint, training)
-        write_ltsc_reader(folder, ltsc_config, embedding, trainer.lora())
+        write_ltsc_reader(folder, ltsc_config, embedding, loras[READER])
         return
     config = ReaderConfig(backbone.name, fingerprint, embedding.max_gap, training, calibration)
-    write_reader(folder, config, embedding, trainer.lora())
+    write_reader(folder, config, embedding, loras[READER])
 
 
-def _load(folder: Path, data: ReaderData) -> tuple[ReaderModel, Reader | LtscReader]:
-    """Load what was written: the model, and the reader."""
-    codec, backbone = data.codec, data.codec.backbone
-    if data.config.input == "ltsc":
-        ltsc_reader = LtscReader.from_pretrained(str(folder), backbone=backbone)
-        return ReaderModel.of(backbone, ltsc_reader.decoder, ltsc_reader.meta_embedding), ltsc_reader
-    # Not by `Reader.from_pretrained`: it would take a folder of the same name as a shipped codec for that one's reader.
+def _load(folder: Path, backbone: Backbone, config: ReaderTrainConfig) -> ReaderModel:
+    """Load what was written."""
+    if config.input in CODES:
+        return load_codes(folder, backbone)
+    if config.input == "ltsc":
+        reader = LtscReader.from_pretrained(str(folder), backbone=backbone)
+        return ReaderModel.of(backbone, reader.decoder, reader.meta_embedding)
     embedding = load_z_embedding(folder, read_reader_config(folder), backbone.hidden_size).to(backbone.device)
-    reader = Reader(codec, merged_decoder(folder, backbone), embedding)
-    return ReaderModel.of(backbone, reader.decoder, embedding), reader
+    return ReaderModel.of(backbone, merged_decoder(folder, backbone), embedding)
 
 
-def _answer(reader: Reader | LtscReader, data: ReaderData, questions: Sequence[TiledQuestion]) -> list[str]:
-    if isinstance(reader, LtscReader):
-        return answer_from_meta_tokens(reader, questions)
-    return answer_questions(reader, data.prompts, questions)
+def _answers(folder: Path, data: ReaderData, questions: Sequence[Question]) -> dict[str, Answers]:
+    """Let a reader that was written answer development questions."""
+    config, codec = data.config, data.codec
+    if config.input in CODES:
+        model, asked, decode = (
+            load_codes(folder, codec.backbone),
+            data.development_questions(questions),
+            codec.backbone.decode,
+        )
+        return {
+            ratio: score_answers(own, answer_from_codes(model, data.prompts, own, decode))
+            for ratio, own in asked.items()
+        }
+    if config.input == "ltsc":
+        ltsc_reader = LtscReader.from_pretrained(str(folder), backbone=codec.backbone)
+        asked = data.development_questions(questions)
+        return {ratio: score_answers(own, answer_from_meta_tokens(ltsc_reader, own)) for ratio, own in asked.items()}
+    # Not by `Reader.from_pretrained`: it would take a folder of the same name as a shipped codec for that one's reader.
+    embedding = load_z_embedding(folder, read_reader_config(folder), codec.backbone.hidden_size)
+    reader = Reader(codec, merged_decoder(folder, codec.backbone), embedding.to(codec.backbone.device))
+    if config.input == "z":
+        return answer_focused(reader, questions, config.dev_ratios)
+    asked = data.development_questions(questions)
+    return {ratio: score_answers(own, answer_questions(reader, data.prompts, own)) for ratio, own in asked.items()}
 
 
 def plot_reader_history(history: Sequence[dict[str, Any]], path: Path) -> None:

@@ -13,12 +13,13 @@ How passages are given is the condition of an experiment; only a reader trained 
     pruned       the source tokens that the LLM expected least, as many as there are Z-tokens
     truncated    the first source tokens, as many as there are Z-tokens
     ltsc         its source tokens, with LTSC's meta-tokens for what is repeated
+    codes        its Z-tokens with learned codes; the sequence has its source tokens, and gaps at the anchors (codes.py)
+    paper-a      codes alone; the sequence has its source tokens, and one gap over all of them
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,17 +39,18 @@ from zprompt.reader import (
     question_messages,
 )
 from zprompt.relevance import shared_relevance
-from zprompt.train.config import TASKS, ReaderTrainConfig
+from zprompt.train.config import CODES, TASKS, ReaderTrainConfig
 from zprompt.train.corpus import read_texts
 from zprompt.train.focused_questions import FocusedQuestions
 from zprompt.train.loop import Report
-from zprompt.train.packing import Branch, Ints, PackedSequence, Positions, TopTokens
+from zprompt.train.packing import Branch, Ints, PackedSequence, Positions, Source
 from zprompt.train.passages import CountReport, PassageStore, TiledPassage, cut_passages
-from zprompt.train.teacher import Teacher, with_surprisals
+from zprompt.train.teacher import with_surprisals
 from zprompt.zspan import ZToken, escape_literal
 
 AGAIN = "\n\nThe same text again:\n\n"  # asks for a repetition
 SHORTEST = 8  # tokens of a continuation, at least
+CONTEXT = 128  # source tokens of the shortest context that is measured
 OTHERS = 6000  # passages of the text that may stand beside those of a question, if they come near it
 TRIES = 100  # until a sequence can be made
 WORDS_AROUND = 10  # on each side of a cloze test's blank
@@ -78,6 +80,13 @@ def as_input(passage: TiledPassage, kind: str) -> PassageInput:
         return PassageInput(SpanPiece(passage.tokens), np.arange(count + 1))
     if kind == "text":
         return PassageInput(TextPiece(tuple(ids)), edges)
+    if kind in CODES:
+        gaps = np.zeros(len(ids), np.int64)
+        if kind == "codes":
+            gaps[passage.starts] = [token.gap for token in passage.tokens]
+        else:
+            gaps[0] = len(ids) - 1
+        return PassageInput(SpanPiece(tuple(map(ZToken, ids, gaps.tolist()))), edges)
     if kind == "truncated":
         return PassageInput(TextPiece(tuple(ids[:count])), np.arange(count + 1))
     if kind == "pruned" and passage.surprisal is not None:
@@ -206,28 +215,49 @@ class Continuation:
     start_id: int  # the token that starts every text
     size: int  # tokens of a continuation
 
-    def pack(
-        self, passage: TiledPassage, cuts: Iterable[int], predict: Callable[[slice], TopTokens] | None = None
-    ) -> PackedSequence | None:
+    def pack(self, passage: TiledPassage, cuts: Iterable[int], index: int | None = None) -> PackedSequence | None:
         """Continue a passage from some places.
 
         :param passage: The passage.
         :param cuts: Source tokens before each cut; the next Z-token begins the continuation.
-        :param predict: Returns the teacher's predictions, if there is a teacher.
+        :param index: Its place among the teacher's passages; None: it is not one of them.
         :return: The sequence; None if no cut leaves enough.
         """
         given, edges = as_input(passage, self.kind), passage.edges
         branches = []
+        if self.kind == "paper-a":
+            cuts = list(cuts)[-1:]  # each cut would have codes of its own
         for edge in dict.fromkeys(int(np.searchsorted(edges, cut)) for cut in cuts):
             begin = int(edges[min(edge, len(passage.starts))])
             ids = passage.ids[begin : begin + self.size]
             if begin and len(ids) >= SHORTEST:
-                known = predict(slice(begin, begin + len(ids))) if predict else None
-                branches.append(Branch(1 + int(given.places[edge]), ids, 0, known))
+                source = None if index is None else Source(index, begin)
+                branches.append(Branch(1 + int(given.places[edge]), ids, 0, source))
         if not branches:
             return None
         trunk = Positions.of_pieces((TextPiece((self.start_id,)), given.piece))
         return PackedSequence("continuation", trunk[: branches[-1].fork], tuple(branches))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contexts:
+    """Continuations of development passages: one sequence a passage, its context as the reader sees it, and as text."""
+
+    given: Sequence[PackedSequence]
+    text: Sequence[PackedSequence]
+
+    @classmethod
+    def of(cls, passages: Sequence[TiledPassage], continuation: Continuation) -> "Contexts":
+        """Cut continuations of passages; those that are too short are left out."""
+        plain, given, text = replace(continuation, kind="text"), [], []
+        for passage in passages:
+            cuts: Sequence[int] = range(CONTEXT, len(passage.ids), continuation.size)
+            cuts = cuts[-1:] if continuation.kind == "paper-a" else cuts
+            sequence, same = continuation.pack(passage, cuts), plain.pack(passage, cuts)
+            if sequence and same:
+                given.append(sequence)
+                text.append(same)
+        return cls(given, text)
 
 
 class ReaderExamples:
@@ -239,7 +269,6 @@ class ReaderExamples:
         prompts: Prompts,
         passages: Sequence[TiledPassage],
         questions: Sequence[TiledQuestion] | Sequence[Question],
-        teacher: Teacher | None,
         focused: FocusedQuestions | None = None,
     ) -> None:
         """Hold what sequences are made of.
@@ -248,12 +277,10 @@ class ReaderExamples:
         :param prompts: Makes the prompts.
         :param passages: Passages of text.
         :param questions: Questions; without any, their share goes to the other tasks.
-        :param teacher: Predictions for the passages of text; None: targets have their cross-entropy alone.
         :param focused: Draws questions in place of `questions`, whose number alone counts then.
         :raises TrainingDataError: If there is nothing to learn from.
         """
-        self.config, self.prompts, self.teacher = config, prompts, teacher
-        self.passages, self.focused = passages, focused
+        self.config, self.prompts, self.passages, self.focused = config, prompts, passages, focused
         self.questions: Sequence[Any] = questions
         self.start = TextPiece((prompts.tokenizer.start_id,))
         self.again = TextPiece(prompts.tokenizer.encode(AGAIN))
@@ -286,10 +313,9 @@ class ReaderExamples:
 
     def _continuation(self, random: np.random.Generator) -> PackedSequence | None:
         index = int(random.integers(len(self.passages)))
-        passage, size, teacher = self.passages[index], self.config.continued, self.teacher
+        passage, size = self.passages[index], self.config.continued
         first = min(self.config.shortest_context + int(random.integers(size)), len(passage.ids) - size)
-        predict = partial(teacher.top_tokens, index) if teacher else None
-        return self.continuation.pack(passage, range(first, len(passage.ids), size), predict)
+        return self.continuation.pack(passage, range(first, len(passage.ids), size), index)
 
     def _repetition(self, random: np.random.Generator) -> PackedSequence | None:
         passage = self.passages[int(random.integers(len(self.passages)))]
@@ -366,22 +392,29 @@ class ReaderData:
         self.prompts = Prompts(ContentTokenizer(codec.backbone), config.input)
 
     def examples(self, texts: Sequence[str], sources: Sources) -> ReaderExamples:
-        """Compress training passages and those of questions, and ask the teacher about the former."""
+        """Compress training passages and those of questions."""
         config, questions = self.config, read_questions(sources.questions)
         passages = self.store.tile(texts, config.ratios, self.count_report("tile"))
-        teacher: Teacher | None = None
-        if config.continuation or config.input == "pruned":
-            ids = [passage.ids for passage in passages]
-            teacher = Teacher(self.cache / "teacher", self.codec.backbone, ids, config.top)
-            teacher.ensure(self.count_report("teach"))
         if config.input == "z":
             focused = self._focused(questions, sources) if questions else None
-            return ReaderExamples(config, self.prompts, passages, questions, teacher, focused)
+            return ReaderExamples(config, self.prompts, passages, questions, focused)
         tiled = self.tile_questions(questions, config.ratios, "tile questions")
-        if config.input == "pruned" and teacher:
-            passages = [replace(one, surprisal=teacher.surprisal(index)) for index, one in enumerate(passages)]
+        if config.input == "pruned":
+            passages = self.with_surprisals(passages, "train")
             tiled = self.questions_with_surprisals(tiled, "questions")
-        return ReaderExamples(config, self.prompts, passages, tiled, teacher)
+        return ReaderExamples(config, self.prompts, passages, tiled)
+
+    def development(self, texts: Sequence[str]) -> dict[str, Contexts]:
+        """Compress development passages at each ratio, and cut continuations of them."""
+        config = self.config
+        continuation = Continuation(config.input, self.codec.backbone.start_id, config.continued)
+        contexts = {}
+        for ratio in config.dev_ratios:
+            passages = self.store.tile(texts, (ratio,), self.count_report("tile development"))
+            if config.input == "pruned":
+                passages = self.with_surprisals(passages, "dev")
+            contexts[f"{ratio:g}"] = Contexts.of(passages, continuation)
+        return contexts
 
     def _focused(self, questions: Sequence[Question], sources: Sources) -> FocusedQuestions:
         others = self._cut(sources.text, OTHERS) if sources.text else []
@@ -418,6 +451,17 @@ class ReaderData:
             for one in questions
             if all(passage.text in known for passage in one.passages)
         ]
+
+    def development_questions(self, questions: Sequence[Question]) -> dict[str, list[TiledQuestion]]:
+        """Compress the passages of development questions at each ratio that any can be compressed to."""
+        asked = {}
+        for ratio in self.config.dev_ratios:
+            tiled = self.tile_questions(questions, (ratio,), "tile development questions")
+            if self.config.input == "pruned":
+                tiled = self.questions_with_surprisals(tiled, "dev-questions")
+            if tiled:
+                asked[f"{ratio:g}"] = tiled
+        return asked
 
     def with_surprisals(self, passages: Sequence[TiledPassage], name: str) -> list[TiledPassage]:
         """Add surprisals to passages, which are kept under a name; passages of the same text share theirs."""

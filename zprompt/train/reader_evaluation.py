@@ -7,8 +7,8 @@ much as the LLM gets from the text. Answers come from the class that users call.
 passages or questions.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,15 @@ from numpy.typing import NDArray
 from zprompt.baselines.ltsc import LtscReader
 from zprompt.eval import Question, Statistic, bootstrap, exact_match, f1
 from zprompt.options import CompressOptions
-from zprompt.reader import NOT_FOUND, Calibration, PreparedPrompt, Reader, log_odds
+from zprompt.reader import Calibration, PreparedPrompt, Reader, log_odds
 from zprompt.train.packing import Branch, PackedSequence, make_batch
-from zprompt.train.passages import TiledPassage
-from zprompt.train.reader_data import Continuation, Prompts, ReaderExamples, TiledQuestion, as_meta_tokens
+from zprompt.train.reader_data import Contexts, Prompts, TiledQuestion, as_meta_tokens
 from zprompt.train.reader_model import ReaderModel
 from zprompt.zspan import escape_literal
 
-CONTEXT = 128  # source tokens of the shortest context that is measured
 ANSWER = 16  # tokens of an answer, at most
 BATCH = 8  # sequences at a time
 SHOWN = 8  # answers that are recorded
-CALIBRATED = 200  # questions that the confidence is fitted to
 
 Floats = NDArray[np.float64]
 
@@ -73,26 +70,18 @@ class Answers:
 class BenefitMeter:
     """Measures the context benefit on development passages; the references are computed once."""
 
-    def __init__(self, untuned: ReaderModel, passages: Sequence[TiledPassage], continuation: Continuation) -> None:
+    def __init__(self, untuned: ReaderModel, contexts: Contexts) -> None:
         """Compute the references.
 
         :param untuned: The LLM before any training.
-        :param passages: Development passages; those that are too short are left out.
-        :param continuation: How the reader is to continue them.
+        :param contexts: Continuations of development passages.
         """
-        plain = replace(continuation, kind="text")
-        self._sequences: list[PackedSequence] = []
-        without, text = [], []
-        for passage in passages:
-            cuts = range(CONTEXT, len(passage.ids), continuation.size)
-            sequence, same = continuation.pack(passage, cuts), plain.pack(passage, cuts)
-            if sequence and same:
-                self._sequences.append(sequence)
-                text.append(same)
-                alone = tuple(Branch(1, branch.ids, 0) for branch in sequence.branches)
-                without.append(PackedSequence(sequence.task, sequence.trunk[:1], alone))
-        positions = sum(len(sequence.trunk) for sequence in self._sequences)
-        self._ratio = sum(len(sequence.trunk) for sequence in text) / max(1, positions)
+        self._sequences, text = contexts.given, contexts.text
+        without = [
+            PackedSequence(one.task, one.trunk[:1], tuple(Branch(1, branch.ids, 0) for branch in one.branches))
+            for one in text
+        ]
+        self._source = sum(len(sequence.trunk) for sequence in text)
         self._without, self._text = cross_entropies(untuned, without), cross_entropies(untuned, text)
 
     def measure(self, model: ReaderModel, passages: int | None = None) -> Benefit:
@@ -110,7 +99,7 @@ class BenefitMeter:
             passages=count,
             continuations=sum(len(sequence.branches) for sequence in sequences),
             tokens=tokens,
-            positions_ratio=self._ratio,
+            positions_ratio=self._source / max(1, sum(model.length(one.trunk) for one in self._sequences)),
             without=float(without.sum() / max(1, tokens)),
             with_text=float(text.sum() / max(1, tokens)),
             with_input=float(own.sum() / max(1, tokens)),
@@ -126,7 +115,7 @@ def cross_entropies(model: ReaderModel, sequences: Sequence[PackedSequence]) -> 
     order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
     for start in range(0, len(sequences), BATCH):
         chosen = order[start : start + BATCH]
-        batch = make_batch([sequences[index].without_teacher() for index in chosen])
+        batch = make_batch([sequences[index] for index in chosen])
         log = (model.hidden(batch) @ model.head.T).log_softmax(dim=1)
         losses = -log.gather(1, batch.targets.ids.to(log.device)[:, None])[:, 0].cpu().numpy()
         np.add.at(sums, np.array(chosen)[batch.targets.rows.numpy()], losses)
@@ -146,6 +135,36 @@ def answer_from_meta_tokens(reader: LtscReader, questions: Sequence[TiledQuestio
     ]
     answers = reader.answer([one.question for one in questions], passages, max_new_tokens=ANSWER)
     return [answer.text for answer in answers]
+
+
+def answer_from_codes(
+    model: ReaderModel, prompts: Prompts, questions: Sequence[TiledQuestion], decode: Callable[[list[int]], str]
+) -> list[str]:
+    """Let a reader of codes answer questions greedily."""
+    answers = []
+    for one in questions:
+        prompt = prompts.question(one.question, one.passages)
+        places = np.flatnonzero(prompt.gaps)
+        fork = int(places[-1] + prompt.gaps[places[-1]]) + 1 if len(places) else 1
+        asked = PackedSequence("questions", prompt[:fork], (Branch(fork, prompt.ids[fork:], 0),))
+        ids = write(model, asked, prompts.end_id, ANSWER)
+        answers.append(decode(ids).strip())
+    return answers
+
+
+@torch.no_grad()
+def write(model: ReaderModel, sequence: PackedSequence, end_id: int, most: int) -> list[int]:
+    """Go on greedily after the only branch of a sequence, which may be empty, until the text ends."""
+    [branch] = sequence.branches
+    written: list[int] = []
+    while len(written) < most:
+        ids = np.array([*branch.ids, *written, end_id], np.int64)
+        batch = make_batch([PackedSequence(sequence.task, sequence.trunk, (Branch(branch.fork, ids, len(ids) - 1),))])
+        token = int((model.hidden(batch)[-1] @ model.head.T).argmax())
+        if token == end_id:
+            break
+        written.append(token)
+    return written
 
 
 def answer_focused(reader: Reader, questions: Sequence[Question], ratios: Sequence[float]) -> dict[str, Answers]:
@@ -185,21 +204,19 @@ def score_answers(questions: Sequence[TiledQuestion] | Sequence[Question], answe
 
 
 @torch.no_grad()
-def calibrate(model: ReaderModel, examples: ReaderExamples, seed: int) -> Calibration:
+def calibrate(model: ReaderModel, questions: Sequence[PackedSequence], not_found: int) -> Calibration:
     """Ask training questions, every second one without the passages that answer it, and fit the confidence to that.
 
     :param model: The reader.
-    :param examples: Draws the questions in the forms that focusing gives their passages.
-    :param seed: Decides which.
+    :param questions: The questions, the first of which is answered.
+    :param not_found: The token that begins "not found".
     :return: The calibration.
     """
-    watched, random = examples.prompts.tokenizer.encode(NOT_FOUND)[0], np.random.default_rng(seed)
-    odds, answered = np.zeros(CALIBRATED), np.arange(CALIBRATED) % 2 == 0
-    for index, own in enumerate(answered.tolist()):
-        batch = make_batch([examples.focused_question(random, own)])
-        logits = model.hidden(batch)[0] @ model.head.T  # the first target's
-        odds[index] = log_odds(1.0 - float(logits.softmax(0)[watched]))
-    return fit_calibration(odds, answered)
+    odds = np.zeros(len(questions))
+    for index, question in enumerate(questions):
+        logits = model.hidden(make_batch([question]))[0] @ model.head.T  # the first target's
+        odds[index] = log_odds(1.0 - float(logits.softmax(0)[not_found]))
+    return fit_calibration(odds, np.arange(len(questions)) % 2 == 0)
 
 
 def fit_calibration(odds: Floats, answered: NDArray[np.bool_]) -> Calibration:

@@ -14,6 +14,7 @@ targets and predictions, common tokens and random ones. The LoRA is PEFT's: own 
 weight, was 5 to 9 % faster.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -25,7 +26,7 @@ from zprompt.baselines.ltsc import MetaEmbedding
 from zprompt.errors import MissingDependencyError
 from zprompt.llm import TARGETS, Backbone, LlamaDecoder, Lora, llama_of, projections, unpack
 from zprompt.reader import ZEmbedding
-from zprompt.train.packing import Batch, Targets
+from zprompt.train.packing import Batch, Positions, Targets
 
 SMALLEST = 1e-6  # probability of "any other", at least
 
@@ -37,7 +38,7 @@ class ReaderModel:
     """What turns positions into hidden states, and these into logits."""
 
     decoder: LlamaDecoder
-    embedding: Embedding
+    embedding: nn.Module  # an Embedding, or codes (codes.py)
     vectors: Tensor  # (V, D), frozen
     head: Tensor  # (V, D), frozen
     dtype: torch.dtype = torch.float32  # what the factors of products are rounded to
@@ -63,40 +64,53 @@ class ReaderModel:
         embedded, added = self.vectors[ids], gaps > 0
         return embedded.index_put((added,), self.embedding(embedded[added], gaps[added]))
 
+    def length(self, trunk: Positions) -> int:
+        """Count the positions that the reader has of a trunk."""
+        return len(trunk)
+
     def hidden(self, batch: Batch) -> Tensor:
         """Return the hidden states that predict the targets of a batch, (N, D)."""
         embedded = self.embed(batch.ids, batch.gaps)
         with torch.autocast(embedded.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            states = self.decoder.run(embedded, batch.attention).float()
+            states = self.decoder.run(embedded, batch.attention(embedded.device)).float()
         return states[batch.targets.rows.to(states.device), batch.targets.columns.to(states.device)]
 
 
-def decoder_with_lora(backbone: Backbone, lora: Lora) -> LlamaDecoder:
-    """Return a copy of a backbone's decoder that has a copy of a LoRA to train.
+def decoder_with_loras(backbone: Backbone, loras: Mapping[str, Lora]) -> LlamaDecoder:
+    """Return a copy of a backbone's decoder that has copies of LoRAs to train, the first of which acts.
 
     :param backbone: The backbone, which stays as it is.
-    :param lora: The LoRA.
-    :return: The decoder; only the LoRA's matrices require gradients.
+    :param loras: The LoRAs, by name.
+    :return: The decoder; only the LoRAs' matrices require gradients.
     :raises MissingDependencyError: If PEFT is not installed.
     """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig, LoraModel, PeftConfig
     except ImportError as error:
         raise MissingDependencyError("Training a reader needs PEFT: pip install 'zprompt[train]'.") from error
     original = llama_of(backbone)
     decoder = unpack(original)
-    config = LoraConfig(r=lora.rank, lora_alpha=cast(int, lora.alpha), target_modules=list(TARGETS))
-    decoder = cast(LlamaDecoder, inject_adapter_in_model(config, decoder))
+    configs: dict[str, PeftConfig] = {
+        adapter: LoraConfig(r=lora.rank, lora_alpha=cast(int, lora.alpha), target_modules=list(TARGETS))
+        for adapter, lora in loras.items()
+    }
+    first, *others = configs
+    tuner = LoraModel(decoder, configs, first)
+    for adapter in others:
+        tuner.inject_adapter(decoder, adapter)
     with torch.no_grad():
-        for name, _ in projections(original):
-            for part, matrix in (("lora_A", lora.down[name]), ("lora_B", lora.up[name])):
-                decoder.get_parameter(f"{name}.{part}.default.weight").copy_(matrix)
+        for adapter, lora in loras.items():
+            for name, _ in projections(original):
+                for part, matrix in (("lora_A", lora.down[name]), ("lora_B", lora.up[name])):
+                    decoder.get_parameter(f"{name}.{part}.{adapter}.weight").copy_(matrix)
+    for key, parameter in decoder.named_parameters():
+        parameter.requires_grad_(".lora_" in key)  # PEFT lets only the LoRA that acts be trained
     return decoder
 
 
-def lora_matrices(decoder: nn.Module, part: str) -> dict[str, nn.Parameter]:
-    """Return the trained matrices of a decoder, "lora_A" or "lora_B", by the name of their projection."""
-    ending = f".{part}.default.weight"
+def lora_matrices(decoder: nn.Module, part: str, adapter: str) -> dict[str, nn.Parameter]:
+    """Return the trained matrices of a LoRA, "lora_A" or "lora_B", by the name of their projection."""
+    ending = f".{part}.{adapter}.weight"
     named = decoder.named_parameters()
     return {name.removesuffix(ending): parameter for name, parameter in named if name.endswith(ending)}
 

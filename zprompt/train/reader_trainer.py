@@ -7,14 +7,18 @@ LoRA and embedding are trained; the LLM is frozen. All randomness of a step come
 micro-batch has a core of its own: on two cores that was 1.7 times as fast as one, and both on one micro-batch 1.4 times
 (its products are small, and what is between them is done by one core). Gradients are summed in the order of the
 micro-batches, so the number of cores changes nothing.
+
+On a GPU products are in bf16, layers are compiled, and a micro-batch is as large as its memory holds: after the first
+step it is known how much a position takes, and if one was too large, the step is taken again with half of it. The next
+step's micro-batches are made meanwhile.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -28,59 +32,90 @@ from zprompt.baselines.ltsc import (
     load_meta_embedding,
     read_ltsc_config,
 )
-from zprompt.codec import Codec
 from zprompt.errors import CheckpointError
-from zprompt.llm import Backbone, Lora, llama_of, new_lora, projections, read_lora
+from zprompt.llm import Backbone, LlamaDecoder, Lora, llama_of, new_lora, projections, read_lora
 from zprompt.reader import ADAPTER_FOLDER, ReaderConfig, ZEmbedding, find_reader, load_z_embedding, read_reader_config
-from zprompt.train.config import TASKS, ReaderTrainConfig
-from zprompt.train.loop import Figures, Report, TrainingProgress, is_due, rate_at, refuse_another_run, write_checkpoint
-from zprompt.train.packing import Batch, PackedSequence, make_batch, micro_batches
-from zprompt.train.reader_data import ReaderExamples
+from zprompt.train.codes import CodeEmbedding, CodesConfig, CodesModel, Noise, new_codes
+from zprompt.train.config import CODES, TASKS, ReaderTrainConfig
+from zprompt.train.loop import (
+    STATE_FILE,
+    Figures,
+    Limit,
+    Report,
+    TrainingProgress,
+    is_due,
+    load_checkpoint,
+    rate_at,
+    read_state,
+    refuse_another_run,
+    write_checkpoint,
+)
+from zprompt.train.packing import Batch, Predict, make_batch, micro_batches
 from zprompt.train.reader_model import (
     Embedding,
     ReaderModel,
     candidate_tokens,
-    decoder_with_lora,
+    decoder_with_loras,
     init_embeddings,
     lora_matrices,
     target_losses,
 )
+from zprompt.train.training_set import TrainingSet
 
+READER = "reader"  # the LoRA's name
 RAMP = 20  # steps until the learning rate is full
+FULL = 0.7  # of a GPU's free memory, to leave room for micro-batches of longer sequences
 FREE = ("checkpoint_every", "evaluate_every", "dev_passages", "dev_questions", "dev_ratios", "micro_batch")
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The LoRA and the embedding that a run starts with."""
+    """The LoRAs and the embedding that a run starts with."""
 
-    lora: Lora
-    embedding: Embedding  # is trained itself, not a copy
+    loras: dict[str, Lora]
+    embedding: Embedding | CodeEmbedding  # is trained itself, not a copy
 
 
-def new_start(codec: Codec, config: ReaderTrainConfig) -> Start:
+def new_start(backbone: Backbone, config: ReaderTrainConfig) -> Start:
     """Start at a reader of text: a LoRA that changes nothing, and gaps that add nothing or random meta-tokens."""
-    backbone = codec.backbone
-    lora = new_lora(llama_of(backbone), config.rank, config.alpha, config.seed)
+    embedding = new_embedding(backbone, config)
+    names = embedding.adapters if isinstance(embedding, CodeEmbedding) else (READER,)
+    llama = llama_of(backbone)
+    loras = {name: new_lora(llama, config.rank, config.alpha, config.seed + i) for i, name in enumerate(names)}
+    return Start(loras, embedding)
+
+
+def new_embedding(backbone: Backbone, config: ReaderTrainConfig) -> Embedding | CodeEmbedding:
+    """Make the embedding of a new reader."""
+    if config.input in CODES:
+        form = CodesConfig(
+            kind=config.input,
+            codes=config.codes,
+            tokens_per_code=config.tokens_per_code,
+            layer=config.code_layer,
+            ratio=config.ratios[0],
+            start_id=backbone.start_id,
+        )
+        return new_codes(form, backbone.embeddings, config.seed)
     if config.input != "ltsc":
-        return Start(lora, ZEmbedding(backbone.hidden_size))
+        return ZEmbedding(backbone.hidden_size)
     count = (READER_ALPHABET.vocabulary_size or 0) - READER_ALPHABET.first
     meta_tokens = MetaEmbedding(count, backbone.hidden_size)
     init_embeddings(meta_tokens, backbone.embeddings, config.seed)
-    return Start(lora, meta_tokens)
+    return meta_tokens
 
 
-def load_start(name: str, codec: Codec, config: ReaderTrainConfig) -> Start:
+def load_start(name: str, backbone: Backbone, config: ReaderTrainConfig) -> Start:
     """Start at another reader: at its LoRA, and at its embedding if it was trained on the same input.
 
     :param name: The reader, as `load_reader` takes it.
-    :param codec: The codec whose Z-tokens are to be read.
+    :param backbone: The LLM.
     :param config: Has rank, alpha and input.
     :return: The start.
     :raises CheckpointError: If that reader has another backbone or rank.
     """
     folder, its = _read_config(name)
-    lora, backbone = read_lora(folder / ADAPTER_FOLDER), codec.backbone
+    lora = read_lora(folder / ADAPTER_FOLDER)
     pairs: dict[str, tuple[object, object]] = {
         "backbone": (its.backbone_fingerprint, backbone.weights_fingerprint),
         "LoRA's rank": (lora.rank, config.rank),
@@ -94,13 +129,14 @@ def load_start(name: str, codec: Codec, config: ReaderTrainConfig) -> Start:
                 "run the same, or leave out --start-from."
             )
     if its.training.get("input") != config.input:
-        return Start(lora, new_start(codec, config).embedding)
+        fresh = new_start(backbone, config)
+        return Start({**fresh.loras, READER: lora}, fresh.embedding)
     embedding: Embedding = (
         load_z_embedding(folder, its, backbone.hidden_size)
         if isinstance(its, ReaderConfig)
         else load_meta_embedding(folder, backbone.hidden_size)
     )
-    return Start(lora, embedding.train().requires_grad_())
+    return Start({READER: lora}, embedding.train().requires_grad_())
 
 
 def _read_config(name: str) -> tuple[Path, ReaderConfig | LtscReaderConfig]:
@@ -113,93 +149,142 @@ def _read_config(name: str) -> tuple[Path, ReaderConfig | LtscReaderConfig]:
     return folder, read_ltsc_config(folder)
 
 
+Part: TypeAlias = tuple[Batch, Tensor, int]  # a micro-batch, the tokens of its softmax, and the seed of its codes
+
+
 class ReaderTrainer:
     """Trains a LoRA and an embedding on a frozen LLM."""
 
     def __init__(
-        self, config: ReaderTrainConfig, backbone: Backbone, start: Start, examples: ReaderExamples, folder: Path
+        self, content: TrainingSet, backbone: Backbone, start: Start, folder: Path, predict: Predict | None = None
     ) -> None:
         """Set up a run, or resume one that was stopped.
 
-        :param config: How to train.
+        :param content: How to train, and on what.
         :param backbone: The frozen LLM.
         :param start: The LoRA and the embedding to start with.
-        :param examples: Where sequences come from.
         :param folder: Where checkpoints are kept.
+        :param predict: Returns the teacher's predictions; None: targets have their cross-entropy alone.
         """
-        self.config, self.examples = config, examples
-        decoder, self.embedding = decoder_with_lora(backbone, start.lora), start.embedding.to(backbone.device)
-        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        config = content.config
+        self.config, self.content, self.predict, self.folder = config, content, predict, folder
+        decoder, self.embedding = decoder_with_loras(backbone, start.loras), start.embedding.to(backbone.device)
+        self.on_gpu = backbone.device.type == "cuda"
+        dtype = torch.bfloat16 if self.on_gpu or config.precision == "bf16" else torch.float32
         for name, weight in list(decoder.named_parameters()):
             if name.endswith("base_layer.weight"):  # a new one: the backbone may have the same; see `unpack`
                 rounded = nn.Parameter(weight.to(dtype), requires_grad=False)  # else autocast would in every pass
                 decoder.get_submodule(name.removesuffix(".weight")).weight = rounded
-        self.model = ReaderModel(decoder, self.embedding, backbone.embeddings, backbone.output_embeddings, dtype)
-        self.downs, self.ups = lora_matrices(decoder, "lora_A"), lora_matrices(decoder, "lora_B")
+        kind = CodesModel if isinstance(self.embedding, CodeEmbedding) else ReaderModel
+        self.model = kind(decoder, self.embedding, backbone.embeddings, backbone.output_embeddings, dtype)
+        self.downs, self.ups = (
+            {name: lora_matrices(decoder, part, name) for name in start.loras} for part in ("lora_A", "lora_B")
+        )
         rates = (
-            (list(self.downs.values()), config.rate),
-            (list(self.ups.values()), config.up_rate),
+            ([matrix for own in self.downs.values() for matrix in own.values()], config.rate),
+            ([matrix for own in self.ups.values() for matrix in own.values()], config.up_rate),
             (list(self.embedding.parameters()), config.embedding_rate),
         )
         groups = [{"params": parameters, "lr": rate, "highest": rate} for parameters, rate in rates]
         self.parameters = [parameter for parameters, _ in rates for parameter in parameters]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
         self.progress = TrainingProgress()
-        self._drawn: dict[int, list[PackedSequence]] = {}  # of the step that follows
+        self.micro_batch = config.micro_batch
+        self._parts: dict[int, list[Part]] = {}  # of the step that follows
+        # Which LoRA acts is a state of the decoder: with codes, one micro-batch at a time.
+        self.alone = self.on_gpu or kind is CodesModel
+        if self.on_gpu and kind is ReaderModel:
+            compile_layers(decoder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = folder / "checkpoint.pt"
-        if self.checkpoint.is_file():
-            self._resume()
+        self._resume()
 
-    def lora(self) -> Lora:
-        """Return the LoRA as it is trained now."""
-        down, up = ({name: matrix.detach() for name, matrix in own.items()} for own in (self.downs, self.ups))
-        return Lora(self.config.rank, self.config.alpha, down, up)
+    def loras(self) -> dict[str, Lora]:
+        """Return the LoRAs as they are trained now."""
+        config = self.config
+        return {
+            name: Lora(config.rank, config.alpha, dict(self.downs[name]), dict(self.ups[name])) for name in self.ups
+        }
 
-    def step(self, step: int) -> Figures:
-        """Train on one batch, and return the loss and each task's cross-entropy before the update."""
+    def step(self, step: int, done: float) -> Figures:
+        """Train on one batch, at the learning rate of a share that is done.
+
+        :param step: The step, which decides what is drawn.
+        :param done: The share of the run that is done.
+        :return: The loss and each task's cross-entropy before the update.
+        """
         for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(group["highest"], step, self.config.steps, RAMP)
-        sequences = self._drawn.pop(step, None) or self._draw(step)
-        random = np.random.default_rng([self.config.seed, step, 1])  # not what the sequences were drawn by
-        counts = {task: sum(one.targets for one in sequences if one.task == task) for task in TASKS}
-        sums = dict.fromkeys((*TASKS, "loss"), 0.0)
-        self.optimizer.zero_grad()
-        with _one_core_each(self.model.vectors.device) as pool:
-            following = pool.submit(self._draw, step + 1)
-            parts = [self._prepare(part, random) for part in micro_batches(sequences, self.config.micro_batch)]
-            for own in pool.map(lambda part: self._gradients(part, counts), parts):
-                self._add(*own, sums)
-            self._drawn[step + 1] = following.result()
+            group["lr"] = rate_at(group["highest"], done, step, RAMP)
+        try:
+            figures = self._accumulate(step, done)
+        except torch.OutOfMemoryError:
+            if self.micro_batch == 1:
+                raise
+            self.micro_batch = max(1, self.micro_batch // 2)
+            self._parts.clear()
+            torch.cuda.empty_cache()
+            return self.step(step, done)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
-        self.progress.positions += sum(map(len, sequences))
+        return figures
+
+    def _accumulate(self, step: int, done: float) -> Figures:
+        """Sum the gradients of a step's micro-batches."""
+        parts = self._parts.pop(step, None) or self._prepare(step)
+        counts = dict.fromkeys(TASKS, 0)
+        for batch, *_ in parts:
+            for task, count in zip(TASKS, _task_sums(batch, torch.ones(len(batch.targets))), strict=True):
+                counts[task] += int(count)
+        sums = dict.fromkeys((*TASKS, "loss"), 0.0)
+        self.optimizer.zero_grad()
+        before = _allocated() if self.on_gpu else 0
+        with _one_core_each(self.alone) as pool:
+            following = pool.submit(self._prepare, step + 1)
+            over = map if self.alone else pool.map
+            for own in over(lambda part: self._gradients(part, counts, done), parts):
+                self._add(*own, sums)
+            self._parts[step + 1] = following.result()
+        if self.on_gpu and self.micro_batch == self.config.micro_batch:
+            self.micro_batch = self._positions_that_fit(before, max(batch.ids.numel() for batch, *_ in parts))
+        self.progress.positions += sum(int((batch.layout[1] >= 0).sum()) for batch, *_ in parts)
         self.progress.targets += sum(counts.values())
         return {"loss": sums["loss"], **{task: sums[task] / count for task, count in counts.items() if count}}
 
-    def _draw(self, step: int) -> list[PackedSequence]:
-        return self.examples.draw(np.random.default_rng([self.config.seed, step]))
+    def _positions_that_fit(self, before: int, positions: int) -> int:
+        """Compute how many positions the GPU holds, given what was allocated before a number of them."""
+        each = max(1, torch.cuda.max_memory_allocated() - before) / positions
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info()
+        return max(self.config.micro_batch + 1, int(FULL * free / each))
 
-    def _prepare(self, sequences: Sequence[PackedSequence], random: np.random.Generator) -> tuple[Batch, Tensor]:
-        """Make a batch, and choose the tokens of its softmax."""
-        batch, config = make_batch(sequences, self.config.top), self.config
-        counts = config.common_candidates, config.random_candidates
-        return batch, candidate_tokens(batch.targets, len(self.model.head), *counts, random)
+    def _prepare(self, step: int) -> list[Part]:
+        """Draw the sequences of a step, make micro-batches, and choose the tokens of their softmax."""
+        random, config = np.random.default_rng([self.config.seed, step, 1]), self.config
+        parts = []
+        for sequences in micro_batches(self.content.draw(step), self.micro_batch):
+            batch = make_batch(sequences, self.predict, config.top)
+            counts = config.common_candidates, config.random_candidates
+            tokens = candidate_tokens(batch.targets, len(self.model.head), *counts, random)
+            parts.append((batch, tokens, int(random.integers(2**31)) if isinstance(self.model, CodesModel) else 0))
+        return parts
 
-    def _gradients(self, part: tuple[Batch, Tensor], counts: Mapping[str, int]) -> tuple[Figures, Sequence[Tensor]]:
+    def _gradients(self, part: Part, counts: Mapping[str, int], done: float) -> tuple[Figures, Sequence[Tensor]]:
         """Return a micro-batch's figures and gradients; each task's targets have its share of the loss together."""
-        batch, tokens = part
-        targets = batch.targets
-        losses = target_losses(self.model.hidden(batch), self.model.head, targets, tokens, self.config.gold_weight)
-        shares = dict(zip(TASKS, self.examples.shares.tolist(), strict=True))
-        weights = torch.tensor([shares[task] / counts[task] for task in batch.tasks])[targets.rows]
-        loss = (losses.total * weights.to(losses.total.device)).sum()
+        batch, tokens, seed = part
+        hidden, penalty = self._hidden(batch, seed, done)
+        losses = target_losses(hidden, self.model.head, batch.targets, tokens, self.config.gold_weight)
+        shares = self.content.shares
+        weights = torch.tensor([shares[task] / counts[task] for task in batch.tasks])[batch.targets.rows]
+        loss = (losses.total * weights.to(losses.total.device)).sum() + penalty * len(batch.tasks) / self.config.batch
         gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
-        figures = {"loss": loss.item()}
-        for row, task in enumerate(batch.tasks):
-            own = float(losses.gold[(targets.rows == row).to(losses.gold.device)].sum())
-            figures[task] = figures.get(task, 0.0) + own
-        return figures, gradients
+        sums = dict(zip(TASKS, _task_sums(batch, losses.gold), strict=True))
+        return {"loss": loss.item(), **sums}, gradients
+
+    def _hidden(self, batch: Batch, seed: int, done: float) -> tuple[Tensor, Tensor]:
+        """Return the states that predict the targets, and the penalty on codes."""
+        if isinstance(self.model, CodesModel):
+            return self.model.train_hidden(batch, Noise(torch.Generator().manual_seed(seed), done))
+        hidden = self.model.hidden(batch)
+        return hidden, hidden.new_zeros(())
 
     def _add(self, figures: Figures, gradients: Sequence[Tensor], sums: Figures) -> None:
         for name, figure in figures.items():
@@ -209,30 +294,43 @@ class ReaderTrainer:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        state = {
-            "config": json.dumps(self.config.to_dict(), sort_keys=True),
-            "parameters": [parameter.detach() for parameter in self.parameters],
-            "optimizer": self.optimizer.state_dict(),
-            "progress": self.progress.to_dict(),
-        }
-        write_checkpoint(self.checkpoint, state)
+        state = {"config": self.config.to_dict(), "progress": self.progress.to_dict()}
+        write_checkpoint(self.folder, self.parameters, self.optimizer, state)
 
     def _resume(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
-        refuse_another_run(self.checkpoint.parent, json.loads(state["config"]), self.config.to_dict(), FREE)
-        with torch.no_grad():
-            for parameter, saved in zip(self.parameters, state["parameters"], strict=True):
-                parameter.copy_(saved)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = TrainingProgress(**state["progress"])
+        state = read_state(self.folder)
+        if state:
+            refuse_another_run(self.folder / STATE_FILE, state["config"], self.config.to_dict(), FREE)
+            load_checkpoint(self.folder, self.parameters, self.optimizer, state)
+            self.progress = TrainingProgress(**state["progress"])
+
+
+def compile_layers(decoder: LlamaDecoder) -> None:
+    """Compile each layer of a decoder, for any number of positions; all layers share the code."""
+    torch.set_float32_matmul_precision("high")
+    for layer in decoder.layers:
+        layer.compile(dynamic=True)
+
+
+def _allocated() -> int:
+    """Return the bytes that are allocated on the GPU, from where its peak is measured."""
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
+
+
+def _task_sums(batch: Batch, values: Tensor) -> list[float]:
+    """Sum a value of each target by task."""
+    tasks = torch.tensor([TASKS.index(task) for task in batch.tasks])[batch.targets.rows].to(values.device)
+    sums: list[float] = values.new_zeros(len(TASKS)).index_add(0, tasks, values).tolist()
+    return sums
 
 
 @contextmanager
-def _one_core_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of threads as many as there are cores, each of which computes on one; beside a GPU, one thread."""
+def _one_core_each(alone: bool) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of threads as many as there are cores, each of which computes on one; or one, to draw meanwhile."""
     before = torch.get_num_threads()
-    cores = before if device.type == "cpu" else 1
-    torch.set_num_threads(1 if device.type == "cpu" else before)
+    cores = 1 if alone else before
+    torch.set_num_threads(before if alone else 1)
     try:
         with ThreadPoolExecutor(cores) as pool:
             yield pool
@@ -241,11 +339,12 @@ def _one_core_each(device: torch.device) -> Iterator[ThreadPoolExecutor]:
 
 
 def keep_history(
-    config: ReaderTrainConfig, evaluate: Callable[[], Figures], report: Report | None
+    config: ReaderTrainConfig, limit: Limit, evaluate: Callable[[], Figures], report: Report | None
 ) -> Callable[[TrainingProgress, Figures], None]:
     """Return what keeps the history of a run after each step, with development figures now and then.
 
-    :param config: How many steps there are, and how often to evaluate.
+    :param config: How often to evaluate.
+    :param limit: When the run ends.
     :param evaluate: Returns development figures.
     :param report: Called after every step, with the last of these.
     :return: What `run_steps` calls.
@@ -253,11 +352,11 @@ def keep_history(
     recent: Figures = {}
 
     def after_step(progress: TrainingProgress, figures: Figures) -> None:
-        due = is_due(progress.step, config.steps, config.evaluate_every)
+        due = is_due(progress.step, limit, config.evaluate_every)
         if due:
             recent.update(evaluate())
         progress.history.append({"step": progress.step, **figures, **(recent if due else {})})
         if report:
-            report("train", progress.step, config.steps, {**figures, **recent})
+            report("train", *limit.counts(progress), {**figures, **recent})
 
     return after_step

@@ -75,20 +75,22 @@ def tokenizer(tiny_backbone: Backbone) -> ContentTokenizer:
 
 
 @pytest.fixture
-def examples_of(
-    passages: list[TiledPassage], tokenizer: ContentTokenizer, reader_codec: Codec, tmp_path: Path
-) -> MakeExamples:
+def teacher(reader_codec: Codec, passages: list[TiledPassage], tmp_path: Path) -> Teacher:
+    """The tiny LLM's predictions for them."""
+    teacher = Teacher(tmp_path / "teacher", reader_codec.backbone, [one.ids for one in passages], CONFIG.top)
+    teacher.ensure()
+    return teacher
+
+
+@pytest.fixture
+def examples_of(passages: list[TiledPassage], tokenizer: ContentTokenizer) -> MakeExamples:
     """A maker of examples."""
 
-    def make(taught: bool = True, **changes: Any) -> ReaderExamples:  # noqa: ANN401 - fields of the config
+    def make(**changes: Any) -> ReaderExamples:  # noqa: ANN401 - fields of the config
         config = replace(CONFIG, **changes)
-        backbone = reader_codec.backbone
-        teacher = Teacher(tmp_path / "teacher", backbone, [one.ids for one in passages], config.top) if taught else None
-        if teacher:
-            teacher.ensure()
         shown = [replace(one, surprisal=np.arange(len(one.ids), 0, -1, np.float32)) for one in passages]
         questions = [TiledQuestion("when did they walk", ("1969",), (TitledPassage("Moon", one),)) for one in shown[:3]]
-        return ReaderExamples(config, Prompts(tokenizer, config.input), shown, questions, teacher)
+        return ReaderExamples(config, Prompts(tokenizer, config.input), shown, questions)
 
     return make
 

@@ -37,7 +37,7 @@ def test_branches_are_read_as_if_each_were_a_prompt(
     examples, random = examples_of(input=kind), np.random.default_rng(1)
     sequences = [examples.draw_one(task, random) for _ in range(3)]
     with torch.no_grad():
-        together = model.hidden(make_batch(sequences, 8))
+        together = model.hidden(make_batch(sequences))
         alone = torch.cat([states for sequence in sequences for states in states_of(model, sequence)])
     assert torch.allclose(together, alone, atol=1e-4)
 
@@ -49,7 +49,7 @@ def test_targets_are_the_tokens_of_the_branches() -> None:
     assert batch.targets.ids.tolist() == [8, 9, 3] * 2
     assert batch.targets.columns.tolist() == [1, 3, 6, 1, 4, 7]
     assert batch.targets.rows.tolist() == [0, 0, 0, 1, 1, 1]
-    assert batch.attention.positions[0].tolist() == [0, 1, 2, 2, 3, 3, 4, 5, 0]
+    assert batch.layout[0][0].tolist() == [0, 1, 2, 2, 3, 3, 4, 5, 0]
     assert (len(sequence), sequence.targets) == (8, 3)
 
 
@@ -71,4 +71,4 @@ def test_micro_batches_hold_all_sequences_and_little_padding(examples_of: MakeEx
 def test_a_batch_has_a_length(untuned: ReaderModel) -> None:
     batch = make_batch([PackedSequence("cloze", Positions.of_ids([1, 2]), (Branch(2, np.array([3]), 0),))])
     with pytest.raises(ValueError, match="3 positions, not 2"):
-        untuned.decoder.run(torch.zeros(1, 2, 64), batch.attention)
+        untuned.decoder.run(torch.zeros(1, 2, 64), batch.attention(torch.device("cpu")))

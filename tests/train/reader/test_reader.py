@@ -13,14 +13,16 @@ from zprompt.errors import CheckpointError, OptionError
 from zprompt.reader.checkpoint import read_reader_config
 from zprompt.reader.reader import Reader
 from zprompt.train import reader as script
-from zprompt.train.config import INPUTS, ReaderTrainConfig
+from zprompt.train.codes import load_codes
+from zprompt.train.codes_analysis import analyze_codes
+from zprompt.train.config import CODES, INPUTS, ReaderTrainConfig
 from zprompt.train.reader import train_reader
 from zprompt.train.reader_data import Sources
 
 
 @pytest.fixture(autouse=True)
 def short_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zprompt.train.reader_evaluation.CONTEXT", 24)
+    monkeypatch.setattr("zprompt.train.reader_data.CONTEXT", 24)
 
 
 @pytest.mark.parametrize("kind", INPUTS)
@@ -44,6 +46,10 @@ def test_the_folder_is_a_reader(
     folder = tmp_path / "reader"
     if kind == "ltsc":
         LtscReader.from_pretrained(str(folder), backbone=reader_codec.backbone)
+    elif kind in CODES:
+        load_codes(folder, reader_codec.backbone)
+        found = analyze_codes(folder, [str(text_file)], passages=3, codec_name=str(codec_folder))
+        assert found.uses > 0 and found.passages == 3 and 0 < found.commonest <= 1
     else:
         reader = Reader.from_pretrained(str(folder), codec=reader_codec)
         assert reader.training["input"] == kind and bool(reader.z_embedding.gap.any()) == (kind == "z")

@@ -38,7 +38,7 @@ def test_tasks_have_their_shares(examples_of: MakeExamples) -> None:
 def test_without_anything_there_is_nothing_to_learn(examples_of: MakeExamples) -> None:
     examples = examples_of()
     with pytest.raises(TrainingDataError, match="Give --data, --qa or both"):
-        type(examples)(examples.config, examples.prompts, [], [], None)
+        type(examples)(examples.config, examples.prompts, [], [])
 
 
 def test_continuations_go_on_where_the_trunk_ends(examples_of: MakeExamples, passages: list[TiledPassage]) -> None:
@@ -48,7 +48,8 @@ def test_continuations_go_on_where_the_trunk_ends(examples_of: MakeExamples, pas
     assert len(sequence.branches) > 1
     for branch in sequence.branches:
         assert passage.ids[branch.fork - 1 :][: len(branch.ids)].tolist() == branch.ids.tolist()
-        assert branch.teacher is not None and len(branch.teacher.ids) == len(branch.ids)
+        assert branch.source is not None and branch.source.first == branch.fork - 1
+        assert passages[branch.source.passage] is passage
 
 
 def test_repetition_gives_back_what_the_z_tokens_stand_for(examples_of: MakeExamples) -> None:
@@ -76,7 +77,7 @@ def test_questions_have_distractors(examples_of: MakeExamples, tiny_backbone: Ba
 
 @pytest.mark.parametrize("kind", ["z", "pruned", "truncated", "text"])
 def test_inputs_take_as_many_positions_as_z_tokens(examples_of: MakeExamples, kind: str) -> None:
-    for passage in examples_of(taught=False).passages:
+    for passage in examples_of().passages:
         given = as_input(passage, kind)
         assert len(given.piece) == (len(passage.ids) if kind == "text" else len(passage.tokens))
         assert given.places[0] == 0 and given.places[-1] == len(given.piece)
@@ -84,7 +85,7 @@ def test_inputs_take_as_many_positions_as_z_tokens(examples_of: MakeExamples, ki
 
 
 def test_pruning_keeps_what_was_expected_least(examples_of: MakeExamples) -> None:
-    passage = examples_of(taught=False).passages[0]  # its first tokens are the most surprising
+    passage = examples_of().passages[0]  # its first tokens are the most surprising
     assert as_input(passage, "pruned").piece == as_input(passage, "truncated").piece
 
 

@@ -10,9 +10,8 @@ from zprompt.llm import Backbone
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.reader import Reader
 from zprompt.train.passages import TiledPassage
-from zprompt.train.reader_data import Continuation, Prompts, TiledQuestion
+from zprompt.train.reader_data import CONTEXT, Contexts, Continuation, Prompts, TiledQuestion
 from zprompt.train.reader_evaluation import (
-    CONTEXT,
     BenefitMeter,
     answer_questions,
     fit_calibration,
@@ -24,13 +23,17 @@ from zprompt.train.reader_model import ReaderModel
 @pytest.fixture(autouse=True)
 def short_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CONTEXT > 100
-    monkeypatch.setattr("zprompt.train.reader_evaluation.CONTEXT", 24)
+    monkeypatch.setattr("zprompt.train.reader_data.CONTEXT", 24)
+
+
+def contexts(kind: str, passages: list[TiledPassage], codec: Codec) -> Contexts:
+    return Contexts.of(passages, Continuation(kind, codec.backbone.start_id, CONFIG.continued))
 
 
 def test_the_text_keeps_all_of_its_benefit(
     untuned: ReaderModel, passages: list[TiledPassage], reader_codec: Codec
 ) -> None:
-    meter = BenefitMeter(untuned, passages, Continuation("text", reader_codec.backbone.start_id, CONFIG.continued))
+    meter = BenefitMeter(untuned, contexts("text", passages, reader_codec))
     benefit = meter.measure(untuned)
     assert benefit.kept == pytest.approx(1.0) and benefit.positions_ratio == 1.0
     assert benefit.kept_interval == pytest.approx((1.0, 1.0))
@@ -39,7 +42,7 @@ def test_the_text_keeps_all_of_its_benefit(
 
 
 def test_z_tokens_take_fewer_positions(untuned: ReaderModel, passages: list[TiledPassage], reader_codec: Codec) -> None:
-    meter = BenefitMeter(untuned, passages, Continuation("z", reader_codec.backbone.start_id, CONFIG.continued))
+    meter = BenefitMeter(untuned, contexts("z", passages, reader_codec))
     benefit = meter.measure(untuned, 3)
     assert benefit.positions_ratio > 1.2 and benefit.passages == 3 and benefit.to_dict()["kept"] == benefit.kept
 

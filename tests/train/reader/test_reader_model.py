@@ -1,6 +1,7 @@
 """The model under training is what the reader will be, and its loss and start are as they are written."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,22 +12,24 @@ from zprompt.codec.codec import Codec
 from zprompt.llm import Backbone
 from zprompt.llm.lora import llama_of, merge_copy, new_lora
 from zprompt.train.packing import make_batch
+from zprompt.train.passages import TiledPassage
 from zprompt.train.reader_model import (
     candidate_tokens,
-    decoder_with_lora,
+    decoder_with_loras,
     init_embeddings,
     lora_matrices,
     target_losses,
 )
+from zprompt.train.teacher import Teacher
 
 
 def test_a_lora_is_trained_from_what_it_is_and_merges_into_the_same_model(tiny_backbone: Backbone) -> None:
     lora = new_lora(llama_of(tiny_backbone), rank=2, alpha=6.0)
     random = torch.Generator().manual_seed(0)
     lora = replace(lora, up={name: torch.randn(up.shape, generator=random) for name, up in lora.up.items()})
-    decoder, ids = decoder_with_lora(tiny_backbone, lora), torch.arange(12)[None]
+    decoder, ids = decoder_with_loras(tiny_backbone, {"mine": lora}), torch.arange(12)[None]
     assert torch.allclose(decoder(ids), merge_copy(lora, tiny_backbone)(ids), atol=1e-4)
-    downs, ups = lora_matrices(decoder, "lora_A"), lora_matrices(decoder, "lora_B")
+    downs, ups = (lora_matrices(decoder, part, "mine") for part in ("lora_A", "lora_B"))
     for matrices, trained in ((lora.down, downs), (lora.up, ups)):
         assert matrices.keys() == trained.keys()
         assert all(torch.equal(matrix, trained[name]) for name, matrix in matrices.items())
@@ -34,10 +37,14 @@ def test_a_lora_is_trained_from_what_it_is_and_merges_into_the_same_model(tiny_b
     assert {id(parameter) for parameter in decoder.parameters() if parameter.requires_grad} == trained_ones
 
 
-def test_the_loss_over_all_tokens_is_the_whole_one(reader_codec: Codec, examples_of: MakeExamples) -> None:
-    backbone = reader_codec.backbone
-    examples = examples_of(top=backbone.vocab_size, input="text")
-    batch = make_batch([examples.draw_one("continuation", np.random.default_rng(0))], backbone.vocab_size)
+def test_the_loss_over_all_tokens_is_the_whole_one(
+    reader_codec: Codec, examples_of: MakeExamples, passages: list[TiledPassage], tmp_path: Path
+) -> None:
+    backbone, examples = reader_codec.backbone, examples_of(input="text")
+    teacher = Teacher(tmp_path / "whole", backbone, [one.ids for one in passages], backbone.vocab_size)
+    teacher.ensure()
+    sequence = examples.draw_one("continuation", np.random.default_rng(0))
+    batch = make_batch([sequence], teacher.top_tokens, backbone.vocab_size)
     targets = batch.targets
     tokens = candidate_tokens(targets, backbone.vocab_size, backbone.vocab_size, 0, np.random.default_rng(0))
     hidden = torch.randn(len(targets), backbone.hidden_size, generator=torch.Generator().manual_seed(0))

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.train.reader.conftest import CONFIG, MakeExamples
 from zprompt.codec.codec import Codec
@@ -14,23 +16,51 @@ from zprompt.errors import CheckpointError
 from zprompt.llm.lora import llama_of
 from zprompt.llm.packed import unpack
 from zprompt.reader.embedding import ZEmbedding
-from zprompt.train.loop import Figures, TrainingProgress, run_steps
+from zprompt.train import loop
+from zprompt.train.config import TASKS
+from zprompt.train.loop import Figures, Limit, TrainingProgress, rate_at, run_steps
 from zprompt.train.reader_trainer import ReaderTrainer, new_start
+from zprompt.train.teacher import Teacher
+from zprompt.train.training_set import TrainingSet
+
+MakeTrainer: TypeAlias = Callable[..., ReaderTrainer]
 
 
-def make_trainer(codec: Codec, examples_of: MakeExamples, folder: Path, **changes: object) -> ReaderTrainer:
-    config = replace(CONFIG, **changes)  # type: ignore[arg-type]
-    return ReaderTrainer(config, codec.backbone, new_start(codec, config), examples_of(), folder)
+@pytest.fixture
+def make_trainer(reader_codec: Codec, examples_of: MakeExamples, teacher: Teacher) -> MakeTrainer:
+    """A maker of trainers."""
+    backbone = reader_codec.backbone
+
+    def make(folder: Path, **changes: object) -> ReaderTrainer:
+        config = replace(CONFIG, **changes)  # type: ignore[arg-type]
+        examples = examples_of()
+        content = TrainingSet(
+            config=config,
+            backbone=backbone.name,
+            fingerprint=backbone.weights_fingerprint,
+            draw=lambda step: examples.draw(np.random.default_rng([config.seed, step])),
+            shares=dict(zip(TASKS, examples.shares.tolist(), strict=True)),
+            passages=teacher.passages,
+            development={},
+            calibration=[],
+            start=None,
+            summary={},
+        )
+        return ReaderTrainer(content, backbone, new_start(backbone, config), folder, teacher.top_tokens)
+
+    return make
 
 
 def run(
-    trainer: ReaderTrainer, report: Callable[[TrainingProgress, Figures], None] = lambda progress, figures: None
+    trainer: ReaderTrainer,
+    report: Callable[[TrainingProgress, Figures], None] = lambda progress, figures: None,
+    minutes: float | None = None,
 ) -> None:
-    run_steps(trainer, trainer.config.steps, trainer.config.checkpoint_every, report)
+    run_steps(trainer, Limit(trainer.config.steps, minutes), trainer.config.checkpoint_every, report)
 
 
-def test_training_lowers_the_loss(reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path) -> None:
-    trainer = make_trainer(reader_codec, examples_of, tmp_path, steps=40)
+def test_training_lowers_the_loss(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, steps=40)
     losses: list[float] = []
     run(trainer, lambda progress, figures: losses.append(figures["loss"]))
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
@@ -38,41 +68,39 @@ def test_training_lowers_the_loss(reader_codec: Codec, examples_of: MakeExamples
     assert trainer.embedding.gap.abs().sum() > 0 and trainer.progress.step == 40
 
 
-def test_the_backbone_is_not_trained(reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path) -> None:
+def test_the_backbone_is_not_trained(make_trainer: MakeTrainer, reader_codec: Codec, tmp_path: Path) -> None:
     before = [weight.clone() for weight in llama_of(reader_codec.backbone).parameters()]
-    run(make_trainer(reader_codec, examples_of, tmp_path))
+    run(make_trainer(tmp_path))
     assert all(map(torch.equal, before, llama_of(reader_codec.backbone).parameters()))
 
 
 def test_half_precision_rounds_no_weight_of_the_backbone(
-    reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_trainer: MakeTrainer, reader_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = unpack(llama_of(reader_codec.backbone))  # as on a GPU: a copy of it has the same weights
     monkeypatch.setattr("zprompt.train.reader_model.llama_of", lambda backbone: plain)
     before = [weight.clone() for weight in plain.parameters()]
-    make_trainer(reader_codec, examples_of, tmp_path, precision="bf16").step(0)
+    make_trainer(tmp_path, precision="bf16").step(0, 0.0)
     after = list(plain.parameters())
     assert [weight.dtype for weight in after] == [weight.dtype for weight in before]
     assert all(map(torch.equal, before, after))
 
 
-def test_the_number_of_cores_changes_nothing(reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path) -> None:
+def test_the_number_of_cores_changes_nothing(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     cores, trained = torch.get_num_threads(), []
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            trainer = make_trainer(reader_codec, examples_of, tmp_path / str(threads), micro_batch=1)
-            trainer.step(0)
+            trainer = make_trainer(tmp_path / str(threads), micro_batch=1)
+            trainer.step(0, 0.0)
             trained.append([parameter.detach().clone() for parameter in trainer.parameters])
     finally:
         torch.set_num_threads(cores)
     assert all(map(torch.equal, *trained))
 
 
-def test_a_resumed_run_gives_what_an_uninterrupted_one_does(
-    reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path
-) -> None:
-    whole = make_trainer(reader_codec, examples_of, tmp_path / "whole")
+def test_a_resumed_run_gives_what_an_uninterrupted_one_does(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    whole = make_trainer(tmp_path / "whole")
     run(whole)
 
     def stop(progress: TrainingProgress, figures: Figures) -> None:
@@ -80,41 +108,97 @@ def test_a_resumed_run_gives_what_an_uninterrupted_one_does(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(make_trainer(reader_codec, examples_of, tmp_path / "stopped"), stop)
-    resumed = make_trainer(reader_codec, examples_of, tmp_path / "stopped")
+        run(make_trainer(tmp_path / "stopped"), stop)
+    resumed = make_trainer(tmp_path / "stopped")
     assert resumed.progress.step == 2
     run(resumed)
     assert all(torch.equal(one, other) for one, other in zip(whole.parameters, resumed.parameters, strict=True))
 
 
-def test_another_run_is_not_resumed(reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path) -> None:
-    run(make_trainer(reader_codec, examples_of, tmp_path))
+def test_another_run_is_not_resumed(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    run(make_trainer(tmp_path))
     with pytest.raises(CheckpointError, match="another rate"):
-        make_trainer(reader_codec, examples_of, tmp_path, rate=1.0)
+        make_trainer(tmp_path, rate=1.0)
 
 
-def test_micro_batches_do_not_change_the_gradients(
-    reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path
-) -> None:
+def test_micro_batches_do_not_change_the_gradients(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     every = {"random_candidates": 0, "common_candidates": 10_000}  # else they would draw other candidates
-    trainers = [make_trainer(reader_codec, examples_of, tmp_path / str(n), micro_batch=n, **every) for n in (1, 9999)]
-    figures = [trainer.step(0) for trainer in trainers]
+    trainers = [make_trainer(tmp_path / str(n), micro_batch=n, **every) for n in (1, 9999)]
+    figures = [trainer.step(0, 0.0) for trainer in trainers]
     assert figures[0] == pytest.approx(figures[1], rel=1e-4)
 
 
-def test_half_precision_gives_nearly_the_same_gradients(
-    reader_codec: Codec, examples_of: MakeExamples, tmp_path: Path
-) -> None:
+def test_half_precision_gives_nearly_the_same_gradients(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     gradients = []
     for precision in ("fp32", "bf16"):
-        trainer = make_trainer(reader_codec, examples_of, tmp_path / precision, precision=precision)
+        trainer = make_trainer(tmp_path / precision, precision=precision)
         with torch.no_grad():
-            for up in trainer.ups.values():
+            for up in trainer.ups["reader"].values():
                 up.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
-        trainer.step(0)
+        trainer.step(0, 0.0)
         gradients.append(
             torch.cat([parameter.grad.flatten() for parameter in trainer.parameters if parameter.grad is not None])
         )
     exact, rounded = gradients
     assert not torch.equal(exact, rounded)
     assert torch.nn.functional.cosine_similarity(exact, rounded, dim=0) > 0.99
+
+
+def test_a_checkpoint_is_in_small_files_and_the_last_whole_one_counts(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "MOST_BYTES", 10_000)
+    whole = make_trainer(tmp_path)
+    run(whole)
+    files = sorted(tmp_path.glob("checkpoint-*.safetensors"))
+    assert len(files) > 2 and all(path.stat().st_size < 20_000 for path in files)  # with headers
+    sizes = [tensor.nbytes for path in files for tensor in load_file(path).values()]
+    assert sum(sizes) == 6 * sum(parameter.numel() for parameter in whole.parameters)
+    (tmp_path / "checkpoint-000005-0.safetensors").write_bytes(b"cut off")  # of a checkpoint that was never complete
+    assert make_trainer(tmp_path).progress.step == 4
+    files[0].unlink()
+    with pytest.raises(CheckpointError, match="is not there"):
+        make_trainer(tmp_path)
+
+
+def test_minutes_end_a_run_and_a_second_call_has_nothing_to_do(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    first = make_trainer(tmp_path, steps=1)
+    run(first, minutes=1 / 60)
+    assert first.progress.step > 1 and 1 <= first.progress.seconds < 3
+    again = make_trainer(tmp_path, steps=1)
+    run(again, minutes=1 / 60)
+    assert again.progress.step == first.progress.step
+
+
+def test_the_learning_rate_falls_over_what_there_is() -> None:
+    assert rate_at(1.0, 0.0, 0, 20) == pytest.approx(0.05)
+    assert rate_at(1.0, 0.0, 50, 20) == 1.0 and rate_at(1.0, 1.2, 99, 20) == pytest.approx(loop.LOWEST)
+
+
+def test_too_little_memory_halves_a_micro_batch(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(tmp_path)
+    accumulate, tried = trainer._accumulate, []
+
+    def full_at_first(step: int, done: float) -> Figures:
+        tried.append(trainer.micro_batch)
+        if len(tried) < 3:
+            raise torch.OutOfMemoryError
+        return accumulate(step, done)
+
+    monkeypatch.setattr(trainer, "_accumulate", full_at_first)
+    trainer.step(0, 0.0)
+    assert tried == [400, 200, 100]
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, as it compiles
+def test_compiled_layers_share_their_code_and_change_nothing(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    plain, compiled = make_trainer(tmp_path / "plain"), make_trainer(tmp_path / "compiled")
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    for layer in compiled.model.decoder.layers:
+        layer.compile(dynamic=True, fullgraph=True, backend="aot_eager")
+    figures = [[trainer.step(step, 0.0) for step in range(3)] for trainer in (plain, compiled)]
+    assert all(one == pytest.approx(other, rel=1e-3) for one, other in zip(*figures, strict=True))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2

@@ -1,0 +1,210 @@
+"""Codes are learned with what reads them: sub-codes of spans, and paper A's flat codebook."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+import torch
+
+from zprompt.llm import Backbone, LlamaDecoder, LlamaShape
+from zprompt.llm.backbone import TextTokenizer
+from zprompt.reader import ZEmbedding
+from zprompt.train.codes import Codebook, CodesModel, SpanCodes, load_codes, usage_penalty, write_codes
+from zprompt.train.config import ReaderTrainConfig
+from zprompt.train.loop import Limit, run_steps
+from zprompt.train.packing import Branch, PackedSequence, Positions, make_batch
+from zprompt.train.reader_evaluation import write
+from zprompt.train.reader_model import ReaderModel
+from zprompt.train.reader_trainer import ReaderTrainer, new_start
+from zprompt.train.training_set import TrainingSet
+
+START, END = 0, 1  # token ids; letters follow
+LETTERS, WIDTH, STEPS = 3, 32, 200
+CONFIG = ReaderTrainConfig(
+    input="paper-a",
+    steps=1,
+    batch=64,
+    micro_batch=4096,
+    ratios=(2.0,),
+    codes=16,
+    rank=16,
+    alpha=16.0,
+    rate=1e-2,
+    up_rate=1e-2,
+    embedding_rate=1e-2,
+    random_candidates=0,
+    common_candidates=16,
+)
+
+Draw: TypeAlias = Callable[[int], list[PackedSequence]]
+
+
+@pytest.fixture(scope="module")
+def llama() -> Backbone:
+    """A random Llama of two layers and 16 tokens, without a tokenizer."""
+    shape = LlamaShape(16, WIDTH, 2 * WIDTH, 2, 4, 2, WIDTH // 4, 1e-5, 1e4, 256)
+    decoder, random = LlamaDecoder(shape), torch.Generator().manual_seed(0)
+    for name, weights in decoder.named_parameters():
+        if weights.dim() == 2:
+            deviation = 0.5 if "embed" in name else weights.shape[1] ** -0.5
+            weights.data = torch.randn(weights.shape, generator=random) * deviation
+    decoder = decoder.eval().requires_grad_(False)
+    vectors = decoder.embed_tokens.weight
+    return Backbone(
+        name="letters",
+        decoder=decoder,
+        embeddings=vectors,
+        output_embeddings=vectors,
+        make_model=lambda: None,
+        tokenizer=TextTokenizer.__new__(TextTokenizer),
+        start_id=START,
+        weights_fingerprint="0" * 16,
+        fingerprint="0" * 16,
+        quantization="none",
+    )
+
+
+def copying(ids: np.ndarray, kind: str, ratio: int = 2) -> PackedSequence:
+    """Ask for a text again."""
+    gaps = np.zeros(len(ids), np.int64)
+    if kind == "paper-a":
+        gaps[0] = len(ids) - 1
+    else:
+        gaps[::ratio] = np.minimum(ratio, len(ids) - np.arange(0, len(ids), ratio)) - 1
+    trunk = Positions(np.concatenate(([START], ids)), np.concatenate(([0], gaps)))
+    return PackedSequence("repetition", trunk, (Branch(len(trunk), np.concatenate((ids, [END])), 0),))
+
+
+def texts(step: int, count: int, kind: str, sizes: tuple[int, ...] = (4, 6)) -> list[PackedSequence]:
+    """Draw texts of so many letters."""
+    random = np.random.default_rng(step)
+    return [copying(random.integers(2, 2 + LETTERS, size=random.choice(sizes)), kind) for _ in range(count)]
+
+
+def trainer_of(backbone: Backbone, folder: Path, size: int = 4, **changes: object) -> ReaderTrainer:
+    config = replace(CONFIG, **changes)  # type: ignore[arg-type]
+    content = TrainingSet(
+        config=config,
+        backbone=backbone.name,
+        fingerprint=backbone.weights_fingerprint,
+        draw=lambda step: texts(step, config.batch, config.input, (size,)),
+        shares={"repetition": 1.0, "continuation": 0.0, "questions": 0.0, "cloze": 0.0},
+        passages=[],
+        development={},
+        calibration=[],
+        start=None,
+        summary={},
+    )
+    return ReaderTrainer(content, backbone, new_start(backbone, config), folder)
+
+
+def again(asked: PackedSequence) -> PackedSequence:
+    """Ask for the same text, without giving it."""
+    return replace(asked, branches=(Branch(len(asked.trunk), np.zeros(0, np.int64), 0),))
+
+
+def lengths_of(model: CodesModel, asked: list[PackedSequence]) -> list[float]:
+    """Return K / |X| of texts."""
+    assert isinstance(model.codes, Codebook)
+    shares = []
+    for one in asked:
+        embedded = model.vectors[torch.from_numpy(one.trunk.ids[1:])][None]
+        inside = torch.ones(embedded.shape[:2], dtype=torch.bool)
+        shares.append(int(model.codes.translate(model, embedded, inside, None).lengths[0]) / embedded.shape[1])
+    return shares
+
+
+def train(trainer: ReaderTrainer) -> CodesModel:
+    steps = trainer.config.steps
+    run_steps(trainer, Limit(steps), steps, lambda progress, figures: None)
+    assert isinstance(trainer.model, CodesModel)
+    return trainer.model
+
+
+@pytest.mark.slow
+def test_paper_a_writes_a_text_again_better_than_by_chance(llama: Backbone, tmp_path: Path) -> None:
+    trainer = trainer_of(llama, tmp_path, steps=STEPS)
+    figures: list[float] = []
+    run_steps(trainer, Limit(STEPS), STEPS, lambda progress, own: figures.append(own["repetition"]))
+    assert isinstance(trainer.model, CodesModel)
+
+    assert np.mean(figures[-20:]) < 0.9 * 4 / 5 * np.log(LETTERS)  # 4 letters, and the end, which is certain
+    written = [write(trainer.model, again(one), END, 12) for one in texts(10**6, 8, "paper-a", (4,))]
+    assert all(id_ < len(llama.output_embeddings) for ids in written for id_ in ids)  # text, and no codes
+
+
+def test_paper_as_length_follows_the_ratio(llama: Backbone, tmp_path: Path) -> None:
+    asked, shares = texts(10**6, 16, "paper-a", (6,)), []
+    for ratio in (2.0, 3.0):
+        model = train(trainer_of(llama, tmp_path / str(ratio), 6, steps=40, batch=16, ratios=(ratio,)))
+        shares.append(np.mean(lengths_of(model, asked)))
+
+    assert shares == pytest.approx([1 / 2, 1 / 3], abs=0.15) and shares[0] > shares[1] + 0.1
+
+
+def test_segments_share_a_sub_code(llama: Backbone, tmp_path: Path) -> None:
+    trainer = trainer_of(llama, tmp_path, input="codes", tokens_per_code=2)
+    assert isinstance(trainer.embedding, SpanCodes)
+
+    at = trainer.embedding.segments(torch.tensor([[0, 3, 0, 0, 0, 1, 0, 0]]))
+
+    assert at.dropped.int().tolist() == [[0, 0, 1, 1, 1, 0, 1, 0]]
+    assert [part.tolist() for part in (at.firsts, at.ends, at.anchors, at.slots)] == [
+        [2, 4, 6],
+        [3, 4, 6],
+        [1, 1, 5],
+        [0, 1, 0],
+    ]
+
+
+def test_codes_that_add_nothing_leave_anchors_to_be_read(llama: Backbone, tmp_path: Path) -> None:
+    trainer = trainer_of(llama, tmp_path, input="codes")
+    assert isinstance(trainer.embedding, SpanCodes)
+    torch.nn.init.zeros_(trainer.embedding.table)
+    asked = texts(0, 5, "codes")
+    shorter = []
+    for one in asked:
+        keep = np.concatenate(([True], np.arange(len(one.trunk) - 1) % 2 == 0))
+        trunk = Positions(one.trunk.ids[keep], one.trunk.gaps[keep])
+        shorter.append(PackedSequence(one.task, trunk, (replace(one.branches[0], fork=len(trunk)),)))
+    plain = ReaderModel.of(llama, trainer.model.decoder, ZEmbedding(WIDTH))
+
+    with torch.no_grad():
+        assert torch.allclose(trainer.model.hidden(make_batch(asked)), plain.hidden(make_batch(shorter)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"input": "paper-a"}, {"input": "codes"}, {"input": "codes", "tokens_per_code": 3, "code_layer": 1}]
+)
+def test_all_that_is_trained_learns(llama: Backbone, tmp_path: Path, changes: dict[str, object]) -> None:
+    trainer = trainer_of(llama, tmp_path, batch=6, **changes)
+    for ups in trainer.ups.values():
+        for up in ups.values():
+            torch.nn.init.normal_(up, std=0.1, generator=torch.Generator().manual_seed(0))
+    asked = [*texts(0, 3, trainer.config.input), *(replace(one, task="questions") for one in texts(1, 3, "paper-a"))]
+    batch = make_batch(asked if trainer.config.input == "paper-a" else texts(0, 6, "codes"))
+    hidden, penalty = trainer._hidden(batch, 0, 0.5)
+    gradients = torch.autograd.grad(hidden.square().sum() + penalty, trainer.parameters, materialize_grads=True)
+
+    missing = [index for index, gradient in enumerate(gradients) if not gradient.any()]
+    assert len(missing) <= len(gradients) // 20  # of the compressor's last layer, what no state needs
+
+
+def test_codes_are_written_and_read(llama: Backbone, tmp_path: Path) -> None:
+    for kind in ("codes", "paper-a"):
+        trainer = trainer_of(llama, tmp_path / kind, input=kind)
+        trainer.save()  # rounds to half precision
+        write_codes(tmp_path / kind, trainer.embedding, trainer.loras(), llama)  # type: ignore[arg-type]
+        batch = make_batch(texts(0, 3, kind))
+        with torch.no_grad():
+            assert torch.allclose(
+                load_codes(tmp_path / kind, llama).hidden(batch), trainer.model.hidden(batch), atol=1e-4
+            )
+
+
+def test_even_usage_costs_nothing_and_one_code_all() -> None:
+    assert float(usage_penalty(torch.eye(4))) == pytest.approx(0.0, abs=1e-6)
+    assert float(usage_penalty(torch.eye(4)[:1])) == pytest.approx(1.0, abs=1e-6)

@@ -1,0 +1,511 @@
+"""Codes that are learned end to end with what reads them: a text becomes embeddings, which an LLM with a LoRA reads.
+
+    --input codes     anchors stay, and each run of dropped tokens becomes sub-codes that are added to its anchor
+
+        z = E[anchor] + gap[g] + Σ_j C[j, k_j]        k_j = argmax (head h)     h: state at the end of segment j
+
+    --input paper-a   arXiv 2603.25340, literally: the text is translated to codes of one flat codebook, one by one
+
+        z_t = C[k_t]        k_t = argmax (C h_t) of V codes and "end of Z"       h_t: state after text, z_1 … z_t-1
+
+h is the state of the same LLM with a LoRA of its own, the compressor's. In training, k is drawn (Gumbel-softmax), and
+gradients pass straight through: y = onehot(k) + p - stop(p), p = softmax((logits + noise) / temperature). Both penalise
+uneven usage of the codes, 1 - H(mean p) / log V. Paper A has a penalty on the length, and one that commits embeddings
+to codes (e: the mean under p, c: the chosen one). A drawn length K has no gradient, so its penalty is the expected one,
+over P(K = t) = p_t(end) Π_s<t (1 - p_s(end)):
+
+    LENGTH Σ_t P(K = t) (t / |X| - 1/r)²  +  COMMITMENT (|stop(c) - e|² + 0.25 |c - stop(e)|²) / variance
+
+It has three LoRAs (compressor; decompressor, for repetition; inferencer, for all else), ours has two (compressor,
+reader). Scheduled sampling, for paper A: what the reader has written so far is, in a share of places that grows, what
+it would have written itself, from a first pass without gradients. Only tokens of the text are ever predicted: the
+softmax is over the LLM's own vocabulary.
+
+In a packed sequence, a text to compress is all there, as the tokens that it is; a gap marks how many tokens after an
+anchor are let go. What is let go is taken out once the compressor has read it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from zprompt.errors import CheckpointError
+from zprompt.llm import Backbone, LlamaDecoder, Lora, read_lora, write_lora
+from zprompt.train.packing import Batch, PackedAttention, Positions
+from zprompt.train.reader_model import ReaderModel, decoder_with_loras
+
+USAGE, LENGTH, COMMITMENT, COMMITMENT_BACK = 0.1, 10.0, 0.1, 0.25  # weights of the penalties
+TEMPERATURES = (1.0, 0.3)  # at the beginning and the end of training
+SAMPLED = 0.25  # share of places that scheduled sampling replaces at the end of training
+LONGEST = 1.5  # codes of a text, at most, as a multiple of |X| / r
+MAX_GAP = 23  # a longer gap is read like this one
+CODES_FILE = "codes.safetensors"
+CONFIG_FILE = "codes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class CodesConfig:
+    """The form of the codes."""
+
+    kind: str  # "codes" or "paper-a"
+    codes: int  # V, values of a code
+    tokens_per_code: int  # dropped tokens that share a sub-code
+    layer: int  # before which sub-codes are added; 0: to the embeddings
+    ratio: float  # r, source tokens per code that paper A aims at
+    start_id: int  # token that starts every text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noise:
+    """What makes training random."""
+
+    generator: torch.Generator
+    done: float  # share of the run
+
+    @property
+    def temperature(self) -> float:
+        """Return the temperature of the softmax."""
+        first, last = TEMPERATURES
+        return float(first * (last / first) ** self.done)
+
+    def gumbel(self, like: Tensor) -> Tensor:
+        """Return noise of Gumbel's distribution."""
+        uniform = torch.rand(like.shape, generator=self.generator).clamp(1e-9, 1 - 1e-7)
+        return -(-uniform.log()).log().to(like.device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """A batch whose texts are compressed, before what was let go is taken out."""
+
+    keep: Tensor  # (B, T) True where the reader has a position
+    vectors: Tensor  # (B, T, D) its embedding
+    added: Tensor | None  # (B, T, D) what is added before a later layer
+    penalty: Tensor  # ()
+
+
+def choose(logits: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
+    """Choose codes.
+
+    :param logits: (..., V).
+    :param noise: Draws them; None: the likeliest ones.
+    :return: One-hot rows whose gradient is that of the soft ones, and the probabilities, (..., V) each.
+    """
+    probabilities = logits.softmax(-1)
+    soft = probabilities if noise is None else ((logits + noise.gumbel(logits)) / noise.temperature).softmax(-1)
+    hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+    return hard + soft - soft.detach(), probabilities
+
+
+def usage_penalty(probabilities: Tensor) -> Tensor:
+    """Return 1 - H / log V of the mean of distributions, (n, V); 0 if all codes are used alike."""
+    mean = probabilities.mean(0)
+    entropy = -(mean * mean.clamp(min=1e-9).log()).sum()
+    return 1 - entropy / torch.tensor(float(probabilities.shape[1])).log()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segments:
+    """Runs of dropped tokens that share a sub-code; n of them."""
+
+    dropped: Tensor  # (B, T) True where a token is let go
+    rows: Tensor  # (n,)
+    firsts: Tensor  # (n,) the first token ...
+    ends: Tensor  # (n,) ... and the last
+    anchors: Tensor  # (n,) the anchor that lets them go
+    slots: Tensor  # (n,) which of its sub-codes they have
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Translation:
+    """Texts in codes; R of them."""
+
+    vectors: Tensor  # (R, K + 1, D) the embeddings of the codes and the end
+    codes: Tensor  # (R, K)
+    lengths: Tensor  # (R,) how many of them a text has
+    penalty: Tensor  # ()
+
+
+class SpanCodes(nn.Module):
+    """Sub-codes of the tokens that are dropped after an anchor."""
+
+    adapters = ("compressor", "reader")
+
+    def __init__(self, config: CodesConfig, vectors: Tensor, seed: int = 0) -> None:
+        """Start with codes that hardly add anything, so that anchors read like the tokens that they are.
+
+        :param config: The form of the codes.
+        :param vectors: (V, D), the LLM's embeddings.
+        :param seed: Of the random start.
+        """
+        super().__init__()
+        self.config = config
+        random, width = torch.Generator().manual_seed(seed), vectors.shape[1]
+        slots = -(-MAX_GAP // config.tokens_per_code)
+        small = 0.1 * float(vectors.float().std())
+        self.gap = nn.Parameter(torch.zeros(MAX_GAP + 1, width))
+        self.table = nn.Parameter(torch.randn(slots, config.codes, width, generator=random) * small)
+        self.head = nn.Parameter(torch.randn(config.codes, width, generator=random) / width**0.5)
+
+    def reader_of(self, task: str) -> str:
+        """Return the LoRA that does a task."""
+        return "reader"
+
+    def encode(self, model: CodesModel, batch: Batch, vectors: Tensor, noise: Noise | None) -> Encoded:
+        """Compress the texts of a batch.
+
+        :param model: The model that has these codes.
+        :param batch: Packed sequences.
+        :param vectors: (B, T, D), the embeddings of all tokens.
+        :param noise: Draws codes; None: the likeliest ones.
+        :return: The batch in codes.
+        """
+        gaps = batch.gaps.to(vectors.device)
+        at = self.segments(gaps)
+        logits = model.compress(batch, vectors)[at.rows, at.ends] @ self.head.T
+        chosen, probabilities = choose(logits, noise)
+        added = torch.zeros_like(vectors)
+        for slot, table in enumerate(self.table):
+            mine = at.slots == slot
+            if bool(mine.any()):
+                added = added.index_put((at.rows[mine], at.anchors[mine]), chosen[mine] @ table, accumulate=True)
+        with_gaps = vectors + torch.where(gaps[..., None] > 0, self.gap[gaps.clamp(max=MAX_GAP)], 0.0)
+        penalty = USAGE * usage_penalty(probabilities) if len(at.rows) else vectors.new_zeros(())
+        late = self.config.layer > 0
+        return Encoded(~at.dropped, with_gaps if late else with_gaps + added, added if late else None, penalty)
+
+    def segments(self, gaps: Tensor) -> Segments:
+        """Cut what anchors let go into segments, each of which has a sub-code.
+
+        :param gaps: (B, T).
+        :return: The segments.
+        """
+        size, length = self.config.tokens_per_code, gaps.shape[1]
+        places = torch.arange(length, device=gaps.device).expand_as(gaps)
+        anchors = torch.where(gaps > 0, places, -1).cummax(1).values
+        within, reach = places - anchors, gaps.gather(1, anchors.clamp(min=0))
+        dropped = (anchors >= 0) & (within > 0) & (within <= reach)
+        last = (within % size == 0) | (within == reach) | (places == length - 1)
+        rows, ends = (dropped & last).nonzero(as_tuple=True)
+        offset = within[rows, ends] - 1
+        firsts = ends - offset % size
+        slots = (offset // size).clamp(max=len(self.table) - 1)
+        return Segments(dropped, rows, firsts, ends, anchors[rows, ends], slots)
+
+
+class Codebook(nn.Module):
+    """One flat codebook, with an end of Z; the text is translated to it code by code."""
+
+    adapters = ("compressor", "decompressor", "inferencer")
+
+    def __init__(self, config: CodesConfig, vectors: Tensor, seed: int = 0) -> None:
+        """Start with codes that are as long as the embeddings of tokens.
+
+        :param config: The form of the codes.
+        :param vectors: (V, D), the LLM's embeddings.
+        :param seed: Of the random start.
+        """
+        super().__init__()
+        self.config = config
+        random, deviation = torch.Generator().manual_seed(seed), float(vectors.float().std())
+        # The codes, the end of Z, and what comes before the first code.
+        self.codes = nn.Parameter(torch.randn(config.codes + 2, vectors.shape[1], generator=random) * deviation)
+
+    def reader_of(self, task: str) -> str:
+        """Return the LoRA that does a task."""
+        return "decompressor" if task == "repetition" else "inferencer"
+
+    def encode(self, model: CodesModel, batch: Batch, vectors: Tensor, noise: Noise | None) -> Encoded:
+        """Compress the texts of a batch; as in `SpanCodes.encode`."""
+        gaps = batch.gaps.to(vectors.device)
+        rows, firsts = gaps.nonzero(as_tuple=True)
+        edges = (batch.layout[1] == 0).sum(1).to(gaps.device)  # of the trunks
+        sizes = torch.minimum(gaps[rows, firsts] + 1, edges[rows] - firsts)
+        keep, vectors = torch.ones_like(gaps, dtype=torch.bool), vectors.clone()
+        if not len(rows):
+            return Encoded(keep, vectors, None, vectors.new_zeros(()))
+        places = torch.arange(int(sizes.max()), device=gaps.device)
+        inside = places < sizes[:, None]  # (R, n)
+        texts = vectors[rows[:, None], (firsts[:, None] + places).clamp(max=gaps.shape[1] - 1)]
+        written = self.translate(model, texts, inside, noise)
+        for index, (row, first, size, length) in enumerate(
+            zip(rows.tolist(), firsts.tolist(), sizes.tolist(), written.lengths.tolist(), strict=True)
+        ):
+            vectors[row, first : first + length + 1] = written.vectors[index, : length + 1]
+            keep[row, first + length + 1 : first + size] = False
+        return Encoded(keep, vectors, None, written.penalty)
+
+    def translate(self, model: CodesModel, texts: Tensor, inside: Tensor, noise: Noise | None) -> Translation:
+        """Write codes one by one.
+
+        :param model: The model.
+        :param texts: (R, n, D), embeddings.
+        :param inside: (R, n), False for padding.
+        :param noise: Draws codes; None: the likeliest ones.
+        :return: The codes.
+        """
+        count, end = len(texts), self.config.codes
+        sizes = inside.sum(1)
+        most = torch.minimum((LONGEST * sizes / self.config.ratio).ceil().long(), sizes - 1).clamp(min=1)
+        start = model.vectors[self.config.start_id].expand(count, 1, -1)
+        seen = torch.cat((torch.ones_like(inside[:, :1]), inside), 1)
+        following = self.codes[-1].expand(count, 1, -1)
+        written, all_logits, drawn = [], [], []
+        with model.adapter("compressor"):
+            cache = _GrowingCache(seen)
+            model.run(torch.cat((start, texts), 1), cache)
+            for step in range(int(most.max())):
+                state = model.run(following, cache)[:, 0].float()
+                logits = state @ self.codes[:-1].T  # (R, V + 1)
+                if step == 0:
+                    logits = logits.index_fill(1, torch.tensor([end], device=logits.device), -1e4)
+                chosen, _ = choose(logits, noise)
+                all_logits.append(logits)
+                drawn.append(chosen.argmax(1))
+                following = (chosen @ self.codes[:-1])[:, None]
+                written.append(following)
+                if noise is None and bool(((torch.stack(drawn) == end).any(0) | (step + 1 >= most)).all()):
+                    break
+        written.append(self.codes[end].expand(count, 1, -1))
+        codes = torch.stack(drawn, 1)
+        ended = codes == end
+        first_end = torch.where(ended.any(1), ended.int().argmax(1), ended.shape[1])
+        lengths = torch.minimum(first_end, most)
+        vectors = torch.cat(written, 1)
+        vectors = vectors.index_put((torch.arange(count, device=lengths.device), lengths), self.codes[end])
+        probabilities = torch.stack(all_logits, 1).softmax(-1)  # (R, K, V + 1)
+        return Translation(vectors, codes, lengths, self._penalty(probabilities, vectors, lengths, sizes, most))
+
+    def _penalty(self, probabilities: Tensor, written: Tensor, lengths: Tensor, sizes: Tensor, most: Tensor) -> Tensor:
+        """Compute the penalties on length, usage and commitment."""
+        steps = torch.arange(probabilities.shape[1], device=lengths.device)
+        end = probabilities[..., -1] * (steps < most[:, None])
+        going = (1 - end).cumprod(1)
+        ending = end * torch.cat((torch.ones_like(going[:, :1]), going[:, :-1]), 1)  # P(K = step)
+        missed = (steps / sizes[:, None] - 1 / self.config.ratio) ** 2
+        longest = (most / sizes - 1 / self.config.ratio) ** 2
+        length = ((ending * missed).sum(1) + going[:, -1] * longest).mean()
+        used = steps < lengths[:, None]
+        share = probabilities[..., :-1][used]
+        share = share / share.sum(1, keepdim=True)
+        table = self.codes[: self.config.codes]
+        mean, own = share @ table, written[:, :-1][used]
+        commitment = (own.detach() - mean).pow(2).mean() + COMMITMENT_BACK * (own - mean.detach()).pow(2).mean()
+        scale = table.detach().var()
+        return LENGTH * length + USAGE * usage_penalty(share) + COMMITMENT * commitment / scale
+
+
+CodeEmbedding: TypeAlias = SpanCodes | Codebook
+
+
+def new_codes(config: CodesConfig, vectors: Tensor, seed: int = 0) -> CodeEmbedding:
+    """Make codes of either kind."""
+    return Codebook(config, vectors, seed) if config.kind == "paper-a" else SpanCodes(config, vectors, seed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodesModel(ReaderModel):
+    """An LLM that writes codes and reads them, with a LoRA for each."""
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Return the hidden states that predict the targets of a batch, (N, D), from the likeliest codes."""
+        return self.train_hidden(batch, None)[0]
+
+    def train_hidden(self, batch: Batch, noise: Noise | None) -> tuple[Tensor, Tensor]:
+        """Return the same from codes that are drawn, and the penalty on the codes."""
+        vectors = self.vectors[batch.ids.to(self.vectors.device)]
+        encoded = self.codes.encode(self, batch, vectors, noise)
+        reading = _Reading(self, batch, encoded)
+        if noise and isinstance(self.codes, Codebook) and noise.done:
+            reading = self._sampled(batch, encoded, reading, noise)
+        return reading.hidden(), encoded.penalty
+
+    @property
+    def codes(self) -> CodeEmbedding:
+        """Return the codes."""
+        return cast(CodeEmbedding, self.embedding)
+
+    def length(self, trunk: Positions) -> int:
+        """Count the positions that the reader has of a trunk; of paper A's codes, as many as are aimed at."""
+        gap = int(trunk.gaps.sum())
+        ratio = self.codes.config.ratio
+        return len(trunk) - gap if isinstance(self.codes, SpanCodes) else len(trunk) - round(gap * (1 - 1 / ratio))
+
+    def run(self, embedded: Tensor, attention: object) -> Tensor:
+        """Run the decoder, rounding the factors of products as the model does, (B, T, D) to (B, T, D)."""
+        with torch.autocast(embedded.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            return self.decoder.run(embedded, attention).float()  # type: ignore[arg-type]
+
+    def compress(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """Return the compressor's states of the trunks, (B, T, D); zeros elsewhere."""
+        size = int((batch.layout[1] == 0).sum(1).max())
+        layout = [part[:, :size] for part in batch.layout]
+        layout[1] = layout[1].where(layout[1] == 0, -1)
+        attention = PackedAttention(*(part.to(vectors.device) for part in layout))
+        with self.adapter("compressor"):
+            states = self.run(vectors[:, :size], attention)
+        return nn.functional.pad(states, (0, 0, 0, vectors.shape[1] - size))
+
+    @contextmanager
+    def adapter(self, name: str) -> Iterator[None]:
+        """Let one LoRA act."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        for module in self.decoder.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.set_adapter(name)
+        for key, parameter in self.decoder.named_parameters():  # the others are trained, too
+            if ".lora_" in key:
+                parameter.requires_grad_(True)
+        yield
+
+    def _sampled(self, batch: Batch, encoded: Encoded, reading: _Reading, noise: Noise) -> _Reading:
+        """Replace some of what was written before each target by what the reader would have written."""
+        with torch.no_grad():
+            guesses = (reading.hidden() @ self.head.T).argmax(1)
+        targets, device = batch.targets, guesses.device
+        rows, columns = targets.rows.to(device), targets.columns.to(device) + 1
+        own = batch.ids.to(device)[rows, columns.clamp(max=batch.ids.shape[1] - 1)] == targets.ids.to(device)
+        drawn = torch.rand(len(targets), generator=noise.generator).to(device) < SAMPLED * noise.done
+        mine = own & drawn
+        vectors = encoded.vectors.index_put((rows[mine], columns[mine]), self.vectors[guesses[mine]])
+        return _Reading(self, batch, replace(encoded, vectors=vectors))
+
+
+class _Reading:
+    """What the reader reads of a batch: all positions that are kept, moved together."""
+
+    def __init__(self, model: CodesModel, batch: Batch, encoded: Encoded) -> None:
+        positions, owners, forks = (part.to(encoded.keep.device) for part in batch.layout)
+        keep = encoded.keep & (owners >= 0)
+        counts = keep.cumsum(1)
+        size = int(counts[:, -1].max())
+        index = torch.argsort(~keep, dim=1, stable=True)[:, :size]
+        valid = torch.arange(size, device=keep.device) < counts[:, -1:]
+        trunk = owners == 0
+        fork = counts.gather(1, forks.clamp(max=counts.shape[1]) - 1)
+        positions = torch.where(trunk, counts - 1, fork + positions - forks)
+        columns = batch.targets.columns.to(keep.device)
+        self.model, self.tasks = model, batch.tasks
+        self.layout = (
+            positions.gather(1, index) * valid,
+            owners.gather(1, index).where(valid, -1),
+            torch.where(trunk, size, fork).gather(1, index),
+        )
+        wide = index[..., None].expand(-1, -1, encoded.vectors.shape[2])
+        self.embedded = encoded.vectors.gather(1, wide)
+        self.added = None if encoded.added is None else encoded.added.gather(1, wide)
+        self.rows = batch.targets.rows.to(keep.device)
+        self.columns = counts[self.rows, columns] - 1
+
+    def hidden(self) -> Tensor:
+        """Run each task with its LoRA, and return the states that predict the targets, (N, D)."""
+        model = self.model
+        names = [model.codes.reader_of(task) for task in self.tasks]
+        found = torch.zeros(len(self.rows), self.embedded.shape[2], device=self.embedded.device)
+        for name in dict.fromkeys(names):
+            chosen = torch.tensor([own == name for own in names], device=self.rows.device)
+            place = chosen.cumsum(0) - 1
+            attention = PackedAttention(*(part[chosen] for part in self.layout))
+            with model.adapter(name), self._late(chosen):
+                states = model.run(self.embedded[chosen], attention)
+            mine = chosen[self.rows]
+            found = found.index_put((mine,), states[place[self.rows[mine]], self.columns[mine]])
+        return found
+
+    @contextmanager
+    def _late(self, chosen: Tensor) -> Iterator[None]:
+        """Add sub-codes before a layer."""
+        added = self.added
+        if added is None:
+            yield
+            return
+        layer = self.model.decoder.layers[self.model.codes.config.layer]
+        hook: Callable[..., object] = lambda module, args: (args[0] + added[chosen], *args[1:])  # noqa: E731
+        handle = layer.register_forward_pre_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+class _GrowingCache:
+    """Keys and values of rows that grow by one position a call, with gradients; `KeyValueCache` writes in place."""
+
+    causal = False
+
+    def __init__(self, seen: Tensor) -> None:
+        """Hold which of the first call's positions are none, (R, S) False."""
+        self._seen, self._first = seen, True
+        self._stored: dict[int, tuple[Tensor, Tensor]] = {}
+        self.positions = torch.arange(seen.shape[1], device=seen.device)[None]
+        self.mask: Tensor | None = None
+
+    def advance(self, count: int) -> _GrowingCache:
+        """Plan a call, the first on all positions of a text, each other one on one."""
+        if self._first:
+            places = torch.arange(count, device=self._seen.device)
+            causal = places[None, :] <= places[:, None]
+            self.mask = (causal & (self._seen[:, None, :] | torch.eye(count, dtype=torch.bool, device=places.device)))[
+                :, None
+            ]
+            self._first = False
+            return self
+        self.positions = self._seen.sum(1, keepdim=True)
+        self._seen = torch.cat((self._seen, torch.ones_like(self._seen[:, :1])), 1)
+        self.mask = self._seen[:, None, None, :]
+        return self
+
+    def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the new keys and values."""
+        if layer in self._stored:
+            before = self._stored[layer]
+            keys, values = torch.cat((before[0], keys), 2), torch.cat((before[1], values), 2)
+        self._stored[layer] = keys, values
+        return keys, values
+
+
+# On disk.
+
+
+def write_codes(folder: Path, codes: CodeEmbedding, loras: dict[str, Lora], backbone: Backbone) -> None:
+    """Write codes and LoRAs to a folder, in half precision."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {**asdict(codes.config), "backbone": backbone.name, "fingerprint": backbone.weights_fingerprint}
+    (folder / CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n", "utf-8")
+    state = {name: tensor.detach().half().cpu().contiguous() for name, tensor in codes.state_dict().items()}
+    save_file(state, folder / CODES_FILE)
+    for name, lora in loras.items():
+        write_lora(folder / name, lora, backbone.name)
+
+
+def load_codes(folder: Path, backbone: Backbone) -> CodesModel:
+    """Load what `write_codes` wrote; raise CheckpointError if there is nothing, or for another LLM."""
+    try:
+        values = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+        name, fingerprint = values.pop("backbone"), values.pop("fingerprint")
+        codes = new_codes(CodesConfig(**values), backbone.embeddings)
+        codes.load_state_dict({key: tensor.float() for key, tensor in load_file(folder / CODES_FILE).items()})
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{folder} has no codes: {error!r}. Train some: `zprompt train reader --input codes`."
+        ) from error
+    if fingerprint != backbone.weights_fingerprint:
+        raise CheckpointError(
+            f"The codes in {folder} belong to {name!r} ({fingerprint}), but {backbone.name!r} "
+            f"({backbone.weights_fingerprint}) is loaded. Load that one."
+        )
+    loras = {own: read_lora(folder / own) for own in codes.adapters}
+    decoder: LlamaDecoder = decoder_with_loras(backbone, loras)
+    return CodesModel(
+        decoder.requires_grad_(False), codes.to(backbone.device), backbone.embeddings, backbone.output_embeddings
+    )
