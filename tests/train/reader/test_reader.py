@@ -45,7 +45,7 @@ def test_the_folder_is_a_reader(
     if kind == "ltsc":
         LtscReader.from_pretrained(str(folder), backbone=reader_codec.backbone)
     else:
-        reader = Reader.from_pretrained(str(folder), codec=reader_codec)
+        reader = Reader.from_pretrained(str(folder), codec=reader_codec, engine="fp32")
         assert reader.training["input"] == kind and bool(reader.z_embedding.gap.any()) == (kind == "z")
     record = json.loads((folder / "training.json").read_text())
     assert record["context_benefit"]["4"]["kept"] == pytest.approx(trained.benefit["4"].kept)
