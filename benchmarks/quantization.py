@@ -70,6 +70,7 @@ def measure(quantization: str) -> Measurement:
         import bitsandbytes  # noqa: F401 - its own memory is not the model's
     before, start = process.memory_info().rss, time.perf_counter()
     backbone = load_backbone("default", device="cpu", quantization=quantization)
+    backbone.load()
     load_seconds = time.perf_counter() - start
     ids = torch.tensor([[backbone.start_id, *backbone.encode(text)][:PASS_TOKENS]])
     hidden = backbone.hidden(ids)

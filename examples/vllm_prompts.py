@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32, help="new tokens of each answer, at most (32)")
     arguments = parser.parse_args()
 
-    reader = zprompt.load_reader(arguments.reader, device="cpu")
+    reader = zprompt.load_reader(arguments.reader, device="cpu", engine="fp32")  # as vLLM computes
     start = time.perf_counter()
     asked = list(questions(arguments.ratio))
     print(f"{len(PASSAGES)} passages to Z-tokens in {time.perf_counter() - start:.1f} s", flush=True)

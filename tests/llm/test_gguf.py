@@ -19,7 +19,7 @@ def test_every_tensor_is_bit_equal_to_what_transformers_reads(tiny_gguf: Path) -
     with quiet_transformers():
         model = LlamaForCausalLM.from_pretrained(tiny_gguf.parent, gguf_file=tiny_gguf.name, dtype=torch.float32)
     expected = {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
-    actual = read_tensors(tiny_gguf, index_tensors(tiny_gguf))
+    actual = dict(read_tensors(tiny_gguf, index_tensors(tiny_gguf)))
     assert actual.keys() == expected.keys()
     assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
@@ -31,7 +31,7 @@ def test_an_index_survives_json(tiny_gguf: Path) -> None:
 
 def test_tensors_are_writable_and_own_their_memory(tiny_gguf: Path) -> None:
     before = tiny_gguf.read_bytes()
-    for tensor in read_tensors(tiny_gguf, index_tensors(tiny_gguf)).values():
+    for _, tensor in read_tensors(tiny_gguf, index_tensors(tiny_gguf)):
         tensor.zero_()
     assert tiny_gguf.read_bytes() == before
 

@@ -126,7 +126,7 @@ def shipped(tmp_path: Path, reader_folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_reader_comes_with_the_llm_that_it_was_trained_on(
     shipped: Path, chat_backbone: Backbone, tiny_reader: Reader
 ) -> None:
-    reader = zprompt.load_reader(device="cpu")
+    reader = zprompt.load_reader(device="cpu", engine="fp32")
 
     assert reader.codec.fingerprint == Codec(chat_backbone).fingerprint
     assert reader.complete("The fox", max_new_tokens=20) == tiny_reader.complete("The fox", max_new_tokens=20)
@@ -152,7 +152,7 @@ def test_the_reader_is_another_model_and_the_backbone_stays(tiny_reader: Reader)
 def test_a_reader_reads_every_codec_over_its_weights(
     reader_folder: Path, other_codec_of_chat: Codec, other_span: str, tiny_reader: Reader, chat_codec: Codec
 ) -> None:
-    reader = load_reader(str(reader_folder), codec=other_codec_of_chat)
+    reader = load_reader(str(reader_folder), codec=other_codec_of_chat, engine="fp32")
     same = [f"Read {span}" for span in (other_span, str(chat_codec.compress("The fox").documents))]
 
     assert reader.complete(same[0], max_new_tokens=9) == tiny_reader.complete(same[1], max_new_tokens=9)

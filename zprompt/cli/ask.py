@@ -38,6 +38,7 @@ def _answer(
     reader: options.ReaderName = "default",
     codec: options.ReaderCodec = None,
     device: options.DeviceName = options.Device.AUTO,
+    engine: options.ReaderEngine = options.Engine.AUTO,
 ) -> None:
     """Answer a question from files: texts, Z-spans, or both; the exit code is 1 if the answer is not found.
 
@@ -46,7 +47,7 @@ def _answer(
     """
     sources = read_sources(files)
     passages = [text for source in sources.members for text in read_content(source, field).texts]
-    loaded = options.open_reader(reader, codec, device)
+    loaded = options.open_reader(reader, codec, device, engine)
     if (compress or ratio is not None) and any(text.strip() for text in passages):
         with rich_progress(is_terminal() and not quiet) as progress:
             passages = loaded.codec.compress(passages, ratio=ratio, query=question, progress=progress).documents
@@ -97,7 +98,7 @@ def _export_reader(
 
     Prompts with Z-spans reach such an engine as input embeddings, from `Reader.embed`.
     """
-    loaded = options.open_reader(reader, codec, device)
+    loaded = options.open_reader(reader, codec, device, options.Engine.FP32)
     from zprompt.reader import export_reader
 
     export_reader(loaded, folder)

@@ -59,6 +59,7 @@ def _serve(
     reader: options.ReaderName = "default",
     codec: options.ReaderCodec = None,
     device: options.DeviceName = options.Device.AUTO,
+    engine: options.ReaderEngine = options.Engine.AUTO,
 ) -> None:
     """Answer over HTTP, as OpenAI's API does: messages may hold Z-spans anywhere. Stop it with Ctrl-C."""
     _require_extra()
@@ -78,7 +79,7 @@ def _serve(
     with bind(host, port) as bound:
         if api_key is None and not is_local(bound):
             warn("Everyone who reaches this address may use the server: there is no --api-key.")
-        loaded = options.open_reader(reader, codec, device)
+        loaded = options.open_reader(reader, codec, device, engine)
         note(f"{model} is at {url_of(bound)}/v1")
         serve(loaded, settings, bound)
 

@@ -23,13 +23,15 @@ from zprompt.llm.lora import (
     TARGETS,
     Lora,
     llama_of,
+    llama_shape,
     merge_copy,
+    merge_in_bf16,
     new_lora,
     projections,
     read_lora,
     write_lora,
 )
-from zprompt.llm.packed import unpack
+from zprompt.llm.packed import has_bf16, unpack
 from zprompt.llm.tokenizer import TextTokenizer
 
 __all__ = [
@@ -47,9 +49,12 @@ __all__ = [
     "batches",
     "choose_device",
     "choose_quantization",
+    "has_bf16",
     "llama_of",
+    "llama_shape",
     "load_backbone",
     "merge_copy",
+    "merge_in_bf16",
     "new_lora",
     "one_thread",
     "pad_rows",

@@ -1,6 +1,12 @@
-"""A frozen causal language model and its tokenizer, as the codec sees them."""
+"""A frozen causal language model and its tokenizer, as the codec sees them.
 
-from collections.abc import Callable
+The tokenizer and what names the weights are there at once; the weights are read when they are first needed. A reader
+that meets no text to compress has weights of its own, and 650 MB of the backbone's are never in memory.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -8,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zprompt.llm.cache import Cache
+from zprompt.llm.llama import LlamaShape
 from zprompt.llm.packed import PackedLinear, can_pack
 from zprompt.llm.tokenizer import TextTokenizer
 from zprompt.zspan import EscapedText
@@ -30,6 +37,17 @@ class Decoder(Protocol):
         """Return an empty cache of so many rows."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """A model in memory, frozen, on its device."""
+
+    decoder: Decoder  # the model without its head
+    embeddings: Tensor  # (V, D)
+    output_embeddings: Tensor  # (V, D) LM head: a hidden state's logits are its products with these
+    make_model: Callable[[], Any]  # makes the transformers causal LM
+    output_bias: Tensor | None = None  # (V,) added to the logits by the few models that have it
+
+
 class Backbone:
     """A causal language model that returns hidden states, and the tokenizer that belongs to it."""
 
@@ -37,39 +55,40 @@ class Backbone:
         self,
         *,
         name: str,
-        decoder: Decoder,
-        embeddings: Tensor,
-        output_embeddings: Tensor,
-        make_model: Callable[[], Any],
+        load: Callable[[], Weights],
+        vocab_size: int,
+        hidden_size: int,
+        device: torch.device,
         tokenizer: TextTokenizer,
         start_id: int,
         weights_fingerprint: str,
         fingerprint: str,
         quantization: Quantization,
         end_ids: frozenset[int] = frozenset(),
-        output_bias: Tensor | None = None,
         max_positions: int | None = None,
+        llama: LlamaShape | None = None,
+        read_weights: Callable[[], Iterator[tuple[str, Tensor]]] = lambda: iter(()),
     ) -> None:
         """Put the parts together.
 
         :param name: The name or path that it was loaded by.
-        :param decoder: The model without its head, frozen, on its device.
-        :param embeddings: (V, D) input embeddings.
-        :param output_embeddings: (V, D) LM head: a hidden state's logits are its products with these.
-        :param make_model: Makes the transformers causal LM.
+        :param load: Loads the weights; called once, when they are first needed.
+        :param vocab_size: V, the number of rows of the embeddings.
+        :param hidden_size: D, the width of a hidden state.
+        :param device: The device that the model runs on.
         :param tokenizer: The tokenizer that belongs to the model.
         :param start_id: The token that starts every window.
         :param weights_fingerprint: 16 hex digits that name weights and tokenizer.
         :param fingerprint: 16 hex digits that name weights, tokenizer and quantization.
         :param quantization: The format of the linear layers.
         :param end_ids: The tokens that end a generated text.
-        :param output_bias: (V,) added to the logits by the few models that have it.
         :param max_positions: The longest input that the model was made for; None: it has no limit.
+        :param llama: The sizes of a Llama; None: it is none.
+        :param read_weights: Reads the weights of a Llama in fp32 on the CPU, one after the other, by name.
         """
         self.name = name
-        self.decoder = decoder
-        self.embeddings = embeddings.detach()
-        self.output_embeddings = output_embeddings.detach()
+        self.vocab_size, self.hidden_size, self.device = vocab_size, hidden_size, device
+        self.llama, self.read_weights = llama, read_weights
         self.tokenizer = tokenizer
         self.start_id = start_id
         self.end_ids = end_ids
@@ -77,9 +96,8 @@ class Backbone:
         self.fingerprint = fingerprint
         self.quantization = quantization
         self.max_positions = max_positions
-        self._make_model = make_model
-        self._head: nn.Module | None = PackedLinear(output_embeddings) if can_pack(output_embeddings) else None
-        self._output_bias = output_bias
+        self._load, self._lock = load, threading.Lock()
+        self._loaded: tuple[Weights, nn.Module | None] | None = None
 
     def __repr__(self) -> str:
         return f"Backbone({self.name!r}, {self.quantization}, {self.device}, fingerprint={self.fingerprint!r})"
@@ -90,22 +108,35 @@ class Backbone:
 
         For a Llama it is made on first use, since that imports transformers' models (3.5 s).
         """
-        return self._make_model()
+        return self.load()[0].make_model()
 
     @property
-    def vocab_size(self) -> int:
-        """Return V, the number of rows of the embeddings."""
-        return self.embeddings.shape[0]
+    def decoder(self) -> Decoder:
+        """Return the model without its head."""
+        return self.load()[0].decoder
 
     @property
-    def hidden_size(self) -> int:
-        """Return D, the width of a hidden state."""
-        return self.embeddings.shape[1]
+    def embeddings(self) -> Tensor:
+        """Return the input embeddings, (V, D)."""
+        return self.load()[0].embeddings
 
     @property
-    def device(self) -> torch.device:
-        """Return the device that the model runs on."""
-        return self.embeddings.device
+    def output_embeddings(self) -> Tensor:
+        """Return the LM head, (V, D)."""
+        return self.load()[0].output_embeddings
+
+    def load(self) -> tuple[Weights, nn.Module | None]:
+        """Load the weights, if they are not in memory yet.
+
+        :return: The weights, and the LM head packed, if that is possible.
+        :raises BackboneError: If the files hold other weights than their config.json describes.
+        """
+        with self._lock:  # two threads must not load them twice
+            if self._loaded is None:
+                weights = self._load()
+                head = weights.output_embeddings
+                self._loaded = weights, PackedLinear(head) if can_pack(head) else None
+            return self._loaded
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text; see `TextTokenizer.encode`."""
@@ -137,8 +168,9 @@ class Backbone:
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits of all tokens, (..., V), given hidden states, (..., D)."""
-        logits: Tensor = self._head(hidden) if self._head else hidden @ self.output_embeddings.T
-        return logits if self._output_bias is None else logits + self._output_bias
+        weights, head = self.load()
+        logits: Tensor = head(hidden) if head else hidden @ weights.output_embeddings.T
+        return logits if weights.output_bias is None else logits + weights.output_bias
 
     def new_cache(self, batch: int) -> Cache:
         """Return an empty key-value cache of so many rows, which can be rolled back one by one."""

@@ -48,9 +48,17 @@ class StepPlanner(Protocol):
 class KeyValueCache:
     """The keys and values of a batch, in every layer."""
 
-    def __init__(self, batch: int, layers: int, heads: int, head_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        batch: int,
+        layers: int,
+        heads: int,
+        head_size: int,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         self.lengths = torch.zeros(batch, dtype=torch.long)  # (B,) on the CPU
-        self._stored = torch.empty(layers, 2, batch, heads, 0, head_size, device=device)
+        self._stored = torch.empty(layers, 2, batch, heads, 0, head_size, device=device, dtype=dtype)
 
     def rollback(self, lengths: Tensor) -> None:
         """Shorten each row to at most its entry of `lengths`, (B,)."""

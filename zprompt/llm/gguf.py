@@ -10,7 +10,7 @@ takes half a second. An fp32 copy would need 540 MB more disk and, when it is no
 numpy and not torch, since numpy unpacks on one thread: with torch, a second busy process made this 20 times slower.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,17 @@ def index_tensors(path: Path) -> dict[str, PackedTensor]:
     return index
 
 
-def read_tensors(path: Path, index: Mapping[str, PackedTensor]) -> dict[str, torch.Tensor]:
-    """Unpack the tensors of an index to fp32."""
-    raw = np.memmap(path, dtype=np.uint8, mode="r")
-    return {name: _read_tensor(raw, entry) for name, entry in index.items()}
+def read_tensors(path: Path, index: Mapping[str, PackedTensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Unpack the tensors of an index to fp32.
+
+    :param path: The GGUF file.
+    :param index: Where they are.
+    :yields: Name and tensor, one after the other.
+    """
+    with path.open("rb") as file:  # not a memory map: its pages would count as the process's until all are read
+        for name, entry in index.items():
+            file.seek(entry.offset)
+            yield name, _read_tensor(np.frombuffer(file.read(entry.size), np.uint8), entry)
 
 
 def index_to_json(index: Mapping[str, PackedTensor]) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def _transformers_name(name: str) -> str:
 
 def _read_tensor(raw: Bytes, entry: PackedTensor) -> torch.Tensor:
     """Unpack one tensor."""
-    values = _UNPACK[entry.kind](raw[entry.offset : entry.offset + entry.size]).reshape(entry.shape)
+    values = _UNPACK[entry.kind](raw).reshape(entry.shape)
     if entry.heads:  # llama.cpp stores each head's rows as pairs (i, i + half); transformers as two halves
         pairs = values.reshape(entry.heads, -1, 2, entry.shape[-1])
         values = np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(entry.shape)
@@ -133,7 +140,7 @@ def _unpack_q8_0(raw: Bytes) -> Floats:
 
 
 def _unpack_f32(raw: Bytes) -> Floats:
-    """Copy plain numbers, since a memory map is read-only."""
+    """Copy plain numbers, since what was read cannot be written to."""
     return raw.view(np.float32).copy()
 
 

@@ -8,13 +8,15 @@ The embeddings and the LM head stay as they are: the codec reads both as plain m
 saves memory and costs time (docs/quantization.md has the figures), so "auto" does not choose it there.
 """
 
+from collections.abc import Iterator
+from functools import partial
 from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from zprompt.errors import BackboneError, MissingDependencyError, OptionError
-from zprompt.llm.backbone import Backbone, Decoder, Quantization
+from zprompt.llm.backbone import Backbone, Quantization, Weights
 from zprompt.llm.fetching import ModelFolder, describe, digest_of, pull
 from zprompt.llm.gguf import read_tensors
 from zprompt.llm.hub import TransformersDecoder, as_transformers, load_transformers_model
@@ -29,43 +31,38 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
     :param name: "default", the path of a model folder, or a model's name on the Hugging Face hub.
     :param device: "auto" (a GPU if there is one), "cpu" or "cuda".
     :param quantization: "auto" ("nf4" on a GPU, else "none"), "none", "nf4" or "int8".
-    :return: The backbone, frozen, computing in fp32.
+    :return: The backbone, frozen, computing in fp32. A Llama's weights are read when they are first needed.
     """
     place = choose_device(device)
     kept_as = choose_quantization(quantization, place)
     folder = describe(pull(name))
-    decoder: Decoder
-    positions: int | None
     shape = LlamaShape.from_config(folder.config)
     if shape:
-        llama, head = _read_llama(folder, shape)
-        quantize(llama, kept_as, place)
-        llama, head = llama.to(place), head.to(place)
-        pack(llama)
-        decoder, make_model = llama, lambda: as_transformers(llama, head, folder.path)
-        embeddings, bias, positions = llama.embed_tokens.weight, None, shape.max_positions
-    else:
-        model = load_transformers_model(folder.path)
-        quantize(model.base_model, kept_as, place)
-        model = model.to(place).eval().requires_grad_(False)
-        decoder, make_model = TransformersDecoder(model.base_model), lambda: model
-        embeddings, output = model.get_input_embeddings().weight, model.get_output_embeddings()
-        head, bias, positions = output.weight, output.bias, getattr(model.config, "max_position_embeddings", None)
-    return Backbone(
+        vocab_size, hidden_size, positions = shape.vocab_size, shape.hidden_size, shape.max_positions
+        load = partial(_load_llama, folder, shape, kept_as, place)
+    else:  # only the model itself knows its sizes
+        weights, positions = _load_other(folder, kept_as, place)
+        vocab_size, hidden_size = weights.embeddings.shape
+        load = lambda: weights  # noqa: E731
+    backbone = Backbone(
         name=name,
-        decoder=decoder,
-        embeddings=embeddings,
-        output_embeddings=head,
-        make_model=make_model,
+        load=load,
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        device=place,
         tokenizer=TextTokenizer.from_folder(folder.path),
         start_id=folder.start_id,
         end_ids=folder.end_ids,
         weights_fingerprint=folder.digest[:16],
         fingerprint=digest_of(folder.digest, kept_as)[:16],
         quantization=kept_as,
-        output_bias=bias,
         max_positions=positions,
+        llama=shape,
+        read_weights=partial(_read_weights, folder),
     )
+    if kept_as != "none":
+        backbone.load()  # whatever is missing for it is said now
+    return backbone
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -126,23 +123,58 @@ def _packed(linear: nn.Linear, quantization: Quantization) -> nn.Module:
     return packed
 
 
+def _load_llama(folder: ModelFolder, shape: LlamaShape, quantization: Quantization, device: torch.device) -> Weights:
+    """Load a Llama into our own decoder."""
+    llama, head = _read_llama(folder, shape)
+    quantize(llama, quantization, device)
+    llama, head = llama.to(device), head.to(device)
+    pack(llama)
+    return Weights(llama, llama.embed_tokens.weight.detach(), head, lambda: as_transformers(llama, head, folder.path))
+
+
+def _load_other(folder: ModelFolder, quantization: Quantization, device: torch.device) -> tuple[Weights, int | None]:
+    """Load any other model through transformers, and say how long its inputs may be."""
+    model = load_transformers_model(folder.path)
+    quantize(model.base_model, quantization, device)
+    model = model.to(device).eval().requires_grad_(False)
+    output = model.get_output_embeddings()
+    bias = None if output.bias is None else output.bias.detach()
+    embeddings, head = model.get_input_embeddings().weight.detach(), output.weight.detach()
+    weights = Weights(TransformersDecoder(model.base_model), embeddings, head, lambda: model, bias)
+    return weights, getattr(model.config, "max_position_embeddings", None)
+
+
 def _read_llama(folder: ModelFolder, shape: LlamaShape) -> tuple[LlamaDecoder, Tensor]:
     """Read a Llama decoder and its LM head."""
-    tensors = read_tensors(folder.path / "model.gguf", folder.packed) if folder.packed else _read_safetensors(folder)
+    tensors = dict(_read_weights(folder))
     head = tensors.pop("lm_head.weight", None)
     with torch.device("meta"):
         decoder = LlamaDecoder(shape)
     try:
-        decoder.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()}, assign=True)
+        decoder.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise BackboneError(f"The weights in {folder.path} are not those of its config.json: {error}") from error
-    if head is None or folder.config.get("tie_word_embeddings", False):
+    if head is None:
         head = decoder.embed_tokens.weight.detach()
     return decoder.eval().requires_grad_(False), head
 
 
-def _read_safetensors(folder: ModelFolder) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
+def _read_weights(folder: ModelFolder) -> Iterator[tuple[str, Tensor]]:
+    """Read the weights of a Llama in fp32, one after the other; "lm_head.weight" only where it is not the embeddings.
 
-    files = sorted(folder.path.glob("*.safetensors"))
-    return {name: tensor.float() for path in files for name, tensor in load_file(path).items()}
+    :param folder: The model's folder.
+    :yields: Name in `LlamaDecoder`, and the weights.
+    """
+    tied = folder.config.get("tie_word_embeddings", False)
+    tensors = read_tensors(folder.path / "model.gguf", folder.packed) if folder.packed else _read_safetensors(folder)
+    for name, tensor in tensors:
+        if name != "lm_head.weight" or not tied:
+            yield name.removeprefix("model."), tensor
+
+
+def _read_safetensors(folder: ModelFolder) -> Iterator[tuple[str, Tensor]]:
+    from safetensors import safe_open
+
+    for path in sorted(folder.path.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            yield from ((name, file.get_tensor(name).float()) for name in file.keys())

@@ -21,7 +21,7 @@ ROWS = 8  # of the products that the order suits best; it suits one row, and hun
 
 
 class PackedLinear(nn.Module):
-    """A frozen linear layer without a bias, in fp32 on a CPU."""
+    """A frozen linear layer without a bias, in fp32 or bf16 on a CPU."""
 
     def __init__(self, weight: Tensor) -> None:
         """Pack weights, (outputs, inputs)."""
@@ -53,7 +53,15 @@ def linear_layer(weight: Tensor) -> nn.Module:
 
 def can_pack(weight: Tensor) -> bool:
     """Return whether weights can be packed here."""
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and has_bf16())
+
+
+def has_bf16() -> bool:
+    """Return whether this CPU multiplies bf16 itself; one that does not takes longer than with fp32."""
+    found: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return found
 
 
 def pack(model: nn.Module) -> None:

@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 
 from zprompt.errors import OptionError
@@ -29,9 +30,18 @@ EMBEDDING_FOLDER = "zprompt"
 
 
 def export_reader(reader: Reader, folder: Path) -> None:
-    """Write a reader as a Hugging Face checkpoint; raise OptionError if the folder holds anything but an export."""
+    """Write a reader as a Hugging Face checkpoint.
+
+    :param reader: The reader, whose engine is "fp32".
+    :param folder: A new folder, or that of an export, which is replaced.
+    :raises OptionError: If the folder holds anything else, or the engine is another.
+    """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / ABOUT_FILE).is_file())):
         raise OptionError(f"{folder} holds something else than an export of a reader. Choose a new folder.")
+    if reader.decoder.norm.weight.dtype != torch.float32:
+        raise OptionError(
+            "This reader's weights are rounded. Load the one to export with load_reader(…, engine='fp32')."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with quiet_transformers():
         _write_model(reader, folder)

@@ -309,11 +309,11 @@ class Engine:
         lengths = torch.tensor([len(prompt) for prompt in prompts])
         hidden = self._decoder.run(pad_sequence(list(prompts), batch_first=True), cache)
         cache.rollback(lengths)
-        return self._head(hidden[torch.arange(len(prompts)), lengths - 1])
+        return self._head(hidden[torch.arange(len(prompts)), lengths - 1]).float()
 
     @torch.no_grad()
     def _step(self, tokens: Sequence[int], cache: KeyValueCache) -> Tensor:
         """Run one token of each row, and return the logits after it, (B, V)."""
         device = self._decoder.embed_tokens.weight.device
         hidden: Tensor = self._decoder(torch.tensor(tokens, device=device)[:, None], cache)
-        return self._head(hidden[:, -1])
+        return self._head(hidden[:, -1]).float()

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack, overload
+from typing import Any, Literal, TypeAlias, Unpack, get_args, overload
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from torch import Tensor
 from zprompt.codec import Codec, shared_codec
 from zprompt.documents import Document, DocumentBatch, read_documents
 from zprompt.errors import ContextBudgetError, OptionError
-from zprompt.llm import LlamaDecoder, Lora, llama_of, merge_copy
+from zprompt.llm import LlamaDecoder, Lora, has_bf16, llama_shape, merge_copy, merge_in_bf16
 from zprompt.reader.checkpoint import (
     ReaderConfig,
     find_reader,
@@ -53,6 +54,9 @@ from zprompt.zspan import ZToken, read_header, split_at_spans
 Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
 """A bare text to go on with, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""
 
+EngineName: TypeAlias = Literal["auto", "fp32", "bf16"]
+"""What the model computes in: see `Reader.from_pretrained`."""
+
 BATCH = 16  # texts that are generated together
 ANSWER_TOKENS = 64
 PASSAGE_TOKENS = 192  # of passages that a question is answered from, at most
@@ -68,9 +72,10 @@ class Reader:
         z_embedding: ZEmbedding,
         name: str = "custom",
         *,
-        lora: Lora | None = None,
+        lora: Callable[[], Lora] | None = None,
         training: Mapping[str, Any] | None = None,
         calibration: Calibration | None = None,
+        head: Tensor | None = None,
     ) -> None:
         """Put a reader together; `Reader.from_pretrained` does it for most uses.
 
@@ -78,9 +83,10 @@ class Reader:
         :param decoder: The codec's backbone with the reader's LoRA in it.
         :param z_embedding: What gaps add to their anchors.
         :param name: What the reader is called.
-        :param lora: The LoRA, which `save_pretrained` needs.
+        :param lora: Reads the LoRA, which `save_pretrained` needs.
         :param training: How the reader was made, for people.
         :param calibration: Of its answers' confidence; None: as the odds are.
+        :param head: (V, D) its LM head; None: the backbone's.
         """
         self.name, self.codec, self.backbone = name, codec, codec.backbone
         self.decoder, self.z_embedding = decoder, z_embedding
@@ -91,11 +97,19 @@ class Reader:
         self.template = chat_template(self.tokenizer)
         # The token that starts a text says, where the model writes it, that another text would begin.
         self.end_ids = self.backbone.end_ids | self.template.end_ids | {self.backbone.start_id}
-        self._engine = Engine(decoder, self.backbone.logits, self._decode, self.end_ids)
+        # The head on the left, since it stays in the order of the embeddings, whose memory it may share: with a few
+        # hidden states, oneDNN takes a third less time for it than the other way round.
+        logits = self.backbone.logits if head is None else lambda hidden: (head @ hidden.T).T
+        self._engine = Engine(decoder, logits, self._decode, self.end_ids)
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str = "default", *, codec: Codec | str | None = None, device: str = "auto"
+        cls,
+        name_or_path: str = "default",
+        *,
+        codec: Codec | str | None = None,
+        device: str = "auto",
+        engine: str = "auto",
     ) -> Reader:
         """Load a reader.
 
@@ -103,27 +117,38 @@ class Reader:
         :param codec: The codec whose Z-spans it is to read, or what `zprompt.load` takes as its name; None: the LLM
             that the reader was trained on, as it is. A codec that was loaded before is used again.
         :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a codec that is given stays where it is.
+        :param engine: "bf16": weights and products in bfloat16, in a third of the memory; the codec's LLM is loaded
+            when a text is compressed or restored. "fp32": as the codec computes, beside it. "auto": "bf16" on a CPU
+            that multiplies it itself, else "fp32".
         :return: The reader.
         :raises CheckpointError: If there is no such reader, or it was trained on other weights than the codec's.
         """
+        if engine not in get_args(EngineName):
+            raise OptionError(f"engine is {engine!r}. Must be one of {get_args(EngineName)}.")
         folder = find_reader(name_or_path)
         config = read_reader_config(folder)
         if not isinstance(codec, Codec):
             # Not quantized: a LoRA merges into plain weights, and other weights would be another codec.
             codec = shared_codec(codec or config.backbone, device=device, quantization="none")
         backbone = codec.backbone
-        llama_of(backbone)  # of all that may be wrong, say this first
+        llama_shape(backbone)  # of all that may be wrong, say this first
         lora = load_lora(folder, config, backbone)
         z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
-        decoder = merge_copy(lora, backbone).eval().requires_grad_(False)
+        head = None
+        if engine == "bf16" or (engine == "auto" and backbone.device.type == "cpu" and has_bf16()):
+            decoder, head = merge_in_bf16(lora, backbone)
+        else:
+            decoder = merge_copy(lora, backbone)
+        decoder = decoder.eval().requires_grad_(False)
         return cls(
             codec,
             decoder,
             z_embedding,
             name_or_path,
-            lora=lora,
+            lora=partial(load_lora, folder, config, backbone),
             training=config.training,
             calibration=config.calibration,
+            head=head,
         )
 
     def save_pretrained(self, folder: Path | str) -> None:
@@ -137,7 +162,7 @@ class Reader:
         backbone, max_gap = self.backbone, self.z_embedding.max_gap
         fingerprint = backbone.weights_fingerprint
         config = ReaderConfig(backbone.name, fingerprint, max_gap, self.training, self.calibration)
-        write_reader(Path(folder), config, self.z_embedding, self.lora)
+        write_reader(Path(folder), config, self.z_embedding, self.lora())
 
     def __repr__(self) -> str:
         return f"Reader({self.name!r}, {self.max_positions} positions, {self.codec!r})"
@@ -381,14 +406,16 @@ class Reader:
             )
 
     def _embed_piece(self, piece: Piece) -> Tensor:
-        device = self.backbone.device
         if isinstance(piece, TextPiece):
-            embedded: Tensor = self.decoder.embed_tokens(torch.tensor(piece.ids, device=device))
-            return embedded
-        anchors = self.decoder.embed_tokens(torch.tensor([token.anchor for token in piece.tokens], device=device))
-        gaps = torch.tensor([token.gap for token in piece.tokens], device=device)
-        embedded = self.z_embedding(anchors, gaps)
+            return self._embed_tokens(piece.ids)
+        anchors = self._embed_tokens([token.anchor for token in piece.tokens])
+        gaps = torch.tensor([token.gap for token in piece.tokens], device=self.backbone.device)
+        embedded: Tensor = self.z_embedding(anchors, gaps)
         return embedded
+
+    def _embed_tokens(self, ids: Sequence[int]) -> Tensor:
+        embedded: Tensor = self.decoder.embed_tokens(torch.tensor(ids, device=self.backbone.device))
+        return embedded.float()
 
     def _generate_as_asked(
         self, prompts: Sequence[Any], single: bool, stream: bool, keywords: GenerateKeywords
@@ -443,6 +470,8 @@ class Reader:
                 yield Delta(index, advance.text)
 
 
-def load_reader(name: str = "default", codec: Codec | str | None = None, device: str = "auto") -> Reader:
+def load_reader(
+    name: str = "default", codec: Codec | str | None = None, device: str = "auto", engine: str = "auto"
+) -> Reader:
     """Load a reader; the short form of `Reader.from_pretrained`, with the same arguments."""
-    return Reader.from_pretrained(name, codec=codec, device=device)
+    return Reader.from_pretrained(name, codec=codec, device=device, engine=engine)
