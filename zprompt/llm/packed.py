@@ -60,7 +60,7 @@ def can_pack(weight: Tensor) -> bool:
 
 def has_bf16() -> bool:
     """Return whether this CPU multiplies bf16 itself; one that does not takes longer than with fp32."""
-    found: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    found: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
     return found
 
 
