@@ -85,10 +85,9 @@ def read_tensors(path: Path, index: Mapping[str, PackedTensor]) -> Iterator[tupl
     :param index: Where they are.
     :yields: Name and tensor, one after the other.
     """
-    with path.open("rb") as file:  # not a memory map: its pages would count as the process's until all are read
-        for name, entry in index.items():
-            file.seek(entry.offset)
-            yield name, _read_tensor(np.frombuffer(file.read(entry.size), np.uint8), entry)
+    for name, entry in index.items():
+        # A map of its own: the pages of a larger one would count as the process's until all tensors are read.
+        yield name, _read_tensor(np.memmap(path, np.uint8, "r", entry.offset, (entry.size,)), entry)
 
 
 def index_to_json(index: Mapping[str, PackedTensor]) -> dict[str, Any]:
@@ -140,7 +139,7 @@ def _unpack_q8_0(raw: Bytes) -> Floats:
 
 
 def _unpack_f32(raw: Bytes) -> Floats:
-    """Copy plain numbers, since what was read cannot be written to."""
+    """Copy plain numbers, since a memory map is read-only."""
     return raw.view(np.float32).copy()
 
 

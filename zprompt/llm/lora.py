@@ -55,7 +55,7 @@ class Lora:
 
     def delta(self, name: str) -> Tensor:
         """Return alpha / r · B A, the update of a projection's weight, (outputs, inputs)."""
-        return self.alpha / self.rank * (self.up[name] @ self.down[name])
+        return self.alpha / self.rank * (self.up[name].float() @ self.down[name].float())
 
 
 def llama_shape(backbone: Backbone) -> LlamaShape:
@@ -135,7 +135,7 @@ def merge_in_bf16(lora: Lora, backbone: Backbone) -> tuple[LlamaDecoder, Tensor]
         if module != "lm_head" and missing.pop(name, None) != weight.shape:
             raise BackboneError(f"{backbone.name!r} has {name!r}, which is not what its config.json describes.")
         if module in lora.down:
-            weight += lora.delta(module)
+            weight.addmm_(lora.up[module].float(), lora.down[module].float(), alpha=lora.alpha / lora.rank)
         rounded = weight.to(backbone.device, torch.bfloat16)
         if module == "lm_head":
             head = rounded
@@ -190,7 +190,7 @@ def write_lora(folder: Path, lora: Lora, backbone: str) -> None:
 
 
 def read_lora(folder: Path) -> Lora:
-    """Read a LoRA that `write_lora` or PEFT wrote, in fp32; raise CheckpointError if the folder has none."""
+    """Read a LoRA that `write_lora` or PEFT wrote, as it was written; raise CheckpointError if the folder has none."""
     try:
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
         tensors = load_file(folder / WEIGHTS_FILE)
@@ -202,7 +202,7 @@ def read_lora(folder: Path) -> Lora:
         module, _, part = name.removeprefix(_PREFIX).removesuffix(".weight").rpartition(".")
         if part not in parts:
             raise CheckpointError(f"{folder / WEIGHTS_FILE} has {name!r}, which is no part of a LoRA.")
-        parts[part][module] = tensor.float()
+        parts[part][module] = tensor
     if parts["lora_A"].keys() != parts["lora_B"].keys():
         raise CheckpointError(f"{folder / WEIGHTS_FILE} lacks a half of some LoRA matrices. Fetch or train it again.")
     return Lora(rank, alpha, parts["lora_A"], parts["lora_B"])
