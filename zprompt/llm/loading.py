@@ -8,7 +8,7 @@ The embeddings and the LM head stay as they are: the codec reads both as plain m
 saves memory and costs time (docs/quantization.md has the figures), so "auto" does not choose it there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import get_args
 
@@ -37,6 +37,8 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
     kept_as = choose_quantization(quantization, place)
     folder = describe(pull(name))
     shape = LlamaShape.from_config(folder.config)
+    positions: int | None
+    load: Callable[[], Weights]
     if shape:
         vocab_size, hidden_size, positions = shape.vocab_size, shape.hidden_size, shape.max_positions
         load = partial(_load_llama, folder, shape, kept_as, place)
