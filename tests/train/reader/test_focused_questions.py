@@ -1,6 +1,7 @@
 """Questions are drawn in the forms that focusing gives their passages."""
 
 import numpy as np
+import pytest
 
 from tests.conftest import SENTENCES
 from tests.train.reader.conftest import PASSAGES
@@ -51,7 +52,8 @@ def test_without_its_own_passages_a_question_is_not_answered(reader_codec: Codec
     assert all(TEXT not in text_of(reader_codec, one.prompts[0]) for one in drawn)
 
 
-def test_forms_are_plain_text_elided_text_and_z_tokens(reader_codec: Codec) -> None:
+def test_forms_are_plain_text_elided_text_and_z_tokens(reader_codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zprompt.train.focused_questions.KEPT", (30, 120))  # characters: these passages are short
     prompts = [one.prompts[0] for one in draw_many(reader_codec) if one.answers[0] == ANSWER]
     z_tokens = [prompt for prompt in prompts if prompt.gaps.any()]
     texts = [text_of(reader_codec, prompt) for prompt in prompts if not prompt.gaps.any()]
