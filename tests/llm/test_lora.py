@@ -1,5 +1,7 @@
 """A LoRA is written as PEFT reads it, and merges into a copy of the backbone."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from zprompt.errors import BackboneError, CheckpointError
 from zprompt.llm import Backbone, load_backbone
-from zprompt.llm.lora import WEIGHTS_FILE, Lora, llama_of, merge_copy, new_lora, read_lora, write_lora
+from zprompt.llm.lora import WEIGHTS_FILE, Lora, llama_of, merge_copy, merge_in_bf16, new_lora, read_lora, write_lora
 
 IDS = torch.arange(24).view(2, 12)
 
@@ -83,3 +85,26 @@ def test_a_lora_of_another_shape_is_refused(lora: Lora, tiny_backbone: Backbone)
 def test_other_architectures_are_refused(gpt2_backbone_dir: Path) -> None:
     with pytest.raises(BackboneError, match="needs a Llama backbone"):
         llama_of(load_backbone(str(gpt2_backbone_dir), device="cpu"))
+
+
+def test_merged_in_bf16_it_is_nearly_the_same_and_the_backbone_stays_on_disk(
+    lora: Lora, tiny_backbone: Backbone, tiny_backbone_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(lora, up={name: matrix / 10 for name, matrix in lora.up.items()})
+    backbone = load_backbone(str(tiny_backbone_dir), device="cpu")
+    monkeypatch.setattr(backbone, "load", lambda: pytest.fail("its own weights are not needed"))
+
+    decoder, head = merge_in_bf16(small, backbone)
+
+    expected = merge_copy(small, tiny_backbone)(IDS)
+    assert decoder.embed_tokens.weight.dtype == head.dtype == torch.bfloat16
+    assert torch.nn.functional.cosine_similarity(decoder(IDS).float(), expected, dim=-1).min() > 0.999
+
+
+def test_files_of_other_weights_are_refused(lora: Lora, tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_backbone_dir, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for change, message in (({"num_hidden_layers": 3}, "lacks 'layers.2"), ({"vocab_size": 99}, "not what its config")):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(BackboneError, match=message):
+            merge_in_bf16(lora, load_backbone(str(tmp_path), device="cpu"))

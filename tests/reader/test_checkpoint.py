@@ -26,6 +26,7 @@ from zprompt.reader.checkpoint import (
     write_reader,
 )
 from zprompt.reader.embedding import ZEmbedding
+from zprompt.reader.export import export_reader
 from zprompt.reader.reader import Reader, load_reader
 from zprompt.reader.results import Calibration
 
@@ -158,6 +159,28 @@ def test_a_reader_reads_every_codec_over_its_weights(
     assert reader.complete(same[0], max_new_tokens=9) == tiny_reader.complete(same[1], max_new_tokens=9)
     with pytest.raises(WrongCodecError):
         reader.complete(same[1])
+
+
+def test_in_bf16_a_reader_reads_without_the_codecs_llm(
+    reader_folder: Path, chat_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = load_backbone(chat_backbone.name, device="cpu")
+    with monkeypatch.context() as without:
+        without.setattr(backbone, "load", lambda: pytest.fail("no text is compressed"))
+        reader = load_reader(str(reader_folder), codec=Codec(backbone), engine="bf16")
+        assert reader.complete(["The fox", "The"], max_new_tokens=9)[0].usage.generated_tokens > 0
+        reader.save_pretrained(tmp_path / "saved")
+    span = str(reader.codec.compress("The fox").documents)
+
+    assert reader.codec.decompress(span) == "The fox" and reader.complete(span, max_new_tokens=2).usage.z_tokens > 0
+    assert torch.equal(backbone.hidden(torch.tensor([[3, 4]])), chat_backbone.hidden(torch.tensor([[3, 4]])))
+    with pytest.raises(OptionError, match="engine='fp32'"):
+        export_reader(reader, tmp_path / "export")
+
+
+def test_an_unknown_engine_is_refused(reader_folder: Path, chat_codec: Codec) -> None:
+    with pytest.raises(OptionError, match="engine is 'int3'"):
+        load_reader(str(reader_folder), codec=chat_codec, engine="int3")
 
 
 def test_a_codec_over_other_weights_is_refused(reader_folder: Path, tiny_backbone: Backbone) -> None:
