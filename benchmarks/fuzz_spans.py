@@ -289,6 +289,7 @@ class Restorer:
             backbone = load_backbone(
                 str(save_llama(Path(folder) / "tiny", train_tokenizer(all_bytes=True))), device="cpu"
             )
+            backbone.load()  # while the folder is there
         self.codec = Codec(backbone, CodecSettings(window=32, margin=1e-4), name="tiny")
         made = Random(0)
         texts = ["", "x", *SENTENCES, *(any_text(made, 12).encode("utf-8", "replace").decode() for _ in range(12))]

@@ -105,9 +105,9 @@ def test_an_answer_is_shown_where_not_all_letters_can_be() -> None:
 
 
 def test_reader_codec_and_device_can_be_chosen(run: Run, reader: FakeReader) -> None:
-    run("answer", "Who?", "--reader", "mine", "--codec", "yours", "--device", "cpu", stdin=b"text")
+    run("answer", "Who?", "--reader", "mine", "--codec", "yours", "--device", "cpu", "--engine", "fp32", stdin=b"text")
 
-    assert reader.opened == [("mine", "yours", "cpu")]
+    assert reader.opened == [("mine", "yours", "cpu", "fp32")]
 
 
 def test_a_question_is_needed(run: Run, reader: FakeReader) -> None:

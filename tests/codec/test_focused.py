@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SENTENCES
@@ -73,6 +73,13 @@ def words(sentence: str) -> KeptText:
     ratio=st.floats(1, 30),
     query=st.sampled_from([QUERY, "mud", "語?", "\ud800"]),
     twice=st.booleans(),
+)
+@example(
+    ["The quick brown fox jumps over the lazy dog, and the dog sleeps on in the sun. \na"],
+    "max_tokens",
+    1.03125,
+    QUERY,
+    False,
 )
 def test_any_texts_come_back_from_any_focus(
     tiny_codec: Codec, texts: list[str], length: str | None, ratio: float, query: str, twice: bool

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from zprompt.llm.packed import PackedLinear, can_pack, linear_layer, pack, unpack
+from zprompt.llm.packed import PackedLinear, can_pack, pack, unpack
 
 pytestmark = pytest.mark.skipif(not can_pack(torch.zeros(1, 1)), reason="this torch has no oneDNN")
 
@@ -42,5 +42,11 @@ def test_a_copy_shares_packed_weights(model: nn.Module) -> None:
     assert copy.deepcopy(model).get_submodule("0") is model.get_submodule("0")
 
 
-def test_half_precision_stays_plain() -> None:
-    assert type(linear_layer(torch.zeros(2, 3, dtype=torch.bfloat16))) is nn.Linear
+@pytest.mark.parametrize("multiplied", [False, True])
+def test_half_precision_is_packed_where_the_cpu_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, multiplied: bool
+) -> None:
+    weight = torch.zeros(2, 3, dtype=torch.bfloat16)
+    monkeypatch.setattr("zprompt.llm.packed.has_bf16", lambda: multiplied)
+    assert can_pack(weight) == multiplied
+    assert not can_pack(weight.half())

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from zprompt.llm import Backbone, LlamaDecoder, LlamaShape
-from zprompt.llm.backbone import TextTokenizer
+from zprompt.llm.backbone import TextTokenizer, Weights
 from zprompt.reader import ZEmbedding
 from zprompt.train.codes import Codebook, CodesModel, SpanCodes, load_codes, usage_penalty, write_codes
 from zprompt.train.config import ReaderTrainConfig
@@ -55,15 +55,16 @@ def llama() -> Backbone:
     vectors = decoder.embed_tokens.weight
     return Backbone(
         name="letters",
-        decoder=decoder,
-        embeddings=vectors,
-        output_embeddings=vectors,
-        make_model=lambda: None,
+        load=lambda: Weights(decoder, vectors, vectors, lambda: None),
+        vocab_size=len(vectors),
+        hidden_size=vectors.shape[1],
+        device=vectors.device,
         tokenizer=TextTokenizer.__new__(TextTokenizer),
         start_id=START,
         weights_fingerprint="0" * 16,
         fingerprint="0" * 16,
         quantization="none",
+        llama=decoder.shape,
     )
 
 

@@ -51,7 +51,7 @@ def focus_sources(
         relevance,
         options.query or "",
         [Passage(source.text, title) for source, title in zip(sources, titles, strict=True)],
-        lambda index, start, end: len(places[index].of(start, end)),
+        lambda index, start, end: places[index].cost(start, end),
     )
     kept = choice.choose(length)
     focused = [
@@ -93,6 +93,11 @@ class _Places:
         first, last = start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
         begin = int(np.searchsorted(self._ends, first, side="right"))
         return range(begin, max(begin, int(np.searchsorted(self._starts, last, side="left"))))
+
+    def cost(self, start: int, end: int) -> int:
+        """Count the tokens of a range; those of white space at its end, too, which stay between two neighbours."""
+        own = self.of(start, end)
+        return max(own.stop, int(np.searchsorted(self._ends, end, side="right"))) - own.start
 
     def mask(self, ranges: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
         """Mark the tokens of some ranges, (n,)."""
