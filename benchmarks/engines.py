@@ -349,7 +349,8 @@ def measure_apart(engine: str, folder: Path, options: argparse.Namespace) -> Row
     try:
         found: Row = json.loads(_run(command, OMP_NUM_THREADS=str(options.threads)).splitlines()[-1])
     except subprocess.CalledProcessError as error:
-        return {"engine": engine, "reason": (error.stderr or error.stdout).strip().splitlines()[-1]}
+        said = (error.stderr or error.stdout).strip().splitlines()
+        return {"engine": engine, "reason": said[-1] if said else f"its process ended with {error.returncode}"}
     return {"engine": engine, **found}
 
 

@@ -80,6 +80,7 @@ def test_every_request_is_answered_or_told_to_come_again_though_a_replica_is_kil
     assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status_code == 503)
     after = wait_for_two(url)
     assert min(before) not in after  # another one took its place
+    print(f"{len(answers)} requests, {sum(answer.status_code == 503 for answer in answers)} told to come again")  # noqa: T201 - for pytest -s
 
 
 def test_a_request_that_is_wrong_is_refused_with_the_reason(url: str) -> None:
