@@ -19,7 +19,7 @@ from tests.reader.conftest import write_random_reader
 from zprompt.codec import Codec
 from zprompt.errors import CheckpointError
 from zprompt.eval import RunRecord
-from zprompt.llm import Backbone, has_bf16
+from zprompt.llm import Backbone
 
 PASSAGES = [" ".join((*SENTENCES[start:], *SENTENCES[:start])[:3]) for start in range(6)]
 
@@ -203,7 +203,7 @@ def timings(codec: Codec, readers: Path, plan: Plan) -> Tables:
 
 
 def test_prefill_is_timed_in_all_ways(timings: Tables, codec: Codec) -> None:
-    assert timings["run"][0]["cache dtype"] == ("bfloat16" if has_bf16() else "float32")
+    assert timings["run"][0]["cache dtype"] == "float32"
     assert timings["run"][0]["reader"].endswith("z")
     for tokens in {row["wanted tokens"] for row in timings["ways"]}:
         text, *others = [row for row in timings["ways"] if row["wanted tokens"] == tokens]
@@ -220,9 +220,9 @@ def test_prefill_is_timed_in_all_ways(timings: Tables, codec: Codec) -> None:
 
 def test_the_cache_counts_what_its_tensors_take(timings: Tables) -> None:
     text = timings["ways"][0]
-    room, size = -(-text["positions"] // 64) * 64, 2 if has_bf16() else 4
+    room = -(-text["positions"] // 64) * 64
 
-    assert text["cache, bytes"] == 2 * 2 * 2 * 16 * room * size  # layers, keys and values, heads, width of a head
+    assert text["cache, bytes"] == 2 * 2 * 2 * 16 * room * 4  # layers, keys and values, heads, width of a head, fp32
 
 
 def test_passages_are_shortened_to_what_fits(timings: Tables) -> None:

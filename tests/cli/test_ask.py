@@ -143,7 +143,7 @@ def test_a_pull_that_fails_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -
 def tiny(tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Codec:
     codec = Codec(tiny_backbone, SETTINGS, name="tiny")
     folder = write_random_reader(tmp_path / "reader", codec)
-    monkeypatch.setattr(options, "open_reader", lambda *_: load_reader(str(folder), codec=codec, engine="fp32"))
+    monkeypatch.setattr(options, "open_reader", lambda *_: load_reader(str(folder), codec=codec))
     return codec
 
 

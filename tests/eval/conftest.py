@@ -31,7 +31,7 @@ def codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
 @pytest.fixture(scope="session")
 def reader(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     folder: Path = write_random_reader(tmp_path_factory.mktemp("readers") / "bench", codec)
-    return Reader.from_pretrained(str(folder), codec=codec, engine="fp32")
+    return Reader.from_pretrained(str(folder), codec=codec)
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,7 @@ def reader_folder(tmp_path_factory: pytest.TempPathFactory, chat_codec: Codec) -
 @pytest.fixture(scope="session")
 def tiny_reader(reader_folder: Path, chat_codec: Codec) -> Reader:
     """Give that reader, loaded."""
-    return load_reader(str(reader_folder), codec=chat_codec, engine="fp32")
+    return load_reader(str(reader_folder), codec=chat_codec)
 
 
 @pytest.fixture(scope="session")

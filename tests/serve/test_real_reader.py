@@ -29,7 +29,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 def real_reader(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     codec = Codec(backbone, SETTINGS, name="chat")
     folder = write_random_reader(tmp_path_factory.mktemp("readers") / "tiny", codec)
-    return load_reader(str(folder), codec=codec, engine="fp32")
+    return load_reader(str(folder), codec=codec)
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def _answer(
     reader: options.ReaderName = "default",
     codec: options.ReaderCodec = None,
     device: options.DeviceName = options.Device.AUTO,
-    engine: options.ReaderEngine = options.Engine.AUTO,
+    engine: options.ReaderEngine = options.Engine.FP32,
 ) -> None:
     """Answer a question from files: texts, Z-spans, or both; the exit code is 1 if the answer is not found.
 

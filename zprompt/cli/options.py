@@ -29,7 +29,6 @@ class Device(StrEnum):
 class Engine(StrEnum):
     """What a reader computes in."""
 
-    AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
 
@@ -163,7 +162,7 @@ ReaderEngine: TypeAlias = Annotated[
     typer.Option(
         "--engine",
         rich_help_panel=_READER,
-        help="What it computes in; auto is bf16 on CPUs that multiply it, in a third of the memory.",
+        help="What it computes in; bf16 takes half of the memory, and on CPUs that multiply it half of the time.",
     ),
 ]
 ReaderCodec: TypeAlias = Annotated[
@@ -210,7 +209,7 @@ def open_codec(name: str, backbone: str | None, device: Device, quantization: Qu
     return Codec.from_pretrained(name, backbone=backbone, device=device.value, quantization=quantization.value)
 
 
-def open_reader(name: str, codec: Codec | str | None, device: Device, engine: Engine = Engine.AUTO) -> Reader:
+def open_reader(name: str, codec: Codec | str | None, device: Device, engine: Engine = Engine.FP32) -> Reader:
     """Load the reader that the options choose."""
     from zprompt.reader import load_reader
 

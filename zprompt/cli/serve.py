@@ -59,7 +59,7 @@ def _serve(
     reader: options.ReaderName = "default",
     codec: options.ReaderCodec = None,
     device: options.DeviceName = options.Device.AUTO,
-    engine: options.ReaderEngine = options.Engine.AUTO,
+    engine: options.ReaderEngine = options.Engine.FP32,
 ) -> None:
     """Answer over HTTP, as OpenAI's API does: messages may hold Z-spans anywhere. Stop it with Ctrl-C."""
     _require_extra()

@@ -31,7 +31,7 @@ from zprompt.llm.lora import (
     read_lora,
     write_lora,
 )
-from zprompt.llm.packed import has_bf16, unpack
+from zprompt.llm.packed import unpack
 from zprompt.llm.tokenizer import TextTokenizer
 
 __all__ = [
@@ -49,7 +49,6 @@ __all__ = [
     "batches",
     "choose_device",
     "choose_quantization",
-    "has_bf16",
     "llama_of",
     "llama_shape",
     "load_backbone",

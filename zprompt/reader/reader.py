@@ -23,7 +23,7 @@ from torch import Tensor
 from zprompt.codec import Codec, shared_codec
 from zprompt.documents import Document, DocumentBatch, read_documents
 from zprompt.errors import ContextBudgetError, OptionError
-from zprompt.llm import LlamaDecoder, Lora, has_bf16, llama_shape, merge_copy, merge_in_bf16
+from zprompt.llm import LlamaDecoder, Lora, llama_shape, merge_copy, merge_in_bf16
 from zprompt.reader.checkpoint import (
     ReaderConfig,
     find_reader,
@@ -54,7 +54,7 @@ from zprompt.zspan import ZToken, read_header, split_at_spans
 Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
 """A bare text to go on with, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""
 
-EngineName: TypeAlias = Literal["auto", "fp32", "bf16"]
+EngineName: TypeAlias = Literal["fp32", "bf16"]
 """What the model computes in: see `Reader.from_pretrained`."""
 
 BATCH = 16  # texts that are generated together
@@ -109,7 +109,7 @@ class Reader:
         *,
         codec: Codec | str | None = None,
         device: str = "auto",
-        engine: str = "auto",
+        engine: str = "fp32",
     ) -> Reader:
         """Load a reader.
 
@@ -117,9 +117,9 @@ class Reader:
         :param codec: The codec whose Z-spans it is to read, or what `zprompt.load` takes as its name; None: the LLM
             that the reader was trained on, as it is. A codec that was loaded before is used again.
         :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a codec that is given stays where it is.
-        :param engine: "bf16": weights and products in bfloat16, in a third of the memory; the codec's LLM is loaded
-            when a text is compressed or restored. "fp32": as the codec computes, beside it. "auto": "bf16" on a CPU
-            that multiplies it itself, else "fp32".
+        :param engine: "fp32": as the codec computes, beside it. "bf16": weights and products in bfloat16, in half of the
+            memory, and on CPUs that multiply it (AMX, AVX-512 BF16) in half of the time; the codec's LLM is loaded when
+            a text is compressed or restored. An answer may then be another in a batch than alone.
         :return: The reader.
         :raises CheckpointError: If there is no such reader, or it was trained on other weights than the codec's.
         """
@@ -135,7 +135,7 @@ class Reader:
         lora = load_lora(folder, config, backbone)
         z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
         head = None
-        if engine == "bf16" or (engine == "auto" and backbone.device.type == "cpu" and has_bf16()):
+        if engine == "bf16":
             decoder, head = merge_in_bf16(lora, backbone)
         else:
             decoder = merge_copy(lora, backbone)
@@ -471,7 +471,7 @@ class Reader:
 
 
 def load_reader(
-    name: str = "default", codec: Codec | str | None = None, device: str = "auto", engine: str = "auto"
+    name: str = "default", codec: Codec | str | None = None, device: str = "auto", engine: str = "fp32"
 ) -> Reader:
     """Load a reader; the short form of `Reader.from_pretrained`, with the same arguments."""
     return Reader.from_pretrained(name, codec=codec, device=device, engine=engine)

@@ -51,7 +51,7 @@ def test_the_folder_is_a_reader(
         found = analyze_codes(folder, [str(text_file)], passages=3, codec_name=str(codec_folder))
         assert found.uses > 0 and found.passages == 3 and 0 < found.commonest <= 1
     else:
-        reader = Reader.from_pretrained(str(folder), codec=reader_codec, engine="fp32")
+        reader = Reader.from_pretrained(str(folder), codec=reader_codec)
         assert reader.training["input"] == kind and bool(reader.z_embedding.gap.any()) == (kind == "z")
     record = json.loads((folder / "training.json").read_text())
     assert record["context_benefit"]["4"]["kept"] == pytest.approx(trained.benefit["4"].kept)
