@@ -117,9 +117,9 @@ class Reader:
         :param codec: The codec whose Z-spans it is to read, or what `zprompt.load` takes as its name; None: the LLM
             that the reader was trained on, as it is. A codec that was loaded before is used again.
         :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a codec that is given stays where it is.
-        :param engine: "fp32": as the codec computes, beside it. "bf16": weights and products in bfloat16, in half of the
-            memory, and on CPUs that multiply it (AMX, AVX-512 BF16) in half of the time; the codec's LLM is loaded when
-            a text is compressed or restored. An answer may then be another in a batch than alone.
+        :param engine: "fp32": as the codec computes, beside it. "bf16": weights and products in bfloat16, in half of
+            the memory, and on CPUs that multiply it (AMX, AVX-512 BF16) in half of the time; the codec's LLM is loaded
+            when a text is compressed or restored. An answer may then be another in a batch than alone.
         :return: The reader.
         :raises CheckpointError: If there is no such reader, or it was trained on other weights than the codec's.
         """
