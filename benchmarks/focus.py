@@ -15,7 +15,8 @@ F1 is that of `Reader.answer`, greedy; differences are paired, in brackets 95 % 
 is tokens of the passages per position of what takes their place. `confidence`: AUROC of `Answer.confidence` between
 questions with all their passages and the same with those that have an answer taken out, both focused at ratio 4.
 
-Times are from passages and question to the first token of the answer, everything included, of one question at a time.
+Times are from passages and question to the first token of the answer, everything included, of one question at a time;
+all that is given is read.
 
     python -m benchmarks.focus [--data FILE] [--limit N] [--reader NAME|FOLDER] [--only answers confidence times]
     python -m benchmarks.focus --only answers --llm http://127.0.0.1:8080/v1 --model gemma3-270m
@@ -252,7 +253,7 @@ def measure_times(reader: Reader, questions: Sequence[Asked]) -> Iterator[Row]:
         for name, way in ways.items():
             began = time.perf_counter()
             documents, took = way(one)
-            reader.answer(one.question, documents, max_new_tokens=1)
+            reader.answer(one.question, documents, max_passage_tokens=None, max_new_tokens=1)
             seconds[name].append(time.perf_counter() - began)
             choosing[name].append(1000 * took)
     for name, own in seconds.items():
