@@ -14,7 +14,7 @@ from zprompt.counting import CountTokens
 from zprompt.documents import read_documents, title_of
 from zprompt.errors import InvalidTextError, OptionError
 from zprompt.options import CompressOptions
-from zprompt.relevance import NOTHING, Choice, Length, Passage, Relevance, elide
+from zprompt.relevance import NOTHING, Choice, Length, Passage, Relevance, cost_as_text, elide
 from zprompt.results import CompressionResult, CompressionStats, KeptText
 from zprompt.zspan import find_spans, require_no_surrogates
 
@@ -110,13 +110,8 @@ def _written(
     whole: int,
 ) -> list[tuple[str, KeptText]]:
     """Write what stays of each passage; again with less, or for a ratio with more, until it fits with its marks."""
-
-    def cost(index: int, start: int, end: int) -> int:
-        return count(f" {passages[index].text[start:end].strip()}")
-
-    choice = Choice(
-        relevance, options.query or "", passages, cost, [options.protection.ranges(one.text) for one in passages]
-    )
+    always = [options.protection.ranges(one.text) for one in passages]
+    choice = Choice(relevance, options.query or "", passages, cost_as_text(passages, count), always)
 
     def write(length: Length) -> tuple[list[tuple[str, KeptText]], int]:
         kept = choice.choose(length)

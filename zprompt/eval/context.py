@@ -26,7 +26,7 @@ from zprompt.baselines import Baseline, Output, Shortened
 from zprompt.errors import CheckpointError, OptionError, UnreadableError, ZPromptError
 from zprompt.eval.datasets import Sample
 from zprompt.eval.metrics import LTSC_READER, READER, UNTUNED
-from zprompt.zspan import find_spans, read_header, split_at_spans
+from zprompt.zspan import find_spans, read_header, split_at_spans, verbatim_runs
 
 if TYPE_CHECKING:
     from zprompt.baselines.ltsc import LtscReader
@@ -234,13 +234,9 @@ class EvaluationContext:
             if isinstance(piece, str):
                 parts.append(piece)
                 continue
-            run: list[int] = []
-            for token in self.codec.parse(piece.text).tokens:
-                run.append(token.anchor)
-                if token.gap:
-                    parts.append(f"{self.codec.backbone.decode(run)} ")
-                    run = []
-            parts.append(self.codec.backbone.decode(run))
+            for run in verbatim_runs(self.codec.parse(piece.text).tokens):
+                parts.append(self.codec.backbone.decode([token.anchor for token in run]))
+                parts.append(" " if run[-1].gap else "")
         return "".join(parts)
 
     def bits(self, shortened: Shortened) -> float:

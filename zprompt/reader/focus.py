@@ -14,16 +14,16 @@ where such runs have most of the Z-tokens, a question chose them. What is left b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zprompt.documents import Document, DocumentBatch, title_of
-from zprompt.relevance import ELISION, NOTHING, Choice, Length, Passage, elide, shared_relevance
-from zprompt.zspan import ZToken, escape_literal, split_at_spans
+from zprompt.relevance import ELISION, NOTHING, Choice, Length, Passage, cost_as_text, elide, shared_relevance
+from zprompt.zspan import ZToken, escape_literal, split_at_spans, verbatim_runs
 
 RUN = 8  # tokens in a row that stay word for word, at least, where a question chose them
 
-_MARKS = re.compile(rf"(?:\s*{re.escape(ELISION)})+")  # of what an app left out, and of what the reader does
+_MARKS = re.compile(rf"(\s*{re.escape(ELISION)})(?:\s*{re.escape(ELISION)})+")  # an app's, and the reader's beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +42,21 @@ class PassageFocus:
         :param most: Tokens of text that stay, at most; passages that have no more stay as they are.
         :return: The passages, in their order.
         """
-        texts = self._legible(batch.texts)
-        places = [index for index, text in enumerate(texts) if text is not None]
-        passages = [Passage(texts[index] or "", title_of(batch.documents[index])) for index in places]
-        written = [passage.text for passage in passages]
-        if sum(map(self.count, written)) > most:
-            choice = Choice(
-                shared_relevance(),
-                question,
-                passages,
-                lambda index, start, end: self.count(f" {passages[index].text[start:end].strip()}"),
-            )
+        legible = {index: text for index, text in enumerate(self._legible(batch.texts)) if text is not None}
+        if sum(map(self.count, legible.values())) > most:
+            passages = [Passage(text, title_of(batch.documents[index])) for index, text in legible.items()]
+            choice = Choice(shared_relevance(), question, passages, cost_as_text(passages, self.count))
             chosen = zip(passages, choice.choose(Length(most=most)), strict=True)
-            written = [_MARKS.sub(_one_mark, elide(passage.text, kept, self.count)[0]) for passage, kept in chosen]
-        read = dict(zip(places, written, strict=True))
-        documents = batch.with_texts([read.get(index, text) for index, text in enumerate(batch.texts)])
+            written = [_MARKS.sub(r"\1", elide(passage.text, kept, self.count)[0]) for passage, kept in chosen]
+            legible = dict(zip(legible, written, strict=True))
+        documents = batch.with_texts([legible.get(index, text) for index, text in enumerate(batch.texts)])
         return documents if isinstance(documents, list) else [documents]
 
     def _legible(self, texts: Sequence[str]) -> list[str | None]:
         """Return passages as text, with what stands word for word of Z-spans; None for one that can't be."""
         parts = [list(split_at_spans(text)) for text in texts]
         spans = {part.text: self.parse(part.text) for own in parts for part in own if not isinstance(part, str)}
-        runs = {span: [run for run in _runs(tokens) if len(run) >= RUN] for span, tokens in spans.items()}
+        runs = {span: [run for run in verbatim_runs(tokens) if len(run) >= RUN] for span, tokens in spans.items()}
         stays = sum(len(run) for own in runs.values() for run in own)
         if 2 * stays < sum(map(len, spans.values())):
             return [
@@ -71,24 +64,9 @@ class PassageFocus:
                 for text, own in zip(texts, parts, strict=True)
             ]
         said = {
-            span: f" {ELISION} ".join(self.decode(run).strip() for run in own) or NOTHING for span, own in runs.items()
+            span: f" {ELISION} ".join(self.decode([token.anchor for token in run]).strip() for run in own) or NOTHING
+            for span, own in runs.items()
         }
         return [
             escape_literal("".join(part if isinstance(part, str) else said[part.text] for part in own)) for own in parts
         ]
-
-
-def _runs(tokens: Sequence[ZToken]) -> Iterator[list[int]]:
-    """Yield the anchors between which nothing is dropped."""
-    run: list[int] = []
-    for token in tokens:
-        run.append(token.anchor)
-        if token.gap:
-            yield run
-            run = []
-    if run:
-        yield run
-
-
-def _one_mark(marks: re.Match[str]) -> str:
-    return marks[0][: marks[0].index(ELISION) + len(ELISION)]

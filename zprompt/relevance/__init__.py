@@ -2,7 +2,7 @@
 
 from zprompt.relevance.embedder import Embedder, EmbeddingCache, MiniLM, fetch_minilm, open_embedder
 from zprompt.relevance.features import FORM, NAMES, WORDS, Floats
-from zprompt.relevance.focus import ELISION, NOTHING, Choice, Length, elide
+from zprompt.relevance.focus import ELISION, NOTHING, Choice, Length, cost_as_text, elide
 from zprompt.relevance.relevance import (
     SHIPPED,
     LogisticWeights,
@@ -37,6 +37,7 @@ __all__ = [
     "choose_covering",
     "choose_nearest",
     "choose_within",
+    "cost_as_text",
     "elide",
     "fetch_minilm",
     "open_embedder",

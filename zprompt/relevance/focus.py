@@ -124,6 +124,11 @@ def _overlaps(ranges: Ranges, start: int, end: int) -> bool:
     return first < len(ranges) and ranges[first][0] < end
 
 
+def cost_as_text(passages: Sequence[Passage], count: CountTokens) -> Callable[[int, int, int], int]:
+    """Return the cost of a unit that `Choice` takes, where it is written as text: a space, and its own."""
+    return lambda index, start, end: count(f" {passages[index].text[start:end].strip()}")
+
+
 def elide(text: str, kept: KeptText, count: CountTokens) -> tuple[str, KeptText]:
     """Write what stays of a text, and the mark where something is left out.
 

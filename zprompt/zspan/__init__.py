@@ -14,6 +14,7 @@ from zprompt.zspan.span import (
     split_at_spans,
     text_digest,
     unescape_literal,
+    verbatim_runs,
 )
 from zprompt.zspan.stream import (
     LITERALS,
@@ -52,4 +53,5 @@ __all__ = [
     "text_digest",
     "unescape",
     "unescape_literal",
+    "verbatim_runs",
 ]

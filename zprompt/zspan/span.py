@@ -165,6 +165,18 @@ class SpanMatch:
     text: str
 
 
+def verbatim_runs(tokens: Iterable[ZToken]) -> Iterator[list[ZToken]]:
+    """Group Z-tokens into runs within which nothing is dropped; the last one of a run says what is dropped after it."""
+    run: list[ZToken] = []
+    for token in tokens:
+        run.append(token)
+        if token.gap:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
 def text_digest(text: str) -> bytes:
     """Return the first 8 bytes of the SHA-256 of a source text in UTF-8."""
     return hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]
