@@ -35,6 +35,10 @@ def test_of_what_does_not_fit_the_most_relevant_sentences_are_read(focus: Passag
     assert read(focus, PASSAGES, 8) == ["In 1969 two people walked on the Moon.", "…"]
 
 
+def test_where_no_sentence_fits_the_best_one_is_read(focus: PassageFocus) -> None:
+    assert read(focus, PASSAGES, 2) == ["In 1969 two people walked on the Moon.", "…"]
+
+
 def test_titles_stay(focus: PassageFocus) -> None:
     passages = [{"text": text, "title": "Moon", "id": 7} for text in PASSAGES]
     assert read(focus, passages, 8)[0] == {"text": "In 1969 two people walked on the Moon.", "title": "Moon", "id": 7}

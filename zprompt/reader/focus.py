@@ -39,15 +39,19 @@ class PassageFocus:
 
         :param question: The question.
         :param batch: The passages.
-        :param most: Tokens of text that stay, at most; passages that have no more stay as they are.
+        :param most: Tokens of text that stay, at most, but for a single sentence that has more; passages that have no
+            more stay as they are.
         :return: The passages, in their order.
         """
         legible = {index: text for index, text in enumerate(self._legible(batch.texts)) if text is not None}
         if sum(map(self.count, legible.values())) > most:
             passages = [Passage(text, title_of(batch.documents[index])) for index, text in legible.items()]
             choice = Choice(shared_relevance(), question, passages, cost_as_text(passages, self.count))
-            chosen = zip(passages, choice.choose(Length(most=most)), strict=True)
-            written = [_MARKS.sub(r"\1", elide(passage.text, kept, self.count)[0]) for passage, kept in chosen]
+            chosen = choice.choose(Length(most=most))
+            if not any(kept.ranges for kept in chosen):
+                chosen = choice.choose(Length(wanted=most))  # no sentence fits: the best one, however long
+            pairs = zip(passages, chosen, strict=True)
+            written = [_MARKS.sub(r"\1", elide(passage.text, kept, self.count)[0]) for passage, kept in pairs]
             legible = dict(zip(legible, written, strict=True))
         documents = batch.with_texts([legible.get(index, text) for index, text in enumerate(batch.texts)])
         return documents if isinstance(documents, list) else [documents]
