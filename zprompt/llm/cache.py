@@ -5,6 +5,7 @@ of tokens to all rows, then roll back those that were padding or wrong. A query 
 0..p of its own row, so whatever lies beyond a row's length never counts and is simply overwritten.
 """
 
+from copy import copy
 from typing import Protocol
 
 import torch
@@ -69,15 +70,29 @@ class KeyValueCache:
         self.lengths = self.lengths[rows.cpu()]
         self._stored = self._stored[:, :, rows.to(self._stored.device)]
 
-    def advance(self, count: int) -> "Step":
-        """Make room for `count` new tokens in every row, and count them as seen."""
-        step = Step(self, self.lengths, count)
-        self.lengths = self.lengths + count
-        missing = int(self.lengths.max()) - self._stored.shape[4]
+    def reserve(self, length: int) -> None:
+        """Make room for so many tokens in every row."""
+        missing = length - self._stored.shape[4]
         if missing > 0:
             layers, two, batch, heads, _, size = self._stored.shape
             room = self._stored.new_zeros(layers, two, batch, heads, -(-missing // _GROWTH) * _GROWTH, size)
             self._stored = torch.cat((self._stored, room), dim=4)
+
+    def part(self, first: int, last: int) -> "KeyValueCache":
+        """Return an empty cache that fills the rows from `first` up to, not including, `last` of this one.
+
+        It writes into this cache as far as there is room, which `reserve` makes; this one's `lengths` stay.
+        """
+        part = copy(self)
+        part.lengths = torch.zeros(last - first, dtype=torch.long)
+        part._stored = self._stored[:, :, first:last]
+        return part
+
+    def advance(self, count: int) -> "Step":
+        """Make room for `count` new tokens in every row, and count them as seen."""
+        step = Step(self, self.lengths, count)
+        self.lengths = self.lengths + count
+        self.reserve(int(self.lengths.max()))
         return step
 
     def layer(self, index: int) -> Tensor:

