@@ -3,13 +3,13 @@
     all        the question's passages as text                      gold     those that hold the answer alone, as text
     nothing    no passage                                           f-text   zprompt.compress(…, query=…, form="text")
     f-z        zprompt.compress(…, query=…) of Z-spans that were made without the question
-    truncation, pruning        baselines that shorten each passage to its share; pruning knows the question
-    llmlingua                  LongLLMLingua with the question over all passages together, if the package is there
+    truncation                 the beginning of each passage
+    pruning, llmlingua         ours, and LongLLMLingua if it is installed: with the question, of all passages together
 
-The last two read all passages by the LLM for each question, so they get fewer questions (`--slow`). Of what it is
-given, the reader reads the 192 tokens that the question needs most, as `Reader.answer` does; in the rows that say "read
-whole", all of it (`max_passage_tokens=None`). With `--llm URL`, rows "by MODEL" have the answers of an ordinary LLM
-behind an OpenAI-compatible server, such as llama.cpp's; it gets no Z-spans.
+The last two read all passages by the LLM for each question, so they get the first questions alone (`--slow`). Of what
+it is given, the reader reads the 192 tokens that the question needs most, as `Reader.answer` does; in the rows that say
+"read whole", all of it (`max_passage_tokens=None`), again for the first questions. With `--llm URL`, rows "by MODEL"
+have the answers of an ordinary LLM behind an OpenAI-compatible server, such as llama.cpp's; it gets no Z-spans.
 
 F1 is that of `Reader.answer`, greedy; differences are paired, in brackets 95 % of a bootstrap over questions. The ratio
 is tokens of the passages per position of what takes their place. `confidence`: AUROC of `Answer.confidence` between
@@ -107,6 +107,9 @@ class Shortener:
         if way == "llmlingua":
             together = "\n\n".join(one["text"] for one in passages)
             return [{"text": method.shorten(together, len(count(together)) // ratio, asked.question).text}]
+        if way == "pruning":
+            budget = sum(len(count(one["text"])) for one in passages) // ratio
+            return list(method.shorten_documents(passages, budget, asked.question).documents)
         budgets = [max(1, len(count(one["text"])) // ratio) for one in passages]
         return [
             {**one, "text": method.shorten(one["text"], budget, asked.question).text}
@@ -154,7 +157,7 @@ def by_llm(url: str, model: str) -> Answerer:
 def measure_answers(
     reader: Reader, questions: Sequence[Asked], slow: int, llms: Mapping[str, Answerer] | None = None
 ) -> Iterator[Row]:
-    """Have questions answered from passages in every way; the slow ones get the first of the questions alone."""
+    """Have questions answered from passages in every way; the slow ones get the first questions alone."""
     answerers = {"": by_reader(reader), WHOLE: by_reader(reader, max_passage_tokens=None)}
     answerers |= {f", by {name}": llm for name, llm in (llms or {}).items()}
     shortener = Shortener(reader)
@@ -166,17 +169,18 @@ def measure_answers(
             )
     given: dict[str, list[Documents]] = {}
     scores: dict[str, list[Ratio]] = {}
-    for name, suffix in product(ways, answerers):
+    for suffix, name in product(answerers, ways):
         if name.startswith("f-z") and suffix not in ("", WHOLE):
             continue
-        asked = questions[:slow] if name.split()[0] in SLOW else questions
+        asked = questions[:slow] if suffix == WHOLE or name.split()[0] in SLOW else questions
         if name not in given:
             given[name] = [ways[name](one) for one in asked]
-        answers = answerers[suffix](asked, given[name])
+        own_given = given[name][: len(asked)]
+        answers = answerers[suffix](asked, own_given)
         pairs = list(zip(answers, asked, strict=True))
         own = scores[name + suffix] = [Ratio(f1(answer, one.answers)) for answer, one in pairs]
         before = sum(positions(reader, one, one.passages) for one in asked)
-        after = sum(positions(reader, *pair) for pair in zip(asked, given[name], strict=True))
+        after = sum(positions(reader, *pair) for pair in zip(asked, own_given, strict=True))
         same = scores.get(f"f-text {name.split()[-1]}{suffix}")
         yield {
             "passages as": name + suffix,
