@@ -112,8 +112,7 @@ def _all_symbols(codec: Codec, text: str) -> list[int]:
     compressor, size = Compressor(codec.backbone, codec.settings), codec.settings.window
     ids = codec.backbone.encode(codec.backbone.escape(text).text)
     windows = [ids[start : start + size] for start in range(0, len(ids), size)]
-    hidden = compressor.hidden(windows)
-    return [one for state, own in zip(hidden, windows, strict=True) for one in compressor.symbols(state, own).tolist()]
+    return [one for own in compressor.symbols(compressor.hidden(windows), windows) for one in own.tolist()]
 
 
 def _anchors(ratio: float, spans: Sequence[ZSpan], symbols: Sequence[Sequence[int]], window: int) -> Row:

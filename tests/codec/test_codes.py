@@ -92,7 +92,7 @@ class TestWriting:
     def plain(self, tiny_compressor: Compressor, ids: list[int]) -> tuple[torch.Tensor, list[ZToken], list[int]]:
         """Give hidden states, Z-tokens and symbols of a window with an anchor at each fourth token."""
         [hidden] = tiny_compressor.hidden([ids])
-        symbols = tiny_compressor.symbols(hidden, ids).tolist()
+        symbols = tiny_compressor.symbols([hidden], [ids])[0].tolist()
         tokens = [ZToken(ids[place], min(3, len(ids) - place - 1)) for place in range(0, len(ids), 4)]
         return hidden, tokens, [symbol for place, symbol in enumerate(symbols) if place % 4]
 

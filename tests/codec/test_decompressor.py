@@ -36,7 +36,7 @@ def known(request: pytest.FixtureRequest, tiny_compressor: Compressor, windows: 
         places = np.flatnonzero(kept)
         gaps = np.diff(places, append=len(ids)) - 1
         tokens = [ZToken(ids[place], int(gap)) for place, gap in zip(places, gaps, strict=True)]
-        found.append(KnownWindow(tokens, tiny_compressor.symbols(hidden, ids).numpy()[~kept].tolist()))
+        found.append(KnownWindow(tokens, tiny_compressor.symbols([hidden], [ids])[0][~kept].tolist()))
     return found
 
 

@@ -494,8 +494,7 @@ class Codec:
         new = [place for place in range(len(windows)) if place not in symbols]
         read = self._compressor.hidden([windows[place] for place in new]) if new else []
         hidden = dict(zip(new, read, strict=True))
-        for place, states in hidden.items():
-            symbols[place] = self._compressor.symbols(states, windows[place]).numpy()
+        symbols |= zip(new, self._compressor.symbols(read, [windows[place] for place in new]), strict=True)
         if cache and new:
             cache.put([(windows[place], symbols[place]) for place in new])
         return [(symbols[place], hidden.get(place) if self._code_writer else None) for place in range(len(windows))]

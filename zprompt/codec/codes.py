@@ -164,7 +164,8 @@ class CodeWriter:
         own = torch.tensor(ids)
         position = torch.from_numpy(rows.position)
         shifted = corrected(self.heads, hidden[position], own[position - 1], rows.right_context(self.heads))
-        return self.compressor.symbols(shifted, own[position].tolist()).numpy()
+        [symbols] = self.compressor.symbols([shifted], [own[position].tolist()])
+        return symbols
 
     def _keep(self, token: ZToken, saved: NDArray[np.float64]) -> ZToken:
         """Keep the sub-codes of a Z-token that pay, given the bits that they save for each of its tokens."""

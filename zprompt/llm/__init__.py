@@ -8,6 +8,7 @@ from zprompt.llm.backbone import Backbone
 from zprompt.llm.batch_invariance import (
     ALONE,
     batches,
+    join,
     one_thread,
     pad_rows,
     padded_batch,
@@ -49,6 +50,7 @@ __all__ = [
     "batches",
     "choose_device",
     "choose_quantization",
+    "join",
     "llama_of",
     "llama_shape",
     "load_backbone",

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from zprompt.llm.cache import Cache
+from zprompt.llm.cache import Cache, StepPlanner
 from zprompt.llm.llama import LlamaShape
 from zprompt.llm.packed import PackedLinear, can_pack
 from zprompt.llm.tokenizer import TextTokenizer
@@ -156,11 +156,12 @@ class Backbone:
 
     # no_grad and not inference_mode: training saves hidden states for its own backward pass.
     @torch.no_grad()
-    def hidden(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
+    def hidden(self, ids: Tensor, cache: Cache | StepPlanner | None = None) -> Tensor:
         """Run the model without its head.
 
         :param ids: (B, T) token ids.
-        :param cache: The keys and values so far, from `new_cache`, extended by this call; None: none, none kept.
+        :param cache: The keys and values so far, from `new_cache`, extended by this call; None: none, none kept. For a
+            Llama, also whatever else says what attends to what.
         :return: (B, T, D), after the final norm.
         """
         return self.decoder(ids.to(self.device), cache)

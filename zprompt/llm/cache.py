@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 _GROWTH = 64  # positions added at a time
 
@@ -32,15 +33,13 @@ class DecoderStep(Protocol):
     """One call of a decoder: where the new tokens are, and what they attend to."""
 
     positions: Tensor  # (1 or B, T)
-    mask: Tensor | None  # (1 or B, 1, T, S): True where a query may attend; None: everywhere, or as `causal` says
-    causal: bool
 
-    def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the keys and values that a layer's new tokens may attend to, (B, H, S, d) each."""
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Return what a layer's new tokens see, (B, H, T, d), given their own queries, keys and values, the same."""
 
 
 class StepPlanner(Protocol):
-    """What a decoder runs with: a cache, or a batch of packed sequences, which keeps nothing."""
+    """What a decoder runs with: a cache, or what lays out several texts in a row and keeps nothing of them."""
 
     def advance(self, count: int) -> DecoderStep:
         """Plan a call on `count` new tokens of every row."""
@@ -95,6 +94,11 @@ class KeyValueCache:
         self.reserve(int(self.lengths.max()))
         return step
 
+    @property
+    def device(self) -> torch.device:
+        """Return the device of keys and values."""
+        return self._stored.device
+
     def layer(self, index: int) -> Tensor:
         """Return the keys and values of a layer, (2, B, H, S, d)."""
         return self._stored[index]
@@ -115,12 +119,19 @@ class Step:
         self._end = int(before.max()) + count
         self.positions = before[:, None] + torch.arange(count)  # (B, T)
         self.positions = self.positions[:1] if self._start is not None else self.positions
-        self.causal = self._start == 0 and count > 1
-        self.mask: Tensor | None = None  # (1 or B, 1, T, S): True where a query may attend
-        if not self.causal and not (self._start is not None and count == 1):
-            self.mask = torch.arange(self._end) <= self.positions[:, None, :, None]
+        self._causal = self._start == 0 and count > 1
+        self._mask: Tensor | None = None  # (1 or B, 1, T, S): True where a query may attend
+        if not self._causal and not (self._start is not None and count == 1):
+            self._mask = (torch.arange(self._end) <= self.positions[:, None, :, None]).to(cache.device)
 
-    def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Let the new tokens attend to those before, (B, H, T, d) each."""
+        keys, values = self._store(layer, keys, values)
+        return functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=self._mask, is_causal=self._causal, enable_gqa=True
+        )
+
+    def _store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new tokens' keys and values, and return those of all tokens.
 
         :param layer: The layer's index.

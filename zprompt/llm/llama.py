@@ -146,18 +146,10 @@ class Attention(nn.Module):
         """Let each position attend to itself and those before it, (B, T, D) to (B, T, D)."""
         queries = _rotate(self._heads(self.q_proj(x)), *rotation)  # (B, H, T, d)
         keys, values = _rotate(self._heads(self.k_proj(x)), *rotation), self._heads(self.v_proj(x))
-        mask, causal = None, x.shape[1] > 1
         if step:
-            keys, values = step.store(self.index, keys, values)
-            mask, causal = step.mask, step.causal
-        seen = functional.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=None if mask is None else mask.to(x.device),
-            is_causal=causal,
-            enable_gqa=True,
-        )
+            seen = step.attend(self.index, queries, keys, values)
+        else:
+            seen = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True)
         return cast(Tensor, self.o_proj(seen.transpose(1, 2).flatten(2)))
 
     def _heads(self, x: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ from typing import TypeAlias, cast
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone, LlamaDecoder, Lora, read_lora, write_lora
@@ -441,37 +442,34 @@ class _Reading:
 class _GrowingCache:
     """Keys and values of rows that grow by one position a call, with gradients; `KeyValueCache` writes in place."""
 
-    causal = False
-
     def __init__(self, seen: Tensor) -> None:
         """Hold which of the first call's positions are none, (R, S) False."""
         self._seen, self._first = seen, True
         self._stored: dict[int, tuple[Tensor, Tensor]] = {}
         self.positions = torch.arange(seen.shape[1], device=seen.device)[None]
-        self.mask: Tensor | None = None
+        self._mask: Tensor | None = None
 
     def advance(self, count: int) -> _GrowingCache:
         """Plan a call, the first on all positions of a text, each other one on one."""
         if self._first:
             places = torch.arange(count, device=self._seen.device)
             causal = places[None, :] <= places[:, None]
-            self.mask = (causal & (self._seen[:, None, :] | torch.eye(count, dtype=torch.bool, device=places.device)))[
-                :, None
-            ]
+            own = torch.eye(count, dtype=torch.bool, device=places.device)
+            self._mask = (causal & (self._seen[:, None, :] | own))[:, None]
             self._first = False
             return self
         self.positions = self._seen.sum(1, keepdim=True)
         self._seen = torch.cat((self._seen, torch.ones_like(self._seen[:, :1])), 1)
-        self.mask = self._seen[:, None, None, :]
+        self._mask = self._seen[:, None, None, :]
         return self
 
-    def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append the new keys and values."""
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Append the new keys and values, and let the new positions attend to all."""
         if layer in self._stored:
             before = self._stored[layer]
             keys, values = torch.cat((before[0], keys), 2), torch.cat((before[1], values), 2)
         self._stored[layer] = keys, values
-        return keys, values
+        return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=self._mask, enable_gqa=True)
 
 
 # On disk.

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from zprompt.reader import Piece, TextPiece
 from zprompt.zspan import ZToken
@@ -127,8 +128,6 @@ class PackedSequence:
 class PackedAttention:
     """What the positions of a batch attend to; a decoder runs with it as with a cache, but nothing is kept."""
 
-    causal = False
-
     def __init__(self, positions: Tensor, owners: Tensor, forks: Tensor) -> None:
         """Compute which position attends to which.
 
@@ -141,7 +140,7 @@ class PackedAttention:
         own = owners[:, :, None] == owners[:, None, :]
         trunk = (owners[:, None, :] == 0) & (places < forks[:, :, None]) & (owners[:, :, None] >= 0)
         self.positions = positions
-        self.mask: Tensor | None = (before & (own | trunk))[:, None]  # (B, 1, T, T)
+        self._mask = (before & (own | trunk))[:, None]  # (B, 1, T, T)
 
     def advance(self, count: int) -> PackedAttention:
         """Plan the only call of the decoder; raise ValueError if it does not have the length of the batch."""
@@ -149,9 +148,9 @@ class PackedAttention:
             raise ValueError(f"The batch has {self.positions.shape[1]} positions, not {count}.")
         return self
 
-    def store(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values as they are."""
-        return keys, values
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Let each position see what it may, (B, H, T, d) each."""
+        return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=self._mask, enable_gqa=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
