@@ -201,6 +201,6 @@ def test_compiled_layers_share_their_code_and_change_nothing(make_trainer: MakeT
         layer.compile(dynamic=True, fullgraph=True, backend="aot_eager")
     figures = [[trainer.step(step, 0.0) for step in range(3)] for trainer in (plain, compiled)]
     assert all(one == pytest.approx(other, rel=1e-3) for one, other in zip(*figures, strict=True))
-    # One for a single sequence, one for several; now and then torch 2.13 makes one more, for a guard that it says holds.
-    # If each of the two layers had its own, there would be four.
+    # One for a single sequence, one for several; now and then torch makes one more, for a guard of which it says itself
+    # that it holds. If each of the two layers had its own, there would be four.
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 3
