@@ -12,7 +12,7 @@ from zprompt.codec.codec import Codec
 from zprompt.errors import OptionError
 from zprompt.relevance import Relevance
 from zprompt.results import KeptText
-from zprompt.zspan import find_spans
+from zprompt.zspan import find_spans, parse_span
 
 WORDS = Relevance.from_pretrained(embedder=None)
 QUERY = "How many people watched them walk on the Moon?"
@@ -175,10 +175,28 @@ def test_a_text_that_was_restored_once_is_remembered(fresh: Codec, monkeypatch: 
 def test_a_codec_forgets_the_texts_that_were_not_used_for_longest(
     fresh: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec, "TEXTS", 2)
-    for text in ("one", "two", "one", "three"):
-        fresh.compress(text)
-    assert list(fresh._texts.values()) == ["one", "three"]
+    monkeypatch.setattr(fresh, "_texts", codec._Recent(2))
+    spans = {text: fresh.compress(text).documents for text in ("one", "two", "one", "three")}
+    assert [fresh._texts.get(fresh.parse(spans[text]).digest) for text in spans] == ["one", None, "three"]
+
+
+def test_a_codec_forgets_the_z_spans_that_were_not_used_for_longest() -> None:
+    recent: codec._Recent[str, int] = codec._Recent(10)
+    recent.put("long", 1, 6)
+    recent.put("short", 2, 3)
+    assert recent.get("long") == 1
+    recent.put("new", 3, 4)  # 13 in all: the short one goes, which was not used
+    assert [recent.get(key) for key in ("long", "short", "new")] == [1, None, 3]
+    recent.put("new", 4, 1)
+    recent.put("longer than all", 5, 11)
+    assert [recent.get(key) for key in ("long", "new", "longer than all")] == [1, 4, None]
+
+
+def test_a_z_span_is_read_once(fresh: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    spans = fresh.compress([TEXT, OTHER]).documents
+    again = [parse_span(span, fresh.fingerprint) for span in spans]
+    monkeypatch.setattr(codec, "parse_span", None)
+    assert [fresh.parse(span) for span in spans] == again
 
 
 def test_a_text_that_only_looks_like_a_z_span_is_compressed_as_text(fresh: Codec, other_codec: Codec) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from torch import Tensor
@@ -59,8 +59,48 @@ COMPRESS_BATCH = 8  # windows a pass
 DECOMPRESS_BATCH = 16  # windows a step
 SYMBOLS = "symbols.sqlite"  # in the cache folder
 TEXTS = 10_000  # texts of Z-spans that a codec remembers, so that these are focused without the LLM
+SPANS = 200_000  # source tokens of Z-spans that it remembers, as reading one of 150 takes 7 ms
 
 logger = logging.getLogger(__name__)
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class _Recent(Generic[Key, Value]):
+    """What was used last; may be used from several threads at a time."""
+
+    def __init__(self, most: int) -> None:
+        """Hold values whose sizes sum to `most`."""
+        self._most, self._total = most, 0
+        self._held: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> Value | None:
+        """Return the value of a key, if it is still there."""
+        with self._lock:
+            if key not in self._held:
+                return None
+            self._held.move_to_end(key)
+            return self._held[key][0]
+
+    def put(self, key: Key, value: Value, size: int = 1) -> None:
+        """Keep a value, unless it is too large; those that were not used for longest make room for it."""
+        if size > self._most:
+            return
+        with self._lock:
+            _, before = self._held.pop(key, (None, 0))
+            self._held[key] = value, size
+            self._total += size - before
+            while self._total > self._most:
+                _, (_, dropped) = self._held.popitem(last=False)
+                self._total -= dropped
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._held.clear()
+            self._total = 0
 
 
 class Codec:
@@ -91,8 +131,8 @@ class Codec:
         self._code_writer = CodeWriter(self._compressor, heads) if heads else None
         self._decompressor = Decompressor(backbone, heads)
         self.cache: SymbolCache | None = SymbolCache(self._cached_as)  # of what the LLM said; None: it is asked anew
-        self._texts: OrderedDict[bytes, str] = OrderedDict()  # by digest
-        self._lock = threading.Lock()  # of these
+        self._texts: _Recent[bytes, str] = _Recent(TEXTS)  # by digest
+        self._spans: _Recent[str, ZSpan] = _Recent(SPANS)
 
     @classmethod
     def from_pretrained(
@@ -227,6 +267,9 @@ class Codec:
             format_span(span) if span else escape_literal(text) for text, span in zip(originals, written, strict=True)
         ]
         self._remember(originals, written)
+        for text, span in zip(texts, written, strict=True):
+            if span:
+                self._spans.put(text, span, span.source_tokens)
         seconds = time.perf_counter() - began
         exact = self._share_restored(originals, texts) if verify else None
         lengths = self._lengths(originals, written)
@@ -340,6 +383,13 @@ class Codec:
 
     def parse(self, text: str) -> ZSpan:
         """Read a Z-span of this codec; raise a SpanError for anything else."""
+        known = self._spans.get(text)
+        if known is None:
+            known = self._parse(text)
+            self._spans.put(text, known, known.source_tokens)
+        return known
+
+    def _parse(self, text: str) -> ZSpan:
         span = parse_span(text, self.fingerprint)
         largest = max((*(token.anchor for token in span.tokens), *(one - LITERALS for one in span.symbols)), default=0)
         if largest >= self.backbone.vocab_size:
@@ -379,8 +429,7 @@ class Codec:
                 span = None
             # Codes would have to be written anew.
             spans.append(None if span and any(token.code for token in span.tokens) else span)
-        with self._lock:
-            known = {span.digest: self._texts[span.digest] for span in spans if span and span.digest in self._texts}
+        known = {span.digest: own for span in spans if span and (own := self._texts.get(span.digest)) is not None}
         unknown = [(text, span) for text, span in zip(texts, spans, strict=True) if span and span.digest not in known]
         if unknown:
             restored = self.decompress([text for text, _ in unknown], batch_size=batch_size)
@@ -388,14 +437,10 @@ class Codec:
         return [(span, known[span.digest] if span else text) for text, span in zip(texts, spans, strict=True)]
 
     def _remember(self, texts: Sequence[str], spans: Sequence[ZSpan | None]) -> None:
-        """Keep the texts of Z-spans; those that were not used for longest go first."""
-        with self._lock:
-            for text, span in zip(texts, spans, strict=True):
-                if span:
-                    self._texts[span.digest] = text
-                    self._texts.move_to_end(span.digest)
-            while len(self._texts) > TEXTS:
-                self._texts.popitem(last=False)
+        """Keep the texts of Z-spans."""
+        for text, span in zip(texts, spans, strict=True):
+            if span:
+                self._texts.put(span.digest, text)
 
     def _focus(
         self,
