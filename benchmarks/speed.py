@@ -26,7 +26,6 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.overrides import TorchFunctionMode
 
 import zprompt
 from benchmarks.common import Document, Range, Row, Tables, compress, figures
@@ -100,7 +99,7 @@ def _compression(codec: Codec, name: str, texts: Sequence[str], rounds: int) -> 
             **_rate(tokens, own),
             "of a forward pass": Range.of_rounds(its / mine for mine, its in zip(own, seconds[FORWARD], strict=True)),
             "of one with LM head": Range.of_rounds(its / mine for mine, its in zip(own, seconds[HEAD], strict=True)),
-            "outside the LLM": Range.of_rounds(outside_llm(codec, ways[way]) for _ in own) if way in OPTIONS else None,
+            "outside the LLM": Range.of_rounds(outside_llm(ways[way]) for _ in own) if way in OPTIONS else None,
         }
 
 
@@ -179,26 +178,20 @@ def forward_with_head(codec: Codec, rows: Tensor) -> None:
         _ = hidden @ codec.backbone.output_embeddings.T
 
 
-def outside_llm(codec: Codec, run: Callable[[], object]) -> float:
+def outside_llm(run: Callable[[], object]) -> float:
     """Return the share of the time of a call in which neither the LLM runs, nor its head."""
     inside: list[float] = []
-    hidden = Backbone.hidden
 
-    class Heads(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+    def timed(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(*args: Any) -> Tensor:  # noqa: ANN401 - those of the method
             began = time.perf_counter()
-            result = func(*args, **(kwargs or {}))
-            if func in (torch.Tensor.matmul, torch.Tensor.__matmul__) and result.shape[-1] == codec.backbone.vocab_size:
-                inside.append(time.perf_counter() - began)
+            result = method(*args)
+            inside.append(time.perf_counter() - began)
             return result
 
-    def timed(*args: Any, **keywords: Any) -> Tensor:  # noqa: ANN401 - those of Backbone.hidden
-        began = time.perf_counter()
-        result = hidden(*args, **keywords)
-        inside.append(time.perf_counter() - began)
-        return result
+        return call
 
-    with patch.object(Backbone, "hidden", timed), Heads():
+    with patch.multiple(Backbone, hidden=timed(Backbone.hidden), logits=timed(Backbone.logits)):
         began = time.perf_counter()
         run()
         return 1 - sum(inside) / (time.perf_counter() - began)

@@ -84,12 +84,14 @@ class Compressor:
             for some, ids in zip(rows.split(RANKED_ROWS), own_ids.split(RANKED_ROWS), strict=True):
                 logits = self.backbone.logits(some)
                 own = logits.gather(1, ids[:, None])
-                above = _count(logits > own + self.settings.margin)
-                near = _count(logits > own - self.settings.margin) - 1  # without the token itself
+                above = _count_above(logits, own + self.settings.margin)
+                near = _count_above(logits, own - self.settings.margin) - 1  # without the token itself
                 found.append(torch.where((near == above) & (above < LITERALS), above, LITERALS + ids))
         return torch.cat(found)[: len(true)].cpu()
 
 
-def _count(mask: Tensor) -> Tensor:
-    """Count what is True in each row; on a CPU by numpy, which takes a tenth of torch's time for it."""
-    return torch.from_numpy(np.count_nonzero(mask.numpy(), axis=1)) if mask.device.type == "cpu" else mask.sum(1)
+def _count_above(logits: Tensor, least: Tensor) -> Tensor:
+    """Count what is above (n, 1) in each row, (n,); on a CPU by numpy, which takes half of torch's time for it."""
+    if logits.device.type == "cpu":
+        return torch.from_numpy(np.count_nonzero(logits.numpy() > least.numpy(), axis=1))
+    return (logits > least).sum(1)
