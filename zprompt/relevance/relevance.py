@@ -3,7 +3,8 @@
     score = bias + sum over features of  w · (x - mean) / deviation        probability = 1 / (1 + exp(-score))
 
 A logistic regression over a dozen features (features.py), one scale for all passages of a call; its weights are a JSON
-file that `zprompt train relevance` writes. Without an embedder another one is used, over words and form alone.
+file that `zprompt train relevance` writes. Without an embedder another one is used, over words and form alone. What a
+question of two hops needs is raised afterwards (second_hop.py).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tokenizers import Tokenizer
 from zprompt.errors import BackboneNotFoundError, CheckpointError, ChecksumError, DownloadError
 from zprompt.relevance.embedder import TOKENIZER, EmbeddingCache, open_embedder
 from zprompt.relevance.features import FORM, NAMES, WORDS, Embeddings, Floats, Units, unit_features
+from zprompt.relevance.second_hop import raise_named
 from zprompt.relevance.units import content_stems, sentences
 
 SHIPPED = TOKENIZER.with_name("weights.json")
@@ -124,10 +126,14 @@ class Relevance:
         :return: The scores of each passage.
         """
         units = [tuple(sentences(passage.text)) if passage.text.strip() else () for passage in passages]
-        features = self.features(question, passages, units)
-        scores = self.weights.scores(features)
+        scores = self.weights.scores(self.features(question, passages, units))
         ends = accumulate(len(own) for own in units)
-        return [ScoredPassage(own, scores[end - len(own) : end]) for own, end in zip(units, ends, strict=True)]
+        each = [scores[end - len(own) : end] for own, end in zip(units, ends, strict=True)]
+        named = [
+            (passage.title, [passage.text[start:end] for start, end in own])
+            for passage, own in zip(passages, units, strict=True)
+        ]
+        return [ScoredPassage(*pair) for pair in zip(units, raise_named(question, named, each), strict=True)]
 
     def features(
         self, question: str, passages: Sequence[Passage], units: Sequence[Sequence[tuple[int, int]]]
