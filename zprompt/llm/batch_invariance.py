@@ -7,8 +7,9 @@ backbone with AVX-512 (batch sizes 1, 2, 3, 8; 1 to 4 threads): products with at
 Z-tokens is padded to such shapes. For a short text that would be a floor of 256 rows: up to `ALONE` tokens go alone
 and on one thread, which costs a third more than two threads at most.
 
-    join             our decoder: windows one after the other in one row, of which only the end is padded; each attends
-                     to itself alone, in a call of its own, whose bits depend on nothing else
+    join             our decoder: windows one after the other in one row, which is padded to a multiple of 256 tokens;
+                     each attends to itself alone, in a call of its own (measured with AVX2: the same bits alone, in
+                     either order, on 1 to 4 threads)
     padded_batch     any other: each window is padded to a power of two, which for passages of 100 to 350 tokens takes
                      1.4 times as long
 """
