@@ -1,7 +1,7 @@
 """Measure what a reader answers from focused passages, beside all of them, the gold ones and other ways of shortening.
 
     all        the question's passages as text                      gold     those that hold the answer alone, as text
-    nothing    no passage                                           f-text   zprompt.compress(…, query=…, form="text")
+    f-text     zprompt.compress(…, query=…, form="text")
     f-z        zprompt.compress(…, query=…) of Z-spans that were made without the question
     truncation                 the beginning of each passage
     pruning, llmlingua         ours, and LongLLMLingua if it is installed: with the question, of all passages together
@@ -315,7 +315,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA / "retrieved-dev.jsonl", help="JSONL of questions")
     parser.add_argument("--limit", type=int, default=300, help="questions")
-    parser.add_argument("--slow", type=int, default=100, help="questions of the slow ways")
+    parser.add_argument("--slow", type=int, default=100, help="questions of the slow ways, and of what is read whole")
     parser.add_argument("--timed", type=int, default=10, help="questions that are timed")
     parser.add_argument("--reader", default="default", help="a reader")
     parser.add_argument(

@@ -195,12 +195,11 @@ def test_too_little_memory_halves_a_micro_batch(
 @pytest.mark.filterwarnings("ignore")  # torch's own, as it compiles
 def test_compiled_layers_share_their_code_and_change_nothing(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     plain, compiled = make_trainer(tmp_path / "plain"), make_trainer(tmp_path / "compiled")
+    compiled.alone = True  # as on a GPU, where layers are compiled: two threads at once might compile the same twice
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     for layer in compiled.model.decoder.layers:
         layer.compile(dynamic=True, fullgraph=True, backend="aot_eager")
     figures = [[trainer.step(step, 0.0) for step in range(3)] for trainer in (plain, compiled)]
     assert all(one == pytest.approx(other, rel=1e-3) for one, other in zip(*figures, strict=True))
-    # One for a single sequence, one for several; now and then torch makes one more, for a guard of which it says itself
-    # that it holds. If each of the two layers had its own, there would be four.
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 3
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
