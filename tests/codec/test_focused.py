@@ -10,6 +10,7 @@ from tests.conftest import SENTENCES
 from zprompt.codec import codec
 from zprompt.codec.codec import Codec
 from zprompt.errors import OptionError
+from zprompt.recent import Recent
 from zprompt.relevance import Relevance
 from zprompt.results import KeptText
 from zprompt.zspan import find_spans, parse_span
@@ -175,13 +176,13 @@ def test_a_text_that_was_restored_once_is_remembered(fresh: Codec, monkeypatch: 
 def test_a_codec_forgets_the_texts_that_were_not_used_for_longest(
     fresh: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fresh, "_texts", codec._Recent(2))
+    monkeypatch.setattr(fresh, "_texts", Recent(2))
     spans = {text: fresh.compress(text).documents for text in ("one", "two", "one", "three")}
     assert [fresh._texts.get(fresh.parse(spans[text]).digest) for text in spans] == ["one", None, "three"]
 
 
 def test_a_codec_forgets_the_z_spans_that_were_not_used_for_longest() -> None:
-    recent: codec._Recent[str, int] = codec._Recent(10)
+    recent: Recent[str, int] = Recent(10)
     recent.put("long", 1, 6)
     recent.put("short", 2, 3)
     assert recent.get("long") == 1

@@ -77,7 +77,7 @@ def test_memory_and_file_are_bounded(tmp_path: Path) -> None:
     for number in range(400):
         cache.put([([number] * 500, np.full(500, number))])
 
-    assert cache._held <= 1000
+    assert cache._known.total <= 1000
     assert cache.get([399] * 500) is not None
     assert cache.get([0] * 500) is None
     assert path.stat().st_size < 1_000_000

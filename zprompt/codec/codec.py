@@ -14,12 +14,11 @@ import logging
 import threading
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -40,6 +39,7 @@ from zprompt.llm import Backbone, choose_device, choose_quantization, load_backb
 from zprompt.options import CompressOptions, OnError, Protect, check_batch_size, check_on_error
 from zprompt.paths import cache_dir
 from zprompt.progress import Progress
+from zprompt.recent import Recent
 from zprompt.relevance import Relevance, shared_relevance
 from zprompt.results import CompressionResult, CompressionStats, Explanation, KeptText
 from zprompt.zspan import (
@@ -62,45 +62,6 @@ TEXTS = 10_000  # texts of Z-spans that a codec remembers, so that these are foc
 SPANS = 200_000  # source tokens of Z-spans that it remembers, as reading one of 150 takes 7 ms
 
 logger = logging.getLogger(__name__)
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-
-class _Recent(Generic[Key, Value]):
-    """What was used last; may be used from several threads at a time."""
-
-    def __init__(self, most: int) -> None:
-        """Hold values whose sizes sum to `most`."""
-        self._most, self._total = most, 0
-        self._held: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Key) -> Value | None:
-        """Return the value of a key, if it is still there."""
-        with self._lock:
-            if key not in self._held:
-                return None
-            self._held.move_to_end(key)
-            return self._held[key][0]
-
-    def put(self, key: Key, value: Value, size: int = 1) -> None:
-        """Keep a value, unless it is too large; those that were not used for longest make room for it."""
-        if size > self._most:
-            return
-        with self._lock:
-            _, before = self._held.pop(key, (None, 0))
-            self._held[key] = value, size
-            self._total += size - before
-            while self._total > self._most:
-                _, (_, dropped) = self._held.popitem(last=False)
-                self._total -= dropped
-
-    def clear(self) -> None:
-        """Forget all."""
-        with self._lock:
-            self._held.clear()
-            self._total = 0
 
 
 class Codec:
@@ -131,8 +92,8 @@ class Codec:
         self._code_writer = CodeWriter(self._compressor, heads) if heads else None
         self._decompressor = Decompressor(backbone, heads)
         self.cache: SymbolCache | None = SymbolCache(self._cached_as)  # of what the LLM said; None: it is asked anew
-        self._texts: _Recent[bytes, str] = _Recent(TEXTS)  # by digest
-        self._spans: _Recent[str, ZSpan] = _Recent(SPANS)
+        self._texts: Recent[bytes, str] = Recent(TEXTS)  # by digest
+        self._spans: Recent[str, ZSpan] = Recent(SPANS)
 
     @classmethod
     def from_pretrained(

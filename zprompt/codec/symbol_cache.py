@@ -15,7 +15,6 @@ import hashlib
 import logging
 import sqlite3
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 
 from zprompt.codec.tiling import Ints
+from zprompt.recent import Recent
 
 IN_MEMORY = 4_000_000  # tokens, 4 bytes each
 ON_DISK = 256_000_000  # bytes
@@ -48,45 +48,34 @@ class SymbolCache:
         """
         machine = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
         self._salt = f"{fingerprint} {machine}".encode()
-        self._path, self._tokens, self._size = path, tokens, size
-        self._known: OrderedDict[bytes, Ints] = OrderedDict()
-        self._held = 0  # tokens in memory
-        self._lock = threading.Lock()
+        self._path, self._size = path, size
+        self._known: Recent[bytes, Ints] = Recent(tokens)
+        self._lock = threading.Lock()  # of the file
         self._database: sqlite3.Connection | None = None
 
     def get(self, ids: Sequence[int]) -> Ints | None:
         """Return the symbols of a window, (n,), or None if they are not known."""
         key = self._key(ids)
+        if (known := self._known.get(key)) is not None:
+            return known
         with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
             data = self._read(key)
-            if data is None or len(data) != 4 * len(ids):
-                return None
-            symbols = np.frombuffer(data, np.int32).astype(np.int64)
-            self._hold(key, symbols)
-            return symbols
+        if data is None or len(data) != 4 * len(ids):
+            return None
+        symbols = np.frombuffer(data, np.int32).astype(np.int64)
+        self._known.put(key, symbols, len(symbols))
+        return symbols
 
     def put(self, windows: Sequence[tuple[Sequence[int], Ints]]) -> None:
         """Keep the symbols of windows, (n,) each."""
         rows = [(self._key(ids), symbols) for ids, symbols in windows]
+        for key, symbols in rows:
+            self._known.put(key, symbols, len(symbols))
         with self._lock:
-            for key, symbols in rows:
-                self._hold(key, symbols)
             self._write([(key, symbols.astype(np.int32).tobytes()) for key, symbols in rows])
 
     def _key(self, ids: Sequence[int]) -> bytes:
         return hashlib.blake2b(np.asarray(ids, np.int32).tobytes(), digest_size=20, key=self._salt[:64]).digest()
-
-    def _hold(self, key: bytes, symbols: Ints) -> None:
-        if key in self._known:
-            return
-        self._known[key] = symbols
-        self._held += len(symbols)
-        while self._held > self._tokens:
-            _, dropped = self._known.popitem(last=False)
-            self._held -= len(dropped)
 
     def _read(self, key: bytes) -> bytes | None:
         try:

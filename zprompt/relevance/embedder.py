@@ -14,8 +14,6 @@ text, least recently used out first.
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +28,7 @@ from zprompt.errors import MissingDependencyError, OptionError
 from zprompt.fetching import PackagedFile, fetch_packaged
 from zprompt.paths import cache_dir
 from zprompt.progress import Progress
+from zprompt.recent import Recent
 
 Vectors = NDArray[np.float32]
 
@@ -188,8 +187,7 @@ class EmbeddingCache:
     def __init__(self, embedder: Embedder) -> None:
         """Keep the embeddings of an embedder."""
         self.embedder = embedder
-        self._known: OrderedDict[str, NDArray[np.int8]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._known: Recent[str, NDArray[np.int8]] = Recent(CACHED)
 
     @property
     def name(self) -> str:
@@ -198,17 +196,12 @@ class EmbeddingCache:
 
     def texts(self, texts: Sequence[str]) -> Vectors:
         """Return the embeddings of texts, (n, d), of which there is one at least; those that are new are computed."""
-        with self._lock:
-            found = {text: self._known[text] for text in texts if text in self._known}
+        found = {text: known for text in dict.fromkeys(texts) if (known := self._known.get(text)) is not None}
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:
             found |= zip(missing, _rounded(self.embedder.embed_documents([*map(_sendable, missing)])), strict=True)
-        with self._lock:
-            for text in dict.fromkeys(texts):
-                self._known[text] = found[text]
-                self._known.move_to_end(text)
-            while len(self._known) > CACHED:
-                self._known.popitem(last=False)
+        for text in missing:
+            self._known.put(text, found[text])
         return _unit_length(np.stack([found[text] for text in texts]))
 
     def question(self, text: str) -> Vectors:

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import islice
 
 import numpy as np
 
 from zprompt.relevance.features import Floats
+from zprompt.relevance.selection import best_first
 from zprompt.relevance.units import content_stems
 
 RAISE = 2.0  # log-odds
@@ -41,14 +41,10 @@ def raise_named(question: str, passages: Sequence[tuple[str, Sequence[str]]], sc
     :return: (n,) for each.
     """
     asked = frozenset(content_stems(question))
-    ranked = sorted(
-        ((score, place, unit) for place, own in enumerate(scores) for unit, score in enumerate(own.tolist())),
-        key=lambda one: -one[0],
-    )
-    naming = [
-        (score, place, frozenset(content_stems(passages[place][1][unit])))
-        for score, place, unit in islice(ranked, NAMING)
-    ]
+    units = [(place, text) for place, (_, texts) in enumerate(passages) for text in texts]
+    joined = np.concatenate([np.zeros(0), *scores])
+    best = [(joined[index], *units[index]) for index in best_first(joined)[:NAMING]]
+    naming = [(score, place, frozenset(content_stems(text))) for score, place, text in best]
     raised = []
     for place, ((title, texts), own) in enumerate(zip(passages, scores, strict=True)):
         name = _name(title, texts) - asked
