@@ -16,7 +16,6 @@ from zprompt.train.codes import Codebook, CodesModel, SpanCodes, load_codes, usa
 from zprompt.train.config import ReaderTrainConfig
 from zprompt.train.loop import Limit, run_steps
 from zprompt.train.packing import Branch, PackedSequence, Positions, make_batch
-from zprompt.train.reader_evaluation import write
 from zprompt.train.reader_model import ReaderModel
 from zprompt.train.reader_trainer import ReaderTrainer, new_start
 from zprompt.train.training_set import TrainingSet
@@ -104,7 +103,7 @@ def trainer_of(backbone: Backbone, folder: Path, size: int = 4, **changes: objec
 
 def again(asked: PackedSequence) -> PackedSequence:
     """Ask for the same text, without giving it."""
-    return replace(asked, branches=(Branch(len(asked.trunk), np.zeros(0, np.int64), 0),))
+    return replace(asked, branches=())
 
 
 def lengths_of(model: CodesModel, asked: list[PackedSequence]) -> list[float]:
@@ -133,7 +132,7 @@ def test_paper_a_writes_a_text_again_better_than_by_chance(llama: Backbone, tmp_
     assert isinstance(trainer.model, CodesModel)
 
     assert np.mean(figures[-20:]) < 0.9 * 4 / 5 * np.log(LETTERS)  # 4 letters, and the end, which is certain
-    written = [write(trainer.model, again(one), END, 12) for one in texts(10**6, 8, "paper-a", (4,))]
+    written = [trainer.model.write(again(one), END, 12) for one in texts(10**6, 8, "paper-a", (4,))]
     assert all(id_ < len(llama.output_embeddings) for ids in written for id_ in ids)  # text, and no codes
 
 
@@ -177,9 +176,31 @@ def test_codes_that_add_nothing_leave_anchors_to_be_read(llama: Backbone, tmp_pa
         assert torch.allclose(trainer.model.hidden(make_batch(asked)), plain.hidden(make_batch(shorter)), atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"input": "paper-a"}, {"input": "codes"}, {"input": "codes", "tokens_per_code": 3, "code_layer": 1}]
-)
+KINDS = [{"input": "paper-a"}, {"input": "codes"}, {"input": "codes", "tokens_per_code": 3, "code_layer": 1}]
+
+
+@pytest.mark.parametrize("changes", [*KINDS, {"input": "codes", "codes": 1}])
+def test_a_text_is_written_as_when_each_token_is_predicted_anew(
+    llama: Backbone, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    trainer = trainer_of(llama, tmp_path, **changes)
+    torch.nn.init.normal_(next(trainer.embedding.parameters()))
+    model, [asked] = trainer.model, texts(0, 1, trainer.config.input, (6,))
+    assert isinstance(model, CodesModel)
+    [branch] = asked.branches
+    given = replace(branch, ids=branch.ids[:2], first=2)
+
+    expected: list[int] = []
+    for _ in range(5):
+        ids = np.array([*given.ids, *expected, END], np.int64)
+        batch = make_batch([replace(asked, branches=(Branch(branch.fork, ids, len(ids) - 1),))])
+        with torch.no_grad():
+            expected.append(int((model.hidden(batch)[-1] @ model.head.T).argmax()))
+
+    assert model.write(replace(asked, branches=(given,)), -1, 5) == expected
+
+
+@pytest.mark.parametrize("changes", KINDS)
 def test_all_that_is_trained_learns(llama: Backbone, tmp_path: Path, changes: dict[str, object]) -> None:
     trainer = trainer_of(llama, tmp_path, batch=6, **changes)
     for ups in trainer.ups.values():

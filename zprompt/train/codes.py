@@ -1,6 +1,7 @@
 """Codes that are learned end to end with what reads them: a text becomes embeddings, which an LLM with a LoRA reads.
 
-    --input codes     anchors stay, and each run of dropped tokens becomes sub-codes that are added to its anchor
+    --input codes     anchors stay, and each run of dropped tokens becomes sub-codes that are added to its anchor; with
+                      --codes 1 these say nothing but how many there are: anchors alone, all else the same
 
         z = E[anchor] + gap[g] + Σ_j C[j, k_j]        k_j = argmax (head h)     h: state at the end of segment j
 
@@ -31,6 +32,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -41,13 +43,14 @@ from torch.nn import functional
 
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone, LlamaDecoder, Lora, read_lora, write_lora
-from zprompt.train.packing import Batch, PackedAttention, Positions
+from zprompt.train.packing import Batch, PackedAttention, PackedSequence, Positions, make_batch
 from zprompt.train.reader_model import ReaderModel, decoder_with_loras
 
 USAGE, LENGTH, COMMITMENT, COMMITMENT_BACK = 0.1, 10.0, 0.1, 0.25  # weights of the penalties
 TEMPERATURES = (1.0, 0.3)  # at the beginning and the end of training
 SAMPLED = 0.25  # share of places that scheduled sampling replaces at the end of training
 LONGEST = 1.5  # codes of a text, at most, as a multiple of |X| / r
+COMPRESSOR = "compressor"  # the LoRA that writes codes; the others read
 MAX_GAP = 23  # a longer gap is read like this one
 CODES_FILE = "codes.safetensors"
 CONFIG_FILE = "codes.json"
@@ -109,6 +112,8 @@ def choose(logits: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
 
 def usage_penalty(probabilities: Tensor) -> Tensor:
     """Return 1 - H / log V of the mean of distributions, (n, V); 0 if all codes are used alike."""
+    if probabilities.shape[1] == 1:
+        return probabilities.new_zeros(())
     mean = probabilities.mean(0)
     entropy = -(mean * mean.clamp(min=1e-9).log()).sum()
     return 1 - entropy / torch.tensor(float(probabilities.shape[1])).log()
@@ -139,7 +144,7 @@ class Translation:
 class SpanCodes(nn.Module):
     """Sub-codes of the tokens that are dropped after an anchor."""
 
-    adapters = ("compressor", "reader")
+    adapters = (COMPRESSOR, "reader")
 
     def __init__(self, config: CodesConfig, vectors: Tensor, seed: int = 0) -> None:
         """Start with codes that hardly add anything, so that anchors read like the tokens that they are.
@@ -172,7 +177,10 @@ class SpanCodes(nn.Module):
         """
         gaps = batch.gaps.to(vectors.device)
         at = self.segments(gaps)
-        logits = model.compress(batch, vectors)[at.rows, at.ends] @ self.head.T
+        if self.config.codes == 1:
+            logits = vectors.new_zeros(len(at.rows), 1)  # there is nothing to choose
+        else:
+            logits = model.compress(batch, vectors)[at.rows, at.ends] @ self.head.T
         chosen, probabilities = choose(logits, noise)
         added = torch.zeros_like(vectors)
         for slot, table in enumerate(self.table):
@@ -206,7 +214,7 @@ class SpanCodes(nn.Module):
 class Codebook(nn.Module):
     """One flat codebook, with an end of Z; the text is translated to it code by code."""
 
-    adapters = ("compressor", "decompressor", "inferencer")
+    adapters = (COMPRESSOR, "decompressor", "inferencer")
 
     def __init__(self, config: CodesConfig, vectors: Tensor, seed: int = 0) -> None:
         """Start with codes that are as long as the embeddings of tokens.
@@ -261,7 +269,7 @@ class Codebook(nn.Module):
         seen = torch.cat((torch.ones_like(inside[:, :1]), inside), 1)
         following = self.codes[-1].expand(count, 1, -1)
         written, all_logits, drawn = [], [], []
-        with model.adapter("compressor"):
+        with model.adapter(COMPRESSOR):
             cache = _GrowingCache(seen)
             model.run(torch.cat((start, texts), 1), cache)
             for step in range(int(most.max())):
@@ -330,6 +338,20 @@ class CodesModel(ReaderModel):
             reading = self._sampled(batch, encoded, reading, noise)
         return reading.hidden(), encoded.penalty
 
+    @torch.no_grad()
+    def write(self, sequence: PackedSequence, end_id: int, most: int) -> list[int]:
+        """Go on greedily until a text ends.
+
+        :param sequence: Its trunk, and the only branch, which follows all of it, or none.
+        :param end_id: The token that ends a text.
+        :param most: Tokens to write, at most.
+        :return: Their ids, without the end.
+        """
+        batch = make_batch([sequence])
+        encoded = self.codes.encode(self, batch, self.vectors[batch.ids.to(self.vectors.device)], None)
+        following = islice(_Reading(self, batch, encoded).continued(), most)
+        return list(takewhile(lambda token: token != end_id, following))
+
     @property
     def codes(self) -> CodeEmbedding:
         """Return the codes."""
@@ -352,7 +374,7 @@ class CodesModel(ReaderModel):
         layout = [part[:, :size] for part in batch.layout]
         layout[1] = layout[1].where(layout[1] == 0, -1)
         attention = PackedAttention(*(part.to(vectors.device) for part in layout))
-        with self.adapter("compressor"):
+        with self.adapter(COMPRESSOR):
             states = self.run(vectors[:, :size], attention)
         return nn.functional.pad(states, (0, 0, 0, vectors.shape[1] - size))
 
@@ -422,6 +444,18 @@ class _Reading:
             mine = chosen[self.rows]
             found = found.index_put((mine,), states[place[self.rows[mine]], self.columns[mine]])
         return found
+
+    def continued(self) -> Iterator[int]:
+        """Yield the likeliest token after the only sequence, the one after that, and so on."""
+        model, [task] = self.model, self.tasks
+        cache = _GrowingCache(torch.ones_like(self.layout[0], dtype=torch.bool))
+        with model.adapter(model.codes.reader_of(task)):
+            with self._late(torch.tensor([True], device=self.embedded.device)):
+                states = model.run(self.embedded, cache)
+            while True:
+                token = int((states[0, -1] @ model.head.T).argmax())
+                yield token
+                states = model.run(model.vectors[token][None, None], cache)
 
     @contextmanager
     def _late(self, chosen: Tensor) -> Iterator[None]:

@@ -19,6 +19,7 @@ from zprompt.baselines.ltsc import LtscReader
 from zprompt.eval import Question, Statistic, bootstrap, exact_match, f1
 from zprompt.options import CompressOptions
 from zprompt.reader import Calibration, PreparedPrompt, Reader, log_odds
+from zprompt.train.codes import CodesModel
 from zprompt.train.packing import Branch, PackedSequence, make_batch
 from zprompt.train.reader_data import Contexts, Prompts, TiledQuestion, as_meta_tokens
 from zprompt.train.reader_model import ReaderModel
@@ -138,7 +139,7 @@ def answer_from_meta_tokens(reader: LtscReader, questions: Sequence[TiledQuestio
 
 
 def answer_from_codes(
-    model: ReaderModel, prompts: Prompts, questions: Sequence[TiledQuestion], decode: Callable[[list[int]], str]
+    model: CodesModel, prompts: Prompts, questions: Sequence[TiledQuestion], decode: Callable[[list[int]], str]
 ) -> list[str]:
     """Let a reader of codes answer questions greedily."""
     answers = []
@@ -146,25 +147,10 @@ def answer_from_codes(
         prompt = prompts.question(one.question, one.passages)
         places = np.flatnonzero(prompt.gaps)
         fork = int(places[-1] + prompt.gaps[places[-1]]) + 1 if len(places) else 1
-        asked = PackedSequence("questions", prompt[:fork], (Branch(fork, prompt.ids[fork:], 0),))
-        ids = write(model, asked, prompts.end_id, ANSWER)
-        answers.append(decode(ids).strip())
+        rest = prompt.ids[fork:]
+        asked = PackedSequence("questions", prompt[:fork], (Branch(fork, rest, len(rest)),))
+        answers.append(decode(model.write(asked, prompts.end_id, ANSWER)).strip())
     return answers
-
-
-@torch.no_grad()
-def write(model: ReaderModel, sequence: PackedSequence, end_id: int, most: int) -> list[int]:
-    """Go on greedily after the only branch of a sequence, which may be empty, until the text ends."""
-    [branch] = sequence.branches
-    written: list[int] = []
-    while len(written) < most:
-        ids = np.array([*branch.ids, *written, end_id], np.int64)
-        batch = make_batch([PackedSequence(sequence.task, sequence.trunk, (Branch(branch.fork, ids, len(ids) - 1),))])
-        token = int((model.hidden(batch)[-1] @ model.head.T).argmax())
-        if token == end_id:
-            break
-        written.append(token)
-    return written
 
 
 def answer_focused(reader: Reader, questions: Sequence[Question], ratios: Sequence[float]) -> dict[str, Answers]:

@@ -35,7 +35,7 @@ from zprompt.baselines.ltsc import (
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone, LlamaDecoder, Lora, llama_of, new_lora, projections, read_lora
 from zprompt.reader import ADAPTER_FOLDER, ReaderConfig, ZEmbedding, find_reader, load_z_embedding, read_reader_config
-from zprompt.train.codes import CodeEmbedding, CodesConfig, CodesModel, Noise, new_codes
+from zprompt.train.codes import COMPRESSOR, CodeEmbedding, CodesConfig, CodesModel, Noise, new_codes
 from zprompt.train.config import CODES, TASKS, ReaderTrainConfig
 from zprompt.train.loop import (
     STATE_FILE,
@@ -130,7 +130,7 @@ def load_start(name: str, backbone: Backbone, config: ReaderTrainConfig) -> Star
             )
     if its.training.get("input") != config.input:
         fresh = new_start(backbone, config)
-        return Start({**fresh.loras, READER: lora}, fresh.embedding)
+        return Start({name: own if name == COMPRESSOR else lora for name, own in fresh.loras.items()}, fresh.embedding)
     embedding: Embedding = (
         load_z_embedding(folder, its, backbone.hidden_size)
         if isinstance(its, ReaderConfig)

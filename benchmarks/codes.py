@@ -1,0 +1,189 @@
+"""What learned codes add to anchors, and paper A beside both: readers of the same data and steps, in one table.
+
+    FOLDER/NAME        by `zprompt train reader --input codes` or `--input paper-a`; the first NAME that is given is what
+                       the others are compared with, for which --codes 1 is made: anchors alone, all else the same
+
+    positions          source tokens per position that the reader has of a passage
+    bits               anchors and gaps as a Z-span has them, and log2 V for each code that is written
+    kept               of the benefit of a context for what follows (zprompt/train/reader_evaluation.py)
+    F1                 of answers, the passages compressed without the question, and the paired difference
+    again              the first 64 tokens of passages written from their codes alone, by free decoding: BLEU-4 in words,
+                       and how many come back without an error
+    usage, ...         what the codes mean (zprompt/train/codes_analysis.py)
+
+    python -m benchmarks.codes FOLDER --names anchors codes paper-a [--questions 300] [--passages 48]
+
+Everything is greedy. Intervals are 95 % by bootstrap over passages or questions. Writes codes.json and codes.md.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import DATA, RESULTS, Floats, Range, Row, describe_run, draw_questions, figures, mean_interval
+from zprompt import Codec
+from zprompt.eval import CorpusBleu, Question, RunRecord, bootstrap, f1, write_json
+from zprompt.llm import llama_of
+from zprompt.reader import ZEmbedding
+from zprompt.train.codes import CodesModel, SpanCodes, load_codes
+from zprompt.train.codes_analysis import collect, measure, uses_in
+from zprompt.train.config import ReaderTrainConfig
+from zprompt.train.packing import PackedSequence, Positions
+from zprompt.train.passages import TiledPassage
+from zprompt.train.reader_data import AGAIN, ReaderData, Sources, as_input
+from zprompt.train.reader_evaluation import BenefitMeter, answer_from_codes
+from zprompt.train.reader_model import ReaderModel
+from zprompt.zspan.stream import measure as measure_stream
+
+REPEATED = 64  # tokens that are written again
+
+
+class Evaluation:
+    """What readers are measured on, at the ratio that they were trained for."""
+
+    def __init__(self, codec: Codec, model: CodesModel, questions: Sequence[Question], options: Any) -> None:  # noqa: ANN401
+        """Compress passages and questions, which are kept for the next reader."""
+        form = model.codes.config
+        config = ReaderTrainConfig(
+            input=form.kind, ratios=(form.ratio,), dev_ratios=(form.ratio,), dev_passages=options.passages
+        )
+        self.codec, self.model, self.form = codec, model, form
+        self.data = ReaderData(codec, config, options.cache, _report)
+        _, texts = self.data.split(Sources(text=(), dev_text=[str(options.data / "wikipedia-dev.jsonl")]))
+        self.passages = self.data.store.tile(texts, (form.ratio,))
+        [self.contexts] = self.data.development(texts).values()
+        [self.asked] = self.data.development_questions(questions).values()
+
+    def measure(self) -> tuple[Row, Floats]:
+        """Return the figures of the reader, and the F1 of each answer."""
+        codec, model = self.codec, self.model
+        untuned = ReaderModel.of(codec.backbone, llama_of(codec.backbone), ZEmbedding(codec.backbone.hidden_size))
+        benefit = BenefitMeter(untuned, self.contexts).measure(model)
+        answers = answer_from_codes(model, self.data.prompts, self.asked, codec.backbone.decode)
+        scores = np.array([f1(answer, one.answers) for one, answer in zip(self.asked, answers, strict=True)])
+        return {
+            **self._sizes(),
+            "kept": Range(benefit.kept, *benefit.kept_interval),
+            "F1": _mean(scores),
+            **self._again(),
+        }, scores
+
+    def _sizes(self) -> Row:
+        """Measure positions, bits, and what the codes mean."""
+        values, found = self.form.codes, [uses_in(self.model, self.codec.backbone, one) for one in self.passages]
+        flat = not isinstance(self.model.codes, SpanCodes)
+        positions = sum(size + flat for *_, size in found)  # paper A's end of Z is one, too
+        tokens = sum(len(one.ids) for one in self.passages)
+        if flat:
+            bits = positions * math.log2(values + 1)
+        else:
+            bits = sum(sum(measure_stream(one.tokens, ())[0]) for one in self.passages)
+            bits += sum(len(own) for own, *_ in found) * math.log2(values)
+        means = measure(collect(found), values, len(found), tokens / positions, 0)
+        return {
+            "passages": len(found),
+            "positions": tokens / positions,
+            "bits per position": bits / positions,
+            "bits per source token": bits / tokens,
+            **{name: value for name, value in means.to_dict().items() if name not in ("passages", "ratio", "values")},
+            "V": values,
+        }
+
+    def _again(self) -> Row:
+        """Let the reader write the beginnings of passages again."""
+        decode, end_id = self.codec.backbone.decode, self.data.prompts.end_id
+        start = Positions.of_ids([self.codec.backbone.start_id])
+        again = Positions.of_ids(self.codec.backbone.encode(AGAIN))
+        texts, written = [], []
+        for passage in self.passages:
+            part = _beginning(passage)
+            piece = Positions.of_pieces([as_input(part, self.form.kind).piece])
+            trunk = Positions.concatenate((start, piece, again))
+            ids = self.model.write(PackedSequence("repetition", trunk, ()), end_id, len(part.ids))
+            texts.append(decode(part.ids.tolist()))
+            written.append(decode(ids))
+        bleu = CorpusBleu(texts, written)
+        interval = bootstrap(lambda drawn: bleu.score(drawn) or 0.0, len(texts))
+        return {
+            "BLEU-4": Range(bleu.score() or 0.0, interval.low, interval.high),
+            "exact": sum(map(str.__eq__, texts, written)) / len(texts),
+            "shown": [*zip(texts, written, strict=True)][:4],
+        }
+
+
+def _beginning(passage: TiledPassage) -> TiledPassage:
+    last = int(np.searchsorted(passage.edges, REPEATED, side="right")) - 1
+    return passage.part(0, max(1, last))
+
+
+def _mean(values: Floats) -> Range:
+    interval = mean_interval(values)
+    return Range(float(values.mean()), interval.low, interval.high)
+
+
+def _report(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+    print(f"{stage} {done}/{total}", file=sys.stderr, flush=True)
+
+
+TABLES = (
+    {"kept": ".1%", "F1": ".1%", "F1, difference": ".1%", "BLEU-4": ".1f", "exact": ".0%"},
+    {"positions": ".2f", "bits per position": ".1f", "bits per source token": ".2f", "steps": "", "seconds": ",.0f"},
+    {"V": "", "uses": ",", "bits": ".2f", "unused": ".1%", "runs": ".1f", "commonest": ".1%"}
+    | {"cosine": ".3f", "control": ".3f"},
+)
+
+
+def report(record: RunRecord, about: str, rows: Sequence[Row]) -> Iterator[str]:
+    """Write the tables as Markdown."""
+    yield from ("# Codes for reading", "", f"{describe_run(record)} {about}")
+    for columns in TABLES:
+        yield ""
+        yield from figures(rows, {"reader": "", **columns})
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="has a folder for each reader")
+    parser.add_argument("--names", nargs="+", required=True, metavar="NAME")
+    parser.add_argument("--data", type=Path, default=DATA, help="has xquad-dev, nq-dev and wikipedia-dev.jsonl")
+    parser.add_argument("--questions", type=int, default=300, help="half of XQuAD, half of NQ")
+    parser.add_argument("--passages", type=int, default=48, help="of Wikipedia")
+    parser.add_argument("--cache", type=Path, required=True, help="where Z-tokens are kept, as `train reader --cache`")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure all readers."""
+    options, began = _parse(), time.time()
+    codec = Codec.from_pretrained("default", quantization="none")
+    files = [options.data / f"{name}-dev.jsonl" for name in ("xquad", "nq")]
+    drawn = draw_questions(files, options.questions // 2)
+    questions = [one for own in drawn.values() for one in own]
+    rows: list[Row] = []
+    first: Floats | None = None
+    for name in options.names:
+        folder = options.folder / name
+        training = json.loads((folder / "training.json").read_text("utf-8"))
+        row, scores = Evaluation(codec, load_codes(folder, codec.backbone), questions, options).measure()
+        trained = {key: training[key] for key in ("steps", "seconds", "seed", "config")}
+        difference = None if first is None else _mean(scores - first)
+        rows.append({"reader": name, "questions": len(scores), "F1, difference": difference, **trained, **row})
+        first = scores if first is None else first
+        record = RunRecord.take(0, began)
+        write_json(options.out / "codes.json", {"run": record, "readers": rows})
+        about = f"{len(scores)} questions, half of XQuAD and half of NQ, with the passages that answer them."
+        text = "\n".join(report(record, about, rows)) + "\n"
+        (options.out / "codes.md").write_text(text, "utf-8")
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()
