@@ -1,14 +1,14 @@
 """What learned codes add to anchors, and paper A beside both: readers of the same data and steps, in one table.
 
-    FOLDER/NAME        by `zprompt train reader --input codes` or `--input paper-a`; the first NAME that is given is what
-                       the others are compared with, for which --codes 1 is made: anchors alone, all else the same
+    FOLDER/NAME        by `zprompt train reader --input codes` or `--input paper-a`. The first NAME is what the others
+                       are compared with, for which --codes 1 is made: anchors alone, all else the same
 
     positions          source tokens per position that the reader has of a passage
     bits               anchors and gaps as a Z-span has them, and log2 V for each code that is written
     kept               of the benefit of a context for what follows (zprompt/train/reader_evaluation.py)
     F1                 of answers, the passages compressed without the question, and the paired difference
-    again              the first 64 tokens of passages written from their codes alone, by free decoding: BLEU-4 in words,
-                       and how many come back without an error
+    again              the first 64 tokens of passages, written from their codes alone by free decoding: BLEU-4, and how
+                       many come back without an error
     usage, ...         what the codes mean (zprompt/train/codes_analysis.py)
 
     python -m benchmarks.codes FOLDER --names anchors codes paper-a [--questions 300] [--passages 48]

@@ -8,7 +8,8 @@
 
 The model is the default backbone, SmolLM2-135M-Instruct in 4 bits (Q4_1), with no LoRA. Each engine runs in a process
 of its own, one after the other, on the same text and as many threads; figures are medians of rounds, in brackets the
-slowest and the fastest. An engine that is not installed, or fails, is listed with its reason.
+slowest and the fastest. An engine that is not installed, or fails, is listed with its reason. Beside them, the peak
+of a process that loads the shipped reader, and answers one question from ten passages.
 
     torch fp32         as the codec computes                    torch bf16    the reader's engine="bf16"
     torch int8, int4   weight-only, by torch's own kernels _weight_int8pack_mm and _weight_int4pack_mm_for_cpu
@@ -48,6 +49,16 @@ PATIENCE = 30.0  # seconds that all rounds of one figure may take, where one rou
 IDS = "ids.json"  # the text, so that the processes that are measured need not read it
 GROUP = 32  # weights that share a scale in 4 bits, as in the GGUF
 
+
+READER_ENGINES = ("fp32", "bf16")
+READER = """
+import json, sys, zprompt
+from zprompt.eval import peak_megabytes
+engine, question, passages = json.load(sys.stdin)
+zprompt.load_reader(engine=engine, device="cpu").answer(question, passages)
+print(peak_megabytes())
+"""
+PASSAGES = 10  # that the reader answers from, of 600 characters each
 
 Clock = Callable[[], float]  # seconds
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -354,10 +365,18 @@ def measure_apart(engine: str, folder: Path, options: argparse.Namespace) -> Row
     return {"engine": engine, **found}
 
 
-def _run(command: Sequence[str], **variables: str) -> str:
-    return subprocess.run(
-        command, check=True, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1", **variables}
-    ).stdout
+def _run(command: Sequence[str], given: str | None = None, **variables: str) -> str:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **variables}
+    return subprocess.run(command, check=True, capture_output=True, text=True, input=given, env=environment).stdout
+
+
+def reader_peak(engine: str, threads: int) -> Row:
+    """Measure what the shipped reader takes in memory, in a new process."""
+    prose = joined_prose(wikipedia_file())
+    passages = [prose[start : start + 600] for start in range(0, 600 * PASSAGES, 600)]
+    given = json.dumps([engine, "Who was the first?", passages])
+    peak = _run([sys.executable, "-c", READER], given, OMP_NUM_THREADS=str(threads))
+    return {"reader's engine": engine, "peak, MB": float(peak)}
 
 
 def summarise(found: Sequence[Row]) -> list[Row]:
@@ -374,13 +393,17 @@ def summarise(found: Sequence[Row]) -> list[Row]:
     return rows
 
 
-def report(record: RunRecord, about: str, rows: Sequence[Row], failed: Sequence[Row]) -> Iterator[str]:
+def report(
+    record: RunRecord, about: str, rows: Sequence[Row], readers: Sequence[Row], failed: Sequence[Row]
+) -> Iterator[str]:
     """Write the tables as Markdown."""
     yield from ("# Engines", "", f"{describe_run(record)} {about}", "", "Tokens a second:", "")
     names = (*(f"prefill {length}" for length in LENGTHS), "decoding")
     yield from figures(rows, {"engine": "", **dict.fromkeys(names, ",.0f"), "peak, MB": ",.0f", "same": ".1%"})
     yield from ("", "Times as many as torch in fp32:", "")
     yield from figures(rows, {"engine": "", **{f"× {name}": ".2f" for name in names}})
+    yield from ("", "The shipped reader:", "")
+    yield from figures(readers, {"reader's engine": "", "peak, MB": ",.0f"})
     yield from ("", "Not measured:", "")
     yield from (f"- {row['engine']}: {row['reason']}" for row in failed)
 
@@ -425,11 +448,13 @@ def main() -> None:
             row = measure_apart(engine, folder, options)
             (failed if "reason" in row else found).append(row)
             print(row.get("reason") or f"{engine}: done", flush=True)
+    readers = [reader_peak(engine, options.threads) for engine in READER_ENGINES]
     record = RunRecord.take(options.seed, began)
     rows = summarise(found)
-    write_json(options.out / "engines.json", {"run": record, "engines": rows, "rounds": found, "not measured": failed})
+    content = {"run": record, "engines": rows, "rounds": found, "readers": readers, "not measured": failed}
+    write_json(options.out / "engines.json", content)
     about = f"Engines have {options.threads} threads; seconds of {options.clock} time, medians of {options.rounds}."
-    text = "\n".join(report(record, about, rows, failed)) + "\n"
+    text = "\n".join(report(record, about, rows, readers, failed)) + "\n"
     (options.out / "engines.md").write_text(text, "utf-8")
     print(text)
 
