@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.baselines.conftest import TEXT, any_text
 from tests.conftest import SENTENCES
+from zprompt.baselines import JointBaseline
 from zprompt.baselines.pruning import Pruning
 from zprompt.baselines.words import split_words
 from zprompt.errors import DocumentTypeError, InvalidTextError, OptionError
@@ -123,6 +124,11 @@ class TestDocuments:
     def test_one_document_and_none_are_documents_too(self, pruning: Pruning) -> None:
         assert pruning.shorten_documents(TEXT, 20).documents == pruning.shorten(TEXT, 20).text
         assert pruning.shorten_documents([], 20).documents == []
+
+    def test_texts_are_pruned_as_documents_are(self, pruning: Pruning) -> None:
+        assert isinstance(pruning, JointBaseline)
+        together = pruning.shorten_together(SENTENCES, 12, QUERY, ["Moon"] * len(SENTENCES))
+        assert tuple(together) == pruning.shorten_documents(SENTENCES, 12, QUERY).results
 
 
 class TestRefusal:

@@ -44,7 +44,7 @@ def test_focused_spans_come_back(small_codec: Codec, budget: int | None) -> None
 def test_focused_text_nears_its_budget_over_all_texts(small_codec: Codec) -> None:
     method = FocusText(tokenizer=small_codec.backbone.tokenizer)
     texts = [TEXT, TEXT.upper()]
-    whole = sum(one.source_tokens for one in method.shorten_together(texts, 10_000))
+    whole = sum(one.source_tokens for one in method.shorten_together(texts, 10_000, QUESTION))
     short = method.shorten_together(texts, whole // 2, QUESTION)
     assert sum(one.tokens for one in short) == pytest.approx(whole / 2, rel=0.25)
     assert not any("[z2:" in one.text for one in short)
@@ -69,8 +69,9 @@ def test_sentences_are_chosen_by_embeddings_alone() -> None:
     assert short.text == "Armstrong set foot on the lunar surface."
 
 
-def test_without_a_question_text_stays(small_codec: Codec) -> None:
-    assert FocusText(tokenizer=small_codec.backbone.tokenizer).shorten(TEXT, 5).text == TEXT
+def test_without_a_question_there_is_nothing_to_choose_by(small_codec: Codec) -> None:
+    with pytest.raises(OptionError, match="there is no question"):
+        FocusText(tokenizer=small_codec.backbone.tokenizer).shorten(TEXT, 5)
 
 
 def test_nonsense_is_refused(small_codec: Codec) -> None:

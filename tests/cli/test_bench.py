@@ -16,7 +16,7 @@ def test_help_shows_the_defaults_of_the_settings() -> None:
     done = CliRunner().invoke(app, ["bench", "--help"], env={"COLUMNS": "200"})
 
     assert done.exit_code == 0, done.output
-    for default in ("4.0, 8.0", "50", "400", "retrieved, reconstruction", "focus-z, focus-text, pruning, truncation"):
+    for default in ("8.0", "50", "400", "retrieved, reconstruction", "focus-z, focus-text, pruning, truncation"):
         assert f"[default: {default}" in done.output
 
 

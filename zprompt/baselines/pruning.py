@@ -192,10 +192,16 @@ class Pruning:
         :return: The documents, of the same types and in the same order, with ids and metadata.
         """
         batch = read_documents(documents)
-        for text in batch.texts:
-            check_text(text)
-        results = self._prune(batch.texts, budget, query)
+        results = self.shorten_together(batch.texts, budget, query)
         return PrunedDocuments(batch.with_texts([result.text for result in results]), tuple(results))
+
+    def shorten_together(
+        self, texts: Sequence[str], budget: int | None = None, query: str | None = None, titles: Sequence[str] = ()
+    ) -> list[Shortened]:
+        """Prune texts together; as `shorten_documents`, which keeps what else documents have."""
+        for text in texts:
+            check_text(text)
+        return self._prune(texts, budget, query)
 
     def scores(self, text: str, budget: int | None = None, query: str | None = None) -> list[float]:
         """Score the words of a text, to inspect and compare what pruning is based on.

@@ -22,7 +22,7 @@ from zprompt.baselines.protocol import (
     check_text,
 )
 from zprompt.counting import counter
-from zprompt.errors import BaselineUnavailableError
+from zprompt.errors import BaselineUnavailableError, OptionError
 from zprompt.options import CompressOptions
 from zprompt.relevance import LogisticWeights, Relevance, shared_relevance
 from zprompt.text_form import shorten
@@ -140,19 +140,21 @@ class FocusText:
         return shared_relevance()
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
-        """Shorten a text for a question; without one it stays as it is."""
+        """Shorten a text for a question; raise OptionError if there is none."""
         return self.shorten_together([text], budget, query)[0]
 
     def shorten_together(
         self, texts: Sequence[str], budget: int | None = None, query: str | None = None, titles: Sequence[str] = ()
     ) -> list[Shortened]:
-        """Shorten texts under one budget."""
+        """Shorten texts under one budget, for a question; raise OptionError if there is none."""
         for text in texts:
             check_text(text)
         check_budget(budget)
+        if not query:
+            raise OptionError(f"{self.name} chooses what a question needs, and there is no question. Give a query.")
         before = [self._count(text) for text in texts]
         written = list(texts)
-        if query and sum(before):
+        if sum(before):
             ratio = self._ratio if budget is None else max(1.0, sum(before) / max(budget, 1))
             options = CompressOptions(ratio, query=query)
             result = shorten(options, _titled(texts, titles), self.relevance, self._count, list)

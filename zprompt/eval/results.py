@@ -30,7 +30,7 @@ class BenchSettings:
 
     methods: tuple[str, ...] = ("focus-z", "focus-text", "pruning", "truncation")  # as in zprompt.baselines.names()
     tasks: tuple[str, ...] = ("retrieved", "reconstruction")  # of TASKS
-    ratios: tuple[float, ...] = (4.0, 8.0)  # source tokens per position to ask for
+    ratios: tuple[float, ...] = (8.0,)  # source tokens per position to ask for
     data: tuple[str, ...] = ()  # files and datasets; a task without any has the shipped samples
     limit: int = 50  # samples of each task, at most
     characters: int = 400  # of each text, at most
