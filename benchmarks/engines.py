@@ -27,7 +27,7 @@ Writes engines.json and engines.md to benchmarks/results. Timings need an idle m
 import argparse
 import json
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -40,7 +40,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmarks.common import RESULTS, Floats, Range, Row, describe_run, figures, joined_prose, wikipedia_file
-from zprompt.eval import RunRecord, write_json
+from zprompt.eval import RunRecord, peak_megabytes, write_json
 
 LENGTHS = (200, 500, 1500)
 STEPS = 32  # tokens that a round of decoding writes
@@ -60,6 +60,7 @@ print(peak_megabytes())
 """
 PASSAGES = 10  # that the reader answers from, of 600 characters each
 
+_EXCEPTION = re.compile(r"[\w.]+(?:Error|Exception)\b")  # the last line of a traceback; what libraries log may follow
 Clock = Callable[[], float]  # seconds
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -264,8 +265,9 @@ class LlamaCppModel:
         """Load the model."""
         import xllamacpp
 
-        from zprompt.llm import pull
+        from zprompt.llm import TextTokenizer, pull
 
+        self._encode = TextTokenizer.from_folder(pull("default")).encode
         params = xllamacpp.CommonParams()
         params.model.path = str(pull("default") / "model.gguf")
         params.n_ctx, params.n_batch, params.n_parallel = 2048, 2048, 1
@@ -276,7 +278,11 @@ class LlamaCppModel:
     def complete(self, ids: Sequence[int], tokens: int) -> dict[str, Any]:
         """Go on with a text; the answer has the server's own times."""
         request = {"prompt": list(ids), "n_predict": tokens, "temperature": 0, "cache_prompt": False}
-        return dict(self._server.handle_completions({**request, "ignore_eos": True, "return_tokens": True}))
+        return dict(self._server.handle_completions({**request, "ignore_eos": True}))
+
+    def next(self, ids: Sequence[int]) -> int:
+        """Return the most likely next token, which the server gives as text; -1 for a part of a character."""
+        return next(iter(self._encode(self.complete(ids, 1)["choices"][0]["text"])), -1)
 
 
 # What is measured.
@@ -298,7 +304,7 @@ def measure(engine: str, folder: Path, ids: Sequence[int], options: argparse.Nam
         row = _measure_llama_cpp(LlamaCppModel(threads), ids, clock, rounds)
     else:
         row = _measure_model(_load(engine, folder, threads), ids, clock, rounds)
-    return {**row, "peak, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
+    return {**row, "peak, MB": peak_megabytes()}
 
 
 def _load(engine: str, folder: Path, threads: int) -> Model:
@@ -335,7 +341,7 @@ def _measure_llama_cpp(model: LlamaCppModel, ids: Sequence[int], clock: Clock, r
     both = _rounds(lambda: model.complete(ids[: LENGTHS[0]], STEPS + 1), clock, rounds)
     prefill = statistics.median(LENGTHS[0] / own for own in row[f"prefill {LENGTHS[0]}"])
     row["decoding"] = [STEPS / (own - prefill) for own in both]
-    row["next"] = [model.complete(ids[: 16 + more], 1)["tokens"][0] for more in range(COMPARED)]
+    row["next"] = [model.next(ids[: 16 + more]) for more in range(COMPARED)]
     return row
 
 
@@ -360,7 +366,7 @@ def measure_apart(engine: str, folder: Path, options: argparse.Namespace) -> Row
     try:
         found: Row = json.loads(_run(command, OMP_NUM_THREADS=str(options.threads)).splitlines()[-1])
     except subprocess.CalledProcessError as error:
-        said = (error.stderr or error.stdout).strip().splitlines()
+        said = [line for line in (error.stderr or error.stdout).splitlines() if _EXCEPTION.match(line)]
         return {"engine": engine, "reason": said[-1] if said else f"its process ended with {error.returncode}"}
     return {"engine": engine, **found}
 
