@@ -84,7 +84,7 @@ class Evaluation:
         if flat:
             bits = positions * math.log2(values + 1)
         else:
-            bits = sum(sum(measure_stream(one.tokens, ())[0]) for one in self.passages)
+            bits = sum(map(_z_token_bits, self.passages))
             bits += sum(len(own) for own, *_ in found) * math.log2(values)
         means = measure(collect(found), values, len(found), tokens / positions, 0)
         return {
@@ -116,6 +116,12 @@ class Evaluation:
             "exact": sum(map(str.__eq__, texts, written)) / len(texts),
             "shown": [*zip(texts, written, strict=True)][:4],
         }
+
+
+def _z_token_bits(passage: TiledPassage) -> float:
+    """Return what anchors and gaps take in a Z-span."""
+    dropped = len(passage.ids) - len(passage.tokens)
+    return sum(measure_stream(passage.tokens, [0] * dropped)[0])
 
 
 def _beginning(passage: TiledPassage) -> TiledPassage:
