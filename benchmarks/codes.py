@@ -23,11 +23,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks.common import DATA, RESULTS, Floats, Range, Row, describe_run, draw_questions, figures, mean_interval
+from benchmarks.common import DATA, RESULTS, Floats, Range, Row, describe_run, draw_questions, figures
 from zprompt import Codec
 from zprompt.eval import CorpusBleu, Question, RunRecord, bootstrap, f1, write_json
 from zprompt.llm import llama_of
@@ -48,7 +47,9 @@ REPEATED = 64  # tokens that are written again
 class Evaluation:
     """What readers are measured on, at the ratio that they were trained for."""
 
-    def __init__(self, codec: Codec, model: CodesModel, questions: Sequence[Question], options: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self, codec: Codec, model: CodesModel, questions: Sequence[Question], options: argparse.Namespace
+    ) -> None:
         """Compress passages and questions, which are kept for the next reader."""
         form = model.codes.config
         config = ReaderTrainConfig(
@@ -71,7 +72,7 @@ class Evaluation:
         return {
             **self._sizes(),
             "kept": Range(benefit.kept, *benefit.kept_interval),
-            "F1": _mean(scores),
+            "F1": Range.of_mean(scores),
             **self._again(),
         }, scores
 
@@ -98,15 +99,15 @@ class Evaluation:
 
     def _again(self) -> Row:
         """Let the reader write the beginnings of passages again."""
-        decode, end_id = self.codec.backbone.decode, self.data.prompts.end_id
-        start = Positions.of_ids([self.codec.backbone.start_id])
-        again = Positions.of_ids(self.codec.backbone.encode(AGAIN))
+        decode, prompts = self.codec.backbone.decode, self.data.prompts
+        start = Positions.of_ids([prompts.tokenizer.start_id])
+        again = Positions.of_ids(prompts.tokenizer.encode(AGAIN))
         texts, written = [], []
         for passage in self.passages:
             part = _beginning(passage)
             piece = Positions.of_pieces([as_input(part, self.form.kind).piece])
             trunk = Positions.concatenate((start, piece, again))
-            ids = self.model.write(PackedSequence("repetition", trunk, ()), end_id, len(part.ids))
+            ids = self.model.write(PackedSequence("repetition", trunk, ()), prompts.end_id, len(part.ids))
             texts.append(decode(part.ids.tolist()))
             written.append(decode(ids))
         bleu = CorpusBleu(texts, written)
@@ -127,11 +128,6 @@ def _z_token_bits(passage: TiledPassage) -> float:
 def _beginning(passage: TiledPassage) -> TiledPassage:
     last = int(np.searchsorted(passage.edges, REPEATED, side="right")) - 1
     return passage.part(0, max(1, last))
-
-
-def _mean(values: Floats) -> Range:
-    interval = mean_interval(values)
-    return Range(float(values.mean()), interval.low, interval.high)
 
 
 def _report(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
@@ -180,7 +176,7 @@ def main() -> None:
         training = json.loads((folder / "training.json").read_text("utf-8"))
         row, scores = Evaluation(codec, load_codes(folder, codec.backbone), questions, options).measure()
         trained = {key: training[key] for key in ("steps", "seconds", "seed", "config")}
-        difference = None if first is None else _mean(scores - first)
+        difference = None if first is None else Range.of_mean(scores - first)
         rows.append({"reader": name, "questions": len(scores), "F1, difference": difference, **trained, **row})
         first = scores if first is None else first
         record = RunRecord.take(0, began)

@@ -244,6 +244,12 @@ class Range:
         return cls(statistics.median(every), min(every), max(every))
 
     @classmethod
+    def of_mean(cls, values: Floats) -> "Range":
+        """Return a mean with its 95 % interval, by a bootstrap."""
+        interval = mean_interval(values)
+        return cls(float(values.mean()), interval.low, interval.high)
+
+    @classmethod
     def of_quotient(cls, above: Floats, below: Floats, seed: int) -> "Range":
         """Return a quotient of sums with its 95 % interval, by a bootstrap that draws from both alike."""
         drawn = np.random.default_rng(seed).integers(0, len(above), (RESAMPLES, len(above)))
