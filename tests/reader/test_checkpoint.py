@@ -161,13 +161,14 @@ def test_a_reader_reads_every_codec_over_its_weights(
         reader.complete(same[1])
 
 
-def test_in_bf16_a_reader_reads_without_the_codecs_llm(
-    reader_folder: Path, chat_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("engine", ["bf16", "onnx"])
+def test_in_another_engine_a_reader_reads_without_the_codecs_llm(
+    reader_folder: Path, chat_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     backbone = load_backbone(chat_backbone.name, device="cpu")
     with monkeypatch.context() as without:
         without.setattr(backbone, "load", lambda: pytest.fail("no text is compressed"))
-        reader = load_reader(str(reader_folder), codec=Codec(backbone), engine="bf16")
+        reader = load_reader(str(reader_folder), codec=Codec(backbone), engine=engine)
         assert reader.complete(["The fox", "The"], max_new_tokens=9)[0].usage.generated_tokens > 0
         reader.save_pretrained(tmp_path / "saved")
     span = str(reader.codec.compress("The fox").documents)
@@ -176,6 +177,21 @@ def test_in_bf16_a_reader_reads_without_the_codecs_llm(
     assert torch.equal(backbone.hidden(torch.tensor([[3, 4]])), chat_backbone.hidden(torch.tensor([[3, 4]])))
     with pytest.raises(OptionError, match="engine='fp32'"):
         export_reader(reader, tmp_path / "export")
+
+
+def test_in_onnx_a_reader_says_what_it_says_in_torch(
+    reader_folder: Path, chat_codec: Codec, tiny_reader: Reader
+) -> None:
+    reader = load_reader(str(reader_folder), codec=chat_codec, engine="onnx")
+    prompts = ["The fox", f"{chat_codec.compress('The quick brown fox jumps over the lazy dog.').documents} and", "So"]
+
+    for prompt, ours, theirs in zip(
+        prompts,
+        reader.complete(prompts, max_new_tokens=20),
+        tiny_reader.complete(prompts, max_new_tokens=20),
+        strict=True,
+    ):
+        assert ours == theirs == reader.complete(prompt, max_new_tokens=20)
 
 
 def test_an_unknown_engine_is_refused(reader_folder: Path, chat_codec: Codec) -> None:

@@ -27,9 +27,10 @@ class Device(StrEnum):
 
 
 class Engine(StrEnum):
-    """What a reader computes in."""
+    """What runs a reader, and in what."""
 
     FP32 = "fp32"
+    ONNX = "onnx"
     BF16 = "bf16"
 
 
@@ -162,7 +163,7 @@ ReaderEngine: TypeAlias = Annotated[
     typer.Option(
         "--engine",
         rich_help_panel=_READER,
-        help="What it computes in; bf16 takes half of the memory, and on CPUs that multiply it half of the time.",
+        help="What runs it; onnx and bf16 take half of the memory, bf16 on some CPUs half of the time, too.",
     ),
 ]
 ReaderCodec: TypeAlias = Annotated[

@@ -32,6 +32,7 @@ from zprompt.llm.lora import (
     read_lora,
     write_lora,
 )
+from zprompt.llm.onnx_llama import OnnxDecoder, merge_in_onnx
 from zprompt.llm.packed import unpack
 from zprompt.llm.tokenizer import TextTokenizer
 
@@ -44,6 +45,7 @@ __all__ = [
     "LlamaDecoder",
     "LlamaShape",
     "Lora",
+    "OnnxDecoder",
     "Step",
     "TextTokenizer",
     "as_transformers",
@@ -56,6 +58,7 @@ __all__ = [
     "load_backbone",
     "merge_copy",
     "merge_in_bf16",
+    "merge_in_onnx",
     "new_lora",
     "one_thread",
     "pad_rows",

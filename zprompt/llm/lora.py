@@ -124,16 +124,10 @@ def merge_in_bf16(lora: Lora, backbone: Backbone) -> tuple[LlamaDecoder, Tensor]
     :raises CheckpointError: If the LoRA does not fit, or the backbone is quantized.
     :raises BackboneError: If the files hold other weights than their config.json describes.
     """
-    shape = llama_shape(backbone)
-    _require_mergeable(lora, backbone)
     with torch.device("meta"):
-        decoder = LlamaDecoder(shape)
-    missing = {name: weight.shape for name, weight in decoder.named_parameters()}
+        decoder = LlamaDecoder(llama_shape(backbone))
     head: Tensor | None = None
-    for name, weight in backbone.read_weights():
-        module = name.removesuffix(".weight")
-        if module != "lm_head" and missing.pop(name, None) != weight.shape:
-            raise BackboneError(f"{backbone.name!r} has {name!r}, which is not what its config.json describes.")
+    for module, weight in read_mergeable(lora, backbone):
         if module in lora.down:
             weight.addmm_(lora.up[module].float(), lora.down[module].float(), alpha=lora.alpha / lora.rank)
         rounded = weight.to(backbone.device, torch.bfloat16)
@@ -143,22 +137,42 @@ def merge_in_bf16(lora: Lora, backbone: Backbone) -> tuple[LlamaDecoder, Tensor]
             decoder.set_submodule(module, linear_layer(rounded))
         else:
             decoder.get_submodule(module).weight = nn.Parameter(rounded, requires_grad=False)
-    if missing:
-        raise BackboneError(f"{backbone.name!r} lacks {next(iter(missing))!r}, which its config.json describes.")
     return decoder, decoder.embed_tokens.weight if head is None else head
 
 
-def _require_mergeable(lora: Lora, backbone: Backbone) -> None:
+def read_mergeable(lora: Lora, backbone: Backbone) -> Iterator[tuple[str, Tensor]]:
+    """Read the weights that a backbone is made of, one after the other, into each of which a LoRA can be merged.
+
+    :param lora: The LoRA.
+    :param backbone: The backbone.
+    :yields: The name of a module of `LlamaDecoder`, or "lm_head" where it is not the embeddings; its weight in fp32.
+    :raises CheckpointError: If the LoRA does not fit, or the backbone is quantized.
+    :raises BackboneError: If the files hold other weights than their config.json describes.
+    """
+    missing = _require_mergeable(lora, backbone)
+    for name, weight in backbone.read_weights():
+        module = name.removesuffix(".weight")
+        if module != "lm_head" and missing.pop(module, None) != weight.shape:
+            raise BackboneError(f"{backbone.name!r} has {name!r}, which is not what its config.json describes.")
+        yield module, weight
+    if missing:
+        raise BackboneError(f"{backbone.name!r} lacks {next(iter(missing))!r}, which its config.json describes.")
+
+
+def _require_mergeable(lora: Lora, backbone: Backbone) -> dict[str, torch.Size]:
+    """Raise CheckpointError if a LoRA cannot be merged into a backbone; return the shape of each module's weight."""
     if backbone.quantization != "none":
         raise CheckpointError(
             f"A LoRA merges into fp32 weights only, but {backbone.name!r} has quantization={backbone.quantization!r}. "
             "Load it with quantization='none'."
         )
     with torch.device("meta"):
-        modules = dict(projections(LlamaDecoder(llama_shape(backbone))))
+        decoder = LlamaDecoder(llama_shape(backbone))
+    shapes = {name.removesuffix(".weight"): weight.shape for name, weight in decoder.named_parameters()}
     for name, down in lora.down.items():
-        if name not in modules or modules[name].weight.shape != (lora.up[name].shape[0], down.shape[1]):
+        if name.rpartition(".")[2] not in TARGETS or shapes.get(name) != (lora.up[name].shape[0], down.shape[1]):
             raise CheckpointError(f"The LoRA adapts {name!r}, which {backbone.name!r} does not have in that shape.")
+    return shapes
 
 
 def write_lora(folder: Path, lora: Lora, backbone: str) -> None:

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from zprompt.errors import OptionError
-from zprompt.llm import as_transformers, pull, quiet_transformers
+from zprompt.llm import LlamaDecoder, as_transformers, pull, quiet_transformers
 from zprompt.reader.checkpoint import EMBEDDING_FILE
 from zprompt.reader.reader import Reader
 
@@ -38,13 +38,12 @@ def export_reader(reader: Reader, folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / ABOUT_FILE).is_file())):
         raise OptionError(f"{folder} holds something else than an export of a reader. Choose a new folder.")
-    if reader.decoder.norm.weight.dtype != torch.float32:
-        raise OptionError(
-            "This reader's weights are rounded. Load the one to export with load_reader(…, engine='fp32')."
-        )
+    decoder = reader.decoder
+    if not isinstance(decoder, LlamaDecoder) or decoder.norm.weight.dtype != torch.float32:
+        raise OptionError("Of this reader, no weights in fp32 are left. Load it with load_reader(…, engine='fp32').")
     folder.mkdir(parents=True, exist_ok=True)
     with quiet_transformers():
-        _write_model(reader, folder)
+        _write_model(reader, decoder, folder)
         _write_tokenizer(reader, folder)
     state = {name: tensor.cpu().contiguous() for name, tensor in reader.z_embedding.state_dict().items()}
     (folder / EMBEDDING_FOLDER).mkdir(exist_ok=True)
@@ -52,19 +51,19 @@ def export_reader(reader: Reader, folder: Path) -> None:
     (folder / ABOUT_FILE).write_text(json.dumps(_about(reader), indent=2) + "\n", "utf-8")
 
 
-def _write_model(reader: Reader, folder: Path) -> None:
+def _write_model(reader: Reader, decoder: LlamaDecoder, folder: Path) -> None:
     """Write the merged weights, and the tokens that end a text."""
     from transformers import GenerationConfig
 
     backbone = reader.backbone
-    model = as_transformers(reader.decoder, backbone.output_embeddings, pull(backbone.name))
+    model = as_transformers(decoder, backbone.output_embeddings, pull(backbone.name))
     ends = sorted(reader.end_ids)
     model.generation_config = GenerationConfig(
         bos_token_id=backbone.start_id, eos_token_id=ends, pad_token_id=ends[0], do_sample=False
     )
     model.save_pretrained(folder)
     # The names of transformers 4, which other engines may use.
-    _amend(folder / "config.json", rope_theta=reader.decoder.shape.rope_theta, torch_dtype="float32")
+    _amend(folder / "config.json", rope_theta=decoder.shape.rope_theta, torch_dtype="float32")
 
 
 def _write_tokenizer(reader: Reader, folder: Path) -> None:

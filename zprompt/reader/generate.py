@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from zprompt.errors import OptionError
-from zprompt.llm import KeyValueCache, LlamaDecoder
+from zprompt.llm import KeyValueCache, LlamaDecoder, OnnxDecoder
 from zprompt.reader.results import FinishReason
 
 MAX_NEW_TOKENS = 256
@@ -270,7 +270,7 @@ class Engine:
 
     def __init__(
         self,
-        decoder: LlamaDecoder,
+        decoder: LlamaDecoder | OnnxDecoder,
         head: Callable[[Tensor], Tensor],
         decode: Callable[[list[int]], str],
         end_ids: frozenset[int],
@@ -331,6 +331,7 @@ class Engine:
     @torch.no_grad()
     def _step(self, tokens: Sequence[int], cache: KeyValueCache) -> Tensor:
         """Run one token of each row, and return the logits after it, (B, V)."""
-        device = self._decoder.embed_tokens.weight.device
-        hidden: Tensor = self._decoder(torch.tensor(tokens, device=device)[:, None], cache)
+        embed = self._decoder.embed_tokens
+        embedded = embed(torch.tensor(tokens, device=embed.weight.device)[:, None]).float()
+        hidden = self._decoder.run(embedded, cache)
         return self._head(hidden[:, -1]).float()

@@ -23,7 +23,7 @@ from torch import Tensor
 from zprompt.codec import Codec, shared_codec
 from zprompt.documents import Document, DocumentBatch, read_documents
 from zprompt.errors import ContextBudgetError, OptionError
-from zprompt.llm import LlamaDecoder, Lora, llama_shape, merge_copy, merge_in_bf16
+from zprompt.llm import LlamaDecoder, Lora, OnnxDecoder, llama_shape, merge_copy, merge_in_bf16, merge_in_onnx
 from zprompt.reader.checkpoint import (
     ReaderConfig,
     find_reader,
@@ -54,8 +54,8 @@ from zprompt.zspan import ZToken, read_header, split_at_spans
 Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
 """A bare text to go on with, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""
 
-EngineName: TypeAlias = Literal["fp32", "bf16"]
-"""What the model computes in: see `Reader.from_pretrained`."""
+EngineName: TypeAlias = Literal["fp32", "onnx", "bf16"]
+"""What runs the model, and in what: see `Reader.from_pretrained`."""
 
 BATCH = 16  # texts that are generated together
 ANSWER_TOKENS = 64
@@ -68,7 +68,7 @@ class Reader:
     def __init__(
         self,
         codec: Codec,
-        decoder: LlamaDecoder,
+        decoder: LlamaDecoder | OnnxDecoder,
         z_embedding: ZEmbedding,
         name: str = "custom",
         *,
@@ -117,9 +117,11 @@ class Reader:
         :param codec: The codec whose Z-spans it is to read, or what `zprompt.load` takes as its name; None: the LLM
             that the reader was trained on, as it is. A codec that was loaded before is used again.
         :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a codec that is given stays where it is.
-        :param engine: "fp32": as the codec computes, beside it. "bf16": weights and products in bfloat16, in half of
-            the memory, and on CPUs that multiply it (AMX, AVX-512 BF16) in half of the time; the codec's LLM is loaded
-            when a text is compressed or restored. An answer may then be another in a batch than alone.
+        :param engine: "fp32": as the codec computes, beside it. "onnx": the same by ONNX Runtime, on the CPU, in a
+            third of the memory, since weights in 4 bits stay so; needs `zprompt[onnx]`. "bf16": weights and products in
+            bfloat16, in half of the memory, and on CPUs that multiply it (AMX, AVX-512 BF16) in half of the time; an
+            answer may then be another in a batch than alone. With these two, the codec's LLM is loaded when a text is
+            compressed or restored.
         :return: The reader.
         :raises CheckpointError: If there is no such reader, or it was trained on other weights than the codec's.
         """
@@ -129,17 +131,24 @@ class Reader:
         config = read_reader_config(folder)
         if not isinstance(codec, Codec):
             # Not quantized: a LoRA merges into plain weights, and other weights would be another codec.
+            device = "cpu" if engine == "onnx" and device == "auto" else device
             codec = shared_codec(codec or config.backbone, device=device, quantization="none")
         backbone = codec.backbone
+        if engine == "onnx" and backbone.device.type != "cpu":
+            raise OptionError(
+                f"engine 'onnx' runs on the CPU, but the model is on {backbone.device}. Use device='cpu'."
+            )
         llama_shape(backbone)  # of all that may be wrong, say this first
         lora = load_lora(folder, config, backbone)
         z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
+        decoder: LlamaDecoder | OnnxDecoder
         head = None
-        if engine == "bf16":
+        if engine == "onnx":
+            decoder, head = merge_in_onnx(lora, backbone)
+        elif engine == "bf16":
             decoder, head = merge_in_bf16(lora, backbone)
         else:
-            decoder = merge_copy(lora, backbone)
-        decoder = decoder.eval().requires_grad_(False)
+            decoder = merge_copy(lora, backbone).eval().requires_grad_(False)
         return cls(
             codec,
             decoder,
