@@ -6,12 +6,14 @@
                torch and what else zprompt imports
     same       share of 100 tokens of the text after which the most likely next one is that of torch in fp32
 
-The model is the default backbone, SmolLM2-135M-Instruct in 4 bits (Q4_1), with no LoRA. Each engine runs in a process
-of its own, one after the other, on the same text and as many threads; figures are medians of rounds, in brackets the
-slowest and the fastest. An engine that is not installed, or fails, is listed with its reason. Beside them, the peak
-of a process that loads the shipped reader, and answers one question from ten passages.
+The model is the default backbone, SmolLM2-135M-Instruct in 4 bits (Q4_1), without a LoRA or with one that adds nothing.
+Each engine runs in a process of its own, one after the other, on the same text and as many threads; figures are medians
+of rounds, in brackets the slowest and the fastest. An engine that is not installed, or fails, is listed with its
+reason. Beside them, the shipped reader: the peak of a process that loads it, and answers one question from ten
+passages, as they come from retrieval; then seconds an answer, of 8 questions whose sentences are embedded already.
 
     torch fp32         as the codec computes                    torch bf16    the reader's engine="bf16"
+    onnx reader        the reader's engine="onnx": weights in 4 bits as on disk, and beside them a LoRA of rank 32
     torch int8, int4   weight-only, by torch's own kernels _weight_int8pack_mm and _weight_int4pack_mm_for_cpu
     onnx …             ONNX Runtime on the graph that onnxruntime-genai builds; int4 and int8: MatMulNBits
     openvino …         the same graph in OpenVINO: as it computes by default here, and with int8 weights by NNCF
@@ -39,7 +41,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.common import RESULTS, Floats, Range, Row, describe_run, figures, joined_prose, wikipedia_file
+from benchmarks.common import DATA, RESULTS, Floats, Range, Row, describe_run, figures, joined_prose, wikipedia_file
+from benchmarks.focus import read
 from zprompt.eval import RunRecord, peak_megabytes, write_json
 
 LENGTHS = (200, 500, 1500)
@@ -50,15 +53,26 @@ IDS = "ids.json"  # the text, so that the processes that are measured need not r
 GROUP = 32  # weights that share a scale in 4 bits, as in the GGUF
 
 
-READER_ENGINES = ("fp32", "bf16")
+READER_ENGINES = ("fp32", "onnx", "bf16")
 READER = """
-import json, sys, zprompt
+import json, sys, time, zprompt
 from zprompt.eval import peak_megabytes
-engine, question, passages = json.load(sys.stdin)
-zprompt.load_reader(engine=engine, device="cpu").answer(question, passages)
-print(peak_megabytes())
+engine, questions, passages, rounds, patience = json.load(sys.stdin)
+reader = zprompt.load_reader(engine=engine, device="cpu")
+reader.answer(questions[0], passages[0])
+row = {"peak, MB": peak_megabytes(), "alone": [], "together": []}
+reader.answer(questions, passages)  # embeds the sentences
+start = time.perf_counter()
+while len(row["alone"]) < rounds and time.perf_counter() - start < patience:
+    began = time.perf_counter()
+    alone = [str(reader.answer(*pair)) for pair in zip(questions, passages)]
+    between = time.perf_counter()
+    together = [str(answer) for answer in reader.answer(questions, passages)]
+    row["alone"].append((between - began) / len(questions))
+    row["together"].append((time.perf_counter() - between) / len(questions))
+print(json.dumps(row | {"answers": alone + together}))
 """
-PASSAGES = 10  # that the reader answers from, of 600 characters each
+QUESTIONS = 8  # that the reader answers, each from ten passages
 
 _EXCEPTION = re.compile(r"[\w.]+(?:Error|Exception)\b")  # the last line of a traceback; what libraries log may follow
 Clock = Callable[[], float]  # seconds
@@ -75,26 +89,41 @@ class Model(Protocol):
         """Read one more token, and return the most likely next one."""
 
 
-# torch.
+# Our decoders.
 
 
-class TorchModel:
-    """Our decoder, with linear layers of any kind."""
+class OwnModel:
+    """A decoder that a reader may have, or ours with linear layers of another kind."""
 
     def __init__(self, engine: str) -> None:
         """Load the weights as the engine keeps them."""
         import torch
 
-        from zprompt.llm import Lora, llama_of, load_backbone, merge_in_bf16
+        from zprompt.llm import (
+            LlamaDecoder,
+            Lora,
+            llama_of,
+            llama_shape,
+            load_backbone,
+            merge_in_bf16,
+            merge_in_onnx,
+            new_lora,
+        )
 
         self._torch, backbone = torch, load_backbone("default", device="cpu")
+        self._decoder: Any
         if engine == "torch fp32":
             self._decoder, self._logits = llama_of(backbone), backbone.logits
             return
-        self._decoder, head = merge_in_bf16(Lora(1, 1.0, {}, {}), backbone)
+        if engine == "onnx reader":
+            with torch.device("meta"):
+                shapes = LlamaDecoder(llama_shape(backbone))
+            self._decoder, head = merge_in_onnx(new_lora(shapes, 32, 32.0), backbone)
+        else:
+            self._decoder, head = merge_in_bf16(Lora(1, 1.0, {}, {}), backbone)
         self._logits = lambda hidden: (head @ hidden.T).T
-        if engine != "torch bf16":
-            _replace_linear(self._decoder, {"torch int8": _int8_linear, "torch int4": _int4_linear}[engine])
+        if engine in _LINEAR:
+            _replace_linear(self._decoder, _LINEAR[engine])
 
     def start(self, ids: Sequence[int]) -> int:
         """Read a text anew, and return the most likely next token."""
@@ -107,8 +136,8 @@ class TorchModel:
 
     def _read(self, ids: Sequence[int]) -> int:
         with self._torch.no_grad():
-            hidden = self._decoder(self._torch.tensor(ids)[None], self._cache)
-            return int(self._logits(hidden[:, -1]).argmax())
+            embedded = self._decoder.embed_tokens(self._torch.tensor(ids)[None]).float()
+            return int(self._logits(self._decoder.run(embedded, self._cache)[:, -1]).argmax())
 
 
 def _replace_linear(decoder: Any, make: Callable[[Any], Callable[[Any], Any]]) -> None:  # noqa: ANN401 - torch's
@@ -148,6 +177,9 @@ def _int4_linear(weight: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a tenso
     packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.view_as(weight), 1)
     kept = torch.stack((scales, low + 8 * scales), 2).transpose(0, 1).contiguous().bfloat16()
     return lambda x: torch.ops.aten._weight_int4pack_mm_for_cpu(x, packed, GROUP, kept)
+
+
+_LINEAR = {"torch int8": _int8_linear, "torch int4": _int4_linear}
 
 
 # Engines that run the graph of onnxruntime-genai's builder, which takes embeddings, and keys and values of its own.
@@ -287,9 +319,9 @@ class LlamaCppModel:
 
 # What is measured.
 
-TORCH = ("torch fp32", "torch bf16", "torch int8", "torch int4")
+OWN = ("torch fp32", "torch bf16", "onnx reader", "torch int8", "torch int4")
 GRAPHS = ("onnx fp32", "onnx int8", "onnx int4", "openvino default", "openvino int8")
-ENGINES = (*TORCH, *GRAPHS, "llama.cpp")
+ENGINES = (*OWN, *GRAPHS, "llama.cpp")
 NOT_MEASURED = {
     "torchao int4": "its int4 layout for CPUs calls the same kernel as torch int4; its other CPU kernels are not in "
     "the wheel, whose libraries are for CUDA",
@@ -308,11 +340,11 @@ def measure(engine: str, folder: Path, ids: Sequence[int], options: argparse.Nam
 
 
 def _load(engine: str, folder: Path, threads: int) -> Model:
-    if engine in TORCH:
+    if engine in OWN:
         import torch
 
         torch.set_num_threads(threads)
-        return TorchModel(engine)
+        return OwnModel(engine)
     return (load_onnx if engine.startswith("onnx") else load_openvino)(engine, folder, threads)
 
 
@@ -376,13 +408,20 @@ def _run(command: Sequence[str], given: str | None = None, **variables: str) -> 
     return subprocess.run(command, check=True, capture_output=True, text=True, input=given, env=environment).stdout
 
 
-def reader_peak(engine: str, threads: int) -> Row:
-    """Measure what the shipped reader takes in memory, in a new process."""
-    prose = joined_prose(wikipedia_file())
-    passages = [prose[start : start + 600] for start in range(0, 600 * PASSAGES, 600)]
-    given = json.dumps([engine, "Who was the first?", passages])
-    peak = _run([sys.executable, "-c", READER], given, OMP_NUM_THREADS=str(threads))
-    return {"reader's engine": engine, "peak, MB": float(peak)}
+def measure_readers(options: argparse.Namespace) -> list[Row]:
+    """Measure the shipped reader in each of its engines, in a new process."""
+    asked = read([DATA / "retrieved-dev.jsonl"], QUESTIONS, options.seed)
+    questions = [[one.question for one in asked], [[passage["text"] for passage in one.passages] for one in asked]]
+    rows: list[Row] = []
+    for engine in READER_ENGINES:
+        given = json.dumps([engine, *questions, options.rounds, PATIENCE])
+        found: Row = json.loads(_run([sys.executable, "-c", READER], given, OMP_NUM_THREADS=str(options.threads)))
+        answers = found.pop("answers")
+        expected = rows[0]["answers"] if rows else answers
+        same = sum(a == b for a, b in zip(answers, expected, strict=True)) / len(answers)
+        seconds = {name: Range.of_rounds(found[name]) for name in ("alone", "together")}
+        rows.append({"reader's engine": engine, **found, **seconds, "same answers": same, "answers": answers})
+    return rows
 
 
 def summarise(found: Sequence[Row]) -> list[Row]:
@@ -408,8 +447,9 @@ def report(
     yield from figures(rows, {"engine": "", **dict.fromkeys(names, ",.0f"), "peak, MB": ",.0f", "same": ".1%"})
     yield from ("", "Times as many as torch in fp32:", "")
     yield from figures(rows, {"engine": "", **{f"× {name}": ".2f" for name in names}})
-    yield from ("", "The shipped reader:", "")
-    yield from figures(readers, {"reader's engine": "", "peak, MB": ",.0f"})
+    yield from ("", "The shipped reader; seconds an answer, of one at a time and of all together:", "")
+    columns = {"peak, MB": ",.0f", "alone": ".2f", "together": ".2f", "same answers": ".1%"}
+    yield from figures(readers, {"reader's engine": "", **columns})
     yield from ("", "Not measured:", "")
     yield from (f"- {row['engine']}: {row['reason']}" for row in failed)
 
@@ -454,7 +494,7 @@ def main() -> None:
             row = measure_apart(engine, folder, options)
             (failed if "reason" in row else found).append(row)
             print(row.get("reason") or f"{engine}: done", flush=True)
-    readers = [reader_peak(engine, options.threads) for engine in READER_ENGINES]
+    readers = measure_readers(options)
     record = RunRecord.take(options.seed, began)
     rows = summarise(found)
     content = {"run": record, "engines": rows, "rounds": found, "readers": readers, "not measured": failed}

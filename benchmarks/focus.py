@@ -8,8 +8,8 @@
 
 The last two read all passages by the LLM for each question, so they get the first questions alone (`--slow`). Of what
 it is given, the reader reads the 192 tokens that the question needs most, as `Reader.answer` does; in the rows that say
-"read whole", all of it (`max_passage_tokens=None`), again for the first questions. With `--llm URL`, rows "by MODEL"
-have the answers of an ordinary LLM behind an OpenAI-compatible server, such as llama.cpp's; it gets no Z-spans.
+"read whole", all of it (`max_passage_tokens=None`), again for the first questions. With `--llm URL`, an ordinary LLM
+behind an OpenAI-compatible server, such as llama.cpp's, answers instead; it gets no Z-spans.
 
 F1 is that of `Reader.answer`, greedy; differences are paired, in brackets 95 % of a bootstrap over questions. The ratio
 is tokens of the passages per position of what takes their place. `confidence`: AUROC of `Answer.confidence` between
@@ -18,7 +18,8 @@ questions with all their passages and the same with those that have an answer ta
 Times are from passages and question to the first token of the answer, everything included, of one question at a time;
 all that is given is read.
 
-    python -m benchmarks.focus [--data FILE] [--limit N] [--reader NAME|FOLDER] [--only answers confidence times]
+    python -m benchmarks.focus [--data FILE …] [--limit N] [--reader NAME|FOLDER] [--only answers whole …]
+    python -m benchmarks.focus --only answers --ways f-text llmlingua --ratios 4
     python -m benchmarks.focus --only answers --llm http://127.0.0.1:8080/v1 --model gemma3-270m
 """
 
@@ -44,11 +45,12 @@ from zprompt.eval.statistics import paired_difference
 from zprompt.reader import Answer, Reader, question_messages
 from zprompt.relevance import Relevance, shared_relevance
 
-RATIOS = (4, 8, 16)
+RATIOS = (4, 8, 16)  # for the slow ways, the first two
+WAYS = ("f-text", "f-z", "truncation", "pruning", "llmlingua")
 WHOLE = ", read whole"
 BRIEFLY = "Answer in a few words, without a sentence around them."  # to an ordinary LLM; F1 is that of short answers
 ANSWER = 16  # tokens of an answer, at most
-TASKS = ("answers", "confidence", "times")
+TASKS = ("answers", "whole", "confidence", "times")
 SLOW = ("pruning", "llmlingua")
 COLUMNS = {
     "passages as": "",
@@ -63,14 +65,15 @@ COLUMNS = {
 TIMES = {"way": "", "first token, s": ".2f", "times as soon as text": ".2f", "choosing, ms": ".0f"}
 
 
-def read(path: Path, limit: int, seed: int) -> list[Asked]:
-    """Draw so many questions that a passage answers, one of each set of a file in turn."""
+def read(paths: Sequence[Path], limit: int, seed: int) -> list[Asked]:
+    """Draw so many questions that a passage answers, one of each set of the files in turn."""
     sets: dict[str, list[Asked]] = {}
-    for line in path.read_text("utf-8").splitlines():
-        row = json.loads(line)
-        asked = Asked(row.get("set", path.stem), row["question"], row["answers"], row["passages"])
-        if asked.gold:
-            sets.setdefault(asked.set, []).append(asked)
+    for path in paths:
+        for line in path.read_text("utf-8").splitlines():
+            row = json.loads(line)
+            asked = Asked(row.get("set", path.stem), row["question"], row["answers"], row["passages"])
+            if asked.gold:
+                sets.setdefault(asked.set, []).append(asked)
     drawn = [draw(own, limit // len(sets), seed) for own in sets.values()]
     return [one for together in zip(*drawn, strict=False) for one in together]
 
@@ -155,23 +158,33 @@ def by_llm(url: str, model: str) -> Answerer:
 
 
 def measure_answers(
-    reader: Reader, questions: Sequence[Asked], slow: int, llms: Mapping[str, Answerer] | None = None
+    reader: Reader,
+    questions: Sequence[Asked],
+    slow: int,
+    answerers: Mapping[str, Answerer],
+    chosen: Sequence[str] = WAYS,
+    ratios: Sequence[int] = RATIOS,
 ) -> Iterator[Row]:
-    """Have questions answered from passages in every way; the slow ones get the first questions alone."""
-    answerers = {"": by_reader(reader), WHOLE: by_reader(reader, max_passage_tokens=None)}
-    answerers |= {f", by {name}": llm for name, llm in (llms or {}).items()}
+    """Have questions answered from passages.
+
+    :param reader: Counts positions, and its codec makes Z-spans.
+    :param questions: The questions.
+    :param slow: Questions of the slow ways, and of what is read whole.
+    :param answerers: What answers, by what its rows say of it.
+    :param chosen: Ways of shortening; those that are not installed are left out.
+    :param ratios: To shorten by.
+    :yields: A row for each way, ratio and answerer.
+    """
     shortener = Shortener(reader)
     ways: dict[str, Callable[[Asked], Documents]] = {"all": lambda one: one.passages, "gold": lambda one: one.gold}
-    for way in ("f-text", "f-z", *shortener.baselines):
-        for ratio in RATIOS[:2] if way in SLOW else RATIOS:
+    for way in (own for own in chosen if own.startswith("f-") or own in shortener.baselines):
+        for ratio in ratios[:2] if way in SLOW else ratios:
             ways[f"{way} {ratio}"] = lambda one, way=way, ratio=ratio: shortener.shorten(  # type: ignore[misc]
                 way, ratio, one, one.passages
             )
     given: dict[str, list[Documents]] = {}
     scores: dict[str, list[Ratio]] = {}
     for suffix, name in product(answerers, ways):
-        if name.startswith("f-z") and suffix not in ("", WHOLE):
-            continue
         asked = questions[:slow] if suffix == WHOLE or name.split()[0] in SLOW else questions
         if name not in given:
             given[name] = [ways[name](one) for one in asked]
@@ -313,7 +326,8 @@ def report(record: RunRecord, about: str, results: Mapping[str, Any]) -> str:
 def main() -> None:
     """Measure, and write `results/focus.json` and `.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA / "retrieved-dev.jsonl", help="JSONL of questions")
+    default = [DATA / "retrieved-dev.jsonl"]
+    parser.add_argument("--data", type=Path, nargs="+", default=default, help="JSONL files of questions")
     parser.add_argument("--limit", type=int, default=300, help="questions")
     parser.add_argument("--slow", type=int, default=100, help="questions of the slow ways, and of what is read whole")
     parser.add_argument("--timed", type=int, default=10, help="questions that are timed")
@@ -323,6 +337,8 @@ def main() -> None:
     )
     parser.add_argument("--model", default="llm", help="the name of its model")
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="of shortening; all that are installed")
+    parser.add_argument("--ratios", nargs="+", type=int, default=RATIOS)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     options, began = parser.parse_args(), time.time()
     reader = zprompt.load_reader(options.reader, device="cpu")
@@ -337,12 +353,15 @@ def main() -> None:
         (options.out / "focus.md").write_text(text, encoding="utf-8")
         return text
 
-    if "answers" in options.only:
-        results["answers"] = []
-        llms = {options.model: by_llm(options.llm, options.model)} if options.llm else {}
-        for row in measure_answers(reader, questions, options.slow, llms):
-            results["answers"].append(row)
-            save()  # one by one: it takes long, and may be stopped
+    answerers = {"answers": {"": by_reader(reader)}, "whole": {WHOLE: by_reader(reader, max_passage_tokens=None)}}
+    asked = {suffix: own for task in options.only for suffix, own in answerers.get(task, {}).items()}
+    ways = options.ways
+    if options.llm:
+        asked = {f", by {options.model}": by_llm(options.llm, options.model)}
+        ways = [way for way in ways if way != "f-z"]
+    for row in measure_answers(reader, questions, options.slow, asked, ways, options.ratios):
+        results.setdefault("answers", []).append(row)
+        save()  # one by one: it takes long, and may be stopped
     if "confidence" in options.only:
         results["confidence"] = measure_confidence(reader, questions)
         save()

@@ -1,6 +1,7 @@
 """The benchmarks of focusing, on a few made-up questions and a tiny reader."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,8 @@ import pytest
 pytest.importorskip("bm25s")
 
 from benchmarks import answer_recall
-from benchmarks.common import Asked
-from benchmarks.focus import WHOLE, Shortener, auroc, measure_answers, measure_confidence, read, report
+from benchmarks.common import Asked, Documents
+from benchmarks.focus import WHOLE, Shortener, auroc, by_reader, measure_answers, measure_confidence, read, report
 from zprompt.eval import RunRecord
 from zprompt.reader import Reader
 from zprompt.relevance import Relevance
@@ -33,7 +34,7 @@ def test_each_set_of_a_file_gives_as_many_questions(tmp_path: Path) -> None:
     rows.append({"set": "a", "question": "unanswered?", "answers": ["1970"], "passages": PASSAGES})
     path = tmp_path / "questions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert [one.set for one in read(path, 6, 0)] == ["a", "b"] * 3
+    assert [one.set for one in read([path], 6, 0)] == ["a", "b"] * 3
 
 
 @pytest.mark.parametrize("way", ["f-text", "f-z", "truncation", "pruning"])
@@ -45,9 +46,10 @@ def test_every_way_makes_the_passages_shorter(tiny_reader: Reader, way: str) -> 
 
 
 def test_slow_ways_are_compared_on_their_own_questions(tiny_reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.focus.RATIOS", (3, 4))
     monkeypatch.setattr("benchmarks.focus.find_spec", lambda name: None)  # the peer has no model here
-    rows = {row["passages as"]: row for row in measure_answers(tiny_reader, [ASKED] * 3, slow=2)}
+    answerers = {"": by_reader(tiny_reader), WHOLE: by_reader(tiny_reader, max_passage_tokens=None)}
+    found = measure_answers(tiny_reader, [ASKED] * 3, 2, answerers, ratios=(3, 4))
+    rows = {row["passages as"]: row for row in found}
     assert [rows[name]["questions"] for name in ("all", "gold", "f-z 3", "truncation 4", "pruning 4")] == [
         3,
         3,
@@ -58,6 +60,17 @@ def test_slow_ways_are_compared_on_their_own_questions(tiny_reader: Reader, monk
     assert rows["f-text 3"]["F1 of f-text - F1"].value == 0 and rows["all"]["F1 of f-text - F1"] is None
     assert {f"{name}{WHOLE}" for name in rows if WHOLE not in name} == {name for name in rows if WHOLE in name}
     assert "pruning 4" in report(RECORD, "tiny", {"answers": list(rows.values())})
+
+
+def test_only_the_ways_that_are_asked_for_are_measured(tiny_reader: Reader) -> None:
+    def answer(asked: Sequence[Asked], passages: Sequence[Documents]) -> list[str]:
+        return ["1969"] * len(asked)
+
+    rows = list(measure_answers(tiny_reader, [ASKED] * 2, 0, {", by llm": answer}, ["f-text", "truncation"], [3]))
+    assert [row["passages as"] for row in rows] == [
+        f"{way}, by llm" for way in ("all", "gold", "f-text 3", "truncation 3")
+    ]
+    assert all(row["F1"].value == 1 for row in rows)
 
 
 def test_the_area_is_that_of_pairs_in_order() -> None:
