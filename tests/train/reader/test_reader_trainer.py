@@ -10,16 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.reader.conftest import write_random_reader
 from tests.train.reader.conftest import CONFIG, MakeExamples
 from zprompt.codec.codec import Codec
 from zprompt.errors import CheckpointError
-from zprompt.llm.lora import llama_of
+from zprompt.llm.lora import llama_of, read_lora
 from zprompt.llm.packed import unpack
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.train import loop
 from zprompt.train.config import TASKS
 from zprompt.train.loop import Figures, Limit, TrainingProgress, rate_at, run_steps
-from zprompt.train.reader_trainer import ReaderTrainer, new_start
+from zprompt.train.reader_trainer import ReaderTrainer, load_start, new_start
 from zprompt.train.teacher import Teacher
 from zprompt.train.training_set import TrainingSet
 
@@ -49,6 +50,23 @@ def make_trainer(reader_codec: Codec, examples_of: MakeExamples, teacher: Teache
         return ReaderTrainer(content, backbone, new_start(backbone, config), folder, teacher.top_tokens)
 
     return make
+
+
+@pytest.mark.parametrize("kind", ["paper-a", "codes"])
+def test_all_loras_that_read_codes_begin_at_the_given_reader(reader_codec: Codec, tmp_path: Path, kind: str) -> None:
+    folder = write_random_reader(tmp_path / "given", reader_codec)
+    given = read_lora(folder / "adapter")
+    config = replace(CONFIG, input=kind, rank=given.rank, alpha=given.alpha)
+
+    loras = load_start(str(folder), reader_codec.backbone, config).loras
+
+    assert set(loras) == {"compressor", *(("decompressor", "inferencer") if kind == "paper-a" else ("reader",))}
+    assert all(not up.any() for up in loras.pop("compressor").up.values())  # its own, which changes nothing yet
+    for lora in loras.values():
+        assert all(
+            torch.equal(lora.up[name], up) and torch.equal(lora.down[name], given.down[name])
+            for name, up in given.up.items()
+        )
 
 
 def run(
