@@ -356,12 +356,14 @@ def main() -> None:
     answerers = {"answers": {"": by_reader(reader)}, "whole": {WHOLE: by_reader(reader, max_passage_tokens=None)}}
     asked = {suffix: own for task in options.only for suffix, own in answerers.get(task, {}).items()}
     ways = options.ways
-    if options.llm:
+    if asked and options.llm:
         asked = {f", by {options.model}": by_llm(options.llm, options.model)}
         ways = [way for way in ways if way != "f-z"]
-    for row in measure_answers(reader, questions, options.slow, asked, ways, options.ratios):
-        results.setdefault("answers", []).append(row)
-        save()  # one by one: it takes long, and may be stopped
+    if asked:
+        results["answers"] = []
+        for row in measure_answers(reader, questions, options.slow, asked, ways, options.ratios):
+            results["answers"].append(row)
+            save()  # one by one: it takes long, and may be stopped
     if "confidence" in options.only:
         results["confidence"] = measure_confidence(reader, questions)
         save()

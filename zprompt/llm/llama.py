@@ -107,11 +107,16 @@ class LlamaDecoder(nn.Module):
 
     def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosines and sines, (1 or B, 1, T, d)."""
-        even = torch.arange(0, self.shape.head_size, 2, dtype=torch.float, device=positions.device)
-        angles = positions[:, None, :, None].float() * (1.0 / self.shape.rope_theta ** (even / self.shape.head_size))
+        angles = rotation_angles(self.shape, positions[:, None])
         angles = torch.cat((angles, angles), dim=-1)
         dtype = self.embed_tokens.weight.dtype
         return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotation_angles(shape: LlamaShape, positions: Tensor) -> Tensor:
+    """Return the angles that queries and keys are rotated by, (..., d / 2), at positions, (...)."""
+    even = torch.arange(0, shape.head_size, 2, dtype=torch.float, device=positions.device)
+    return positions[..., None].float() * (1.0 / shape.rope_theta ** (even / shape.head_size))
 
 
 class Layer(nn.Module):

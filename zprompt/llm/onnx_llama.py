@@ -28,14 +28,13 @@ from torch import Tensor, nn
 from zprompt.errors import BackboneError, MissingDependencyError
 from zprompt.llm.backbone import Backbone
 from zprompt.llm.cache import KeyValueCache
-from zprompt.llm.llama import LlamaShape
+from zprompt.llm.llama import LlamaShape, rotation_angles
 from zprompt.llm.lora import Lora, llama_shape, read_mergeable
 
 _BLOCK = 32  # inputs that share a step and a minimum, as in GGUF's Q4_1
 _MIDDLE = 8  # of 16 levels, which ONNX Runtime subtracts
 _MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators, which are:
 _MICROSOFTS = ("GroupQueryAttention", "MatMulNBits", "SkipSimplifiedLayerNormalization")
-_ROTATION = {"cosines": np.cos, "sines": np.sin}
 _WEIGHTS = "weights"  # name of the file
 _PAGE = 4096  # bytes: constants begin at multiples of it, so that they are mapped
 _HEAD_UNIT = 16  # GroupQueryAttention rotates heads whose size is a multiple of this
@@ -201,9 +200,8 @@ class _Graph:
 
     def _add_layers(self) -> None:
         shape = self._shape
-        even = np.arange(0, shape.head_size, 2, dtype=np.float32)
-        angles = np.outer(np.arange(shape.max_positions), 1.0 / shape.rope_theta ** (even / shape.head_size))
-        rotation = [self._constant(name, of(angles).astype(np.float32)) for name, of in _ROTATION.items()]
+        angles = rotation_angles(shape, torch.arange(shape.max_positions))
+        rotation = [self._constant("cosines", angles.cos().numpy()), self._constant("sines", angles.sin().numpy())]
         x = "embedded"
         inputs = [x, "layers.0.input_layernorm"]
         [normal] = self._add("SimplifiedLayerNormalization", inputs, epsilon=shape.norm_eps, axis=-1)

@@ -117,8 +117,8 @@ class Reader:
         :param codec: The codec whose Z-spans it is to read, or what `zprompt.load` takes as its name; None: the LLM
             that the reader was trained on, as it is. A codec that was loaded before is used again.
         :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a codec that is given stays where it is.
-        :param engine: "fp32": as the codec computes, beside it. "onnx": the same by ONNX Runtime, on the CPU, in a
-            third of the memory, since weights in 4 bits stay so; needs `zprompt[onnx]`. "bf16": weights and products in
+        :param engine: "fp32": as the codec computes, beside it. "onnx": the same by ONNX Runtime, on the CPU, in
+            half of the memory, since weights in 4 bits stay so; needs `zprompt[onnx]`. "bf16": weights and products in
             bfloat16, in half of the memory, and on CPUs that multiply it (AMX, AVX-512 BF16) in half of the time; an
             answer may then be another in a batch than alone. With these two, the codec's LLM is loaded when a text is
             compressed or restored.
