@@ -24,7 +24,7 @@ from zprompt.relevance.features import Floats
 from zprompt.relevance.selection import best_first
 from zprompt.relevance.units import content_stems
 
-RAISE = 2.0  # log-odds
+RAISE = 3.0  # log-odds
 NAMING = 3
 OPENING_WORDS = 2  # at least, since any word opens with a capital there
 

@@ -2,7 +2,13 @@
 
     data    questions with the sentences that answer them, or with answers that some sentences have
     calls   each question's passages, with so many others mixed in that come next by BM25 and have no answer
-    fit     logistic regression, all calls counting alike for their number of units' square root, L2
+    fit     logistic regression, whose loss has a second part, since one sentence with the answer is enough:
+
+                sum over units of n**-1/2 · cross entropy                            whether a unit has the answer
+                + LISTWISE · -log(sum of exp(score) over answering units / over all) whether one of them comes first
+                + L2 · |w|²
+
+            in which a call's n units count for n**1/2 together
     check   on every fifth question: share of the answers kept at given shares of the text, and what share of exp(score)
             keeps 95 % of the answers (relevance/selection.py)
 
@@ -21,7 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.utils.rnn import pad_sequence
+from torch.optim import LBFGS
 
 from zprompt.errors import TrainingDataError
 from zprompt.eval import Passage as EvalPassage
@@ -44,8 +55,9 @@ from zprompt.train.near import NearPassages
 DISTRACTORS = (0, 0, 4, 9, 9)  # passages that are mixed in, of one question after the other
 HELD_OUT = 5  # every fifth question is not trained on
 WANTED_RECALL = 0.95
+LISTWISE = 0.2
 L2 = 2e-3
-ITERATIONS = 30  # of Newton's method, at most
+ITERATIONS = 500  # at most
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -184,31 +196,36 @@ def _calls(questions: Sequence[LabelledQuestion], scorer: Relevance, random: np.
 
 
 def _fit(calls: Sequence[_Call], names: Sequence[str]) -> LogisticWeights:
-    """Fit a logistic regression by Newton's method."""
+    """Fit the regression on some of the features."""
     columns = [NAMES.index(name) for name in names]
     features = np.concatenate([call.features[:, columns] for call in calls])
-    targets = np.concatenate([call.answers for call in calls]).astype(np.float64)
-    importance = np.concatenate([np.full(len(call.answers), len(call.answers) ** -0.5) for call in calls])
-    importance /= importance.sum()
     mean, deviation = features.mean(0), features.std(0)
     deviation[deviation < 1e-5] = 1.0  # of a feature that never varies, whose weight is 0; rounded, it would be 0 too
-    scaled = np.c_[(features - mean) / deviation, np.ones(len(features))]
-    penalty = np.diag([2 * L2] * len(columns) + [1e-9])
-    weights = np.zeros(len(columns) + 1)
-    for _ in range(ITERATIONS):
-        probability = 1 / (1 + np.exp(-(scaled @ weights)))
-        gradient = scaled.T @ (importance * (probability - targets)) + penalty @ weights
-        curvature = (scaled * (importance * probability * (1 - probability))[:, None]).T @ scaled + penalty
-        step = np.linalg.solve(curvature, gradient)
-        weights -= step
-        if np.abs(step).max() < 1e-9:
-            break
+    scaled = torch.from_numpy((features - mean) / deviation).split([len(call.answers) for call in calls])
+    inputs = pad_sequence(scaled, batch_first=True)  # (calls, units, features)
+    answers = pad_sequence([torch.from_numpy(call.answers) for call in calls], batch_first=True)
+    importance = pad_sequence([torch.full(one.shape[:1], len(one) ** -0.5) for one in scaled], batch_first=True)
+    importance = importance.double() / importance.sum()
+    weights = torch.zeros(len(columns), dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimizer = LBFGS([weights, bias], max_iter=ITERATIONS, tolerance_change=1e-12, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        scores = inputs @ weights + bias
+        each = binary_cross_entropy_with_logits(scores, answers.double(), importance, reduction="sum")
+        shares = [torch.logsumexp(scores.masked_fill(~own, -torch.inf), 1) for own in (answers, importance > 0)]
+        total = each + LISTWISE * (shares[1] - shares[0]).mean() + L2 * weights @ weights
+        total.backward()
+        return total
+
+    optimizer.step(loss)
     return LogisticWeights(
         names=tuple(names),
         mean=_rounded(mean),
         deviation=_rounded(deviation),
-        weights=_rounded(weights[:-1]),
-        bias=round(float(weights[-1]), 6),
+        weights=_rounded(weights.detach().numpy()),
+        bias=round(bias.item(), 6),
         coverage=1.0,
     )
 
