@@ -37,7 +37,7 @@ from zprompt.reader.prompt import (
     size_of,
 )
 from zprompt.reader.reader import Reader
-from zprompt.zspan import ZToken, escape_literal
+from zprompt.zspan import ZSpan, ZToken, escape_literal, format_span
 
 # SmolLM2's own template, as its tokenizer_config.json has it.
 SMOLLM2_TEMPLATE = (
@@ -207,6 +207,16 @@ def test_a_question_follows_its_passages() -> None:
 def test_a_passage_of_which_nothing_is_left_is_not_mentioned() -> None:
     content = question_messages("Who?", [{"text": "…", "title": "First"}, "Two.", " … "])[1]["content"]
     assert content == "Passage 1: Two.\n\nQuestion: Who?"
+
+
+def test_a_z_span_with_the_first_tokens_of_its_windows_alone_is_not_mentioned() -> None:
+    nothing, little, whole = (
+        format_span(ZSpan("0" * 12, tokens_with_gaps(*gaps), (0,) * sum(gaps), escaped=False, digest=bytes(8)))
+        for gaps in ([600, 300], [600, 200, 99], [0])
+    )
+    content = question_messages("Who?", [{"text": f" {nothing} ", "title": "First"}, little, whole, f"{nothing} it"])[1]
+    passages = f"Passage 1: {little}\n\nPassage 2: {whole}\n\nPassage 3: {nothing} it\n\n"
+    assert content["content"].startswith(passages)
 
 
 @pytest.mark.parametrize(

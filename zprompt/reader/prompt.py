@@ -21,11 +21,12 @@ from typing import Any, Protocol, TypeAlias
 
 from tokenizers import Tokenizer
 
+from zprompt.codec import CodecSettings
 from zprompt.documents import read_documents, title_of
 from zprompt.errors import BackboneError, OptionError
 from zprompt.llm import Backbone
 from zprompt.relevance import NOTHING
-from zprompt.zspan import ZToken, escape_literal, require_no_surrogates, split_at_spans
+from zprompt.zspan import ZToken, escape_literal, find_spans, read_header, require_no_surrogates, split_at_spans
 
 ROLES = ("system", "user", "assistant", "tool")
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # what SmolLM2's own template says
@@ -307,11 +308,20 @@ def question_messages(question: str, passages: Any) -> list[Message]:  # noqa: A
     """
     batch = read_documents(passages)
     telling = [
-        (document, text) for document, text in zip(batch.documents, batch.texts, strict=True) if text.strip() != NOTHING
+        (document, text) for document, text in zip(batch.documents, batch.texts, strict=True) if is_telling(text)
     ]
     paragraphs = [f"Passage {number}{_titled(document)}: {text}" for number, (document, text) in enumerate(telling, 1)]
     asked = "\n\n".join([*paragraphs, f"Question: {question}"])
     return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": asked}]
+
+
+def is_telling(text: str) -> bool:
+    """Return whether focusing left anything of a passage: of a Z-span, more than the first token of each window."""
+    text = text.strip()
+    if [(match.start, match.end) for match in find_spans(text)] != [(0, len(text))]:
+        return text != NOTHING
+    header = read_header(text)
+    return header.count == header.source_tokens or header.count > -(-header.source_tokens // CodecSettings().window)
 
 
 def encode_messages(

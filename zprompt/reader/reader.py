@@ -45,6 +45,7 @@ from zprompt.reader.prompt import (
     chat_template,
     encode_messages,
     encode_text,
+    is_telling,
     question_messages,
 )
 from zprompt.reader.results import NOT_FOUND, Answer, Calibration, Delta, Generation, TextStream, Usage
@@ -380,6 +381,8 @@ class Reader:
 
     def _says_something(self, text: str) -> bool:
         """Return whether a passage is more than white space, as text or as a Z-span of which nothing is dropped."""
+        if not is_telling(text):
+            return False
         for piece in split_at_spans(text):
             if isinstance(piece, str):
                 if piece.strip() not in ("", NOTHING):
