@@ -1,4 +1,4 @@
-r"""Find the text on a line of JSON lines, and write another in its place; the rest of the line stays byte for byte.
+r"""Read JSON lines: find the text on one, and write another in its place; the rest of the line stays byte for byte.
 
 A text comes back in the notation that it was written in, with `é` or with `\u00e9` for example (json_notation.py).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zprompt.errors import DocumentTypeError
@@ -17,6 +18,12 @@ LINES_SUFFIXES = (".jsonl", ".ndjson")  # of files of JSON lines
 
 _DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not looked at, however long they are
 _SPACE = re.compile(r"[ \t\r]*")
+
+
+def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of JSON lines that are not blank, with their numbers, the first one 1."""
+    # Not splitlines(), which splits at U+2028 and others, too: a JSON string may have them as they are.
+    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,10 @@ Importing it needs neither torch nor what is in zprompt[bench].
 """
 
 from zprompt.eval.context import SHIPPED
-from zprompt.eval.datasets import Passage, Question, draw, question_of, read_questions
+from zprompt.eval.datasets import Question, draw, question_of, read_questions
 from zprompt.eval.metrics import (
     CorpusBleu,
     Recall,
-    correct_tokens,
     exact_match,
     f1,
     holds_answer,
@@ -38,14 +37,12 @@ __all__ = [
     "CorpusBleu",
     "Estimate",
     "Interval",
-    "Passage",
     "Question",
     "Ratio",
     "Recall",
     "RunRecord",
     "Statistic",
     "bootstrap",
-    "correct_tokens",
     "draw",
     "estimate",
     "exact_match",

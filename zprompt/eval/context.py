@@ -16,6 +16,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -194,7 +195,7 @@ class EvaluationContext:
         """Return the codec."""
         from zprompt.codec import shared_codec
 
-        codec = self._codec or shared_codec(device="cpu", quantization="none")
+        codec = copy(self._codec or shared_codec(device="cpu", quantization="none"))
         codec.cache = None  # times are those of texts that were not seen before
         return codec
 

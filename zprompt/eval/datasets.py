@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from zprompt.errors import MissingDependencyError, TrainingDataError
-from zprompt.json_lines import LINES_SUFFIXES
+from zprompt.json_lines import LINES_SUFFIXES, numbered_lines
+from zprompt.relevance import Passage
 
 Row: TypeAlias = dict[str, Any]
 Item = TypeVar("Item")
@@ -38,14 +39,6 @@ TEXT_FIELDS = ("text", "article", "document", "context")
 
 
 # Questions.
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A passage to read."""
-
-    title: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +62,10 @@ def read_questions(paths: Sequence[str]) -> list[Question]:
 
 def _read_question_file(path: Path) -> Iterator[Question]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingDataError(f"{path} cannot be read: {error}. Give a JSONL file of questions.") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in numbered_lines(text):
         try:
             yield question_of(json.loads(line))
         except (ValueError, KeyError, TypeError) as error:
@@ -90,7 +83,7 @@ def question_of(row: Row, *, gold_only: bool = True) -> Question:
     :raises ValueError: If it has no answers or no passages; also KeyError and TypeError if it has another form.
     """
     gold = [passage for passage in row["passages"] if passage.get("gold") or not gold_only] or row["passages"]
-    passages = tuple(Passage(str(passage.get("title", "")), str(passage["text"])) for passage in gold)
+    passages = tuple(Passage(str(passage["text"]), str(passage.get("title", ""))) for passage in gold)
     answers = tuple(str(answer) for answer in row["answers"])
     if not answers or not passages:
         raise ValueError("no answers or no passages")
@@ -111,7 +104,7 @@ class Rows:
 def shipped_rows(name: str) -> Rows:
     """Read the rows of zprompt/eval/texts/<name>.jsonl."""
     text = resources.files("zprompt.eval").joinpath("texts", f"{name}.jsonl").read_text("utf-8")
-    rows = tuple(json.loads(line) for line in text.splitlines())
+    rows = tuple(json.loads(line) for _, line in numbered_lines(text))
     return Rows(f"shipped with zprompt ({name}, {len(rows)} rows)", rows)
 
 
@@ -134,7 +127,7 @@ def read_rows(source: str) -> Rows:
 
 
 def _json_rows(text: str) -> Iterator[Row]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in numbered_lines(text):
         row = json.loads(line)
         if not isinstance(row, dict):
             raise ValueError(f"line {number} is no JSON object")

@@ -3,7 +3,6 @@
 F1, EM     SQuAD's: lower case, without punctuation and articles; the best of all right answers counts
 BLEU       sacrebleu's corpus BLEU-4: "13a" tokens, case-sensitive, a document is one segment; 0 to 100
 ROUGE      F-measures of rouge-score, without stemming
-accuracy   share of token positions that have the source's token: windows keep their length, so positions correspond
 numbers    multiset recall: of all occurrences of a number in the source, the share that the restored text has too.
            A number that the source has three times and the restored text twice counts 2 of 3; order does not matter
 names      the same for capitalised names: runs of capitalised words with one space between them, not counting a word at
@@ -17,7 +16,7 @@ import os
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
@@ -161,17 +160,6 @@ class Recall:
     found: int
     total: int
 
-    @property
-    def share(self) -> float | None:
-        """Return found / total, None if there was nothing to find."""
-        return self.found / self.total if self.total else None
-
-    @staticmethod
-    def sum(recalls: Iterable[Recall]) -> Recall:
-        """Pool the recall of several documents over all occurrences."""
-        pairs = [(recall.found, recall.total) for recall in recalls]
-        return Recall(sum(found for found, _ in pairs), sum(total for _, total in pairs))
-
 
 def recall(source: Sequence[str], restored: Sequence[str]) -> Recall:
     """Count how many items of the source come back, each as often as the source has it."""
@@ -206,13 +194,6 @@ def _begins_sentence(before: str) -> bool:
 
 
 # Restored texts.
-
-
-def correct_tokens(source: Sequence[int], restored: Sequence[int]) -> int:
-    """Count the positions that have the source's token; raise ValueError if the lengths differ."""
-    if len(source) != len(restored):
-        raise ValueError(f"{len(restored)} tokens came back of {len(source)}: decompression never changes the length.")
-    return sum(a == b for a, b in zip(source, restored, strict=True))
 
 
 class CorpusBleu:

@@ -154,7 +154,7 @@ class Backbone:
         """Escape the characters of a text that the tokenizer would change or lose; see `TextTokenizer.escape`."""
         return self.tokenizer.escape(text)
 
-    # no_grad and not inference_mode: training saves hidden states for its own backward pass.
+    # no_grad and not inference_mode, whose tensors no graph could save for a backward pass.
     @torch.no_grad()
     def hidden(self, ids: Tensor, cache: Cache | StepPlanner | None = None) -> Tensor:
         """Run the model without its head.

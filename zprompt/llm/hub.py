@@ -1,7 +1,7 @@
 """Run any of transformers' causal LMs as a decoder, and turn our Llama into transformers' own.
 
 `TransformersDecoder` runs a transformers model for the codec; `as_transformers` makes a transformers causal LM of a
-`LlamaDecoder`, for whatever needs one (PEFT, generation).
+`LlamaDecoder`, for whatever needs one.
 """
 
 import inspect
@@ -161,7 +161,7 @@ def quiet_transformers() -> Iterator[None]:
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(40)  # errors, as in the logging module
+    logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield

@@ -63,7 +63,7 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
         read_weights=partial(_read_weights, folder),
     )
     if kept_as != "none":
-        backbone.load()  # whatever is missing for it is said now
+        backbone.load()  # so that a missing bitsandbytes is an error here, not at the first use
     return backbone
 
 

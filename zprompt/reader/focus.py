@@ -39,8 +39,8 @@ class PassageFocus:
 
         :param question: The question.
         :param batch: The passages.
-        :param most: Tokens of text that stay, at most, but for a single sentence that has more; passages that have no
-            more stay as they are.
+        :param most: Tokens of text that stay, at most. Passages that have no more stay as they are; if no sentence is
+            that short, the best one stays whole.
         :return: The passages, in their order.
         """
         legible = {index: text for index, text in enumerate(self._legible(batch.texts)) if text is not None}

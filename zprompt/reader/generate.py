@@ -80,7 +80,7 @@ class GenerateOptions:
     max_new_tokens: int = MAX_NEW_TOKENS
     sampling: Sampling = field(default_factory=Sampling)
     stops: tuple[str, ...] = ()
-    watched: int | None = None  # a token whose probability to be the first is wanted
+    watched: int | None = None  # a token whose probability of coming first is reported
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:

@@ -3,7 +3,7 @@
     messages ─► chat template ─► text │ Z-span │ text … ─► token ids │ Z-tokens │ token ids …
 
 Text is tokenized only after what belongs together has been put together, so a prompt without Z-spans becomes the ids
-of the model's own template and tokenizer. No model is needed for any of this.
+of SmolLM2's template, or a plain one, and the model's own tokenizer. No model is needed for any of this.
 
 A chat is kept apart by special tokens, such as <|im_end|>. A tokenizer makes them of their names wherever they stand,
 and a Z-token can have one as its anchor: then a document could end its message and begin another one, as the system or
@@ -225,9 +225,9 @@ class ChatTemplate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChatML:
-    """<|im_start|>role⏎content<|im_end|>⏎ … <|im_start|>assistant⏎: SmolLM2, Qwen and many others.
+    """<|im_start|>role⏎content<|im_end|>⏎ … <|im_start|>assistant⏎: SmolLM2 and many others.
 
-    The marks are tokens that content cannot have. A conversation without a system message gets the model's own.
+    The marks are tokens that content cannot have. A conversation without a system message gets SmolLM2's.
     """
 
     start_id: int

@@ -96,7 +96,7 @@ class Reader:
         self.max_positions = decoder.shape.max_positions
         self.tokenizer = ContentTokenizer(self.backbone)
         self.template = chat_template(self.tokenizer)
-        # The token that starts a text says, where the model writes it, that another text would begin.
+        # Where a model writes the token that starts a text, it has begun another one: this one has ended.
         self.end_ids = self.backbone.end_ids | self.template.end_ids | {self.backbone.start_id}
         # The head on the left, since it stays in the order of the embeddings, whose memory it may share: with a few
         # hidden states, oneDNN takes a third less time for it than the other way round.

@@ -406,7 +406,7 @@ def create_app(reader: Reader, settings: ServerSettings) -> FastAPI:
     app.state.service = service
     app.include_router(router)
     handle_errors(app)
-    # The last one that is added is passed first.
+    # Middleware that is added last runs first.
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes, seconds=settings.timeout)
     app.add_middleware(KeyGuard, key=settings.api_key)
     app.add_middleware(Shield)

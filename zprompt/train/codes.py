@@ -386,7 +386,7 @@ class CodesModel(ReaderModel):
         for module in self.decoder.modules():
             if isinstance(module, BaseTunerLayer):
                 module.set_adapter(name)
-        for key, parameter in self.decoder.named_parameters():  # the others are trained, too
+        for key, parameter in self.decoder.named_parameters():  # set_adapter froze the others, which are trained, too
             if ".lora_" in key:
                 parameter.requires_grad_(True)
         yield

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zprompt.eval import Passage, Question, holds_answer
+from zprompt.eval import Question, holds_answer
 from zprompt.reader import NOT_FOUND, ContentTokenizer, encode_messages, question_messages
-from zprompt.relevance import Choice, Length, Relevance, elide, sentences
-from zprompt.relevance import Passage as ScorablePassage
+from zprompt.relevance import Choice, Length, Passage, Relevance, elide, sentences
 from zprompt.results import KeptText
 from zprompt.train.near import NearPassages
 from zprompt.train.packing import Positions
@@ -73,7 +72,7 @@ class FocusedQuestions:
         self._groups = list(groups.values())
         self._relevance, self._tokenizer, self._encode = relevance, tokenizer, encode
         own = [passage for one in questions for passage in one.passages]
-        self._near = NearPassages([*own, *(Passage("", text) for text in others)])
+        self._near = NearPassages([*own, *(Passage(text) for text in others)])
 
     def draw(self, distractors: int, random: np.random.Generator, answered: bool | None = None) -> PromptedQuestions:
         """Draw a question, or several about the same passages.
@@ -133,8 +132,7 @@ class FocusedQuestions:
         always = [
             [unit for unit in sentences(one.text) if holds_answer(one.text[slice(*unit)], answers)] for one in passages
         ]
-        given = [ScorablePassage(one.text, one.title) for one in passages]
-        choice = Choice(self._relevance, asked[0].question, given, lambda _, start, end: end - start, always)
+        choice = Choice(self._relevance, asked[0].question, passages, lambda _, start, end: end - start, always)
         wanted = KEPT[0] * (KEPT[1] / KEPT[0]) ** random.random()
         return choice.choose(Length(wanted=min(wanted, sum(len(one.text) for one in passages))))
 

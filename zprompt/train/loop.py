@@ -11,9 +11,10 @@ uninterrupted one; where minutes count, the clock decides, too.
     checkpoint.json                       step, config, history; names the files of the tensors
     checkpoint-STEP-PART.safetensors      parameters in fp16, AdamW's two moments in bf16
 
-A checkpoint replaces the last one only when it is complete: its JSON is written last. Six bytes a parameter, in small
-files, fit through what GPU leases let out. Since a resumed run starts from the rounded state, an
-uninterrupted one goes on from it, too: saving rounds. A run is resumed only with the config that it was started with.
+A checkpoint replaces the last one only when it is complete: its JSON is written last. It takes six
+bytes a parameter, in files of 15 MB at most, for machines that let no larger ones out. Since a resumed run starts from
+the rounded state, an uninterrupted one goes on from it, too: saving rounds. A run is resumed only with the config that
+it was started with.
 """
 
 import json
@@ -30,7 +31,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from zprompt.errors import CheckpointError, MissingDependencyError
+from zprompt.errors import CheckpointError
 
 LOWEST = 0.03  # final learning rate, as a share of the highest
 MINUTE = 60.0  # seconds between checkpoints where minutes count
@@ -233,19 +234,3 @@ def write_record(
         "history": history,
     }
     path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-
-
-def new_figure() -> Any:  # noqa: ANN401 - matplotlib's Figure; importing it here would need the extra
-    """Return an empty matplotlib figure that needs no screen.
-
-    :return: The figure.
-    :raises MissingDependencyError: If matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("Plots need matplotlib: pip install 'zprompt[train]'.") from error
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

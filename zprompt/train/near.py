@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from zprompt.errors import MissingDependencyError
-from zprompt.eval import Passage, holds_answer
+from zprompt.eval import holds_answer
+from zprompt.relevance import Passage
 
 NEAREST = 30  # passages that BM25 is asked for
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from zprompt.baselines.ltsc import LtscReader, LtscReaderConfig, MetaEmbedding, write_ltsc_reader
 from zprompt.codec import Codec
-from zprompt.errors import CheckpointError, OptionError
+from zprompt.errors import CheckpointError, MissingDependencyError, OptionError
 from zprompt.eval import Question, read_questions
 from zprompt.llm import Backbone, llama_of, load_backbone, projections
 from zprompt.paths import walk
@@ -40,7 +40,7 @@ from zprompt.reader import (
 )
 from zprompt.train.codes import CodeEmbedding, load_codes, write_codes
 from zprompt.train.config import CODES, TASKS, ReaderTrainConfig
-from zprompt.train.loop import STATE_FILE, Figures, Limit, Report, new_figure, run_steps, write_record
+from zprompt.train.loop import STATE_FILE, Figures, Limit, Report, run_steps, write_record
 from zprompt.train.reader_data import ReaderData, Sources
 from zprompt.train.reader_evaluation import (
     Answers,
@@ -312,7 +312,7 @@ def _answers(folder: Path, data: ReaderData, questions: Sequence[Question]) -> d
 
 def plot_reader_history(history: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw a training history to a PNG file: the cross-entropy of each task, and the context benefit kept."""
-    figure = new_figure()
+    figure = _new_figure()
     losses, benefit = figure.subplots(1, 2)
     for task in TASKS:
         entries = [entry for entry in history if task in entry]
@@ -323,3 +323,15 @@ def plot_reader_history(history: Sequence[dict[str, Any]], path: Path) -> None:
     benefit.plot([e["step"] for e in measured], [e["kept"] for e in measured], "o-", color="tab:orange")
     benefit.set(title="development", xlabel="step", ylabel="context benefit kept")
     figure.savefig(path, dpi=120)
+
+
+def _new_figure() -> Any:  # noqa: ANN401 - matplotlib's Figure; importing it here would need the extra
+    """Return an empty matplotlib figure that needs no screen."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError("Plots need matplotlib: pip install 'zprompt[train]'.") from error
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

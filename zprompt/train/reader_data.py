@@ -64,7 +64,7 @@ class PassageInput:
     """A passage as the reader sees it."""
 
     piece: Piece
-    places: Ints  # (z + 1,) how many of its positions stand for the source tokens before each anchor, and for all
+    places: Ints  # (z + 1,) positions of the piece before each anchor, then all of them
 
 
 def as_input(passage: TiledPassage, kind: str) -> PassageInput:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from zprompt.baselines.ltsc import (
-    READER_ALPHABET,
+    READER_META_TOKENS,
     LtscReaderConfig,
     MetaEmbedding,
     find_ltsc_reader,
@@ -99,8 +99,7 @@ def new_embedding(backbone: Backbone, config: ReaderTrainConfig) -> Embedding | 
         return new_codes(form, backbone.embeddings, config.seed)
     if config.input != "ltsc":
         return ZEmbedding(backbone.hidden_size)
-    count = (READER_ALPHABET.vocabulary_size or 0) - READER_ALPHABET.first
-    meta_tokens = MetaEmbedding(count, backbone.hidden_size)
+    meta_tokens = MetaEmbedding(READER_META_TOKENS, backbone.hidden_size)
     init_embeddings(meta_tokens, backbone.embeddings, config.seed)
     return meta_tokens
 

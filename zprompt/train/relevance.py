@@ -35,8 +35,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.optim import LBFGS
 
 from zprompt.errors import TrainingDataError
-from zprompt.eval import Passage as EvalPassage
 from zprompt.eval import holds_answer
+from zprompt.json_lines import numbered_lines
 from zprompt.relevance import (
     FORM,
     NAMES,
@@ -142,12 +142,10 @@ def read_labelled(path: Path) -> Iterator[LabelledQuestion]:
     :raises TrainingDataError: If a line has neither form; the message names it.
     """
     try:
-        lines = path.read_text("utf-8").split("\n")  # JSON may have the other characters that splitlines() splits at
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingDataError(f"{path} cannot be read ({error}).") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(text):
         try:
             row = json.loads(line)
             question = _with_marks(row) if "sentences" in row else _with_answers(row)
@@ -184,7 +182,7 @@ def _label(passage: Passage, answers: Sequence[str]) -> LabelledPassage:
 def _calls(questions: Sequence[LabelledQuestion], scorer: Relevance, random: np.random.Generator) -> Iterator[_Call]:
     """Mix other passages in, and compute the features of what an app would pass in one call."""
     pool = {one.passage.text: one for question in questions for one in question.passages}
-    near = NearPassages([EvalPassage(one.passage.title, one.passage.text) for one in pool.values()])
+    near = NearPassages([one.passage for one in pool.values()])
     for index, question in enumerate(questions):
         others = near.of(question.question, question.strings, [one.passage.text for one in question.passages])
         count = DISTRACTORS[index // HELD_OUT % len(DISTRACTORS)] if index % HELD_OUT else DISTRACTORS[-1]

@@ -1,7 +1,7 @@
 """All that the training of a reader needs beside the LLM: packed sequences, in memory or in a folder.
 
     prepare   texts, questions ─► codec, relevance ─► sequences ─► folder     on a CPU, with the data at hand
-    run       folder, LLM ─► reader                                           anywhere, on a GPU lease for instance
+    run       folder, LLM ─► reader                                           anywhere, on a rented GPU for instance
 
 The folder has no text and needs no codec, no relevance model and no network: token ids, gaps, and where they stand in
 the passages that the teacher is to read, which it does on the machine that trains. Its predictions would take a hundred

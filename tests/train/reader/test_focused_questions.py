@@ -6,10 +6,10 @@ import pytest
 from tests.conftest import SENTENCES
 from tests.train.reader.conftest import PASSAGES
 from zprompt.codec.codec import Codec
-from zprompt.eval import Passage, Question
+from zprompt.eval import Question
 from zprompt.reader import NOT_FOUND
 from zprompt.reader.prompt import ContentTokenizer
-from zprompt.relevance import NOTHING, Relevance
+from zprompt.relevance import NOTHING, Passage, Relevance
 from zprompt.results import KeptText
 from zprompt.train.focused_questions import TOGETHER, FocusedQuestions, PromptedQuestions
 from zprompt.train.packing import Positions
@@ -19,7 +19,7 @@ TEXT = (
 )
 ANSWER = "1969"
 QUESTIONS = [
-    Question(f"When did {who} walk on the Moon?", (ANSWER,), (Passage("Moon", TEXT),)) for who in ("two", "we")
+    Question(f"When did {who} walk on the Moon?", (ANSWER,), (Passage(TEXT, "Moon"),)) for who in ("two", "we")
 ]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zprompt.baselines.ltsc.repeats import ALL_MODES, Mode
 from zprompt.baselines.ltsc.sequences import (
     READER_ALPHABET,
+    READER_META_TOKENS,
     MetaAlphabet,
     SharedSequences,
     compress,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL_MODES",
     "READER_ALPHABET",
+    "READER_META_TOKENS",
     "Ltsc",
     "LtscReader",
     "LtscReaderConfig",

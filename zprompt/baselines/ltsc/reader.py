@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from zprompt.baselines.ltsc.sequences import READER_ALPHABET
+from zprompt.baselines.ltsc.sequences import READER_ALPHABET, READER_META_TOKENS
 from zprompt.codec import SHIPPED, shared_codec
 from zprompt.errors import CheckpointError, ContextBudgetError, OptionError
 from zprompt.llm import Backbone, LlamaDecoder, Lora, merge_copy, read_lora, write_lora
@@ -243,13 +243,13 @@ def load_meta_embedding(folder: Path, hidden_size: int) -> MetaEmbedding:
         weight = load_file(path)["weight"].float()
     except (OSError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"{path} has no embeddings: {error}. Fetch or train the reader again.") from error
-    count = (READER_ALPHABET.vocabulary_size or 0) - READER_ALPHABET.first
-    if weight.shape != (count, hidden_size):
+    shape = (READER_META_TOKENS, hidden_size)
+    if weight.shape != shape:
         raise CheckpointError(
-            f"{path} has embeddings of the shape {tuple(weight.shape)}, needed are {(count, hidden_size)}. "
+            f"{path} has embeddings of the shape {tuple(weight.shape)}, needed are {shape}. "
             "Fetch or train the reader again."
         )
-    embedding = MetaEmbedding(count, hidden_size)
+    embedding = MetaEmbedding(*shape)
     embedding.load_state_dict({"weight": weight})
     return embedding
 

@@ -9,7 +9,7 @@ agree: this keeps the time near-linear on sequences that repeat at every length.
 
 HIERARCHICAL is Re-Pair, many pairs at a time: entries use entries, from the most frequent pairs up. In each round the
 pairs that occur at least half as often as the most frequent one become entries, wherever their priority (how often they
-occur, ties broken at random) is the highest nearby. Rounds go on until no pair occurs twice; then `grammar.prune`
+occur, ties broken by a fixed hash) is the highest nearby. Rounds go on until no pair occurs twice; then `grammar.prune`
 writes out what does not pay, which makes long entries of chains of pairs.
 
 Sequences are joined, each with an end of its own that occurs once, so that no repeat reaches from one into the next:
@@ -32,11 +32,11 @@ from zprompt.baselines.ltsc.grammar import META_TOKENS, Grammar, Price, prune
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 
-_ALL = 48
-_LONG = 96
-_SPREAD = 0x9E3779B97F4A7C15 >> 1 | 1  # an odd number that spreads the ids of pairs, for the ties
+_ALL = 48  # the longest of the lengths of which every one is tried
+_LONG = 96  # lengths above it that are tried, at most
+_SPREAD = 0x3FA53E0B  # an odd number that spreads the ids of pairs, for the ties
 _SWEEPS = 4  # of choosing positions in a round
-_RATIO = 0.5
+_RATIO = 0.5  # of the most frequent pair's occurrences: pairs that have as many become entries in the same round
 
 
 class Mode(Enum):
@@ -274,7 +274,7 @@ def _count_pairs(symbols: Ints) -> tuple[Ints, Ints, Ints]:
 
 def _choose(ids: Ints, counts: Ints) -> Bools:
     """Choose positions whose pairs are replaced in this round; no two are neighbours."""
-    spread = (np.arange(len(counts)) * (_SPREAD % (1 << 31) | 1)) % (1 << 31)
+    spread = np.arange(len(counts)) * _SPREAD % (1 << 31)
     priority = counts * (1 << 31) + spread + 1
     priority[counts < max(2, counts.max() * _RATIO)] = 0
     waiting = np.zeros(len(ids) + 2, np.int64)  # a border on both sides

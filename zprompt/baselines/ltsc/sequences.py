@@ -36,7 +36,8 @@ _LAST_ID = 2**62  # ids are held in int64
 class MetaAlphabet:
     """The ids that are meta-tokens: all from `first` on, five control tokens and then one for each entry.
 
-    `first` is the size of the reader's vocabulary, so that a tuned model has meta-tokens as new ids.
+    By default `first` is above every vocabulary. For a model that gets meta-tokens as new ids, it is its vocabulary's
+    size.
     """
 
     first: int = 1 << 20  # above the vocabulary of every model that we know
@@ -89,7 +90,9 @@ class MetaAlphabet:
 
 
 DEFAULT_ALPHABET = MetaAlphabet()
-READER_ALPHABET = MetaAlphabet(entries=11)  # of LTSC's reader: a passage has few entries that pay
+_READER_ENTRIES = 11  # a passage has few that pay
+READER_ALPHABET = MetaAlphabet(entries=_READER_ENTRIES)
+READER_META_TOKENS = _CONTROLS + _READER_ENTRIES
 
 
 @dataclass(frozen=True, slots=True)

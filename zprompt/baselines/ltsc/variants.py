@@ -142,7 +142,7 @@ class LtscZTokens:
 
         :param text: The source.
         :param budget: Z-tokens that the result is to have, as far as the text allows; None: the ratio decides.
-        :param query: The question that the text is to answer: what it mentions is kept as anchors first.
+        :param query: Not used.
         :return: The Z-span.
         """
         backbone = self._ztokens.codec.backbone
