@@ -104,6 +104,13 @@ class TestCopies:
         assert (replaced.score, replaced.node.node_id) == (0.75, "id-1")
         assert scored.node.metadata == {"source": "a.txt"}
 
+    def test_of_dicts_share_no_metadata(self) -> None:
+        document = {"text": "body", "metadata": {"source": "a.txt"}, "tags": ["a"]}
+        replaced = read_documents(document).with_texts(["Z"])
+        replaced["metadata"]["new"] = 1
+        replaced["tags"].append("new")
+        assert document == {"text": "body", "metadata": {"source": "a.txt"}, "tags": ["a"]}
+
     def test_of_dicts_keep_the_order_of_keys(self) -> None:
         assert list(read_documents({"a": 1, "text": "", "b": 2}).with_texts(["Z"])) == ["a", "text", "b"]
 

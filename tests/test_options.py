@@ -86,6 +86,19 @@ def test_what_is_protected_may_be_a_regex_or_literals() -> None:
     assert CompressOptions().protection.ranges("a 12") == []
 
 
+def test_several_patterns_and_literals_protect_all_that_they_match_even_where_matches_overlap() -> None:
+    backwards = re.compile(r"(\w)\1")
+    protection = CompressOptions(protect=[re.compile("a b"), re.compile("B C", re.I), backwards, "x"]).protection
+
+    assert protection.ranges("a b c, dd x") == [(0, 5), (7, 9), (10, 11)]
+
+
+@pytest.mark.parametrize("wrong", [[""], [3], [re.compile(b"a")], ["a", None], b"a"])
+def test_what_cannot_be_found_in_text_cannot_be_protected(wrong: Any) -> None:  # noqa: ANN401
+    with pytest.raises(OptionError, match="is not allowed"):
+        CompressOptions(protect=wrong)
+
+
 @pytest.mark.parametrize("batch_size", [0, -3])
 def test_a_batch_holds_one_window_at_least(batch_size: int) -> None:
     check_batch_size(1)

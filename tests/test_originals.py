@@ -1,5 +1,6 @@
 """Originals are kept, found again after a restart, and never lost in silence."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,55 @@ def test_what_was_used_least_makes_room_and_asking_for_it_says_so() -> None:
         originals.get("b")
     originals.keep({"b": "b" * 40})
     assert originals.get("b") == "b" * 40
+    originals.close()
+
+
+def steps_of_use(stored: int) -> int:
+    """Return the steps that SQLite takes to keep a text and to get it, with others stored."""
+    originals = Originals(None, 10_000)
+    originals.keep({str(number): "text" for number in range(stored)})
+    steps = []
+    originals._database.set_progress_handler(lambda: steps.append(1), 1)
+    originals.keep({"new": "text"})
+    originals.get("new")
+    originals.close()
+    return len(steps)
+
+
+def test_what_is_stored_makes_no_use_slower() -> None:
+    assert steps_of_use(1000) < steps_of_use(10) + 20
+
+
+def test_two_processes_count_each_others_texts(tmp_path: Path) -> None:
+    first, second = (Originals(tmp_path / "originals.sqlite", 100) for _ in range(2))
+    first.keep({"a": "a" * 40, "b": "b" * 60})
+    second.keep({"a": "a" * 30})
+    first.keep({"c": "c" * 10})
+    assert second.get("b") == "b" * 60
+    second.keep({"d": "d"})
+
+    assert [first.get(key) for key in "bcd"] == ["b" * 60, "c" * 10, "d"]
+    with pytest.raises(DroppedOriginalError):
+        first.get("a")
+    first.close()
+    second.close()
+
+
+def test_a_file_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "originals.sqlite") as database:
+        database.executescript(
+            "CREATE TABLE originals (hash TEXT PRIMARY KEY, text BLOB, size INTEGER NOT NULL, used INTEGER NOT NULL);"
+            "CREATE INDEX originals_used ON originals (used) WHERE text IS NOT NULL;"
+            "INSERT INTO originals VALUES ('dropped', NULL, 50, 1), ('a', x'61', 1, 2), ('b', x'62', 1, 3);"
+        )
+    database.close()
+    originals = Originals(tmp_path / "originals.sqlite", 3)
+
+    originals.keep({"dropped": "12"})
+
+    assert (originals.get("b"), originals.get("dropped")) == ("b", "12")
+    with pytest.raises(DroppedOriginalError):
+        originals.get("a")
     originals.close()
 
 

@@ -1,7 +1,6 @@
 """The text form keeps the sentences that a question needs, in documents that are otherwise as they were."""
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,8 +11,9 @@ from llama_index.core.schema import NodeWithScore, TextNode
 
 import zprompt
 from zprompt.counting import counter
+from zprompt.documents import DocumentBatch
 from zprompt.errors import InvalidTextError, OptionError, RatioWarning
-from zprompt.options import CompressOptions, merge_ranges
+from zprompt.options import CompressOptions, OnError, merge_ranges
 from zprompt.relevance import ELISION, NOTHING, Relevance, sentences
 from zprompt.text_form import shorten
 from zprompt.zspan import ZSpan, ZToken, format_span
@@ -157,6 +157,18 @@ def test_what_is_protected_stays(length: dict[str, Any]) -> None:
     assert "Sailors like rum." in kept
 
 
+@pytest.mark.parametrize("length", [{}, {"max_tokens": 200}, {"ratio": 8}])
+@any_ratio
+def test_all_that_is_protected_stays_however_much_it_is(length: dict[str, Any]) -> None:
+    result = shortened([SEA, TOWN], protect=["deep", "week", "Bern", "bread"], **length)
+    assert all(word in "".join(result.documents) for word in ("deep", "week", "Bern", "bread"))
+
+
+def test_what_is_protected_takes_no_room_from_the_answer() -> None:
+    many = "It was 1834 then. It was 1921 then. " * 8
+    assert ANSWER in shortened([many, SEA, TOWN], protect=r"\d{4}").documents[2]
+
+
 def test_a_limit_below_what_is_protected_is_an_error() -> None:
     with pytest.raises(OptionError, match="max_tokens"):
         shortened([SEA, TOWN], protect=["deep", "rum", "bears"], max_tokens=12)
@@ -209,17 +221,19 @@ def test_no_llm_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_documents_that_are_z_spans_are_restored_first() -> None:
-    asked: list[Sequence[str]] = []
+    def restore(batch: DocumentBatch, on_error: OnError) -> list[str]:
+        assert on_error == "raise"
+        return [text.replace(SPAN, TOWN) for text in batch.texts]
 
-    def restore(texts: list[str]) -> list[str]:
-        asked.append(texts)
-        return [text.replace(SPAN, TOWN) for text in texts]
-
-    docs = [f"{SPAN}\n", SEA, f"See {SPAN}.", {"text": SPAN}]
+    docs = [f"{SPAN}\n", SEA, {"text": SPAN}]
     result = shorten(CompressOptions(query=QUERY, max_tokens=110), docs, WORDS, len, restore)
-    assert asked == [[f"{SPAN}\n", SPAN]]
-    assert result.documents[0] == ANSWER == result.documents[3]["text"]
-    assert result.stats.source_tokens == len(f"{TOWN}\n{SEA}See {SPAN}.{TOWN}")
+    assert result.documents[0] == ANSWER == result.documents[2]["text"]
+    assert result.stats.source_tokens == len(f"{TOWN}\n{SEA}{TOWN}")
+
+
+def test_an_embedder_is_no_scorer() -> None:
+    with pytest.raises(OptionError, match="from_pretrained"):
+        zprompt.compress([TOWN], query=QUERY, form="text", relevance=object())  # type: ignore[arg-type]
 
 
 def test_what_is_for_the_other_form_is_refused() -> None:

@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from zprompt.counting import Count, counter
+from zprompt.documents import DocumentBatch
 from zprompt.errors import OptionError, RatioWarning
 from zprompt.options import CompressOptions, OnError, Protect
 from zprompt.progress import Progress
@@ -69,7 +70,8 @@ def compress(
     :param max_tokens: Tokens that all documents may take together.
     :param count: What counts the tokens of the text form: "reader", the default LLM's; "tiktoken:o200k_base" or another
         encoding; or a function. Z-spans are counted in Z-tokens.
-    :param protect: A regex, or a sequence of literal strings, whose tokens (in text: sentences) are all kept.
+    :param protect: A regex, or a sequence of literal strings and compiled regexes, whose tokens (in text: sentences)
+        are all kept.
     :param min_tokens: Texts with fewer tokens pass through unchanged.
     :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
     :param relevance: What chooses the sentences; None: the default, by all-MiniLM-L6-v2.
@@ -108,10 +110,10 @@ def compress(
     return result
 
 
-def _original_texts(texts: list[str]) -> list[str]:
+def _original_texts(batch: DocumentBatch, on_error: OnError) -> list[str]:
     from zprompt.codec import shared_codec
 
-    return shared_codec().original_texts(texts)
+    return shared_codec().original_texts(batch, on_error)
 
 
 def decompress(

@@ -177,7 +177,7 @@ def _replace(document: Document, text: str) -> Document:
             return text
         case dict():
             replaced = copy.copy(document)
-            replaced["text"] = text
+            replaced.update(_own_containers(document), text=text)
             return replaced
         case LangChainDocument():
             return _copy_model(document, {"page_content": text})
@@ -195,8 +195,12 @@ def _replace_in_node(node: LlamaIndexNode, text: str) -> LlamaIndexNode:
 
 def _copy_model(model: _M, update: dict[str, Any]) -> _M:
     """Copy a pydantic model one level deeper than `model_copy` does, which shares dicts and lists."""
-    containers = {name: copy.copy(value) for name, value in vars(model).items() if isinstance(value, dict | list)}
-    return model.model_copy(update=containers | update)
+    return model.model_copy(update=_own_containers(vars(model)) | update)
+
+
+def _own_containers(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return copies of the dicts and lists among fields."""
+    return {name: copy.copy(value) for name, value in fields.items() if isinstance(value, dict | list)}
 
 
 def _type_name(value: object) -> str:

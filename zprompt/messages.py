@@ -143,7 +143,7 @@ class MessageShortener:
         if text.question:
             own = CompressOptions(ratio=options.ratio, query=text.question, protect=_protected(text))
             relevance = self._relevance or shared_relevance()
-            [written] = shorten(own, [text.text], relevance, self._count, list).documents
+            [written] = shorten(own, [text.text], relevance, self._count).documents
         elif mark:
             written = self._opening(text.text, whole / (options.ratio or RATIO))
         else:

@@ -11,7 +11,7 @@ from typing import Literal
 from zprompt.errors import OptionError
 
 OnError = Literal["raise", "passthrough"]
-Protect = str | re.Pattern[str] | Sequence[str]
+Protect = str | re.Pattern[str] | Sequence[str | re.Pattern[str]]
 
 
 TOLERANCE = 0.1  # of a ratio that was missed by more than this, the caller hears
@@ -21,14 +21,15 @@ TOLERANCE = 0.1  # of a ratio that was missed by more than this, the caller hear
 class Protection:
     """What is kept as anchors, wherever it stands."""
 
-    pattern: re.Pattern[str] | None = None
     literals: tuple[str, ...] = ()
+    # Not one alternation: where two matches overlap, that finds the first alone.
+    patterns: tuple[re.Pattern[str], ...] = ()
 
     @classmethod
-    def of(cls, protect: str | re.Pattern[str] | Sequence[str] | None) -> Protection:
-        """Read what a caller may give: a regular expression, a compiled one, or strings that are meant literally.
+    def of(cls, protect: Protect | None) -> Protection:
+        """Read what a caller may give: a regular expression, a compiled one, or several things to protect.
 
-        :param protect: None protects nothing.
+        :param protect: None protects nothing; in a sequence, strings are meant literally, and patterns are compiled.
         :return: The protection.
         :raises OptionError: If the regular expression is not valid, or a literal is no string or empty.
         """
@@ -36,21 +37,22 @@ class Protection:
             case None:
                 return cls()
             case str():
-                return cls(pattern=_compile(protect))
+                return cls(patterns=(_compile(protect),))
             case re.Pattern(pattern=str()):
-                return cls(pattern=protect)
-            case Sequence() if not isinstance(protect, bytes) and all(
-                isinstance(item, str) and item for item in protect
-            ):
-                return cls(literals=tuple(protect))
+                return cls(patterns=(protect,))
+            case Sequence() if not isinstance(protect, bytes) and all(map(_can_be_found, protect)):
+                return cls(
+                    literals=tuple(item for item in protect if isinstance(item, str)),
+                    patterns=tuple(item for item in protect if isinstance(item, re.Pattern)),
+                )
         raise OptionError(
             f"protect={protect!r} is not allowed. Give a regular expression as a str, a compiled pattern of str, "
-            "or a list of strings, none of them empty."
+            "or a list of strings, none of them empty, and such patterns."
         )
 
     def ranges(self, text: str) -> list[tuple[int, int]]:
         """Return the character ranges (start, end) protected in a text, left to right, disjoint and not empty."""
-        found = [match.span() for match in self.pattern.finditer(text)] if self.pattern else []
+        found = [match.span() for pattern in self.patterns for match in pattern.finditer(text)]
         for literal in self.literals:
             found += _occurrences(literal, text)
         return merge_ranges(found)
@@ -63,16 +65,16 @@ class CompressOptions:
     ratio: float | None = None  # source tokens per Z-token, over all documents; None: the usual one
     max_tokens: int | None = None  # Z-tokens that all documents may take together
     query: str | None = None  # what will be asked: sentences that share words with it rather stay word for word
-    protect: Protect | None = None  # a regex, or literal strings, whose tokens are all kept as anchors
+    protect: Protect | None = None  # a regex, or literals and compiled ones, whose tokens are all kept as anchors
     min_tokens: int | None = None  # shorter texts pass through unchanged
     on_error: OnError = "raise"  # or "passthrough": texts that cannot be compressed stay as they are
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "min_tokens"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, _whole(name, getattr(self, name)))
+                object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         if self.ratio is not None:
-            object.__setattr__(self, "ratio", _number("ratio", self.ratio))
+            object.__setattr__(self, "ratio", real_number("ratio", self.ratio))
         if self.ratio is not None and self.max_tokens is not None:
             raise OptionError("ratio and max_tokens exclude each other: both say how short the result is to be.")
         if self.ratio is not None and not self.ratio >= 1:
@@ -103,10 +105,12 @@ class CompressOptions:
         return Protection.of(self.protect)
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raise OptionError if a batch size is no positive whole number."""
-    if _whole("batch_size", batch_size) < 1:
+def check_batch_size(batch_size: int) -> int:
+    """Return a batch size; raise OptionError if it is no positive whole number."""
+    size = whole_number("batch_size", batch_size)
+    if size < 1:
         raise OptionError(f"batch_size must be at least 1, got {batch_size}. Leave it out for the default.")
+    return size
 
 
 def check_on_error(on_error: str) -> None:
@@ -115,15 +119,16 @@ def check_on_error(on_error: str) -> None:
         raise OptionError(f"on_error must be one of 'raise', 'passthrough', got {on_error!r}.")
 
 
-def _number(name: str, value: object) -> float:
+def real_number(name: str, value: object) -> float:
     """Return a number of any type, numpy's too; raise OptionError for anything else."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise OptionError(f"{name} must be a number, got {value!r} of the type {type(value).__name__}.")
     return value if isinstance(value, int) else float(value)
 
 
-def _whole(name: str, value: object) -> int:
-    number = _number(name, value)
+def whole_number(name: str, value: object) -> int:
+    """Return a whole number of any type; raise OptionError for anything else."""
+    number = real_number(name, value)
     if isinstance(number, float) and not number.is_integer():
         raise OptionError(f"{name} must be a whole number, got {value!r}.")
     return int(number)
@@ -137,6 +142,11 @@ def _compile(expression: str) -> re.Pattern[str]:
             f"protect={expression!r} is not a valid regular expression: {error}. "
             "To protect a string literally, put it into a list."
         ) from error
+
+
+def _can_be_found(item: object) -> bool:
+    """Return whether one of several things to protect is a literal that is not empty, or a pattern of str."""
+    return isinstance(item.pattern, str) if isinstance(item, re.Pattern) else isinstance(item, str) and item != ""
 
 
 def _occurrences(literal: str, text: str) -> Iterator[tuple[int, int]]:

@@ -14,9 +14,21 @@ from pathlib import Path
 
 from zprompt.errors import DroppedOriginalError, UnknownOriginalError
 
-_TABLE = """
+# In a row, size and used lie behind the text, all of which would be read to reach them: what each use asks for is in an
+# index or in `kept`. Triggers keep that right whichever process writes, even one of an earlier release.
+_TABLES = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS originals (hash TEXT PRIMARY KEY, text BLOB, size INTEGER NOT NULL, used INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS originals_used ON originals (used) WHERE text IS NOT NULL;
+CREATE INDEX IF NOT EXISTS originals_kept ON originals (used, size) WHERE text IS NOT NULL;
+CREATE TABLE IF NOT EXISTS kept (id INTEGER PRIMARY KEY, size INTEGER NOT NULL);
+INSERT OR IGNORE INTO kept SELECT 1, total(size) FROM originals WHERE text IS NOT NULL;
+CREATE TRIGGER IF NOT EXISTS originals_added AFTER INSERT ON originals BEGIN
+    UPDATE kept SET size = size + new.size;
+END;
+CREATE TRIGGER IF NOT EXISTS originals_changed AFTER UPDATE OF text, size ON originals BEGIN
+    UPDATE kept SET size = size + new.size * (new.text IS NOT NULL) - old.size * (old.text IS NOT NULL);
+END;
+COMMIT;
 """
 _IN_MEMORY = ":memory:"
 
@@ -35,7 +47,7 @@ class Originals:
         self._path, self._max_bytes = path, max_bytes
         self._database = sqlite3.connect(_IN_MEMORY if path is None else path, timeout=30, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.executescript(_TABLE)
+        self._database.executescript(_TABLES)
         self._lock = threading.Lock()
 
     def keep(self, originals: Mapping[str, str]) -> None:
@@ -78,12 +90,12 @@ class Originals:
             self._database.close()
 
     def _next_use(self) -> int:
-        [last] = self._database.execute("SELECT max(used) FROM originals").fetchone()
+        [last] = self._database.execute("SELECT max(used) FROM originals WHERE text IS NOT NULL").fetchone()
         return (last or 0) + 1
 
     def _make_room(self) -> None:
         """Drop the texts that were used least recently, until the rest fits."""
-        [size] = self._database.execute("SELECT total(size) FROM originals WHERE text IS NOT NULL").fetchone()
+        [size] = self._database.execute("SELECT size FROM kept").fetchone()
         while size > self._max_bytes:
             key, own = self._database.execute(
                 "SELECT hash, size FROM originals WHERE text IS NOT NULL ORDER BY used LIMIT 1"

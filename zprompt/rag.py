@@ -167,7 +167,7 @@ def shorten_texts(
         return plain
     documents = [{"text": text, "title": title} for text, title in zip(plain, titles or [""] * len(plain), strict=True)]
     try:
-        result = shorten(options, documents, shared_relevance(), counter(count), list)
+        result = shorten(options, documents, shared_relevance(), counter(count))
     except OptionError as error:
         if options.on_error == "raise":
             raise

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from zprompt.counting import CountTokens
-from zprompt.documents import read_documents, title_of
+from zprompt.documents import DocumentBatch, read_documents, title_of
 from zprompt.errors import InvalidTextError, OptionError
-from zprompt.options import CompressOptions
+from zprompt.options import CompressOptions, OnError
 from zprompt.relevance import NOTHING, Choice, Length, Passage, Relevance, cost_as_text, elide
 from zprompt.results import CompressionResult, CompressionStats, KeptText
 from zprompt.zspan import find_spans, require_no_surrogates
@@ -27,7 +27,7 @@ def shorten(
     docs: object,
     relevance: Relevance,
     count: CountTokens,
-    restore: Callable[[list[str]], list[str]],
+    restore: Callable[[DocumentBatch, OnError], list[str]] | None = None,
 ) -> CompressionResult:
     """Leave out what a question does not need.
 
@@ -35,13 +35,16 @@ def shorten(
     :param docs: As in `zprompt.compress`.
     :param relevance: Scores the sentences.
     :param count: Counts tokens.
-    :param restore: Restores the text of documents that are Z-spans.
+    :param restore: Returns the texts that documents with Z-spans stand for, as `Codec.original_texts`; None: these are
+        texts like any other.
     :return: The documents, shorter, the figures, and what is kept of each.
     :raises OptionError: If max_tokens is less than the marks of what is left out, or than what is protected.
     """
     began = time.perf_counter()
     batch = read_documents(docs)
-    texts = _restored(batch.texts, restore)
+    texts = list(batch.texts)
+    if restore and any(next(find_spans(text), None) for text in texts):  # it loads an LLM
+        texts = restore(batch, options.on_error)
     before = []
     for place, text in enumerate(texts):
         with batch.naming(place):
@@ -81,13 +84,6 @@ def shorten(
     )
     tokens = tuple((one or 0, now) for one, now in zip(before, after, strict=True))
     return CompressionResult(batch.with_texts(result), stats, tuple(texts), tokens, options.query, tuple(kept))
-
-
-def _restored(texts: Sequence[str], restore: Callable[[list[str]], list[str]]) -> list[str]:
-    """Put the text in place of each document that is a Z-span and nothing else."""
-    spans = [text for text in texts if (match := next(find_spans(text), None)) and match.text == text.strip()]
-    known = dict(zip(spans, restore(spans), strict=True)) if spans else {}
-    return [known.get(text, text) for text in texts]
 
 
 def _count(text: str, count: CountTokens, options: CompressOptions) -> int | None:

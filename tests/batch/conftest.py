@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +15,9 @@ from zprompt.batch import BatchSettings, Chunk, ChunkResult, ChunkWorker
 
 Settings: TypeAlias = Callable[..., BatchSettings]
 TEXTS = [f"{number}: {SENTENCES[number % 6]} {SENTENCES[(number + 1) % 6]}" for number in range(10)]
+
+NOT_UTF8 = b"caf\xe9"  # a name in Latin-1
+allows_any_name = pytest.mark.skipif(sys.platform != "linux", reason="file names must be Unicode here")
 
 
 @pytest.fixture
@@ -50,8 +54,8 @@ def write_lines(path: Path, lines: list[str] | list[bytes]) -> Path:
 
 
 def files_of(folder: Path) -> Mapping[str, bytes]:
-    """Return the contents of the files in a folder by their paths, without the lock."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    """Return the contents of the files in a folder by their paths, without the lock and where the inputs are."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "inputs.json"))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 

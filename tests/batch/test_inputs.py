@@ -1,13 +1,15 @@
 """Inputs are cut into chunks that cover them, and each chunk reads its own rows."""
 
 import json
+import os
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from tests.batch.conftest import write_lines
+from tests.batch.conftest import NOT_UTF8, allows_any_name, write_lines
 from zprompt.batch import Chunk, find_sources
 from zprompt.errors import OptionError
 
@@ -98,6 +100,30 @@ def test_parquet_is_cut_within_its_row_groups(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-20], lambda data: b"PAR1" * 10 + data[40:]])
+def test_parquet_that_cannot_be_read_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "broken.parquet"
+    parquet.write_table(pyarrow.table({"text": ["a"] * 1000}), path)
+    path.write_bytes(damage(path.read_bytes()))
+
+    with pytest.raises(OptionError, match=r"broken\.parquet cannot be read as Parquet"):
+        [list(chunk.rows()) for chunk in chunks_of(path)]
+
+
+@allows_any_name
+def test_parquet_may_have_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
+    path = (tmp_path / "a.parquet").rename(tmp_path / os.fsdecode(NOT_UTF8 + b".parquet"))
+
+    [row] = [row for chunk in chunks_of(path) for row in chunk.rows()]
+
+    assert (row.file, row.line) == (f"{tmp_path}/caf\\xe9.parquet", '{"text": "a"}')
+
+
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="missing"):
         chunks_of(tmp_path / "missing.jsonl")
@@ -108,7 +134,7 @@ def test_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         write_lines(tmp_path / folder / "rows.jsonl", ['{"text": "a"}'])
 
-    with pytest.raises(OptionError, match=r"2 inputs are called 'rows.jsonl'"):
+    with pytest.raises(OptionError, match=r"2 inputs are called 'rows.jsonl'.* folder of its own"):
         chunks_of(tmp_path / "a" / "rows.jsonl", tmp_path / "b" / "rows.jsonl")
 
 

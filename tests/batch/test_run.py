@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,45 @@ def test_results_of_other_inputs_stay(settings: Settings, lines: Path, tmp_path:
     batch([write_lines(tmp_path / "b.jsonl", ['{"text": "Another one."}'])], settings())
 
     assert len(rows_of(settings().out)) == 11
+
+
+def test_another_input_of_the_same_name_is_refused(settings: Settings, lines: Path, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    other = write_lines(tmp_path / "b" / lines.name, ['{"text": "Another one."}'])
+    batch([lines], settings())
+    before = files_of(settings().out)
+
+    with pytest.raises(OptionError, match=r"has the results of .*both inputs are called 'a\.jsonl'"):
+        batch([other], settings())
+
+    assert files_of(settings().out) == before
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
+def test_an_input_that_was_moved_is_known(settings: Settings, lines: Path, tmp_path: Path, name: str) -> None:
+    first = lines.rename(tmp_path / name)
+    batch([first], settings())
+    (tmp_path / "moved").mkdir()
+    second = first.rename(tmp_path / "moved" / name)
+
+    assert batch([second], settings()).done_before > 0
+    (tmp_path / "link").symlink_to(second.parent)
+    assert batch([tmp_path / "link" / name], settings()).done_before > 0
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_input_and_the_folder_may_be_text_or_paths(settings: Settings, lines: Path, kind: type) -> None:
+    chosen = settings()
+
+    result = batch(kind(lines), replace(chosen, out=kind(chosen.out)))
+
+    assert (result.rows, len(rows_of(chosen.out))) == (10, 10)
+
+
+def test_the_same_ratio_written_otherwise_is_the_same_run(settings: Settings, lines: Path) -> None:
+    batch([lines], settings(ratio=3))
+
+    assert batch([lines], settings(ratio=3.0)).done_before == 4
 
 
 def test_what_an_interrupted_run_left_is_removed(settings: Settings, lines: Path) -> None:

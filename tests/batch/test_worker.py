@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch.conftest import TEXTS, Settings, files_of, rows_of, write_lines
+from tests.batch.conftest import NOT_UTF8, TEXTS, Settings, allows_any_name, files_of, rows_of, write_lines
 from zprompt.batch import BatchSettings, ChunkResult, ChunkWorker, find_sources
 
 GOOD = json.dumps({"text": TEXTS[0]})
@@ -58,6 +58,20 @@ def test_the_rest_of_a_line_stays_byte_for_byte(settings: Settings, tmp_path: Pa
     [file] = (settings().out / "rows").iterdir()
     written = file.read_bytes().decode()
     assert written == line % json.dumps(json.loads(written)["text"]) + "\n"
+
+
+@allows_any_name
+def test_a_name_that_is_not_utf8_is_escaped(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / os.fsdecode(NOT_UTF8 + b".txt")).write_text(TEXTS[0])
+    (folder / os.fsdecode(NOT_UTF8 + b".bin")).write_bytes(b"\xff")
+
+    [result] = do_all(settings(), folder)
+
+    assert (result.rows, result.bad) == (1, 1)
+    assert rows_of(settings().out)[0]["path"] == "caf\\xe9.txt"
+    assert rows_of(settings().out, "bad")[0]["file"] == f"{folder}/caf\\xe9.bin"
 
 
 def test_a_row_whose_text_is_null_stays(settings: Settings, tmp_path: Path) -> None:

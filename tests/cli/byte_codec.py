@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zprompt.documents import read_documents
 from zprompt.errors import InvalidTextError, RatioWarning, SpanError
@@ -30,12 +30,16 @@ class ByteCodec:
     """A codec whose source tokens are bytes: anchors, and up to three bytes after each as literals of the residual."""
 
     calls: list[dict[str, object]] = field(default_factory=list)
+    given: list[object] = field(default_factory=list)  # to compress
     bad: str = "\0bad"  # a text that it refuses
     missed: str | None = None  # why it misses each ratio
 
     def compress(self, documents: object, **options: object) -> CompressionResult:
         self.calls.append(options)
+        self.given.append(documents)
         batch = read_documents(documents)
+        if options.get("query"):
+            batch = replace(batch, texts=tuple(map(_restore_all, batch.texts)))
         if self.bad in batch.texts and options.get("on_error") == "raise":
             raise InvalidTextError("The text is bad. Give a better one.")
         least = int(str(options.get("min_tokens", 0)))
@@ -78,10 +82,10 @@ class FakeReader:
     codec: ByteCodec
     says: str = "Margaret Hale"
     usage: Usage = field(default_factory=lambda: Usage(100, 60, 400, 5))
-    asked: list[tuple[str, list[str], dict[str, object]]] = field(default_factory=list)
+    asked: list[tuple[str, list[object], dict[str, object]]] = field(default_factory=list)
     opened: list[tuple[object, ...]] = field(default_factory=list)
 
-    def answer(self, question: str, passages: list[str], **options: object) -> Answer:
+    def answer(self, question: str, passages: list[object], **options: object) -> Answer:
         self.asked.append((question, passages, options))
         return Answer(question, self.says, "stop", self.usage)
 

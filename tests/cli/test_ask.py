@@ -23,12 +23,19 @@ from zprompt.reader import load_reader
 
 def test_files_are_passages_and_the_answer_is_all_of_stdout(run: Run, reader: FakeReader, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one")
-    (tmp_path / "b.jsonl").write_text('{"text": "two"}\n{"text": "three"}\n')
+    (tmp_path / "b.jsonl").write_text('{"text": "two"}\n{"title": "Third", "text": "three"}\n')
 
     result = run("answer", "Who?", tmp_path / "a.txt", tmp_path / "b.jsonl")
 
     assert result.stdout == "Margaret Hale\n"
-    assert reader.asked == [("Who?", ["one", "two", "three"], {"max_new_tokens": 64})]
+    passages = ["one", {"text": "two"}, {"title": "Third", "text": "three"}]
+    assert reader.asked == [("Who?", passages, {"max_new_tokens": 64})]
+
+
+def test_what_is_focused_keeps_its_title(run: Run, reader: FakeReader) -> None:
+    run("answer", "Who?", "--compress", "--field", "text", stdin=b'{"title": "Third", "text": "three"}')
+
+    assert [passages for _, passages, _ in reader.asked] == [[{"title": "Third", "text": write_span("three")}]]
 
 
 def test_the_figures_go_to_stderr(run: Run, reader: FakeReader) -> None:

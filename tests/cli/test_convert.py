@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.cli.byte_codec import ByteCodec, write_span
+from tests.cli.byte_codec import ByteCodec, stats_of, write_span
 from tests.cli.conftest import Run
+from zprompt.options import CompressOptions
+from zprompt.results import CompressionResult
 
 TEXT = "The tide rises,\r\nthe tide falls.\n"
 MANY_RUNS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -153,6 +156,15 @@ def test_a_folder_without_text_is_an_error(run: Run, tmp_path: Path) -> None:
     assert "no text file" in result.stderr
 
 
+def test_what_ends_in_a_slash_is_a_folder_for_one_input_too(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path, {"letter.txt": b"one"})
+
+    assert run("compress", tmp_path / "letter.txt", "-o", f"{tmp_path}/out/").exit_code == 0
+    assert set(read_all(tmp_path / "out")) == {"letter.txt.z"}
+    refused = run("compress", tmp_path / "letter.txt", "-o", f"{tmp_path}/letter.txt/", "--force")
+    assert refused.exit_code == 2 and "not a folder" in refused.stderr
+
+
 def test_several_inputs_need_a_folder(run: Run, tmp_path: Path) -> None:
     write_all(tmp_path, {"a.txt": b"one", "b.txt": b"two"})
 
@@ -242,20 +254,98 @@ def test_a_second_run_adds_nothing(run: Run, tmp_path: Path) -> None:
     assert read_all(tmp_path) == once
 
 
+NOTATIONS = (
+    b'{"text": "caf\\u00e9 1"}\n'  # Python's
+    b'{"text": "caf\xc3\xa9 2"\t}\r\n'  # JavaScript's
+    b'{"text":"caf\\u00E9 <3>"\r}\n'  # Jackson's
+    b'{"text": "\\/", "id": 4}'  # PHP's
+)
+
+
+def test_what_is_stored_is_focused_under_its_name_and_comes_back(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
+    texts = {"p.jsonl": NOTATIONS, "deep/a.txt": b"one"}
+    write_all(tmp_path / "in", texts)
+    run("compress", tmp_path / "in", "-o", tmp_path / "stored")
+
+    focused = run("compress", tmp_path / "stored", "--query", "Who?", "-o", tmp_path / "focused")
+    again = run("compress", tmp_path / "focused/p.jsonl.z", "--query", "When?", "-o", tmp_path / "focused", "--force")
+    run("decompress", tmp_path / "focused", "-o", tmp_path / "back")
+
+    assert (focused.exit_code, again.exit_code) == (0, 0)
+    assert set(read_all(tmp_path / "focused")) == {"p.jsonl.z", "deep/a.txt.z"}
+    assert read_all(tmp_path / "back") == texts
+
+
+def test_what_is_stored_becomes_text_under_the_name_of_its_text(
+    run: Run, tmp_path: Path, codec: ByteCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shorten(documents: object, **_: object) -> CompressionResult:
+        return CompressionResult(codec.decompress(documents), stats_of([]), (), ())
+
+    monkeypatch.setattr("zprompt.compress", shorten)
+    write_all(tmp_path / "in", {"p.jsonl": NOTATIONS})
+    run("compress", tmp_path / "in", "-o", tmp_path / "stored")
+
+    run("compress", tmp_path / "stored", "--query", "Who?", "--form", "text", "-o", tmp_path / "short")
+
+    assert read_all(tmp_path / "short") == {"p.jsonl": NOTATIONS}
+
+
+def test_what_is_stored_beside_its_text_is_not_focused_again(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path / "in", {"a.txt": b"one", "b.txt.z": write_span("two").encode()})
+    run("compress", tmp_path / "in", "-o", tmp_path / "in")
+
+    result = run("compress", tmp_path / "in", "--query", "Who?", "-o", tmp_path / "out")
+
+    assert "a.txt.z is left out: its text is there, too" in result.stderr
+    assert set(read_all(tmp_path / "out")) == {"a.txt.z", "b.txt.z"}
+
+
+def test_z_spans_that_were_compressed_as_texts_come_back(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path, {"p.jsonl": NOTATIONS})
+    for name in ("p.jsonl", "z/p.jsonl.z"):
+        run("compress", tmp_path / name, "-o", f"{tmp_path}/z/")
+    assert set(read_all(tmp_path / "z")) == {"p.jsonl.z", "p.jsonl.z.z"}
+
+    run("decompress", tmp_path / "z/p.jsonl.z.z", "-o", f"{tmp_path}/back/")
+
+    assert read_all(tmp_path / "back")["p.jsonl.z"] == read_all(tmp_path / "z")["p.jsonl.z"]
+
+
+PASSAGES = [
+    {"title": "Gull Rock Lighthouse", "text": "It was opened by the mayor in 1834. The ferry lands there."},
+    {"title": "Leopold Museum", "text": "It was opened by the president in 2001. It shows paintings."},
+]
+
+
+def test_titles_help_to_find_what_a_question_needs(run: Run, codec: ByteCodec) -> None:
+    lines = "".join(json.dumps(own) + "\n" for own in PASSAGES).encode()
+    focus = "compress", "--field", "text", "--query", "Who opened the Leopold Museum?"
+
+    short = run(*focus, "--form", "text", "--max-tokens", 18, stdin=lines)
+    run(*focus, stdin=lines)
+
+    assert "by the president" in short.stdout and "by the mayor" not in short.stdout
+    assert codec.given == [PASSAGES]
+
+
 def test_only_options_that_are_given_reach_the_codec(run: Run, codec: ByteCodec) -> None:
     run("compress", "--query", "when?", "--protect", r"\d+", stdin=b"at 12:30")
 
-    assert codec.calls == [{"query": "when?", "protect": r"\d+", "on_error": "raise", "progress": None}]
+    protect = [re.compile(r"\d+")]
+    assert codec.calls == [{"query": "when?", "protect": protect, "on_error": "raise", "progress": None}]
 
 
-def test_several_protections_protect_all_that_they_match_even_where_matches_overlap(run: Run, codec: ByteCodec) -> None:
-    run("compress", "--protect", "a b", "--protect", "b c", stdin=b"a b c")
+def test_several_protections_protect_what_they_match_where_they_match_it(run: Run, codec: ByteCodec) -> None:
+    run("compress", "--protect", r"\bno\b", "--protect", r"\b3\b", stdin=b"no note")
 
-    assert codec.calls[0]["protect"] == ["a b", "b c"]
+    options = CompressOptions(protect=codec.calls[0]["protect"])  # type: ignore[arg-type]
+    assert options.protection.ranges("no note, 3 of 33") == [(0, 2), (9, 10)]
 
 
-def test_a_wrong_regular_expression_is_a_usage_error(run: Run) -> None:
-    result = run("compress", "--protect", "(", stdin=b"text")
+@pytest.mark.parametrize("wrong", ["(", "a{99999999999999999999}"])
+def test_a_wrong_regular_expression_is_a_usage_error(run: Run, wrong: str) -> None:
+    result = run("compress", "--protect", wrong, stdin=b"text")
 
     assert result.exit_code == 2
     assert "--protect" in result.stderr

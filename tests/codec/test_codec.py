@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SENTENCES
@@ -34,7 +34,7 @@ from zprompt.errors import (
     WrongCodecError,
 )
 from zprompt.options import CompressOptions
-from zprompt.zspan import LITERALS, NO_CODE, ZSpan, ZToken, find_spans, format_span, split_at_spans
+from zprompt.zspan import LITERALS, NO_CODE, ZSpan, ZToken, find_spans, format_span, is_span, split_at_spans
 
 PREDICTABLE = " the" * 100
 RANDOM = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz ", k=300))
@@ -98,6 +98,7 @@ class TestRoundTrip:
     def test_any_text_comes_back_whatever_is_asked_and_protected(
         self, tiny_codec: Codec, text: str, ratio: float | None, query: str
     ) -> None:
+        assume(not query or not is_span(text.strip()))  # forged ones are refused
         result = tiny_codec.compress(text, ratio=ratio, query=query, protect=r"\d+|the")
         assert tiny_codec.decompress(result.documents) == text
 
@@ -448,8 +449,38 @@ class TestProtection:
     def test_with_a_query_texts_come_back(
         self, tiny_codec: Codec, texts: list[str], query: str, options: dict[str, float]
     ) -> None:
+        assume(not any(is_span(text.strip()) for text in texts))  # forged ones are refused
         asked = tiny_codec.compress_with(CompressOptions(query=query, **options), texts)  # type: ignore[arg-type]
         assert tiny_codec.decompress(asked.documents) == texts
+
+    def test_a_z_span_of_another_codec_is_refused_with_a_query(self, tiny_codec: Codec, other_codec: Codec) -> None:
+        foreign = other_codec.compress(FACTS).documents
+        for docs in (["The sea is deep.", foreign], ["The sea is deep.", f"{foreign}\n"]):
+            with pytest.raises(WrongCodecError, match="document at position 1"):
+                tiny_codec.compress(docs, query="Who walked on the Moon?")
+
+    def test_a_document_that_cannot_be_restored_may_pass_through(
+        self, tiny_codec: Codec, other_codec: Codec, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        docs = [FACTS, other_codec.compress(FACTS).documents]
+        asked = tiny_codec.compress(docs, query="Who walked on the Moon?", on_error="passthrough")
+        assert tiny_codec.decompress(asked.documents) == docs
+        assert asked.stats.passed_through == 1
+        assert "document at position 1 is left as it is" in caplog.text
+
+    @pytest.mark.parametrize("around", ["{}\n", " {}", "Note: {}", "{} and {}"])
+    @pytest.mark.parametrize("remembers", [True, False])
+    def test_what_is_around_a_z_span_stays_with_a_query(self, tiny_codec: Codec, around: str, remembers: bool) -> None:
+        span = tiny_codec.compress(FACTS).documents
+        codec = tiny_codec if remembers else Codec(tiny_codec.backbone, tiny_codec.settings, name="tiny")
+        docs = [span, around.format(span, span)]
+        asked = codec.compress(docs, query="Who walked on the Moon?")
+        assert codec.decompress(asked.documents) == [FACTS, around.format(FACTS, FACTS)]
+
+    def test_what_only_looks_like_a_z_span_in_a_text_is_text(self, tiny_codec: Codec, other_codec: Codec) -> None:
+        text = f"A Z-span looks like this: {other_codec.compress(FACTS).documents}. It is short."
+        asked = tiny_codec.compress(text, query="What does a Z-span look like?")
+        assert tiny_codec.decompress(asked.documents) == text
 
     @pytest.mark.parametrize("options", [{}, {"ratio": 2.5}, {"max_tokens": 60}])
     def test_an_empty_query_is_none(self, tiny_codec: Codec, options: dict[str, float]) -> None:

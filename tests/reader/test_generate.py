@@ -4,7 +4,9 @@ are generated together are those that each would be alone.
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -84,16 +86,27 @@ def test_impossible_tokens_are_never_drawn() -> None:
         {"top_p": 1.1},
         {"top_p": float("nan")},
         {"top_k": -1},
+        {"temperature": None},
+        {"top_k": 2.5},
         {"seed": 1 << 64},
+        {"seed": 1.5},
+        {"seed": "7"},
     ],
 )
-def test_options_that_nothing_can_be_drawn_with_are_refused(options: dict[str, float]) -> None:
+def test_options_that_nothing_can_be_drawn_with_are_refused(options: dict[str, object]) -> None:
     [name] = options
     with pytest.raises(OptionError, match=name):
         Sampling(**options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("seed", [0, -1, (1 << 63) - 1, -(1 << 63)])
+@pytest.mark.parametrize("options", [{"max_new_tokens": 2.5}, {"max_new_tokens": 0}, {"stop": 3}, {"stop": [1]}])
+def test_other_options_are_checked_too(options: dict[str, Any]) -> None:
+    [name] = options
+    with pytest.raises(OptionError, match=name):
+        GenerateOptions.of(**options)
+
+
+@pytest.mark.parametrize("seed", [0, -1, (1 << 63) - 1, -(1 << 63), np.int64(3), 2.0])
 def test_every_seed_of_64_bits_will_do(seed: int) -> None:
     assert draws(Sampling(temperature=1.0, seed=seed), count=1)
 

@@ -1,14 +1,18 @@
 """The sentence that answers a question scores highest, here by words and form alone."""
 
 import json
+import math
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zprompt.errors import BackboneNotFoundError, CheckpointError, OptionError
+from zprompt.errors import BackboneNotFoundError, CheckpointError, DownloadError, OptionError
 from zprompt.relevance import SHIPPED, LogisticWeights, Passage, Relevance, ScoredPassage, relevance, write_weights
 from zprompt.relevance.relevance import rarities, read_weights
 
@@ -114,6 +118,31 @@ def test_the_default_scorer_does_without_an_embedder_that_cannot_be_had(
         Relevance.from_pretrained()
     assert relevance.shared_relevance().name == "words"
     assert relevance.shared_relevance() is relevance.shared_relevance()
+
+
+def test_a_failed_download_is_tried_again_after_some_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[object] = [Synonyms(), DownloadError("No network."), DownloadError("No network.")]
+    now = [0.0]
+
+    def open_embedder(embedder: object) -> object:
+        if isinstance(one := found.pop(), Exception):
+            raise one
+        return one
+
+    def name_at(seconds: float) -> str:
+        now[0] = seconds
+        relevance.shared_relevance()
+        return relevance.shared_relevance().name
+
+    monkeypatch.setattr(threading, "Thread", lambda target, daemon: SimpleNamespace(start=target))  # no waiting
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(relevance, "open_embedder", open_embedder)
+    monkeypatch.setattr(relevance, "_shared", {})
+    monkeypatch.setattr(relevance, "_retry_at", math.inf)
+
+    minutes = relevance.RETRY_AFTER
+    names = [name_at(seconds) for seconds in (0, minutes / 2, minutes, 1.5 * minutes, 2 * minutes, 9 * minutes)]
+    assert names == ["words", "words", "words", "words", "Synonyms", "Synonyms"]
 
 
 def test_an_embedder_that_is_none_is_refused() -> None:

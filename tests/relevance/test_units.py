@@ -1,13 +1,14 @@
 """Texts split into sentences, lines and words, and the forms of a word have one stem."""
 
 import time
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zprompt.relevance import WORD, sentences
-from zprompt.relevance.units import stem
+from zprompt.relevance.units import LONGEST, content_stems, stem
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,18 @@ def test_no_unit_goes_on_after_a_line_of_words(text: str) -> None:
         assert len(lines) <= 1
 
 
+@pytest.mark.parametrize(("piece", "ends"), [("so we went on ", " "), ("塔很古老", ""), ("Zm9v", "")])
+def test_a_text_without_full_stops_is_cut_where_it_can_be(piece: str, ends: str) -> None:
+    units = [(piece * 900)[start:end] for start, end in sentences(piece * 900)]
+    assert "".join(units) == piece * 900
+    assert all(LONGEST // 4 < len(unit) <= LONGEST for unit in units[:-1])
+    assert all(unit.endswith(ends) for unit in units)
+
+
+def test_a_decomposed_accent_is_part_of_its_word() -> None:
+    assert content_stems(normalize("NFD", "Where is the résumé?")) == content_stems("Where is the résumé?")
+
+
 @pytest.mark.parametrize(
     "piece", ["a. ", "Word ", "日本語。", "\n", "1. ", "。", "x\n", "...", "Dr. ", "  \n", "1. \n"]
 )
@@ -158,5 +171,6 @@ def test_an_initial_may_stand_before_any_white_space(before: str, space: str) ->
 @pytest.mark.parametrize("sentence", ["It rains in Bern, as Dr. Smith says. ", "日本語です。", "x" * 5000 + ". "])
 def test_a_line_is_split_alike_however_long_it_is(sentence: str) -> None:
     count = 20_000 // len(sentence)
-    ends = [end for _, end in sentences(sentence * count)]
+    pieces = -(-len(sentence) // LONGEST)
+    ends = [end for _, end in sentences(sentence * count)][pieces - 1 :: pieces]
     assert ends == [len(sentence) * place for place in range(1, count + 1)]

@@ -157,7 +157,7 @@ class FocusText:
         if sum(before):
             ratio = self._ratio if budget is None else max(1.0, sum(before) / max(budget, 1))
             options = CompressOptions(ratio, query=query)
-            result = shorten(options, _titled(texts, titles), self.relevance, self._count, list)
+            result = shorten(options, _titled(texts, titles), self.relevance, self._count)
             written = [document["text"] for document in result.documents]
         after = [self._count(text) for text in written]
         return [Shortened(*row, self.name) for row in zip(written, before, after, strict=True)]

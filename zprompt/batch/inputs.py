@@ -4,7 +4,7 @@ A chunk says where its rows are and holds none of them. So the process that cuts
 rows as for a thousand, and what goes to the workers is small. How an input is cut depends on it and `chunk_rows` alone.
 
 Whatever it comes from, a row is a line of JSON: that of a file of JSON lines as it is, byte for byte; of Parquet all
-columns; of a text file {"path": …, "text": …}.
+columns; of a text file {"path": …, "text": …}. A path that is not UTF-8 is shown with its bytes escaped.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -71,6 +73,10 @@ class Source(Protocol):
         """Return what its chunks are called after."""
 
     @property
+    def path(self) -> Path:
+        """Return where it is."""
+
+    @property
     def size(self) -> int:
         """Return the bytes that it has, about."""
 
@@ -96,13 +102,16 @@ def find_sources(inputs: Sequence[Path], field: str, out: Path) -> list[Source]:
         raise OptionError(f"There is nothing to read in {', '.join(map(str, inputs))}.")
     [(name, count)] = Counter(source.name for source in sources).most_common(1)
     if count > 1:
-        raise OptionError(f"{count} inputs are called {name!r}, as would be their results. Give them in several runs.")
+        raise OptionError(
+            f"{count} inputs are called {name!r}, as would be their results. Give them in several runs, each with a "
+            "folder of its own for the results."
+        )
     return sources
 
 
 def _sources(path: Path, field: str, out: Path) -> Iterator[Source]:
     if not path.is_dir():
-        yield _file(path, path.name) or _TextFiles(path.parent, path.name, field, out, (path.name,))
+        yield _file(path, path.name) or _TextFiles(path.parent, path.name, field, out, path.name)
         return
     texts = False
     for file in walk(path, out):
@@ -146,7 +155,7 @@ class _JsonLines:
             file.seek(start)
             data = file.read(size)
         for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), first):
-            row = _decoded(str(self.path), number, line)
+            row = _decoded(self.path, number, line)
             if row.line.strip(_BLANK):
                 yield row
 
@@ -179,40 +188,46 @@ class _Parquet:
         group, start, before, count = map(int, chunk.where)
         records = _row_group(self.path, group).slice(start, count).to_pylist()
         for number, record in enumerate(records, before + 1):
-            yield Row(str(self.path), number, json.dumps(_jsonable(record), ensure_ascii=False))
+            yield Row(_shown(self.path), number, json.dumps(_jsonable(record), ensure_ascii=False))
 
 
 @dataclass(frozen=True, slots=True)
 class _TextFiles:
     """A folder of texts; a chunk is the files' paths below it."""
 
-    path: Path
+    folder: Path
     name: str
     field: str
     out: Path
-    chosen: tuple[str, ...] | None = None  # None: all files that are no sources of their own
+    chosen: str | None = None  # one file in it; None: all that are no sources of their own
+
+    @property
+    def path(self) -> Path:
+        return self.folder if self.chosen is None else self.folder / self.chosen
 
     @property
     def size(self) -> int:
-        return sum((self.path / name).stat().st_size for name in self._names())
+        return sum((self.folder / name).stat().st_size for name in self._names())
 
     def cut(self, chunk_rows: int) -> Iterator[Chunk]:
-        files = ((name, (self.path / name).stat().st_size) for name in self._names())
+        files = ((name, (self.folder / name).stat().st_size) for name in self._names())
         for number, (names, size) in enumerate(_grouped(files, chunk_rows)):
             yield Chunk(self, number, tuple(names), size)
 
     def read(self, chunk: Chunk) -> Iterator[Row]:
         for name in map(str, chunk.where):
-            row = _decoded(str(self.path / name), 1, (self.path / name).read_bytes())
-            yield Row(row.file, 1, json.dumps({"path": name, self.field: row.line}, ensure_ascii=False), row.problem)
+            path = self.folder / name
+            row = _decoded(path, 1, path.read_bytes())
+            record = {"path": _shown(name), self.field: row.line}
+            yield Row(row.file, 1, json.dumps(record, ensure_ascii=False), row.problem)
 
     def _names(self) -> Iterator[str]:
         if self.chosen is not None:
-            yield from self.chosen
+            yield self.chosen
             return
-        for file in walk(self.path, self.out):
+        for file in walk(self.folder, self.out):
             if file.suffix.lower() not in (*LINES_SUFFIXES, *_PARQUET, COMPRESSED):
-                yield file.relative_to(self.path).as_posix()
+                yield file.relative_to(self.folder).as_posix()
 
 
 def _grouped(items: Iterable[tuple[T, int]], chunk_rows: int) -> Iterator[tuple[list[T], int]]:
@@ -229,12 +244,18 @@ def _grouped(items: Iterable[tuple[T, int]], chunk_rows: int) -> Iterator[tuple[
         yield group, size
 
 
-def _decoded(file: str, number: int, data: bytes) -> Row:
+def _decoded(path: Path, number: int, data: bytes) -> Row:
+    file = _shown(path)
     try:
         return Row(file, number, data.decode())
     except UnicodeDecodeError as error:
         problem = f"not UTF-8: byte {error.start} is 0x{data[error.start]:02x}."
         return Row(file, number, data.decode(errors="replace"), problem)
+
+
+def _shown(path: str | Path) -> str:
+    """Return a path as text that can be written: bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
@@ -244,12 +265,28 @@ def _open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
         raise MissingDependencyError(
             f"{path} needs pyarrow, which is not installed: pip install 'zprompt[parquet]'."
         ) from error
-    return pyarrow.parquet.ParquetFile(path)
+    with _read_as_parquet(path):
+        # pyarrow would encode the path as UTF-8, which not every name is.
+        return pyarrow.parquet.ParquetFile(pyarrow.OSFile(os.fsencode(path)))
 
 
 @lru_cache(maxsize=1)  # a worker's next chunk is rarely from another one
 def _row_group(path: Path, group: int) -> pyarrow.Table:
-    return _open_parquet(path).read_row_group(group)
+    file = _open_parquet(path)
+    with _read_as_parquet(path):
+        return file.read_row_group(group)
+
+
+@contextmanager
+def _read_as_parquet(path: Path) -> Iterator[None]:
+    """Let errors of pyarrow name the file."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).strip()
+        raise OptionError(f"{_shown(path)} cannot be read as Parquet ({reason}). Mend it, or leave it out.") from error
 
 
 def _jsonable(value: Any) -> Any:  # noqa: ANN401 - whatever a column has

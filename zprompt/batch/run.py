@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,9 +13,10 @@ from filelock import FileLock, Timeout
 
 from zprompt.batch.engines import Engine, LeftOut, on_processes, on_ray
 from zprompt.batch.inputs import Chunk, Source, find_sources
-from zprompt.batch.worker import BAD, EMBEDDINGS, PARTIAL, ROWS, BatchSettings, ChunkResult
+from zprompt.batch.worker import BAD, EMBEDDINGS, PARTIAL, ROWS, BatchSettings, ChunkResult, write_whole
 from zprompt.errors import OptionError
 
+INPUTS = "inputs.json"  # in the folder of results: where its inputs were, by name
 _CHUNK = re.compile(r"(.*)-\d{7,}-[0-9a-f]{16}\.(?:jsonl|safetensors)")
 _ENGINES = {"processes": on_processes, "ray": on_ray}
 
@@ -48,7 +50,7 @@ class BatchResult:
 
 
 def batch(
-    inputs: Iterable[str | Path],
+    inputs: str | Path | Iterable[str | Path],
     settings: BatchSettings,
     *,
     workers: int | None = None,
@@ -61,13 +63,14 @@ def batch(
     folder `settings.out` has afterwards is in `zprompt.batch.worker`. A script that calls this needs
     `if __name__ == "__main__":`, since workers import it.
 
-    :param inputs: Files of JSON lines (*.jsonl, *.ndjson), Parquet (*.parquet) or text, and folders of these.
+    :param inputs: Files of JSON lines (*.jsonl, *.ndjson), Parquet (*.parquet) or text, and folders of these; or one.
     :param settings: What to do, and the folder for the results.
     :param workers: Processes or actors; None: one for each GPU, or without any one for each core.
     :param engine: "processes" of this machine, or "ray".
     :param progress: Called with what is done so far, after each chunk.
     :return: What is done.
-    :raises OptionError: If an option is not allowed, or the folder has the results of other options or is in use.
+    :raises OptionError: If an option is not allowed, an input cannot be read, or the folder is in use or has the
+        results of other options or of another input of the same name.
     """
     if engine not in _ENGINES:
         raise OptionError(f"engine must be one of {', '.join(map(repr, _ENGINES))}, got {engine!r}.")
@@ -76,7 +79,8 @@ def batch(
             raise OptionError(f"{name} must be at least 1, got {value}.")
     _ = settings.options  # checked now, not in a worker
     settings = replace(settings, out=settings.out.absolute())  # Ray's workers are elsewhere
-    sources = find_sources([Path(one).absolute() for one in inputs], settings.field, settings.out)
+    paths = [inputs] if isinstance(inputs, str | Path) else inputs
+    sources = find_sources([Path(path).absolute() for path in paths], settings.field, settings.out)
     settings.out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(settings.out / ".lock", timeout=0):
@@ -93,6 +97,7 @@ def _run(
     progress: Callable[[BatchResult], None] | None,
 ) -> BatchResult:
     began = time.monotonic()
+    _claim_names(settings.out, sources)
     names: set[str] = set()
     state = BatchResult(total_bytes=sum(source.size for source in sources))
     chunks: Iterator[Chunk] = (chunk for source in sources for chunk in source.cut(settings.chunk_rows))
@@ -105,6 +110,21 @@ def _run(
     if not state.left_out:
         _remove_others(settings.out, {source.name for source in sources}, names)
     return state
+
+
+def _claim_names(out: Path, sources: Sequence[Source]) -> None:
+    """Write where the inputs are; raise OptionError if one would replace the results of another of the same name."""
+    path = out / INPUTS
+    known: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
+    for source in sources:
+        before = Path(known.get(source.name, source.path))
+        if before.exists() and not before.samefile(source.path):  # one that is not there any more was moved
+            raise OptionError(
+                f"{out} has the results of {before}, and those of {source.path} would replace them, as both inputs "
+                f"are called {source.name!r}. Choose another folder; or remove {path} if one is a copy of the other."
+            )
+    known |= {source.name: str(source.path) for source in sources}
+    write_whole(path, json.dumps(known, indent=1).encode() + b"\n")
 
 
 def _add(state: BatchResult, result: ChunkResult | LeftOut) -> BatchResult:

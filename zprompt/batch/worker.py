@@ -1,6 +1,7 @@
 """What a worker does with a chunk: all of it, or nothing that anyone sees.
 
     OUT/run.json                                    what all chunks were made with
+    OUT/inputs.json                                 where the inputs were, by name
     OUT/rows/wiki.jsonl-0000012-1f0c….jsonl         the rows, each with a Z-span in place of its text
     OUT/bad/wiki.jsonl-0000012-1f0c….jsonl          rows that cannot be compressed, and why; if there are any
     OUT/embeddings/wiki.jsonl-0000012-1f0c….safetensors     sentences of the rows, if they were asked for
@@ -42,7 +43,7 @@ _HASH_BYTES = 8
 class BatchSettings:
     """What a bulk run does with each row, and where it puts the results."""
 
-    out: Path
+    out: Path  # or a str
     field: str = "text"  # of a row, with its text
     ratio: float | None = None  # source tokens per Z-token of each row; None: as it is hard to predict
     protect: Protect | None = None  # a regex, or literal strings, whose tokens are all kept as anchors
@@ -53,6 +54,9 @@ class BatchSettings:
     device: str = "auto"
     quantization: str = "auto"
     chunk_rows: int = 256  # rows of a chunk at most; they do not depend on it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out))
 
     @property
     def options(self) -> CompressOptions:
@@ -183,11 +187,11 @@ class ChunkWorker:
         out = self.settings.out
         if bad:
             said = ({"file": row.file, "line": row.number, "reason": row.problem, "row": row.line} for row in bad)
-            _write_whole(out / BAD / f"{name}.jsonl", _lines(json.dumps(own) for own in said))
+            write_whole(out / BAD / f"{name}.jsonl", _lines(json.dumps(own) for own in said))
         if self._embeddings:
             texts = [own.text.value if own.text else "" for own in good]
-            _write_whole(out / EMBEDDINGS / f"{name}.safetensors", embed_sentences(texts, self._embeddings))
-        _write_whole(out / ROWS / f"{name}.jsonl", _lines(lines))
+            write_whole(out / EMBEDDINGS / f"{name}.safetensors", embed_sentences(texts, self._embeddings))
+        write_whole(out / ROWS / f"{name}.jsonl", _lines(lines))
 
 
 def embed_sentences(texts: Sequence[str], embeddings: EmbeddingCache) -> bytes:
@@ -218,10 +222,8 @@ def _made_with(settings: BatchSettings, fingerprint: str, embedder: str | None) 
     return {
         "codec": fingerprint,
         "field": settings.field,
-        "ratio": settings.ratio,
-        "protect": [protection.pattern.pattern, protection.pattern.flags]
-        if protection.pattern
-        else [*protection.literals],
+        "ratio": None if settings.ratio is None else float(settings.ratio),  # 4 is 4.0, in the hash, too
+        "protect": [*protection.literals, *([own.pattern, own.flags] for own in protection.patterns)],
         "min_tokens": settings.min_tokens,
         "embedder": embedder,
         "chunk_rows": settings.chunk_rows,
@@ -231,7 +233,7 @@ def _made_with(settings: BatchSettings, fingerprint: str, embedder: str | None) 
 def _claim(path: Path, made_with: dict[str, Any]) -> None:
     """Write what a run's chunks are made with; raise OptionError if the folder has those of another."""
     if not path.exists():
-        _write_whole(path, json.dumps(made_with, indent=1).encode() + b"\n")
+        write_whole(path, json.dumps(made_with, indent=1).encode() + b"\n")
     before = json.loads(path.read_bytes())
     differing = [name for name in made_with if before.get(name) != made_with[name]]
     if differing:
@@ -255,7 +257,7 @@ def _count_lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is there as a whole or not at all, even if the machine fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")

@@ -11,6 +11,7 @@ import typer
 from zprompt.cli import options
 from zprompt.cli.files import read_content, read_sources
 from zprompt.cli.messages import is_terminal, note
+from zprompt.documents import read_documents
 from zprompt.page import visible
 from zprompt.progress import rich_progress
 
@@ -42,13 +43,13 @@ def _answer(
 ) -> None:
     """Answer a question from files: texts, Z-spans, or both; the exit code is 1 if the answer is not found.
 
-    Each file is a passage, as is each of its lines if it has JSON lines. Z-spans are read as they are, and texts too,
-    unless --compress or --ratio is given: then all are focused on the question.
+    Each file is a passage, as is each of its lines if it has JSON lines, with its title. Z-spans are read as they are,
+    and texts too, unless --compress or --ratio is given: then all are focused on the question.
     """
     sources = read_sources(files)
-    passages = [text for source in sources.members for text in read_content(source, field).texts]
+    passages = [document for source in sources.members for document in read_content(source, field).documents]
     loaded = options.open_reader(reader, codec, device, engine)
-    if (compress or ratio is not None) and any(text.strip() for text in passages):
+    if (compress or ratio is not None) and any(text.strip() for text in read_documents(passages).texts):
         with rich_progress(is_terminal() and not quiet) as progress:
             passages = loaded.codec.compress(passages, ratio=ratio, query=question, progress=progress).documents
     answer = loaded.answer(question, passages, max_new_tokens=max_new_tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,9 @@ import typer
 
 import zprompt
 from zprompt.cli import options
-from zprompt.cli.files import SUFFIX, Content, Sources, plan_outputs, read_content, read_sources, write_text
+from zprompt.cli.files import SUFFIX, Content, Source, Sources, plan_outputs, read_content, read_sources, write_text
 from zprompt.cli.messages import complain, figures, is_terminal, show, warn
+from zprompt.documents import Document, read_documents
 from zprompt.errors import DocumentTypeError, OptionError, ZPromptError, located
 from zprompt.progress import rich_progress
 
@@ -45,41 +47,52 @@ def _compress(
     """Compress text to Z-spans, from which it comes back exactly, or to what a question needs of it.
 
     All files are compressed in one call: a ratio is that of all of them together. Denser texts get more Z-tokens, and
-    with a question those that matter for it.
+    with a question those that matter for it. Each line is a text if a file has JSON lines, and its title helps to find
+    what matters. With a question, Z-spans are focused on it, too; they keep their files' names.
     """
+    patterns = options.protected(protect)
+    focus = query is not None and bool(query.strip())
 
-    def compress(texts: list[str]) -> Sequence[str | ZPromptError]:
+    def compress(documents: Sequence[Document]) -> Sequence[str | ZPromptError]:
         chosen = options.given(
             ratio=ratio,
             max_tokens=max_tokens,
             query=query,
-            protect=options.protected(protect, texts),
+            protect=patterns,
             min_tokens=min_tokens,
             on_error="raise" if on_error is options.OnError.RAISE else "passthrough",
         )
         with rich_progress(is_terminal() and not quiet) as progress:
             if form is options.Form.TEXT:
-                result = zprompt.compress(texts, form="text", count=count, **chosen)
+                result = zprompt.compress(documents, form="text", count=count, **chosen)
             elif count != "reader":
                 raise OptionError("--count is for --form text: Z-spans are counted in Z-tokens. Leave it out.")
             else:
                 loaded = options.open_codec(codec, backbone, device, quantization)
-                result = loaded.compress(texts, progress=progress, **chosen, **options.given(batch_size=batch_size))
+                result = loaded.compress(documents, progress=progress, **chosen, **options.given(batch_size=batch_size))
         if not quiet:
             show(figures(result.stats))
-        compressed: list[str] = result.documents
-        return compressed
+        return read_documents(result.documents).texts
 
     def rename(name: str) -> str:
-        return name if form is options.Form.TEXT else name + SUFFIX
+        if form is options.Form.TEXT:
+            return _without_suffix(name)
+        return name if focus and name.endswith(SUFFIX) else name + SUFFIX
+
+    def why_left_out(file: Path) -> str | None:
+        if not file.name.endswith(SUFFIX):
+            return None
+        if not focus:
+            return "it is compressed already"
+        return "its text is there, too" if file.with_name(_without_suffix(file.name)).is_file() else None
 
     from zprompt.zspan import escape_literal  # numpy, which --help does not need
 
-    sources = read_sources(files, output, spans=False)
+    sources = read_sources(files, output, why_left_out=why_left_out)
     targets = plan_outputs(sources, output, rename, force=force)
-    _convert_files(
-        sources, targets, field, on_error, _unfit, compress, str if form is options.Form.TEXT else escape_literal
-    )
+    keep = str if form is options.Form.TEXT else escape_literal
+    contents = partial(read_content, field=field, focus=focus)
+    _convert_files(sources, targets, contents, on_error, _unfit, compress, keep)
 
 
 @app.command("decompress")
@@ -101,14 +114,20 @@ def _decompress(
     JSON lines that were compressed with --field are restored with the same --field.
     """
 
-    def decompress(texts: list[str]) -> Sequence[str | ZPromptError]:
+    def decompress(documents: Sequence[Document]) -> Sequence[str | ZPromptError]:
+        texts = read_documents(documents).texts
         loaded = options.open_codec(codec, backbone, device, quantization)
         with rich_progress(is_terminal() and not quiet) as progress:
             return loaded.restore_texts(texts, progress=progress, **options.given(batch_size=batch_size))
 
     sources = read_sources(files, output)
-    targets = plan_outputs(sources, output, lambda name: name.removesuffix(SUFFIX) or name, force=force)
-    _convert_files(sources, targets, field, on_error, _damaged, decompress, str, restore=True)
+    targets = plan_outputs(sources, output, _without_suffix, force=force)
+    contents = partial(read_content, field=field, restore=True)
+    _convert_files(sources, targets, contents, on_error, _damaged, decompress, str)
+
+
+def _without_suffix(name: str) -> str:
+    return name.removesuffix(SUFFIX) or name
 
 
 def _unfit(text: str) -> ZPromptError | None:
@@ -152,24 +171,21 @@ class _File:
 def _convert_files(
     sources: Sources,
     targets: Sequence[Path | None],
-    field: str | None,
+    read: Callable[[Source], Content],
     on_error: options.OnError,
     check: Callable[[str], ZPromptError | None],
-    convert: Callable[[list[str]], Sequence[str | ZPromptError]],
+    convert: Callable[[Sequence[Document]], Sequence[str | ZPromptError]],
     keep: Callable[[str], str],
-    *,
-    restore: bool = False,
 ) -> None:
     """Convert all texts in one call; nothing is written before that.
 
     :param sources: The files.
     :param targets: Where each goes.
-    :param field: As in `read_content`.
+    :param read: Finds the texts of each.
     :param on_error: What to do about texts that cannot be converted.
     :param check: Returns why a text cannot be converted, as far as can be told without a model.
     :param convert: Converts the others, or returns why not.
     :param keep: Writes a text that stays as it is.
-    :param restore: As in `read_content`.
     :raises Exit: If files were left out.
     """
     if on_error is options.OnError.SKIP and len(sources.members) == 1:
@@ -177,7 +193,7 @@ def _convert_files(
     files = []
     for source, target in zip(sources.members, targets, strict=True):
         try:
-            content = read_content(source, field, restore=restore)
+            content = read(source)
         except DocumentTypeError as error:
             if on_error is options.OnError.RAISE:
                 raise
@@ -185,7 +201,7 @@ def _convert_files(
             continue
         files.append(_File(target, content, [check(text) for text in content.texts]))
     _raise_first(files, on_error)
-    new = [text for file in files for text, own in zip(file.content.texts, file.results, strict=True) if own is None]
+    new = [one for file in files for one, own in zip(file.content.documents, file.results, strict=True) if own is None]
     converted = iter(convert(new) if new else [])
     for file in files:
         file.results = [next(converted) if own is None else own for own in file.results]

@@ -11,6 +11,7 @@ value is kept byte for byte: other fields, the order of keys, white space, line 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +23,13 @@ import typer
 from zprompt.cli.messages import note, warn
 from zprompt.errors import DocumentTypeError, InvalidTextError, OptionError, located
 from zprompt.json_lines import BOM, LINES_SUFFIXES, JsonText, find_text
+from zprompt.json_notation import read_mark
 from zprompt.paths import walk
 
 STREAM = Path("-")  # stdin or stdout
 SUFFIX = ".z"  # of files that hold Z-spans
 
+_SLASHES = tuple(filter(None, (os.sep, os.altsep)))
 _DEFAULT_FIELD = "text"
 _DIGITS = 20  # of a number that is read as one: Python refuses those of thousands
 _RECORDS = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits)
@@ -49,17 +52,23 @@ class Sources:
     several: bool  # the outputs need a folder; True for one folder with one file in it, too
 
 
-def read_sources(paths: Sequence[Path] | None, out: Path | None = None, *, spans: bool = True) -> Sources:
+def read_sources(
+    paths: Sequence[Path] | None,
+    out: str | None = None,
+    *,
+    why_left_out: Callable[[Path], str | None] = lambda _: None,
+) -> Sources:
     """Read the texts of files, folders and stdin.
 
     :param paths: Files and folders; a folder stands for all text files in it; none, or -, is stdin.
     :param out: Where the outputs go; if it lies in one of the folders, it is left out.
-    :param spans: Whether a folder stands for its files of Z-spans, too.
+    :param why_left_out: Says why a file of a folder is left out, too; None: it is not.
     :return: The texts.
     :raises OptionError: If there is none.
     """
     paths = paths or [STREAM]
-    members = tuple(source for path in paths for source in _read(path, out, spans))
+    place = None if out is None else Path(out)
+    members = tuple(source for path in paths for source in _read(path, place, why_left_out))
     if not members:
         raise OptionError(f"There is no text file in {', '.join(map(str, paths))}. Text is what decodes as UTF-8.")
     return Sources(members, several=len(members) > 1 or any(path.is_dir() for path in paths))
@@ -90,19 +99,19 @@ def write_text(path: Path | None, text: str) -> None:
 
 
 def plan_outputs(
-    sources: Sources, out: Path | None, rename: Callable[[str], str], *, force: bool = False
+    sources: Sources, out: str | None, rename: Callable[[str], str], *, force: bool = False
 ) -> list[Path | None]:
     """Return the file for the output of each source, or None for stdout.
 
     :param sources: The sources.
-    :param out: The value of --output.
+    :param out: The value of --output; what ends in a slash is a folder, which need not exist yet.
     :param rename: Makes the name of an output in a folder of its source's name.
     :param force: Whether an output may take the place of a source.
     :return: A file for each source, or None for stdout.
-    :raises BadParameter: If there are several sources and no folder for their outputs.
+    :raises BadParameter: If there is no folder for the outputs, which several sources need.
     :raises OptionError: If two outputs have the same place, or one that of a source.
     """
-    targets = _targets(sources, None if out == STREAM else out, rename)
+    targets = _targets(sources, None if out == str(STREAM) else out, rename)
     read = {source.path.resolve() for source in sources.members if source.path}
     lost = next((target for target in targets if target and target.resolve() in read), None)
     if lost and not force:
@@ -110,14 +119,17 @@ def plan_outputs(
     return targets
 
 
-def _targets(sources: Sources, out: Path | None, rename: Callable[[str], str]) -> list[Path | None]:
-    if not sources.several and (out is None or not out.is_dir()):
-        return [out]
-    if out is None or out.is_file():
-        raise typer.BadParameter("Several inputs need a folder for their outputs.", param_hint="--output")
+def _targets(sources: Sources, out: str | None, rename: Callable[[str], str]) -> list[Path | None]:
+    place = None if out is None else Path(out)
+    is_folder = out is not None and (out.endswith(_SLASHES) or Path(out).is_dir())
+    if not sources.several and not is_folder:
+        return [place]
+    if place is None or place.is_file():
+        problem = f"{place} is a file, not a folder." if place else "Several inputs need a folder for their outputs."
+        raise typer.BadParameter(problem, param_hint="--output")
     targets: dict[Path, Source] = {}
     for source in sources.members:
-        target = out / source.name.with_name(rename(source.name.name))
+        target = place / source.name.with_name(rename(source.name.name))
         if target in targets:
             raise OptionError(
                 f"Two inputs would both be written to {target}. Give them in two calls, with two folders."
@@ -126,7 +138,7 @@ def _targets(sources: Sources, out: Path | None, rename: Callable[[str], str]) -
     return list(targets)
 
 
-def _read(path: Path, out: Path | None, spans: bool) -> Iterator[Source]:
+def _read(path: Path, out: Path | None, why_left_out: Callable[[Path], str | None]) -> Iterator[Source]:
     if path == STREAM:
         yield Source(PurePath(_title(path)), read_text(path))
         return
@@ -134,8 +146,8 @@ def _read(path: Path, out: Path | None, spans: bool) -> Iterator[Source]:
         yield Source(PurePath(path.name), read_text(path), path)
         return
     for file in walk(path, out):
-        if file.name.endswith(SUFFIX) and not spans:
-            note(f"{file} is left out: it is compressed already.")
+        if reason := why_left_out(file):
+            note(f"{file} is left out: {reason}.")
             continue
         try:
             yield Source(file.relative_to(path), read_text(file), file)
@@ -166,19 +178,22 @@ class Content(Protocol):
         """Return the file with other texts, as many as there are."""
 
 
-def read_content(source: Source, field: str | None, *, restore: bool = False) -> Content:
+def read_content(source: Source, field: str | None, *, restore: bool = False, focus: bool = False) -> Content:
     """Find the texts of a file.
 
     :param source: The file.
     :param field: The field that holds the text in each of its JSON lines; None: the file's name decides.
     :param restore: Whether `render` puts texts in the places of Z-spans, not the other way round.
+    :param focus: Whether `render` puts others of the same texts in the places of Z-spans, where there are any.
     :return: The texts, and what is around them.
     :raises DocumentTypeError: If a line is no JSON object, or has no text under that field.
     """
-    name = source.name.name.lower().removesuffix(SUFFIX)
+    name = source.name.name.lower()
+    while name.endswith(SUFFIX):  # Z-spans may have been compressed as texts
+        name = name.removesuffix(SUFFIX)
     if field is None and not name.endswith(LINES_SUFFIXES):
         return _PlainText(source.text, str(source.name))
-    found = tuple(_find_texts(source, _DEFAULT_FIELD if field is None else field, restore))
+    found = tuple(_find_texts(source, _DEFAULT_FIELD if field is None else field, restore, focus))
     return _JsonLines(source.text, str(source.name), tuple(own for _, own in found), tuple(line for line, _ in found))
 
 
@@ -236,8 +251,10 @@ class _JsonLines:
         return "".join([*pieces, self.text[position:]])
 
 
-def _find_texts(source: Source, field: str, restore: bool) -> Iterator[tuple[int, JsonText]]:
+def _find_texts(source: Source, field: str, restore: bool, focus: bool) -> Iterator[tuple[int, JsonText]]:
     """Find the field's value on each line that is not blank and where it is not null, with the number of the line."""
+    from zprompt.zspan import is_span  # numpy, which --help does not need
+
     offset = 0
     for number, line in enumerate(source.text.split("\n"), 1):
         if line.strip(" \t\r" + BOM):
@@ -245,6 +262,9 @@ def _find_texts(source: Source, field: str, restore: bool) -> Iterator[tuple[int
                 found = find_text(line, field, restore=restore)
             except DocumentTypeError as error:
                 raise located(error, f"{source.name}, line {number}") from error
+            if found and focus and is_span(found.value):  # what its text was written in stays marked
+                notation, end = read_mark(line, found.end)
+                found = replace(found, notation=notation, end=end, follows=line[end : end + 1])
             if found:
                 yield number, replace(found, start=offset + found.start, end=offset + found.end)
         offset += len(line) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +58,9 @@ def _inspect(
     passage if the file has JSON lines, with its title. Z-spans are restored first.
     """
     text = read_text(file)
-    chosen = options.given(ratio=ratio, max_tokens=max_tokens, query=query)
+    chosen = options.given(ratio=ratio, max_tokens=max_tokens, query=query, protect=options.protected(protect))
     if html and query and query.strip():
         content = read_content(Source(file, text), field)
-        chosen |= options.given(protect=options.protected(protect, content.texts))
         if form is options.Form.TEXT:
             loaded, result = None, zprompt.compress(content.documents, form="text", **chosen)
         else:
@@ -73,7 +73,6 @@ def _inspect(
     if answer or form is options.Form.TEXT:
         raise typer.BadParameter("--answer and --form text are for the page that --query and --html write together.")
     loaded = options.open_codec(codec, backbone, device, quantization)
-    chosen |= options.given(protect=options.protected(protect, [text]))
     _show_tiling(text, file.name, loaded, chosen, html)
 
 
@@ -116,9 +115,10 @@ def _stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show the figures of Z-spans, without restoring them: no LLM is needed."""
-    spans = {str(source.name): list(_spans(source, field)) for source in read_sources(files).members}
-    rows = [_SpanFigures.of(name, found) for name, found in spans.items()]
-    total = _SpanFigures.of("total", [span for found in spans.values() for span in found])
+    sources = read_sources(files).members
+    spans = [list(_spans(source, field)) for source in sources]
+    rows = [_SpanFigures.of(name, found) for name, found in zip(_names(sources), spans, strict=True)]
+    total = _SpanFigures.of("total", [span for found in spans for span in found])
     for row in rows:
         if not row.documents:
             note(f"{row.name} holds no Z-spans.")
@@ -178,6 +178,12 @@ class _SpanFigures:
             **self.quotients,
             "codecs": list(self.codecs),
         }
+
+
+def _names(sources: Sequence[Source]) -> list[str]:
+    """Name files, those of the same name by their whole paths."""
+    counts = Counter(source.name for source in sources)
+    return [str(source.path if source.path and counts[source.name] > 1 else source.name) for source in sources]
 
 
 def _spans(source: Source, field: str | None) -> Iterator[ZSpan]:

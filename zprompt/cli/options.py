@@ -6,7 +6,7 @@ torch is imported when a codec or reader is opened and not before.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -70,13 +70,13 @@ Inputs: TypeAlias = Annotated[
 ]
 Input: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help="A file; - for stdin.")]
 Output: TypeAlias = Annotated[
-    Path | None,
+    str | None,  # a Path would lose the slash at the end
     typer.Option(
         "--output",
         "-o",
         metavar="OUT",
         rich_help_panel=_FILES,
-        help="A file; a folder for several inputs; stdout if not given.",
+        help="A file; a folder, or what ends in /, for several inputs; stdout if not given.",
     ),
 ]
 Field: TypeAlias = Annotated[
@@ -182,25 +182,23 @@ def given(**options: object) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def protected(expressions: Sequence[str] | None, texts: Iterable[str]) -> str | list[str] | None:
-    """Turn the values of --protect into what the codec takes: one regular expression, or literal strings.
-
-    Several expressions cannot become one: where two matches overlap, an alternation finds the first alone.
+def protected(expressions: Sequence[str] | None) -> list[re.Pattern[str]] | None:
+    """Compile the values of --protect.
 
     :param expressions: The values.
-    :param texts: What is to be compressed.
-    :return: The only expression; or all strings that several match; or None if there are none.
+    :return: A pattern for each; None if there are none.
     :raises BadParameter: If an expression is not valid.
     """
+    return [_compile(expression) for expression in expressions or ()] or None
+
+
+def _compile(expression: str) -> re.Pattern[str]:
     try:
-        patterns = [re.compile(expression) for expression in expressions or ()]
-    except re.error as error:
+        return re.compile(expression)
+    except (re.error, OverflowError, RecursionError) as error:
         raise typer.BadParameter(
-            f"{error.pattern!r} is not a regular expression: {error}.", param_hint="--protect"
+            f"{expression!r} is not a regular expression: {error}.", param_hint="--protect"
         ) from error
-    if len(patterns) < 2:
-        return patterns[0].pattern if patterns else None
-    return sorted({match.group() for text in texts for pattern in patterns for match in pattern.finditer(text)} - {""})
 
 
 def open_codec(name: str, backbone: str | None, device: Device, quantization: Quantization) -> Codec:

@@ -48,7 +48,9 @@ from zprompt.zspan import (
     ZSpan,
     ZToken,
     escape_literal,
+    find_spans,
     format_span,
+    is_span,
     parse_span,
     split_at_spans,
     text_digest,
@@ -58,7 +60,7 @@ from zprompt.zspan import (
 COMPRESS_BATCH = 8  # windows a pass
 DECOMPRESS_BATCH = 16  # windows a step
 SYMBOLS = "symbols.sqlite"  # in the cache folder
-TEXTS = 10_000  # texts of Z-spans that a codec remembers, so that these are focused without the LLM
+TEXTS = 20_000_000  # characters of Z-spans' texts that a codec remembers, so that these are focused without the LLM
 SPANS = 200_000  # source tokens of Z-spans that it remembers, as reading one of 150 takes 7 ms
 
 logger = logging.getLogger(__name__)
@@ -164,7 +166,8 @@ class Codec:
         :param query: What will be asked: the sentences that matter for it are kept word for word, as anchors, over all
             documents as many as the ratio or max_tokens allows, or without either as many as 95 % of the answers need.
             A document that is a Z-span of this codec is focused then, without the LLM where its text is known.
-        :param protect: A regex, or a sequence of literal strings, whose tokens are all kept as anchors.
+        :param protect: A regex, or a sequence of literal strings and compiled regexes, whose tokens are all kept as
+            anchors.
         :param min_tokens: Texts with fewer tokens pass through unchanged.
         :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
         :param batch_size: Windows that the LLM reads at a time; the result does not depend on it.
@@ -208,18 +211,19 @@ class Codec:
         :raises OptionError: If each document is to be focused by itself.
         """
         began = time.perf_counter()
-        check_batch_size(batch_size)
+        batch_size = check_batch_size(batch_size)
         if each and options.query:
             raise OptionError("each=True is for compressing without a query. Compress each document in its own call.")
         batch = read_documents(docs)
-        known: list[tuple[ZSpan | None, str]] = [(None, text) for text in batch.texts]
-        if options.query and read_spans:
-            known = self._known_spans(batch.texts, batch_size)
-        originals = [text for _, text in known]
-        sources = []
-        for place, (span, text) in enumerate(known):
+        focused = bool(options.query) and read_spans  # Z-spans stand for their texts
+        originals = self.original_texts(batch, options.on_error, batch_size) if focused else list(batch.texts)
+        sources: list[SourceText | None] = []
+        for place, (given, text) in enumerate(zip(batch.texts, originals, strict=True)):
+            if focused and text == given and is_span(given.strip()):  # it cannot be restored, and passes through
+                sources.append(None)
+                continue
             with batch.naming(place):
-                sources.append(self._source(text, options, span))
+                sources.append(self._source(text, options, self._own_span(given) if text != given else None))
         kept: list[KeptText] | None = None
         if options.query:
             relevance = relevance or shared_relevance()
@@ -266,7 +270,7 @@ class Codec:
         :return: The documents, of the same types and in the same order.
         :raises SpanError: If a document cannot be restored; the message names its position.
         """
-        check_batch_size(batch_size)
+        batch_size = check_batch_size(batch_size)
         check_on_error(on_error)
         batch = read_documents(docs)
         restored = self.restore_texts(batch.texts, batch_size=batch_size, progress=progress)
@@ -274,11 +278,8 @@ class Codec:
         for place, own in enumerate(restored):
             if isinstance(own, str):
                 texts[place] = own
-            elif on_error == "raise":
-                with batch.naming(place):
-                    raise own
             else:
-                logger.warning("The document at position %d is left as it is: %s", place, own)
+                _report(batch, place, own, on_error)
         return batch.with_texts(texts)
 
     def restore_texts(
@@ -339,9 +340,34 @@ class Codec:
         stats = self._stats(self._lengths([text], [span]), [span], time.perf_counter() - began, None, missed)
         return Explanation(text, tuple(explain_tokens(source, span)), stats, format_span(span))
 
-    def original_texts(self, texts: Sequence[str]) -> list[str]:
-        """Return the text of each that is a Z-span of this codec, restored unless it is remembered; others stay."""
-        return [text for _, text in self._known_spans(texts, DECOMPRESS_BATCH)]
+    def original_texts(
+        self, batch: DocumentBatch, on_error: OnError = "raise", batch_size: int = DECOMPRESS_BATCH
+    ) -> list[str]:
+        """Return the texts that documents stand for, which takes no LLM for Z-spans whose texts are remembered.
+
+        :param batch: The documents.
+        :param on_error: As in `decompress`, for documents that are a Z-span and nothing else; where another one has
+            something of the form of a Z-span that cannot be restored, it is text like any other.
+        :param batch_size: As in `decompress`.
+        :return: The text of each, what is around Z-spans included.
+        :raises SpanError: If a document cannot be restored; the message names its position.
+        """
+        texts = list(batch.texts)
+        unknown = []
+        for place, text in enumerate(texts):
+            if any(find_spans(text)):
+                remembered = self._remembered(text)
+                if remembered is None:
+                    unknown.append(place)
+                else:
+                    texts[place] = remembered
+        restored = self.restore_texts([texts[place] for place in unknown], batch_size=batch_size)
+        for place, own in zip(unknown, restored, strict=True):
+            if isinstance(own, str):
+                texts[place] = own
+            elif is_span(texts[place].strip()):
+                _report(batch, place, own, on_error)
+        return texts
 
     def parse(self, text: str) -> ZSpan:
         """Read a Z-span of this codec; raise a SpanError for anything else."""
@@ -381,28 +407,23 @@ class Codec:
         ids = iter(self._decompressor.restore(flat, batch_size, _advance("decompress", len(flat), progress)))
         return [[token for _ in document for token in next(ids)] for document in windows]
 
-    def _known_spans(self, texts: Sequence[str], batch_size: int) -> list[tuple[ZSpan | None, str]]:
-        """Find the texts that are Z-spans of this codec, and what they stand for; the others stand for themselves."""
-        spans: list[ZSpan | None] = []
-        for text in texts:
-            try:
-                span = self.parse(text)
-            except SpanError:  # a text like any other
-                span = None
-            # Codes would have to be written anew.
-            spans.append(None if span and any(token.code for token in span.tokens) else span)
-        known = {span.digest: own for span in spans if span and (own := self._texts.get(span.digest)) is not None}
-        unknown = [(text, span) for text, span in zip(texts, spans, strict=True) if span and span.digest not in known]
-        if unknown:
-            restored = self.decompress([text for text, _ in unknown], batch_size=batch_size)
-            known |= {span.digest: text for text, (_, span) in zip(restored, unknown, strict=True)}
-        return [(span, known[span.digest] if span else text) for text, span in zip(texts, spans, strict=True)]
+    def _remembered(self, text: str) -> str | None:
+        """Return the text of a Z-span, if it is one and its text is remembered."""
+        try:
+            return self._texts.get(self.parse(text).digest) if is_span(text) else None
+        except SpanError:  # restoring it says why
+            return None
+
+    def _own_span(self, text: str) -> ZSpan | None:
+        """Return the Z-span that a text is, if its symbols restore each token; codes would have to be written anew."""
+        span = self.parse(text) if is_span(text) else None
+        return None if span and any(token.code for token in span.tokens) else span
 
     def _remember(self, texts: Sequence[str], spans: Sequence[ZSpan | None]) -> None:
         """Keep the texts of Z-spans."""
         for text, span in zip(texts, spans, strict=True):
             if span:
-                self._texts.put(span.digest, text)
+                self._texts.put(span.digest, text, len(text))
 
     def _focus(
         self,
@@ -619,6 +640,14 @@ def _advance(stage: str, total: int, progress: Progress | None) -> Callable[[int
             progress(stage, done, total)
 
     return advance
+
+
+def _report(batch: DocumentBatch, place: int, error: SpanError, on_error: OnError) -> None:
+    """Raise, or log, why a document cannot be restored."""
+    if on_error == "raise":
+        with batch.naming(place):
+            raise error
+    logger.warning("The document at position %d is left as it is: %s", place, error)
 
 
 def _joined(pieces: Sequence[str | ZSpan], restored: Iterator[str | SpanError]) -> str | SpanError:

@@ -23,7 +23,7 @@ from zprompt.zspan import ZToken, escape_literal, split_at_spans, verbatim_runs
 
 RUN = 8  # tokens in a row that stay word for word, at least, where a question chose them
 
-_MARKS = re.compile(rf"(\s*{re.escape(ELISION)})(?:\s*{re.escape(ELISION)})+")  # an app's, and the reader's beside it
+_MARKS = re.compile(rf"((?<!\s)\s*{re.escape(ELISION)})(?:\s*{re.escape(ELISION)})+")  # an app's and the reader's
 
 
 @dataclass(frozen=True, slots=True)

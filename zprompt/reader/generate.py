@@ -30,6 +30,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from zprompt.errors import OptionError
 from zprompt.llm import KeyValueCache, LlamaDecoder, OnnxDecoder
+from zprompt.options import real_number, whole_number
 from zprompt.reader.results import FinishReason
 
 MAX_NEW_TOKENS = 256
@@ -52,14 +53,19 @@ class Sampling:
     seed: int | None = None  # the same seed gives the same text; None: another one each time
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "top_p"):
+            object.__setattr__(self, name, real_number(name, getattr(self, name)))
+        object.__setattr__(self, "top_k", whole_number("top_k", self.top_k))
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise OptionError(f"temperature must be 0 (the most likely token) or more, got {self.temperature}.")
         if not 0 < self.top_p <= 1:
             raise OptionError(f"top_p must be above 0 and at most 1 (all tokens), got {self.top_p}.")
         if self.top_k < 0:
             raise OptionError(f"top_k must be 0 (all tokens) or more, got {self.top_k}.")
-        if self.seed is not None and self.seed not in _SEEDS:
-            raise OptionError(f"seed must be a whole number of 64 bits or None, got {self.seed}.")
+        if self.seed is not None:
+            object.__setattr__(self, "seed", whole_number("seed", self.seed))
+            if self.seed not in _SEEDS:
+                raise OptionError(f"seed must be a whole number of 64 bits or None, got {self.seed}.")
 
 
 class GenerateKeywords(TypedDict, total=False):
@@ -69,7 +75,7 @@ class GenerateKeywords(TypedDict, total=False):
     temperature: float  # 0: always the most likely token
     top_p: float  # 1: all tokens
     top_k: int  # 0: all tokens
-    stop: str | Sequence[str]  # the text ends before the first of these
+    stop: str | Sequence[str] | None  # the text ends before the first of these
     seed: int | None  # the same seed gives the same text
 
 
@@ -83,6 +89,7 @@ class GenerateOptions:
     watched: int | None = None  # a token whose probability of coming first is reported
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "max_new_tokens", whole_number("max_new_tokens", self.max_new_tokens))
         if self.max_new_tokens < 1:
             raise OptionError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}.")
         if "" in self.stops:
@@ -100,12 +107,11 @@ class GenerateOptions:
             options.get("top_k", 0),
             options.get("seed"),
         )
-        stop = options.get("stop", ())
-        return cls(
-            options.get("max_new_tokens", MAX_NEW_TOKENS),
-            sampling,
-            (stop,) if isinstance(stop, str) else tuple(stop),
-        )
+        stop = options.get("stop")
+        stops = (stop,) if isinstance(stop, str) else () if stop is None else stop
+        if not isinstance(stops, Sequence) or not all(isinstance(one, str) for one in stops):
+            raise OptionError(f"stop must be a string or several, got {stop!r}.")
+        return cls(options.get("max_new_tokens", MAX_NEW_TOKENS), sampling, tuple(stops))
 
 
 class Sampler:

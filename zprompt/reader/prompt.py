@@ -26,7 +26,7 @@ from zprompt.documents import read_documents, title_of
 from zprompt.errors import BackboneError, OptionError
 from zprompt.llm import Backbone
 from zprompt.relevance import NOTHING
-from zprompt.zspan import ZToken, escape_literal, find_spans, read_header, require_no_surrogates, split_at_spans
+from zprompt.zspan import ZToken, escape_literal, is_span, read_header, require_no_surrogates, split_at_spans
 
 ROLES = ("system", "user", "assistant", "tool")
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # what SmolLM2's own template says
@@ -318,7 +318,7 @@ def question_messages(question: str, passages: Any) -> list[Message]:  # noqa: A
 def is_telling(text: str) -> bool:
     """Return whether focusing left anything of a passage: of a Z-span, more than the first token of each window."""
     text = text.strip()
-    if [(match.start, match.end) for match in find_spans(text)] != [(0, len(text))]:
+    if not is_span(text):
         return text != NOTHING
     header = read_header(text)
     return header.count == header.source_tokens or header.count > -(-header.source_tokens // CodecSettings().window)

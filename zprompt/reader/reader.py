@@ -24,6 +24,7 @@ from zprompt.codec import Codec, shared_codec
 from zprompt.documents import Document, DocumentBatch, read_documents
 from zprompt.errors import ContextBudgetError, OptionError
 from zprompt.llm import LlamaDecoder, Lora, OnnxDecoder, llama_shape, merge_copy, merge_in_bf16, merge_in_onnx
+from zprompt.options import whole_number
 from zprompt.reader.checkpoint import (
     ReaderConfig,
     find_reader,
@@ -222,6 +223,8 @@ class Reader:
             raise OptionError(f"There are {len(question)} questions, but passages for {len(passages)}. Give one each.")
         options.setdefault("max_new_tokens", ANSWER_TOKENS)
         asked = replace(GenerateOptions.of(**options), watched=self.tokenizer.encode(NOT_FOUND)[0])
+        if max_passage_tokens is not None and whole_number("max_passage_tokens", max_passage_tokens) < 1:
+            raise OptionError(f"max_passage_tokens must be at least 1, got {max_passage_tokens}. None reads all.")
         batches = [read_documents(own) for own in passages]
         given = [index for index, batch in enumerate(batches) if any(map(self._says_something, batch.texts))]
         prompts = [

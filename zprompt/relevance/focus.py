@@ -62,7 +62,13 @@ class Choice:
         :param passages: The passages.
         :param cost: Returns the tokens of a unit, given the index of its passage, its start and its end.
         :param always: Character ranges of each passage whose units always stay.
+        :raises OptionError: If what is to score them cannot.
         """
+        if not isinstance(relevance, Relevance):
+            raise OptionError(
+                f"relevance must be a zprompt.relevance.Relevance, got {type(relevance).__name__}. "
+                "To use an embedder, give Relevance.from_pretrained(embedder=…)."
+            )
         self._scored = relevance.score(question, passages)
         self._coverage = relevance.weights.coverage
         self._owner: list[int] = []  # of each unit
@@ -78,8 +84,7 @@ class Choice:
         self._costs = [cost(index, start, end) for index, (start, end) in places]
         reached = [merge_ranges(own) for own in always] if always else [[] for _ in passages]
         self._forced = np.array([_overlaps(reached[index], start, end) for index, (start, end) in places], np.bool_)
-        scores = np.concatenate([own.scores for own in self._scored]) if self._scored else np.zeros(0)
-        self._scores: Floats = np.where(self._forced, np.inf, scores)
+        self._scores: Floats = np.concatenate([np.zeros(0), *(own.scores for own in self._scored)])
 
     def choose(self, length: Length) -> list[KeptText]:
         """Choose what stays word for word of each passage.
@@ -90,7 +95,8 @@ class Choice:
         """
         if length.most is None:
             return self._kept(self._wanted(length))
-        within = choose_within(self._scores, self._costs, self._needs, length.most)
+        forced_first = np.where(self._forced, np.inf, self._scores)
+        within = choose_within(forced_first, self._costs, self._needs, length.most)
         if (self._forced & ~within).any():
             raise OptionError(
                 f"max_tokens leaves {length.most} tokens for sentences, but what is protected needs more. Allow more."
@@ -100,9 +106,8 @@ class Choice:
 
     def _wanted(self, length: Length) -> Bools:
         if length.wanted is not None:
-            return choose_nearest(self._scores, self._costs, self._needs, length.wanted)
-        finite = np.where(self._forced, self._scores[~self._forced].max(initial=0.0), self._scores)
-        return choose_covering(finite, self._costs, self._needs, self._coverage) | self._forced
+            return choose_nearest(self._scores, self._costs, self._needs, length.wanted, self._forced)
+        return choose_covering(self._scores, self._costs, self._needs, self._coverage) | self._forced
 
     def _kept(self, kept: Bools) -> list[KeptText]:
         """Return what is kept of each passage, neighbours as one range, and the score of each of its units."""

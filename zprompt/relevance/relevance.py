@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import accumulate
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from zprompt.errors import BackboneNotFoundError, CheckpointError, ChecksumError, DownloadError
+from zprompt.errors import BackboneError, BackboneNotFoundError, CheckpointError, ChecksumError, DownloadError
 from zprompt.relevance.embedder import TOKENIZER, EmbeddingCache, open_embedder
 from zprompt.relevance.features import FORM, NAMES, WORDS, Embeddings, Floats, Units, unit_features
 from zprompt.relevance.second_hop import raise_named
@@ -31,6 +33,7 @@ from zprompt.relevance.units import content_stems, sentences
 SHIPPED = TOKENIZER.with_name("weights.json")
 FORMAT = 1
 RAREST = 20.0  # bits; a word of many pieces is no better evidence than one of two
+RETRY_AFTER = 300.0  # seconds from a failed download of the embedder to the next try
 _UNKNOWN = 100
 _FIRST_WORD = 1996  # in MiniLM's vocabulary, which is sorted by frequency from here on
 
@@ -213,16 +216,34 @@ def write_weights(
 
 _shared: dict[str, Relevance] = {}
 _lock = threading.Lock()
+_retry_at = math.inf  # on the monotonic clock
 
 
 def shared_relevance() -> Relevance:
-    """Load the default scorer once a process; without its embedder where that cannot be had, which `name` then says."""
+    """Load the default scorer once a process; without its embedder where that cannot be had, which `name` then says.
+
+    A failed download is tried again every few minutes, in the background: a server may outlive what was wrong.
+    """
+    global _retry_at
     with _lock:  # two threads must not load it twice
         if "default" not in _shared:
             try:
                 _shared["default"] = Relevance.from_pretrained()
             except ChecksumError:
                 raise
-            except (BackboneNotFoundError, DownloadError):  # offline, and never fetched
+            except (BackboneNotFoundError, DownloadError) as error:  # offline, and never fetched
                 _shared["default"] = Relevance.from_pretrained(embedder=None)
+                if isinstance(error, DownloadError):  # otherwise the network is forbidden, and stays so
+                    _retry_at = time.monotonic() + RETRY_AFTER
+        elif time.monotonic() >= _retry_at:
+            _retry_at = time.monotonic() + RETRY_AFTER
+            threading.Thread(target=_retry, daemon=True).start()  # pip may take minutes to give up
         return _shared["default"]
+
+
+def _retry() -> None:
+    """Load the default scorer with its embedder, if that can be had now."""
+    global _retry_at
+    with suppress(BackboneError, OSError):
+        _shared["default"] = Relevance.from_pretrained()
+        _retry_at = math.inf

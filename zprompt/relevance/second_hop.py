@@ -28,7 +28,7 @@ RAISE = 3.0  # log-odds
 NAMING = 3
 OPENING_WORDS = 2  # at least, since any word opens with a capital there
 
-_BRACKETS = re.compile(r"\s*\([^)]*\)")
+_BRACKETS = re.compile(r"(?<!\s)\s*\([^()]*\)")
 _OPENING = re.compile(r"\W*((?:(?:[A-Z0-9][\w'’.&-]*|of|the|and|de|van|von|la)\s+){1,8})")
 
 

@@ -98,22 +98,27 @@ class _Basket:
         return [one for one in (index, needed) if one is not None and not self.kept[one]]
 
 
-def choose_nearest(scores: Floats, costs: Sequence[int], needs: Sequence[int | None], wanted: float) -> Bools:
+def choose_nearest(
+    scores: Floats, costs: Sequence[int], needs: Sequence[int | None], wanted: float, always: Bools | None = None
+) -> Bools:
     """Choose units whose costs sum to about what is wanted; one at least.
 
     :param scores: (n,).
     :param costs: (n,) tokens of each unit.
     :param needs: (n,) which unit each brings with it.
     :param wanted: Tokens.
+    :param always: (n,) which units are there in any case, however long; None: none.
     :return: (n,).
     """
     basket = _Basket(costs, needs)
+    for index in [] if always is None else np.flatnonzero(always).tolist():
+        basket.take(index)
     for index in best_first(scores):
+        if basket.total >= wanted:
+            break
         longer = basket.total + basket.cost(index)
         if not basket.total or longer <= wanted or longer * basket.total < wanted * wanted:
             basket.take(index)
-        if basket.total >= wanted:
-            break
     return basket.kept
 
 

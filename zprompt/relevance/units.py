@@ -2,12 +2,14 @@
 
 A *unit* is what is kept or left out as a whole: a sentence of prose, and where there are no sentences a line, so an
 item of a list, a row of a table, a line of a log or of code. Sentences are Wikimedia's `sentencex`, which knows
-abbreviations ("Dr. Smith", "3.30 p.m.") and the full stops of all scripts.
+abbreviations ("Dr. Smith", "3.30 p.m.") and the full stops of all scripts. What has none for LONGEST characters, as
+a transcript, is cut at white space.
 """
 
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from unicodedata import normalize
 
 import sentencex
 
@@ -23,6 +25,7 @@ _UNSPACED = re.compile(
 )  # Thai … Han
 _NUMBERING = ".) \t0123456789"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
+LONGEST = 1000  # characters of a unit
 _WINDOW = 4000  # characters of a line that are split at a time
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WIDE_SPACE = re.compile(r"[^\S\x00-\x7f]")
@@ -60,7 +63,18 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
     # sentencex takes no surrogates, and panics at white space beyond ASCII after an initial: "by J.\xa0Smith".
     for line in _LINE.finditer(_WIDE_SPACE.sub(" ", _SURROGATE.sub("\ufffd", text))):
         for start, end in _line_pieces(line.group()):
-            yield line.start() + start, line.start() + end
+            yield from _cut(text, line.start() + start, line.start() + end)
+
+
+def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut a piece that is too long, after white space if there is some."""
+    while end - start > LONGEST:
+        most = min(LONGEST, -(-(end - start) // 2))  # the last two are alike, so that none is a full stop alone
+        space = text.rfind(" ", start + most // 2, start + most)
+        cut = space + 1 if space > 0 else start + most
+        yield start, cut
+        start = cut
+    yield start, end
 
 
 def _line_pieces(line: str) -> Iterator[tuple[int, int]]:
@@ -86,7 +100,7 @@ def word_places(text: str) -> Iterator[tuple[int, int]]:
 
 def word_stems(text: str) -> Iterator[str]:
     """Return the stems of a text's words; where a script has no spaces between words, its characters."""
-    for match in WORD.finditer(text):
+    for match in WORD.finditer(normalize("NFC", text)):  # a combining accent would end a word
         word = match.group()
         if _UNSPACED.search(word):
             yield from word
@@ -96,7 +110,7 @@ def word_stems(text: str) -> Iterator[str]:
 
 def content_stems(question: str) -> list[str]:
     """Return the stems of the words of a question that say what it is about, each once."""
-    words = (match.group() for match in WORD.finditer(question))
+    words = (match.group() for match in WORD.finditer(normalize("NFC", question)))
     kept = " ".join(word for word in words if word.casefold() not in STOP_WORDS)
     return list(dict.fromkeys(word_stems(kept)))
 

@@ -238,6 +238,11 @@ def find_spans(text: str) -> Iterator[SpanMatch]:
     return (SpanMatch(match.start(), match.end(), match.group()) for match in _CANDIDATE.finditer(text))
 
 
+def is_span(text: str) -> bool:
+    """Return whether a string has the form of a Z-span, and nothing around it; reading it may still fail."""
+    return _CANDIDATE.fullmatch(text) is not None
+
+
 def split_at_spans(text: str) -> Iterator[str | SpanMatch]:
     """Split a text at its Z-spans.
 
