@@ -41,7 +41,7 @@ from benchmarks.common import DATA, RESULTS, Asked, Documents, Range, Row, descr
 from zprompt import baselines
 from zprompt.errors import RatioWarning
 from zprompt.eval import Ratio, RunRecord, draw, estimate, exact_match, f1, write_json
-from zprompt.eval.statistics import paired_difference
+from zprompt.eval.statistics import bootstrap, paired_difference
 from zprompt.reader import Answer, Reader, question_messages
 from zprompt.relevance import Relevance, shared_relevance
 
@@ -50,6 +50,7 @@ WAYS = ("f-text", "f-z", "truncation", "pruning", "llmlingua")
 WHOLE = ", read whole"
 BRIEFLY = "Answer in a few words, without a sentence around them."  # to an ordinary LLM; F1 is that of short answers
 ANSWER = 16  # tokens of an answer, at most
+RESAMPLES = 500  # of an AUROC, whose every draw compares all pairs
 TASKS = ("answers", "whole", "confidence", "times")
 SLOW = ("pruning", "llmlingua")
 COLUMNS = {
@@ -244,9 +245,8 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> Range:
         higher = np.array(positive)[rows][:, None] - np.array(negative)[rows][None, :]
         return float((higher > 0).mean() + (higher == 0).mean() / 2)
 
-    drawn = np.random.default_rng(0).integers(0, len(positive), (500, len(positive)))
-    low, high = np.percentile([area(rows) for rows in drawn], (2.5, 97.5))
-    return Range(area(np.arange(len(positive))), float(low), float(high))
+    interval = bootstrap(area, len(positive), RESAMPLES)
+    return Range(area(np.arange(len(positive))), interval.low, interval.high)
 
 
 # Times.

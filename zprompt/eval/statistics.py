@@ -50,14 +50,9 @@ class Estimate:
     samples: int  # that the figure is defined for
 
 
-def resample(statistic: Statistic, count: int, resamples: int, seed: int) -> list[float]:
-    """Compute a statistic of `resamples` draws of `count` units with replacement."""
-    return [statistic(drawn) for drawn in _draw(count, resamples, seed)]
-
-
 def bootstrap(statistic: Statistic, count: int, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """Compute the 95 % interval of a statistic of `count` units, at least one."""
-    return _interval(resample(statistic, count, resamples, seed))
+    return _interval([statistic(drawn) for drawn in _draw(count, resamples, seed)])
 
 
 def estimate(ratios: Sequence[Ratio | None], seed: int, less_is_better: bool = False) -> Estimate | None:

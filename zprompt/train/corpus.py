@@ -18,8 +18,8 @@ _OPENERS: dict[str, Callable[..., IO[Any]]] = {".xz": lzma.open, ".gz": gzip.ope
 def read_texts(sources: Sequence[str]) -> list[str]:
     """Read all texts of files, folders and datasets.
 
-    :param sources: Paths of text files, JSONL files (also .xz and .gz; rows with "text" or "paragraphs") or folders of
-        them; or names of datasets on the Hugging Face hub.
+    :param sources: Paths of text files, JSONL files (also .xz and .gz; rows with "paragraphs" or one of TEXT_FIELDS) or
+        folders of them; or names of datasets on the Hugging Face hub.
     :return: The texts that are not blank, in order.
     :raises TrainingDataError: If a source is missing or holds no text.
     """
@@ -65,7 +65,8 @@ def _text_of(row: Any, where: str) -> str:  # noqa: ANN401 - whatever JSON holds
         for name in TEXT_FIELDS:
             if isinstance(row.get(name), str):
                 return str(row[name])
-    raise TrainingDataError(f"{where} has no text. Allowed are a string, or an object with 'text' or 'paragraphs'.")
+    fields = ", ".join(("paragraphs", *TEXT_FIELDS))
+    raise TrainingDataError(f"{where} has no text. Allowed are a string, or an object with one of {fields}.")
 
 
 def _read_dataset(name: str) -> Iterator[str]:
