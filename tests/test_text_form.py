@@ -231,6 +231,12 @@ def test_documents_that_are_z_spans_are_restored_first() -> None:
     assert result.stats.source_tokens == len(f"{TOWN}\n{SEA}{TOWN}")
 
 
+def test_code_keeps_its_indentation() -> None:
+    code = "def lamp():\n    clean()\n\n    if dark:\n        light_the_lamp()\n    return 3\n" + SEA * 3
+    [written] = shortened([code], query="Where is light_the_lamp called?", max_tokens=12).documents
+    assert written == "    if dark:\n        light_the_lamp()"
+
+
 def test_an_embedder_is_no_scorer() -> None:
     with pytest.raises(OptionError, match="from_pretrained"):
         zprompt.compress([TOWN], query=QUERY, form="text", relevance=object())  # type: ignore[arg-type]

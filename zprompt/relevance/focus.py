@@ -142,7 +142,7 @@ def elide(text: str, kept: KeptText, count: CountTokens) -> tuple[str, KeptText]
     :param count: Counts tokens.
     :return: The text as written, and what stays of it now: all, where the mark would take as much as the text.
     """
-    written = "".join(_with_marks(text, kept.ranges)).strip() or NOTHING
+    written = "".join(_with_marks(text, kept.ranges)).lstrip("\r\n").rstrip() or NOTHING  # code keeps its indentation
     if count(written) >= count(text):
         units = tuple(replace(one, kept=True) for one in kept.sentences)
         return text, replace(kept, ranges=KeptText.whole(text).ranges, sentences=units)
