@@ -28,8 +28,8 @@ import json
 import random
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -82,6 +82,15 @@ class Scores:
         return readable
 
 
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Which samples a task draws from rows."""
+
+    limit: int  # samples, at most
+    characters: int  # of each text, at most; passages of questions, JSON and code are not cut
+    seed: int
+
+
 @dataclass(frozen=True)
 class Task(ABC):
     """Something that a shortened text is for."""
@@ -94,6 +103,21 @@ class Task(ABC):
     main: ClassVar[Metric]  # plotted and compared
     metrics: ClassVar[tuple[Metric, ...]]  # all, in the order of a report
     restores: ClassVar[bool] = False  # whether lossless methods restore the texts first
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, row: Row) -> bool:
+        """Return whether the task is for rows like this one."""
+
+    @classmethod
+    def shipped(cls) -> Rows:
+        """Return the rows that it has unless others are given."""
+        return shipped_rows("texts")
+
+    @classmethod
+    @abstractmethod
+    def of(cls, rows: Rows, draws: Draws) -> Task:
+        """Draw samples from rows."""
 
     @abstractmethod
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
@@ -112,6 +136,16 @@ class Reconstruction(Task):
     name, title, main = "reconstruction", "Reconstruction", m.BLEU
     metrics = (m.BLEU, m.NUMBERS, m.NAMES)
     restores = True
+
+    @classmethod
+    def fits(cls, row: Row) -> bool:
+        """Return whether a row has a text and no question."""
+        return not _is_question(row) and not _is_query(row)
+
+    @classmethod
+    def of(cls, rows: Rows, draws: Draws) -> Reconstruction:
+        """Draw as many of each kind of text as there can be."""
+        return cls(*_draw_texts(rows, draws))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Compare the restored texts with their sources."""
@@ -150,6 +184,22 @@ class QuestionAnswering(Task):
     metrics = tuple(metric.by(reader) for reader in READERS for metric in (m.F1, m.EXACT_MATCH, m.KV_CACHE))
     max_new_tokens: ClassVar[int] = 16
 
+    @classmethod
+    def fits(cls, row: Row) -> bool:
+        """Return whether a row is a question with passages."""
+        return _is_question(row)
+
+    @classmethod
+    def shipped(cls) -> Rows:
+        """Return questions about the shipped texts."""
+        return shipped_rows("questions")
+
+    @classmethod
+    def of(cls, rows: Rows, draws: Draws) -> QuestionAnswering:
+        """Draw questions, each with the passages that answer it."""
+        samples = [_question_sample(row, place) for place, row in enumerate(rows.rows)]
+        return cls(rows.source, draw(samples, draws.limit, draws.seed))
+
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Let every reader answer every question."""
         from zprompt.reader import question_messages  # imports torch, which a report does not need
@@ -173,6 +223,24 @@ class RetrievedQuestions(QuestionAnswering):
 
     name, title = "retrieved", "Retrieved passages"
     metrics = (m.KEPT, *QuestionAnswering.metrics)
+
+    @classmethod
+    def fits(cls, row: Row) -> bool:
+        """Return whether a row is a question with passages that answer it and others."""
+        return _is_question(row) and len({bool(passage.get("gold")) for passage in row["passages"]}) == 2
+
+    @classmethod
+    def shipped(cls) -> Rows:
+        """Return the shipped questions, with passages of others beside their own."""
+        questions = super().shipped()
+        among = (_among_others(row, questions.rows, place) for place, row in enumerate(questions.rows))
+        return replace(questions, rows=tuple(among))
+
+    @classmethod
+    def of(cls, rows: Rows, draws: Draws) -> RetrievedQuestions:
+        """Draw questions, each with all of its passages."""
+        samples = [_question_sample(row, place, gold_only=False) for place, row in enumerate(rows.rows)]
+        return cls(rows.source, draw(samples, draws.limit, draws.seed))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Let every reader answer every question, and look for the answers."""
@@ -203,6 +271,22 @@ class Summarisation(Task):
     )
     max_new_tokens: ClassVar[int] = 32
     kinds: ClassVar[dict[Metric, str]] = {m.ROUGE_1: "rouge1", m.ROUGE_2: "rouge2", m.ROUGE_L: "rougeL"}
+
+    @classmethod
+    def fits(cls, row: Row) -> bool:
+        """Return whether a row has a text with a summary."""
+        return Reconstruction.fits(row) and any(name in row for name in _SUMMARIES)
+
+    @classmethod
+    def shipped(cls) -> Rows:
+        """Return the shipped texts that can be summarised."""
+        texts = super().shipped()
+        return replace(texts, rows=tuple(row for row in texts.rows if row["group"] in _PROSE))
+
+    @classmethod
+    def of(cls, rows: Rows, draws: Draws) -> Summarisation:
+        """Draw as many of each kind of text as there can be."""
+        return cls(*_draw_texts(rows, draws))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Summarise the shortened texts, and for each reader once the full texts."""
@@ -249,6 +333,23 @@ class Queries(Task):
     name, title, main = "queries", "Long queries", m.MRR
     metrics = (m.MRR, m.FIRST, m.TOP_TEN)
 
+    @classmethod
+    def fits(cls, row: Row) -> bool:
+        """Return whether a row is a query of several turns."""
+        return _is_query(row)
+
+    @classmethod
+    def shipped(cls) -> Rows:
+        """Return the shipped queries."""
+        return shipped_rows("queries")
+
+    @classmethod
+    def of(cls, rows: Rows, draws: Draws) -> Queries:
+        """Draw queries; the documents of all rows are searched."""
+        samples = [_query_sample(row, place) for place, row in enumerate(rows.rows)]
+        drawn = draw(samples, draws.limit, draws.seed)
+        return cls(rows.source, drawn, [sample.answers[0] for sample in samples])
+
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Rank the right documents by BM25, which reads Z-tokens as the words of their anchors."""
         documents = list(dict.fromkeys(self.documents))
@@ -274,6 +375,21 @@ class Copying(Task):
     name, title, main = "copying", "Exact copy", m.KEPT
     metrics = (m.KEPT, *(m.COPIED.by(reader) for reader in TEXT_READERS))
     max_new_tokens: ClassVar[int] = 20
+
+    @classmethod
+    def fits(cls, row: Row) -> bool:
+        """Return False: its samples are made."""
+        return False
+
+    @classmethod
+    def shipped(cls) -> Rows:
+        """Return no rows."""
+        return Rows("made", ())
+
+    @classmethod
+    def of(cls, rows: Rows, draws: Draws) -> Copying:
+        """Make contexts, whatever the rows."""
+        return cls(f"made from seed {draws.seed}", copying_samples(draws.limit, draws.seed))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Look for the values, and ask for them."""
@@ -323,6 +439,23 @@ class Structure(Task):
     metrics = (m.PARSES, m.SAME)
     restores = True
 
+    @classmethod
+    def fits(cls, row: Row) -> bool:
+        """Return whether a row is of a JSON or Python file."""
+        return row.get("group") in _PARSED.values()
+
+    @classmethod
+    def shipped(cls) -> Rows:
+        """Return the shipped JSON and Python."""
+        texts = super().shipped()
+        return replace(texts, rows=tuple(row for row in texts.rows if cls.fits(row)))
+
+    @classmethod
+    def of(cls, rows: Rows, draws: Draws) -> Structure:
+        """Draw as many of each kind as there can be, all whole: a part of a text would not parse."""
+        samples = [_text_sample(*one) for one in enumerate(rows.rows)]
+        return cls(rows.source, _draw_mixed(samples, draws.limit, draws.seed))
+
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Parse the restored texts, and compare their values or syntax trees with the sources'."""
         parsed = [
@@ -352,8 +485,17 @@ def canonical(text: str, kind: str) -> str | None:
 
 # Tasks with samples: from what the user gives, else from what is shipped, else from a seed.
 
-_ALL = (RetrievedQuestions, QuestionAnswering, Reconstruction, Summarisation, Queries, Copying, Structure)
-TASKS = tuple(task.name for task in _ALL)
+_ALL: tuple[type[Task], ...] = (
+    RetrievedQuestions,
+    QuestionAnswering,
+    Reconstruction,
+    Summarisation,
+    Queries,
+    Copying,
+    Structure,
+)
+_BY_NAME = {task.name: task for task in _ALL}
+TASKS = tuple(_BY_NAME)
 _OTHERS = 5  # passages beside the one that answers a shipped question
 _PROSE = ("encyclopedia", "news", "dialogue")  # kinds of shipped texts that can be summarised
 _PARSED = {".json": "json", ".py": "code"}
@@ -378,7 +520,15 @@ def make_tasks(names: Sequence[str], data: Sequence[str], limit: int, characters
     for one in data:
         for name, rows in _assign(one):
             given.setdefault(name, []).append(rows)
-    return [_make_task(name, given.get(name, []), limit, characters, seed) for name in names]
+    draws = Draws(limit, characters, seed)
+    return [_BY_NAME[name].of(_joined(given.get(name)) or _BY_NAME[name].shipped(), draws) for name in names]
+
+
+def _joined(given: Sequence[Rows] | None) -> Rows | None:
+    """Return the rows of several sources as one; None if there are none."""
+    if not given:
+        return None
+    return Rows("; ".join(one.source for one in given), tuple(row for one in given for row in one.rows))
 
 
 def _assign(given: str) -> Iterator[tuple[str, Rows]]:
@@ -388,13 +538,13 @@ def _assign(given: str) -> Iterator[tuple[str, Rows]]:
         yield name, _read_grouped(source)
         return
     rows = _read_grouped(given)
-    fitting = [task for task in TASKS if rows.rows and _fits(task, rows.rows[0])]
+    fitting = [name for name, task in _BY_NAME.items() if rows.rows and task.fits(rows.rows[0])]
     if not fitting:
         raise TrainingDataError(
             f"{given} fits no task: its first row has {', '.join(rows.rows[0]) if rows.rows else 'nothing'}. Say which "
             f"it is for: TASK={given}, with one of {', '.join(TASKS)}."
         )
-    yield from ((task, rows) for task in fitting)
+    yield from ((name, rows) for name in fitting)
 
 
 def _read_grouped(source: str) -> Rows:
@@ -403,43 +553,19 @@ def _read_grouped(source: str) -> Rows:
     return Rows(rows.source, tuple({**row, "group": group} for row in rows.rows)) if group else rows
 
 
-def _fits(task: str, row: Row) -> bool:
-    if "question" in row and "passages" in row:
-        both = len({bool(passage.get("gold")) for passage in row["passages"]}) == 2
-        return task == QuestionAnswering.name or (task == RetrievedQuestions.name and both)
-    if "facet" in row and "turns" in row:
-        return task == Queries.name
-    if task == Structure.name:
-        return row.get("group") in _PARSED.values()
-    has_summary = any(name in row for name in _SUMMARIES)
-    return task == Reconstruction.name or (task == Summarisation.name and has_summary)
+def _is_question(row: Row) -> bool:
+    return "question" in row and "passages" in row
 
 
-def _make_task(name: str, given: list[Rows], limit: int, characters: int, seed: int) -> Task:
-    if name == Copying.name:
-        return Copying(f"made from seed {seed}", copying_samples(limit, seed))
-    shipped = {"retrieved": "questions", "qa": "questions", "queries": "queries"}
-    known = given or [shipped_rows(shipped.get(name, "texts"))]
-    source = "; ".join(rows.source for rows in known)
-    rows = [row for one in known for row in one.rows]
-    if name == RetrievedQuestions.name:
-        rows = rows if given else [_among_others(row, rows, place) for place, row in enumerate(rows)]
-        retrieved = [_question_sample(row, place, gold_only=False) for place, row in enumerate(rows)]
-        return RetrievedQuestions(source, draw(retrieved, limit, seed))
-    if name == QuestionAnswering.name:
-        questions = [_question_sample(row, place) for place, row in enumerate(rows)]
-        return QuestionAnswering(source, draw(questions, limit, seed))
-    if name == Queries.name:
-        queries = [_query_sample(row, place) for place, row in enumerate(rows)]
-        return Queries(source, draw(queries, limit, seed), [sample.answers[0] for sample in queries])
-    if name == Structure.name:  # a part of a text would not parse
-        usable = rows if given else [row for row in rows if row["group"] in _PARSED.values()]
-        return Structure(source, _draw_mixed([_text_sample(*one) for one in enumerate(usable)], limit, seed))
-    if name == Summarisation.name and not given:
-        rows = [row for row in rows if row["group"] in _PROSE]
-    samples = _draw_mixed([_text_sample(*one, characters) for one in enumerate(rows)], limit, seed)
-    make: Callable[[str, Sequence[Sample]], Task] = Summarisation if name == Summarisation.name else Reconstruction
-    return make(f"{source}, up to {characters:,} characters of each", samples)
+def _is_query(row: Row) -> bool:
+    return "facet" in row and "turns" in row
+
+
+def _draw_texts(rows: Rows, draws: Draws) -> tuple[str, list[Sample]]:
+    """Return where texts are from, with their length, and some of them."""
+    samples = [_text_sample(*one, draws.characters) for one in enumerate(rows.rows)]
+    source = f"{rows.source}, up to {draws.characters:,} characters of each"
+    return source, _draw_mixed(samples, draws.limit, draws.seed)
 
 
 def _draw_mixed(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
