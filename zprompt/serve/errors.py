@@ -5,6 +5,7 @@
 405  method not allowed                         408  the request did not arrive in time
 410  an original had to make room for others
 413  the request is too large                   429  the queue is full; Retry-After says when to try again
+499  the client has left: only logs and metrics have it
 500  a fault of the server                      503  the server is shutting down
 504  no answer within the time limit
 """

@@ -12,7 +12,8 @@ import socket
 import uvicorn
 
 from zprompt.reader import Reader
-from zprompt.serve.app import ServerSettings, create_app
+from zprompt.serve.app import create_app
+from zprompt.serve.service import ServerSettings
 
 _BACKLOG = 2048  # connections that the operating system keeps until they are accepted
 
