@@ -17,7 +17,6 @@ How passages are given is the condition of an experiment; only a reader trained 
     paper-a      codes alone; the sequence has its source tokens, and one gap over all of them
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from zprompt.reader import (
     question_messages,
 )
 from zprompt.relevance import shared_relevance
+from zprompt.train.cloze import cloze_questions
 from zprompt.train.config import CODES, TASKS, ReaderTrainConfig
 from zprompt.train.corpus import read_texts
 from zprompt.train.focused_questions import FocusedQuestions
@@ -53,7 +53,6 @@ SHORTEST = 8  # tokens of a continuation, at least
 CONTEXT = 128  # source tokens of the shortest context that is measured
 OTHERS = 6000  # passages of the text that may stand beside those of a question, if they come near it
 TRIES = 100  # until a sequence can be made
-WORDS_AROUND = 10  # on each side of a cloze test's blank
 
 
 # Passages, as the reader sees them.
@@ -161,47 +160,6 @@ class Prompts:
     def answer(self, answer: str) -> Ints:
         """Return the token ids of an answer, and the one that ends it."""
         return np.array([*self.tokenizer.encode(answer.strip(" \n,;.")), self.end_id], np.int64)
-
-
-# Cloze tests: a name, a number or a date is blanked in a sentence, and is to be filled in. What surrounds the blank is
-# cut to a few words on each side: positions cost.
-
-_MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
-_DATE = rf"(?:\d{{1,2}} )?(?:{_MONTH})(?: \d{{1,2}})?(?:,? \d{{4}})?"
-_NUMBER = r"\d[\d,.]*\d|\d"
-# A name stands after a small letter or a comma: what begins a sentence is seldom one.
-_NAME = r"(?<=[a-z,;:] )(?!(?:The|A|An|In|It)\b)[A-Z][\w’'-]+(?: (?:of |the |de |von )?[A-Z][\w’'-]+)*"
-_ANSWER = re.compile(rf"\b(?:{_DATE})\b|(?<![\w.,])(?:{_NUMBER})(?![\w])|{_NAME}")
-_SENTENCE = re.compile(r"[^\s][^\n]*?(?:[.!?](?=\s)|(?=\n)|$)")
-
-
-@dataclass(frozen=True, slots=True)
-class Cloze:
-    """A question about a passage, and its answer, which stands in the passage."""
-
-    question: str
-    answer: str
-
-
-def cloze_questions(text: str, most: int, random: np.random.Generator) -> list[Cloze]:
-    """Blank something in at most so many sentences of a text, each with another answer."""
-    found: dict[str, Cloze] = {}
-    sentences = [match.group() for match in _SENTENCE.finditer(text)]
-    for index in random.permutation(len(sentences)):
-        sentence = sentences[index]
-        spots = [match for match in _ANSWER.finditer(sentence) if sentence.count(match.group()) == 1]
-        if spots and len(sentence.split()) > 5:
-            spot = spots[random.integers(len(spots))]
-            found.setdefault(spot.group(), _blank(sentence, spot))
-        if len(found) == most:
-            break
-    return list(found.values())
-
-
-def _blank(sentence: str, spot: re.Match[str]) -> Cloze:
-    left = re.split(r"(?<=\s)", sentence[: spot.start()])[-WORDS_AROUND - 1 :]
-    right = re.split(r"(?=\s)", sentence[spot.end() :])[: WORDS_AROUND + 1]
-    return Cloze(f"What is missing in “{''.join(left).lstrip()}___{''.join(right)}”?", spot.group())
 
 
 # Packed sequences.

@@ -13,9 +13,10 @@ from zprompt.codec.codec import Codec
 from zprompt.errors import OptionError, TrainingDataError
 from zprompt.llm import Backbone
 from zprompt.reader.prompt import ContentTokenizer, SpanPiece, TextPiece
+from zprompt.train.cloze import cloze_questions
 from zprompt.train.packing import PackedSequence
 from zprompt.train.passages import TiledPassage, tile_passage
-from zprompt.train.reader_data import Prompts, TitledPassage, as_input, as_meta_tokens, cloze_questions
+from zprompt.train.reader_data import Prompts, TitledPassage, as_input, as_meta_tokens
 
 
 def text_of(backbone: Backbone, sequence: PackedSequence) -> str:
