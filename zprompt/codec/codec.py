@@ -361,6 +361,8 @@ class Codec:
                     unknown.append(place)
                 else:
                     texts[place] = remembered
+        if not unknown:
+            return texts
         restored = self.restore_texts([texts[place] for place in unknown], batch_size=batch_size)
         for place, own in zip(unknown, restored, strict=True):
             if isinstance(own, str):
