@@ -157,11 +157,10 @@ class Codec:
         """Replace the text of documents by Z-spans.
 
         :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node.
-        :param ratio: Source tokens per Z-token that all documents together are to reach; None: what
-            suits how predictable they are. Each sentence and line keeps its first token, so a ratio may be out of
-            reach: then the nearest is taken, and a miss of more than a tenth is a RatioWarning, and `stats.missed` says
-            why. Every text is restored exactly at every ratio: at a lower one anchors say more, at a higher one the
-            residual.
+        :param ratio: Source tokens per Z-token that all documents together are to reach; None: what suits how
+            predictable they are. Each sentence and line keeps its first token, so a ratio may be out of reach: then the
+            nearest is taken, and a miss of more than a tenth is a RatioWarning, and `stats.missed` says why. Every text
+            is restored exactly at every ratio: at a lower one anchors say more, at a higher one the residual.
         :param max_tokens: Z-tokens that all documents may take together.
         :param query: What will be asked: the sentences that matter for it are kept word for word, as anchors, over all
             documents as many as the ratio or max_tokens allows, or without either as many as 95 % of the answers need.

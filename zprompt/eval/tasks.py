@@ -32,7 +32,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,7 @@ class Task(ABC):
     main: ClassVar[Metric]  # plotted and compared
     metrics: ClassVar[tuple[Metric, ...]]  # all, in the order of a report
     restores: ClassVar[bool] = False  # whether lossless methods restore the texts first
+    file: ClassVar[str] = "texts"  # of shipped rows, which it has unless others are given
 
     @classmethod
     @abstractmethod
@@ -112,12 +113,14 @@ class Task(ABC):
     @classmethod
     def shipped(cls) -> Rows:
         """Return the rows that it has unless others are given."""
-        return shipped_rows("texts")
+        return shipped_rows(cls.file)
 
     @classmethod
-    @abstractmethod
-    def of(cls, rows: Rows, draws: Draws) -> Task:
-        """Draw samples from rows."""
+    def of(cls, rows: Rows, draws: Draws) -> Self:
+        """Draw samples from rows: of texts, as many of each kind as there can be."""
+        samples = [_text_sample(*one, draws.characters) for one in enumerate(rows.rows)]
+        source = f"{rows.source}, up to {draws.characters:,} characters of each"
+        return cls(source, _draw_mixed(samples, draws.limit, draws.seed))
 
     @abstractmethod
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
@@ -141,11 +144,6 @@ class Reconstruction(Task):
     def fits(cls, row: Row) -> bool:
         """Return whether a row has a text and no question."""
         return not _is_question(row) and not _is_query(row)
-
-    @classmethod
-    def of(cls, rows: Rows, draws: Draws) -> Reconstruction:
-        """Draw as many of each kind of text as there can be."""
-        return cls(*_draw_texts(rows, draws))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Compare the restored texts with their sources."""
@@ -183,6 +181,8 @@ class QuestionAnswering(Task):
     name, title, main = "qa", "Questions", m.F1.by(READER)
     metrics = tuple(metric.by(reader) for reader in READERS for metric in (m.F1, m.EXACT_MATCH, m.KV_CACHE))
     max_new_tokens: ClassVar[int] = 16
+    gold_only: ClassVar[bool] = True  # leave out passages that do not answer the question
+    file = "questions"
 
     @classmethod
     def fits(cls, row: Row) -> bool:
@@ -190,14 +190,9 @@ class QuestionAnswering(Task):
         return _is_question(row)
 
     @classmethod
-    def shipped(cls) -> Rows:
-        """Return questions about the shipped texts."""
-        return shipped_rows("questions")
-
-    @classmethod
-    def of(cls, rows: Rows, draws: Draws) -> QuestionAnswering:
-        """Draw questions, each with the passages that answer it."""
-        samples = [_question_sample(row, place) for place, row in enumerate(rows.rows)]
+    def of(cls, rows: Rows, draws: Draws) -> Self:
+        """Draw questions, each with its passages."""
+        samples = [_question_sample(row, place, cls.gold_only) for place, row in enumerate(rows.rows)]
         return cls(rows.source, draw(samples, draws.limit, draws.seed))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
@@ -223,6 +218,7 @@ class RetrievedQuestions(QuestionAnswering):
 
     name, title = "retrieved", "Retrieved passages"
     metrics = (m.KEPT, *QuestionAnswering.metrics)
+    gold_only = False
 
     @classmethod
     def fits(cls, row: Row) -> bool:
@@ -235,12 +231,6 @@ class RetrievedQuestions(QuestionAnswering):
         questions = super().shipped()
         among = (_among_others(row, questions.rows, place) for place, row in enumerate(questions.rows))
         return replace(questions, rows=tuple(among))
-
-    @classmethod
-    def of(cls, rows: Rows, draws: Draws) -> RetrievedQuestions:
-        """Draw questions, each with all of its passages."""
-        samples = [_question_sample(row, place, gold_only=False) for place, row in enumerate(rows.rows)]
-        return cls(rows.source, draw(samples, draws.limit, draws.seed))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Let every reader answer every question, and look for the answers."""
@@ -282,11 +272,6 @@ class Summarisation(Task):
         """Return the shipped texts that can be summarised."""
         texts = super().shipped()
         return replace(texts, rows=tuple(row for row in texts.rows if row["group"] in _PROSE))
-
-    @classmethod
-    def of(cls, rows: Rows, draws: Draws) -> Summarisation:
-        """Draw as many of each kind of text as there can be."""
-        return cls(*_draw_texts(rows, draws))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Summarise the shortened texts, and for each reader once the full texts."""
@@ -332,6 +317,7 @@ class Queries(Task):
 
     name, title, main = "queries", "Long queries", m.MRR
     metrics = (m.MRR, m.FIRST, m.TOP_TEN)
+    file = "queries"
 
     @classmethod
     def fits(cls, row: Row) -> bool:
@@ -339,12 +325,7 @@ class Queries(Task):
         return _is_query(row)
 
     @classmethod
-    def shipped(cls) -> Rows:
-        """Return the shipped queries."""
-        return shipped_rows("queries")
-
-    @classmethod
-    def of(cls, rows: Rows, draws: Draws) -> Queries:
+    def of(cls, rows: Rows, draws: Draws) -> Self:
         """Draw queries; the documents of all rows are searched."""
         samples = [_query_sample(row, place) for place, row in enumerate(rows.rows)]
         drawn = draw(samples, draws.limit, draws.seed)
@@ -387,7 +368,7 @@ class Copying(Task):
         return Rows("made", ())
 
     @classmethod
-    def of(cls, rows: Rows, draws: Draws) -> Copying:
+    def of(cls, rows: Rows, draws: Draws) -> Self:
         """Make contexts, whatever the rows."""
         return cls(f"made from seed {draws.seed}", copying_samples(draws.limit, draws.seed))
 
@@ -451,7 +432,7 @@ class Structure(Task):
         return replace(texts, rows=tuple(row for row in texts.rows if cls.fits(row)))
 
     @classmethod
-    def of(cls, rows: Rows, draws: Draws) -> Structure:
+    def of(cls, rows: Rows, draws: Draws) -> Self:
         """Draw as many of each kind as there can be, all whole: a part of a text would not parse."""
         samples = [_text_sample(*one) for one in enumerate(rows.rows)]
         return cls(rows.source, _draw_mixed(samples, draws.limit, draws.seed))
@@ -561,13 +542,6 @@ def _is_query(row: Row) -> bool:
     return "facet" in row and "turns" in row
 
 
-def _draw_texts(rows: Rows, draws: Draws) -> tuple[str, list[Sample]]:
-    """Return where texts are from, with their length, and some of them."""
-    samples = [_text_sample(*one, draws.characters) for one in enumerate(rows.rows)]
-    source = f"{rows.source}, up to {draws.characters:,} characters of each"
-    return source, _draw_mixed(samples, draws.limit, draws.seed)
-
-
 def _draw_mixed(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
     """Draw samples, as many of each kind of text as there can be."""
     groups: dict[str, list[Sample]] = {}
@@ -597,7 +571,7 @@ def _among_others(row: Row, rows: Sequence[Row], place: int) -> Row:
     return {**row, "passages": rng.sample(passages, len(passages))}
 
 
-def _question_sample(row: Row, place: int, *, gold_only: bool = True) -> Sample:
+def _question_sample(row: Row, place: int, gold_only: bool) -> Sample:
     try:
         question = question_of(row, gold_only=gold_only)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
