@@ -10,7 +10,7 @@ Importing it needs neither torch nor what is in zprompt[bench].
 """
 
 from zprompt.eval.context import SHIPPED
-from zprompt.eval.datasets import Question, draw, question_of, read_questions
+from zprompt.eval.datasets import Question, draw, open_dataset, question_of, read_questions, text_of
 from zprompt.eval.metrics import (
     CorpusBleu,
     Recall,
@@ -52,6 +52,7 @@ __all__ = [
     "names",
     "number",
     "numbers",
+    "open_dataset",
     "peak_megabytes",
     "percent",
     "question_of",
@@ -59,6 +60,8 @@ __all__ = [
     "recall",
     "run",
     "table",
+    "text_of",
+    "text_of",
     "write_json",
     "write_reports",
 ]

@@ -35,7 +35,7 @@ from zprompt.relevance import Passage
 Row: TypeAlias = dict[str, Any]
 Item = TypeVar("Item")
 
-TEXT_FIELDS = ("text", "article", "document", "context")
+TEXT_FIELDS = ("text", "content", "page_content", "article", "document", "context")
 
 
 # Questions.
@@ -117,7 +117,7 @@ def read_rows(source: str) -> Rows:
     """
     path = Path(source)
     if not path.is_file():
-        return _read_dataset(source)
+        return _normalised(f"Hugging Face dataset {source}", open_dataset(source, "test"), source)
     try:
         text = path.read_text("utf-8")
         rows = list(_json_rows(text)) if path.suffix in LINES_SUFFIXES else [{"text": text, "title": path.name}]
@@ -134,9 +134,16 @@ def _json_rows(text: str) -> Iterator[Row]:
         yield row
 
 
-def _read_dataset(source: str) -> Rows:
-    """Read a dataset from the Hugging Face hub, or from its cache."""
-    name, _, split = source.partition(":")
+def open_dataset(source: str, split: str) -> Iterable[Row]:
+    """Load a dataset from the Hugging Face hub, or from its cache.
+
+    :param source: NAME@CONFIG:SPLIT, of which NAME is enough.
+    :param split: The split to take if the source names none.
+    :return: Its rows.
+    :raises MissingDependencyError: If `datasets` is not installed.
+    :raises TrainingDataError: If there is none of this name, or it cannot be loaded.
+    """
+    name, _, own_split = source.partition(":")
     try:
         from datasets import load_dataset
     except ImportError as error:
@@ -144,13 +151,13 @@ def _read_dataset(source: str) -> Rows:
             f"There is no file {source}, and datasets need zprompt[train]: pip install 'zprompt[train]'."
         ) from error
     try:
-        dataset = load_dataset(*name.split("@"), split=split or "test")
-    except Exception as error:
+        dataset = load_dataset(*name.split("@"), split=own_split or split)
+    except Exception as error:  # whatever its builders raise
         raise TrainingDataError(
             f"{source} is no file, and the dataset cannot be loaded: {type(error).__name__}: {error}. Give a file, or "
             "a dataset as NAME@CONFIG:SPLIT."
         ) from error
-    return _normalised(f"Hugging Face dataset {source}", map(dict, dataset), source)
+    return map(dict, dataset)
 
 
 def _normalised(name: str, rows: Iterable[Row], source: str) -> Rows:

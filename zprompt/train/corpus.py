@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from zprompt.errors import TrainingDataError
+from zprompt.eval import open_dataset, text_of
 
-TEXT_FIELDS = ("text", "content", "page_content")
 _UNREADABLE = (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError, lzma.LZMAError, zlib.error)
 _OPENERS: dict[str, Callable[..., IO[Any]]] = {".xz": lzma.open, ".gz": gzip.open}
 
@@ -18,8 +18,8 @@ _OPENERS: dict[str, Callable[..., IO[Any]]] = {".xz": lzma.open, ".gz": gzip.ope
 def read_texts(sources: Sequence[str]) -> list[str]:
     """Read all texts of files, folders and datasets.
 
-    :param sources: Paths of text files, JSONL files (also .xz and .gz; rows with "paragraphs" or one of TEXT_FIELDS) or
-        folders of them; or names of datasets on the Hugging Face hub.
+    :param sources: Paths of text files, JSONL files (also .xz and .gz; strings, or rows as `text_of` takes them) or
+        folders of them; or datasets on the Hugging Face hub, as NAME@CONFIG:SPLIT.
     :return: The texts that are not blank, in order.
     :raises TrainingDataError: If a source is missing or holds no text.
     """
@@ -39,7 +39,8 @@ def _read_source(source: str) -> Iterator[str]:
     elif source.startswith((".", "/", "~")) or path.suffix:
         raise TrainingDataError(f"No file or folder at {source}.")
     else:
-        yield from _read_dataset(source)
+        for number, row in enumerate(open_dataset(source, "train")):
+            yield _text_of(row, f"{source}, row {number}")
 
 
 def _read_file(path: Path) -> Iterator[str]:
@@ -59,24 +60,9 @@ def _read_file(path: Path) -> Iterator[str]:
 def _text_of(row: Any, where: str) -> str:  # noqa: ANN401 - whatever JSON holds
     if isinstance(row, str):
         return row
-    if isinstance(row, dict):
-        if isinstance(row.get("paragraphs"), list):
-            return "\n\n".join(row["paragraphs"])
-        for name in TEXT_FIELDS:
-            if isinstance(row.get(name), str):
-                return str(row[name])
-    fields = ", ".join(("paragraphs", *TEXT_FIELDS))
-    raise TrainingDataError(f"{where} has no text. Allowed are a string, or an object with one of {fields}.")
-
-
-def _read_dataset(name: str) -> Iterator[str]:
+    if not isinstance(row, dict):
+        raise TrainingDataError(f"{where} is neither a string nor an object with a text.")
     try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise TrainingDataError(f"No file {name}; for a dataset, install zprompt[train].") from error
-    try:
-        rows = load_dataset(name, split="train")
-    except Exception as error:  # whatever its builders raise
-        raise TrainingDataError(f"{name} is no file and cannot be loaded as a dataset: {error}") from error
-    for number, row in enumerate(rows):
-        yield _text_of(row, f"{name}, row {number}")
+        return text_of(row)
+    except TrainingDataError as error:
+        raise TrainingDataError(f"{where}: {error}") from error
