@@ -61,7 +61,6 @@ __all__ = [
     "run",
     "table",
     "text_of",
-    "text_of",
     "write_json",
     "write_reports",
 ]
