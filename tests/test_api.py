@@ -100,7 +100,7 @@ def test_load_takes_a_folder_and_a_backbone(shipped: None, models: Path, tiny_ba
 
 
 def test_load_refuses_a_backbone_that_the_codec_was_not_made_with(shipped: None, narrow_backbone_dir: Path) -> None:
-    with pytest.raises(CheckpointError, match="was made with the backbone"):
+    with pytest.raises(CheckpointError, match="was made on the backbone"):
         zprompt.load(backbone=str(narrow_backbone_dir), device="cpu")
 
 

@@ -62,13 +62,13 @@ class TestCodecs:
         assert codec.backbone.name == str(tiny_backbone_dir)
 
     def test_another_llm_than_the_codecs_is_refused(self, folder: Path, narrow_backbone_dir: Path) -> None:
-        with pytest.raises(CheckpointError, match=r"was made with the backbone .* is loaded.*any causal LM"):
+        with pytest.raises(CheckpointError, match=r"was made on the backbone .* is loaded.*any causal LM"):
             Codec.from_pretrained(folder, backbone=str(narrow_backbone_dir), device="cpu")
 
     def test_a_codec_without_heads_is_refused_over_another_llm_too(
         self, tiny_folder: Path, narrow_backbone_dir: Path
     ) -> None:
-        with pytest.raises(CheckpointError, match="was made with the backbone"):
+        with pytest.raises(CheckpointError, match="was made on the backbone"):
             Codec.from_pretrained(tiny_folder, backbone=str(narrow_backbone_dir), device="cpu")
 
     def test_a_name_of_nothing_is_refused(self, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_an_embedding_of_another_size_is_refused(
 
 
 def test_other_weights_are_refused(folder: Path, narrow_backbone: Backbone) -> None:
-    with pytest.raises(CheckpointError, match="was trained on the backbone"):
+    with pytest.raises(CheckpointError, match="was made on the backbone"):
         merged_decoder(folder, narrow_backbone)
 
 

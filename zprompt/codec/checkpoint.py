@@ -86,12 +86,8 @@ def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHe
     :return: The heads, frozen; None if it has none.
     :raises CheckpointError: If the codec was made on other weights.
     """
-    if backbone.weights_fingerprint != config.backbone_fingerprint:
-        raise CheckpointError(
-            f"The codec in {folder} was made with the backbone {config.backbone!r} "
-            f"({config.backbone_fingerprint}), but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. "
-            "Load that one, or compress with this one: zprompt.load(…) takes the name of any causal LM."
-        )
+    advice = "Load that one, or compress with this one: zprompt.load(…) takes the name of any causal LM."
+    backbone.require_weights(config.backbone_fingerprint, config.backbone, f"The codec in {folder}", advice)
     if config.heads is None:
         return None
     heads = CodecHeads(config.heads, backbone.embeddings, backbone.hidden_size)

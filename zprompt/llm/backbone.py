@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from zprompt.errors import CheckpointError
 from zprompt.llm.cache import Cache, StepPlanner
 from zprompt.llm.llama import LlamaShape
 from zprompt.llm.packed import PackedLinear, can_pack
@@ -124,6 +125,21 @@ class Backbone:
     def output_embeddings(self) -> Tensor:
         """Return the LM head, (V, D)."""
         return self.load()[0].output_embeddings
+
+    def require_weights(self, fingerprint: str, name: str, what: str, advice: str) -> None:
+        """Check that these are the weights that something was made on.
+
+        :param fingerprint: The fingerprint of those weights.
+        :param name: The name of their LLM.
+        :param what: What was made on them, to say so.
+        :param advice: What to do, in a sentence.
+        :raises CheckpointError: If they are others.
+        """
+        if self.weights_fingerprint != fingerprint:
+            raise CheckpointError(
+                f"{what} was made on the backbone {name!r} ({fingerprint}), but {self.name!r} "
+                f"({self.weights_fingerprint}) is loaded. {advice}"
+            )
 
     def load(self) -> tuple[Weights, nn.Module | None]:
         """Load the weights, if they are not in memory yet.

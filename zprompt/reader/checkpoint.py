@@ -109,11 +109,8 @@ def load_z_embedding(folder: Path, config: ReaderConfig, hidden_size: int) -> ZE
 
 def load_lora(folder: Path, config: ReaderConfig, backbone: Backbone) -> Lora:
     """Load a reader's LoRA; raise CheckpointError if it was trained on other weights than the backbone's."""
-    if backbone.weights_fingerprint != config.backbone_fingerprint:
-        raise CheckpointError(
-            f"The reader in {folder} was trained on the backbone {config.backbone!r} ({config.backbone_fingerprint}), "
-            f"but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. Give a codec over that one: codec=…."
-        )
+    advice = "Give a codec over that one: codec=…."
+    backbone.require_weights(config.backbone_fingerprint, config.backbone, f"The reader in {folder}", advice)
     return read_lora(folder / ADAPTER_FOLDER)
 
 

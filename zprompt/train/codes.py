@@ -531,11 +531,7 @@ def load_codes(folder: Path, backbone: Backbone) -> CodesModel:
         raise CheckpointError(
             f"{folder} has no codes: {error!r}. Train some: `zprompt train reader --input codes`."
         ) from error
-    if fingerprint != backbone.weights_fingerprint:
-        raise CheckpointError(
-            f"The codes in {folder} belong to {name!r} ({fingerprint}), but {backbone.name!r} "
-            f"({backbone.weights_fingerprint}) is loaded. Load that one."
-        )
+    backbone.require_weights(fingerprint, name, f"What wrote the codes in {folder}", "Load that one.")
     loras = {own: read_lora(folder / own) for own in codes.adapters}
     decoder: LlamaDecoder = decoder_with_loras(backbone, loras)
     return CodesModel(

@@ -156,11 +156,8 @@ def run_reader(
     """
     content = read_training_set(prepared)
     backbone = load_backbone(backbone_name or content.backbone, quantization="none")
-    if backbone.weights_fingerprint != content.fingerprint:
-        raise CheckpointError(
-            f"{prepared} was prepared for the LLM {content.backbone!r} ({content.fingerprint}), but {backbone.name!r} "
-            f"({backbone.weights_fingerprint}) is loaded. Give that one by --backbone."
-        )
+    advice = "Give that one by --backbone."
+    backbone.require_weights(content.fingerprint, content.backbone, f"The training set in {prepared}", advice)
     return _train(content, backbone, folder, prepared, Limit(content.config.steps, minutes), report)
 
 

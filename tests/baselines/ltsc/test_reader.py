@@ -65,7 +65,7 @@ def test_what_cannot_be_read_is_refused(ltsc_reader: LtscReader) -> None:
 
 
 def test_a_reader_of_other_weights_is_refused(ltsc_reader_folder: Path, tiny_backbone: Backbone) -> None:
-    with pytest.raises(CheckpointError, match="was trained on the backbone"):
+    with pytest.raises(CheckpointError, match="was made on the backbone"):
         LtscReader.from_pretrained(str(ltsc_reader_folder), backbone=tiny_backbone)
     with pytest.raises(CheckpointError, match="No reader 'nowhere'"):
         LtscReader.from_pretrained("nowhere")

@@ -105,12 +105,8 @@ class LtscReader:
         folder = find_ltsc_reader(name_or_path)
         config = read_ltsc_config(folder)
         backbone = backbone or shared_codec(device=device, quantization="none").backbone
-        if backbone.weights_fingerprint != config.backbone_fingerprint:
-            raise CheckpointError(
-                f"The reader in {folder} was trained on the backbone {config.backbone!r} "
-                f"({config.backbone_fingerprint}), but {backbone.name!r} ({backbone.weights_fingerprint}) is loaded. "
-                "Pass the one that it was trained on."
-            )
+        advice = "Give that one: backbone=…."
+        backbone.require_weights(config.backbone_fingerprint, config.backbone, f"The reader in {folder}", advice)
         meta_embedding = load_meta_embedding(folder, backbone.hidden_size).to(backbone.device).requires_grad_(False)
         decoder = merge_copy(read_lora(folder / ADAPTER_FOLDER), backbone).eval().requires_grad_(False)
         return cls(backbone, decoder, meta_embedding)
