@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zprompt.errors import DroppedOriginalError, UnknownOriginalError
+from zprompt.errors import DroppedOriginalError, OptionError, UnknownOriginalError
 from zprompt.originals import Originals
 
 
@@ -82,6 +82,12 @@ def test_a_file_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
     with pytest.raises(DroppedOriginalError):
         originals.get("a")
     originals.close()
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database " * 100)
+    with pytest.raises(OptionError, match=r"cannot be kept in .*notes\.txt"):
+        Originals(tmp_path / "notes.txt", 1000)
 
 
 def test_what_never_was_there_is_unknown() -> None:

@@ -110,6 +110,7 @@ def test_public_apis_and_what_is_no_server_are_not_asked(known: object, monkeypa
     assert not reads_z_tokens(known, lambda: OURS)
 
 
-def test_nobody_listens() -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/v1", "http://[bad/v1", "http://host:80 80/v1"])
+def test_nobody_listens(url: str) -> None:
     forget_servers()
-    assert not reads_z_tokens("http://127.0.0.1:9/v1", lambda: OURS)
+    assert not reads_z_tokens(url, lambda: OURS)

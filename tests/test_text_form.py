@@ -184,8 +184,9 @@ def test_a_text_of_few_tokens_passes_through() -> None:
 def test_a_lone_surrogate_is_refused_or_passes_through() -> None:
     with pytest.raises(InvalidTextError, match=r"U\+D800, at character 7"):
         shortened([TOWN, SURROGATE])
-    result = shortened([TOWN, SURROGATE], on_error="passthrough", max_tokens=16)
+    result = shortened([TOWN, SURROGATE], on_error="passthrough", max_tokens=len(f"{ANSWER}{SURROGATE}") + 5, count=len)
     assert result.documents == [ANSWER, SURROGATE] and result.stats.passed_through == 1
+    assert result.tokens[1] == (len(SURROGATE), len(SURROGATE))  # it counts in the limit, too
 
 
 def test_the_callers_count_decides() -> None:
@@ -229,6 +230,17 @@ def test_documents_that_are_z_spans_are_restored_first() -> None:
     result = shorten(CompressOptions(query=QUERY, max_tokens=110), docs, WORDS, len, restore)
     assert result.documents[0] == ANSWER == result.documents[2]["text"]
     assert result.stats.source_tokens == len(f"{TOWN}\n{SEA}{TOWN}")
+
+
+def test_a_z_span_that_cannot_be_restored_passes_through_whole() -> None:
+    result = shorten(
+        CompressOptions(query=QUERY, ratio=2, on_error="passthrough"), [SPAN, TOWN], WORDS, len, kept_as_it_is
+    )
+    assert result.documents == [SPAN, ANSWER] and result.stats.passed_through == 1
+
+
+def kept_as_it_is(batch: DocumentBatch, on_error: OnError) -> list[str]:
+    return list(batch.texts)
 
 
 def test_code_keeps_its_indentation() -> None:

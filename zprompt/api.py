@@ -75,8 +75,8 @@ def compress(
     :param min_tokens: Texts with fewer tokens pass through unchanged.
     :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
     :param relevance: What chooses the sentences; None: the default, by all-MiniLM-L6-v2.
-    :param batch_size: Windows that the LLM reads at a time; the result does not depend on it.
-    :param progress: Called with ("compress", windows done, windows in all).
+    :param batch_size: Of Z-spans: windows that the LLM reads at a time; the result does not depend on it.
+    :param progress: Of Z-spans: called with ("compress", windows done, windows in all).
     :param verify: Restore every Z-span and compare; `stats.exact` is then the share that came back byte for byte.
     :return: The documents, of the same types and in the same order, the figures of the call, and with a query what is
         kept of each document.

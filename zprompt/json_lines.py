@@ -14,6 +14,7 @@ from zprompt.errors import DocumentTypeError
 from zprompt.json_notation import NOTATIONS, mark, notation_of, read_mark
 
 BOM = "\ufeff"
+SPANS_SUFFIX = ".z"  # of files of Z-spans
 LINES_SUFFIXES = (".jsonl", ".ndjson")  # of files of JSON lines
 
 _DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not looked at, however long they are

@@ -27,12 +27,12 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from zprompt.counting import Count, counter
 from zprompt.errors import DocumentTypeError, InvalidTextError
 from zprompt.options import CompressOptions, merge_ranges
+from zprompt.recent import Recent
 from zprompt.relevance import Relevance, elide, sentences, shared_relevance
 from zprompt.results import KeptText
 from zprompt.text_form import shorten
@@ -59,7 +59,7 @@ _FAILURE = re.compile(
 _FEW = 0.25  # share of a text's characters up to which lines of failures are few
 _CODE = 0.3  # share of a text's lines that look like code, from which on all of it is
 _QUESTION_WORDS = 3  # of a line that can be a question
-_REMEMBERED = 4096  # texts
+_REMEMBERED = 20_000_000  # characters of texts, before and after
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class MessageShortener:
         :param count: As in `zprompt.compress`.
         """
         self._relevance, self._count = relevance, counter(count)
-        self._shorter = lru_cache(_REMEMBERED)(self._written)
+        self._known: Recent[tuple[_Text, CompressOptions, bool], str] = Recent(_REMEMBERED)
 
     def shorten(
         self,
@@ -126,7 +126,7 @@ class MessageShortener:
             written = {}
             for text in dict.fromkeys(_texts(message)):
                 check()
-                written[text] = text if question is None else self._shorter(_Text(text, question), options, mark)
+                written[text] = text if question is None else self._shortened(_Text(text, question), options, mark)
                 if written[text] != text and mark:
                     originals[text_hash(text)] = text
             tokens = {text: self._count(text) for text in {*written, *written.values()}}
@@ -135,7 +135,16 @@ class MessageShortener:
             result.append(_replaced(message, written))
         return ShortenedMessages(result, before, after, originals)
 
-    def _written(self, text: _Text, options: CompressOptions, mark: bool) -> str:
+    def _shortened(self, text: _Text, options: CompressOptions, mark: bool) -> str:
+        """Return a text shortened, as it was before if it is still known."""
+        key = (text, options, mark)
+        written = self._known.get(key)
+        if written is None:
+            written = self._shorten_text(text, options, mark)
+            self._known.put(key, written, len(text.text) + len(written))
+        return written
+
+    def _shorten_text(self, text: _Text, options: CompressOptions, mark: bool) -> str:
         """Shorten a text; return it as it is where that does not make it shorter."""
         whole = self._count(text.text)
         if whole < (options.min_tokens or 1) or MARK.search(text.text) or is_code(text.text):

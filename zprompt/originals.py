@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from zprompt.errors import DroppedOriginalError, UnknownOriginalError
+from zprompt.errors import DroppedOriginalError, OptionError, UnknownOriginalError
 
 # In a row, size and used lie behind the text, all of which would be read to reach them: what each use asks for is in an
 # index or in `kept`. Triggers keep that right whichever process writes, even one of an earlier release.
@@ -41,13 +41,18 @@ class Originals:
 
         :param path: The file; None: in memory, until the server ends.
         :param max_bytes: Of all texts that are kept.
+        :raises OptionError: If the file cannot be used.
         """
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._max_bytes = path, max_bytes
         self._database = sqlite3.connect(_IN_MEMORY if path is None else path, timeout=30, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.executescript(_TABLES)
+        try:
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.executescript(_TABLES)
+        except sqlite3.Error as error:
+            self._database.close()
+            raise OptionError(f"Originals cannot be kept in {path}: {error}. Choose another file.") from error
         self._lock = threading.Lock()
 
     def keep(self, originals: Mapping[str, str]) -> None:

@@ -14,8 +14,8 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Literal, TypeAlias
-from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -60,7 +60,7 @@ def reads_z_tokens(server: object, fingerprint: Callable[[], str]) -> bool:
     :return: Whether it says so. One that reads another codec's is logged as a warning.
     """
     url, key = _address(server)
-    if url is None or _is_public(url):
+    if url is None:
         return False
     codecs = _codecs(url.rstrip("/"), key)
     if not codecs:
@@ -88,9 +88,10 @@ def _address(server: object) -> tuple[str | None, str | None]:
     return url, key if isinstance(key, str) else None
 
 
-def _is_public(url: str) -> bool:
-    host = (urlsplit(url).hostname or "").lower()
-    return any(host == one or host.endswith(f".{one}") for one in PUBLIC)
+def _may_be_asked(url: str) -> bool:
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    return parts.scheme in ("http", "https") and not any(host == one or host.endswith(f".{one}") for one in PUBLIC)
 
 
 def _codecs(url: str, key: str | None) -> frozenset[str]:
@@ -107,13 +108,13 @@ class _NoRedirect(HTTPRedirectHandler):
 
 def _ask(url: str, key: str | None) -> frozenset[str]:
     """Return the codecs that a server names; none if it does not answer as expected."""
-    if urlsplit(url).scheme not in ("http", "https"):
-        return frozenset()
     headers = {"Accept": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
+        if not _may_be_asked(url):
+            return frozenset()
         with build_opener(_NoRedirect).open(Request(f"{url}/models", headers=headers), timeout=PATIENCE) as reply:
             models = json.loads(reply.read(1_000_000))["data"]
         return frozenset(one["codec"] for one in models if isinstance(one.get("codec"), str))
-    except (URLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.info("The server at %s gets text: it did not say what it reads (%s).", url, error)
         return frozenset()

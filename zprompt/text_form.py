@@ -16,9 +16,9 @@ from zprompt.errors import InvalidTextError, OptionError
 from zprompt.options import CompressOptions, OnError
 from zprompt.relevance import NOTHING, Choice, Length, Passage, Relevance, cost_as_text, elide
 from zprompt.results import CompressionResult, CompressionStats, KeptText
-from zprompt.zspan import find_spans, require_no_surrogates
+from zprompt.zspan import find_spans, is_span, require_no_surrogates
 
-CLOSE = 0.02  # of a ratio that is met
+CLOSE = 0.02  # relative error at which a ratio counts as met
 ROUNDS = 4  # of writing, until a ratio is met
 
 
@@ -43,22 +43,28 @@ def shorten(
     began = time.perf_counter()
     batch = read_documents(docs)
     texts = list(batch.texts)
+    passing: set[int] = set()
     if restore and any(next(find_spans(text), None) for text in texts):  # it loads an LLM
         texts = restore(batch, options.on_error)
-    before = []
+        passing |= {place for place, text in enumerate(texts) if is_span(text.strip())}  # that could not be restored
     for place, text in enumerate(texts):
-        with batch.naming(place):
-            before.append(_count(text, count, options))
-    chosen = [
-        index for index, tokens in enumerate(before) if tokens is not None and tokens >= (options.min_tokens or 1)
-    ]
+        try:
+            with batch.naming(place):
+                require_no_surrogates(text)
+        except InvalidTextError:
+            if options.on_error == "raise":
+                raise
+            passing.add(place)
+    before = [count(text.encode("utf-8", "replace").decode()) for text in texts]
+    least = options.min_tokens or 1
+    chosen = [place for place, tokens in enumerate(before) if place not in passing and tokens >= least]
     passages = [Passage(texts[index], title_of(batch.documents[index])) for index in chosen]
-    source_tokens = sum(tokens or 0 for tokens in before)
-    whole = source_tokens - sum(before[index] or 0 for index in chosen)
+    source_tokens = sum(before)
+    whole = source_tokens - sum(before[place] for place in chosen)
     written = _written(options, passages, relevance, count, source_tokens, whole)
     result = list(texts)
     kept = [KeptText.whole(text) for text in texts]
-    after = [tokens or 0 for tokens in before]
+    after = list(before)
     for index, (text, own) in zip(chosen, written, strict=True):
         result[index], kept[index], after[index] = text, own, count(text)
     positions = sum(after)
@@ -82,19 +88,8 @@ def shorten(
         relevance=relevance.name,
         missed=_missed(options, ratio, [text for text, _ in written]),
     )
-    tokens = tuple((one or 0, now) for one, now in zip(before, after, strict=True))
+    tokens = tuple(zip(before, after, strict=True))
     return CompressionResult(batch.with_texts(result), stats, tuple(texts), tokens, options.query, tuple(kept))
-
-
-def _count(text: str, count: CountTokens, options: CompressOptions) -> int | None:
-    """Count a text's tokens; None for one that cannot be counted and is to pass through."""
-    try:
-        require_no_surrogates(text)
-    except InvalidTextError:
-        if options.on_error == "passthrough":
-            return None
-        raise
-    return count(text)
 
 
 def _written(

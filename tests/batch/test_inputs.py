@@ -125,7 +125,7 @@ def test_parquet_may_have_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="missing"):
+    with pytest.raises(OptionError, match=r"missing\.jsonl cannot be read: No such file"):
         chunks_of(tmp_path / "missing.jsonl")
 
 

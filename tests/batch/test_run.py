@@ -146,6 +146,15 @@ def test_a_folder_with_results_of_other_options_is_refused(settings: Settings, l
         batch([lines], settings(ratio=4.0))
 
 
+@pytest.mark.parametrize("name", ["inputs.json", "run.json"])
+def test_a_damaged_record_of_a_run_is_named(settings: Settings, lines: Path, name: str) -> None:
+    batch([lines], settings())
+    (settings().out / name).write_text("[")
+
+    with pytest.raises(OptionError, match=f"{name} is damaged"):
+        batch([lines], settings())
+
+
 def test_two_runs_do_not_write_to_one_folder(settings: Settings, lines: Path) -> None:
     settings().out.mkdir()
 
@@ -153,7 +162,7 @@ def test_two_runs_do_not_write_to_one_folder(settings: Settings, lines: Path) ->
         batch([lines], settings())
 
 
-@pytest.mark.parametrize("wrong", [{"ratio": 0.5}, {"chunk_rows": 0}, {"protect": "("}])
+@pytest.mark.parametrize("wrong", [{"ratio": 0.5}, {"chunk_rows": 0}, {"chunk_rows": "many"}, {"protect": "("}])
 def test_a_wrong_option_is_refused_before_anything_is_done(
     settings: Settings, lines: Path, wrong: dict[str, object]
 ) -> None:

@@ -97,7 +97,7 @@ def test_a_model_from_the_hub_is_loaded_from_its_snapshot(
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match=r"no readable config\.json"):
+    with pytest.raises(BackboneError, match=r"config\.json is not readable"):
         load_backbone(str(tmp_path), device="cpu")
 
 
@@ -152,11 +152,28 @@ def test_the_tokens_that_end_a_text_are_those_of_both_configurations(tiny_backbo
     assert load_backbone(str(folder), device="cpu").end_ids == frozenset()
 
 
-def test_a_damaged_generation_config_is_named(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json"])
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_file_is_named(tiny_backbone_dir: Path, tmp_path: Path, name: str, content: str) -> None:
     folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
-    (folder / "generation_config.json").write_text("{")
-    with pytest.raises(BackboneError, match="generation_config"):
+    (folder / name).write_text(content)
+    with pytest.raises(BackboneError, match=f"{name} is not readable"):
         load_backbone(str(folder), device="cpu")
+
+
+def test_a_llama_without_its_sizes_is_refused(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
+    edit_config(folder, hidden_size=None)
+    with pytest.raises(BackboneError, match="lacks hidden_size"):
+        load_backbone(str(folder), device="cpu")
+
+
+def test_weights_that_were_cut_are_named(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
+    [path] = folder.glob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BackboneError, match=f"{path.name} cannot be read"):
+        load_backbone(str(folder), device="cpu").load()
 
 
 def load_quantized(folder: Path, quantization: str) -> Backbone:

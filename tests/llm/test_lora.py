@@ -71,6 +71,9 @@ def test_a_missing_or_broken_lora_is_named(lora: Lora, tmp_path: Path) -> None:
     save_file({name: tensor for name, tensor in tensors.items() if name != dropped}, tmp_path / WEIGHTS_FILE)
     with pytest.raises(CheckpointError, match="lacks a half"):
         read_lora(tmp_path)
+    (tmp_path / WEIGHTS_FILE).write_bytes((tmp_path / WEIGHTS_FILE).read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_lora(tmp_path)
     save_file({"something": torch.zeros(1)}, tmp_path / WEIGHTS_FILE)
     with pytest.raises(CheckpointError, match="no part of a LoRA"):
         read_lora(tmp_path)

@@ -4,7 +4,7 @@
 `run` is the whole of it.
 """
 
-from zprompt.batch.engines import DEATHS, Engine, cores
+from zprompt.batch.engines import DEATHS, Engine
 from zprompt.batch.inputs import Chunk, find_sources
 from zprompt.batch.run import BatchResult, batch
 from zprompt.batch.worker import BAD, EMBEDDINGS, ROWS, RUN, BatchSettings, ChunkResult, ChunkWorker
@@ -22,6 +22,5 @@ __all__ = [
     "ChunkWorker",
     "Engine",
     "batch",
-    "cores",
     "find_sources",
 ]

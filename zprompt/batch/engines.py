@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from zprompt.batch.inputs import Chunk
 from zprompt.batch.worker import BatchSettings, ChunkResult, ChunkWorker
+from zprompt.cores import cores
 from zprompt.errors import MissingDependencyError, WorkerError, ZPromptError
 
 Engine: TypeAlias = Literal["processes", "ray"]
@@ -236,12 +237,6 @@ def _ray_results(settings: BatchSettings, chunks: list[Chunk], workers: int | No
         yield result
     for chunk in missing.values():
         yield LeftOut(chunk, f"{DEATHS} actors died of it. {_REMEDY}")
-
-
-def cores() -> int:
-    """Return the cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _gpus(device: str) -> list[str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from zprompt.errors import MissingDependencyError, OptionError
-from zprompt.json_lines import BOM, LINES_SUFFIXES
+from zprompt.json_lines import BOM, LINES_SUFFIXES, SPANS_SUFFIX
 from zprompt.paths import walk
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BYTES_A_ROW = 4096  # a chunk with longer rows than this has fewer of them
-COMPRESSED = ".z"  # files of Z-spans, which a folder does not stand for
 _PARQUET = (".parquet",)
 _BLANK = " \t\r\n" + BOM
 
@@ -116,7 +115,7 @@ def _sources(path: Path, field: str, out: Path) -> Iterator[Source]:
     texts = False
     for file in walk(path, out):
         source = _file(file, file.relative_to(path).as_posix())
-        texts = texts or (source is None and file.suffix != COMPRESSED)
+        texts = texts or (source is None and file.suffix.lower() != SPANS_SUFFIX)
         if source:
             yield source
     if texts:
@@ -125,7 +124,10 @@ def _sources(path: Path, field: str, out: Path) -> Iterator[Source]:
 
 def _file(path: Path, name: str) -> Source | None:
     """Return the source that a file is; None for a text."""
-    path.stat()  # that it is missing is to be said now
+    try:
+        path.open("rb").close()
+    except OSError as error:  # which is to be said now, not by a worker
+        raise OptionError(f"{path} cannot be read: {error.strerror}. Give files, and folders of them.") from error
     suffix = path.suffix.lower()
     return _JsonLines(path, name) if suffix in LINES_SUFFIXES else _Parquet(path, name) if suffix in _PARQUET else None
 
@@ -226,7 +228,7 @@ class _TextFiles:
             yield self.chosen
             return
         for file in walk(self.folder, self.out):
-            if file.suffix.lower() not in (*LINES_SUFFIXES, *_PARQUET, COMPRESSED):
+            if file.suffix.lower() not in (*LINES_SUFFIXES, *_PARQUET, SPANS_SUFFIX):
                 yield file.relative_to(self.folder).as_posix()
 
 

@@ -13,8 +13,9 @@ from filelock import FileLock, Timeout
 
 from zprompt.batch.engines import Engine, LeftOut, on_processes, on_ray
 from zprompt.batch.inputs import Chunk, Source, find_sources
-from zprompt.batch.worker import BAD, EMBEDDINGS, PARTIAL, ROWS, BatchSettings, ChunkResult, write_whole
+from zprompt.batch.worker import BAD, EMBEDDINGS, PARTIAL, ROWS, BatchSettings, ChunkResult, read_record, write_whole
 from zprompt.errors import OptionError
+from zprompt.options import whole_number
 
 INPUTS = "inputs.json"  # in the folder of results: where its inputs were, by name
 _CHUNK = re.compile(r"(.*)-\d{7,}-[0-9a-f]{16}\.(?:jsonl|safetensors)")
@@ -75,7 +76,7 @@ def batch(
     if engine not in _ENGINES:
         raise OptionError(f"engine must be one of {', '.join(map(repr, _ENGINES))}, got {engine!r}.")
     for name, value in {"workers": workers, "chunk_rows": settings.chunk_rows}.items():
-        if value is not None and value < 1:
+        if value is not None and whole_number(name, value) < 1:
             raise OptionError(f"{name} must be at least 1, got {value}.")
     _ = settings.options  # checked now, not in a worker
     settings = replace(settings, out=settings.out.absolute())  # Ray's workers are elsewhere
@@ -115,7 +116,7 @@ def _run(
 def _claim_names(out: Path, sources: Sequence[Source]) -> None:
     """Write where the inputs are; raise OptionError if one would replace the results of another of the same name."""
     path = out / INPUTS
-    known: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
+    known: dict[str, str] = read_record(path) if path.exists() else {}
     for source in sources:
         before = Path(known.get(source.name, source.path))
         if before.exists() and not before.samefile(source.path):  # one that is not there any more was moved

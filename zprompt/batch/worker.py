@@ -145,7 +145,7 @@ class ChunkWorker:
         codec = Codec.from_pretrained(
             settings.codec, backbone=settings.backbone, device=settings.device, quantization=settings.quantization
         )
-        codec.cache = None  # each text comes once
+        codec.remember_nothing()
         if settings.embedder is not None:
             default = settings.embedder == "default"
             embedder = MiniLM(fetch_minilm(), self.threads) if default else open_embedder(settings.embedder)
@@ -234,11 +234,22 @@ def _claim(path: Path, made_with: dict[str, Any]) -> None:
     """Write what a run's chunks are made with; raise OptionError if the folder has those of another."""
     if not path.exists():
         write_whole(path, json.dumps(made_with, indent=1).encode() + b"\n")
-    before = json.loads(path.read_bytes())
+    before = read_record(path)
     differing = [name for name in made_with if before.get(name) != made_with[name]]
     if differing:
         changes = ", ".join(f"{name} {before.get(name)!r} (now {made_with[name]!r})" for name in differing)
         raise OptionError(f"{path.parent} has the results of a run with {changes}. Choose another folder.")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read what a run wrote about itself; raise OptionError if that is damaged."""
+    try:
+        values = json.loads(path.read_bytes())
+        if not isinstance(values, dict):
+            raise ValueError("it holds no JSON object")
+    except ValueError as error:
+        raise OptionError(f"{path} is damaged ({error}). Choose another folder.") from error
+    return values
 
 
 def _digest(made_with: bytes, rows: Sequence[Row]) -> str:

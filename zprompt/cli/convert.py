@@ -12,10 +12,11 @@ import typer
 
 import zprompt
 from zprompt.cli import options
-from zprompt.cli.files import SUFFIX, Content, Source, Sources, plan_outputs, read_content, read_sources, write_text
+from zprompt.cli.files import Content, Source, Sources, plan_outputs, read_content, read_sources, write_text
 from zprompt.cli.messages import complain, figures, is_terminal, show, warn
 from zprompt.documents import Document, read_documents
 from zprompt.errors import DocumentTypeError, OptionError, ZPromptError, located
+from zprompt.json_lines import SPANS_SUFFIX
 from zprompt.progress import rich_progress
 
 app = typer.Typer()
@@ -77,10 +78,10 @@ def _compress(
     def rename(name: str) -> str:
         if form is options.Form.TEXT:
             return _without_suffix(name)
-        return name if focus and name.endswith(SUFFIX) else name + SUFFIX
+        return name if focus and name.endswith(SPANS_SUFFIX) else name + SPANS_SUFFIX
 
     def why_left_out(file: Path) -> str | None:
-        if not file.name.endswith(SUFFIX):
+        if not file.name.endswith(SPANS_SUFFIX):
             return None
         if not focus:
             return "it is compressed already"
@@ -127,7 +128,7 @@ def _decompress(
 
 
 def _without_suffix(name: str) -> str:
-    return name.removesuffix(SUFFIX) or name
+    return name.removesuffix(SPANS_SUFFIX) or name
 
 
 def _unfit(text: str) -> ZPromptError | None:

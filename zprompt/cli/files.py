@@ -22,12 +22,11 @@ import typer
 
 from zprompt.cli.messages import note, warn
 from zprompt.errors import DocumentTypeError, InvalidTextError, OptionError, located
-from zprompt.json_lines import BOM, LINES_SUFFIXES, JsonText, find_text
+from zprompt.json_lines import BOM, LINES_SUFFIXES, SPANS_SUFFIX, JsonText, find_text
 from zprompt.json_notation import read_mark
 from zprompt.paths import walk
 
 STREAM = Path("-")  # stdin or stdout
-SUFFIX = ".z"  # of files that hold Z-spans
 
 _SLASHES = tuple(filter(None, (os.sep, os.altsep)))
 _DEFAULT_FIELD = "text"
@@ -189,8 +188,8 @@ def read_content(source: Source, field: str | None, *, restore: bool = False, fo
     :raises DocumentTypeError: If a line is no JSON object, or has no text under that field.
     """
     name = source.name.name.lower()
-    while name.endswith(SUFFIX):  # Z-spans may have been compressed as texts
-        name = name.removesuffix(SUFFIX)
+    while name.endswith(SPANS_SUFFIX):  # Z-spans may have been compressed as texts
+        name = name.removesuffix(SPANS_SUFFIX)
     if field is None and not name.endswith(LINES_SUFFIXES):
         return _PlainText(source.text, str(source.name))
     found = tuple(_find_texts(source, _DEFAULT_FIELD if field is None else field, restore, focus))

@@ -93,7 +93,7 @@ class Codec:
         self._compressor = Compressor(backbone, self.settings)
         self._code_writer = CodeWriter(self._compressor, heads) if heads else None
         self._decompressor = Decompressor(backbone, heads)
-        self.cache: SymbolCache | None = SymbolCache(self._cached_as)  # of what the LLM said; None: it is asked anew
+        self.cache: SymbolCache | None = SymbolCache(self._cached_as)  # of the LLM's symbols; None: it is asked anew
         self._texts: Recent[bytes, str] = Recent(TEXTS)  # by digest
         self._spans: Recent[str, ZSpan] = Recent(SPANS)
 
@@ -125,6 +125,10 @@ class Codec:
             codec = cls(llm, name=name)
         codec.cache = SymbolCache(codec._cached_as, cache_dir() / SYMBOLS)
         return codec
+
+    def remember_nothing(self) -> None:
+        """Keep nothing of what is compressed from now on, neither in memory nor on disk: for texts that come once."""
+        self.cache, self._texts, self._spans = None, Recent(0), Recent(0)
 
     @property
     def _cached_as(self) -> str:
@@ -269,7 +273,6 @@ class Codec:
         :return: The documents, of the same types and in the same order.
         :raises SpanError: If a document cannot be restored; the message names its position.
         """
-        batch_size = check_batch_size(batch_size)
         check_on_error(on_error)
         batch = read_documents(docs)
         restored = self.restore_texts(batch.texts, batch_size=batch_size, progress=progress)
@@ -317,7 +320,6 @@ class Codec:
         max_tokens: int | None = None,
         query: str | None = None,
         protect: Protect | None = None,
-        batch_size: int = COMPRESS_BATCH,
     ) -> Explanation:
         """Show how a text is cut into Z-tokens.
 
@@ -326,7 +328,6 @@ class Codec:
         :param max_tokens: As in `compress`.
         :param query: As in `compress`.
         :param protect: As in `compress`.
-        :param batch_size: As in `compress`.
         :return: The tiling, with what each Z-token stands for.
         """
         began = time.perf_counter()
@@ -334,7 +335,7 @@ class Codec:
         source = read_source(text, self.backbone, options)
         if options.query:
             [source], _ = focus_sources([source], [""], options, shared_relevance(), self.settings.window)
-        [span], missed = self._tile([source], options, batch_size, None)
+        [span], missed = self._tile([source], options, COMPRESS_BATCH, None)
         span = cast(ZSpan, span)  # nothing passes through
         stats = self._stats(self._lengths([text], [span]), [span], time.perf_counter() - began, None, missed)
         return Explanation(text, tuple(explain_tokens(source, span)), stats, format_span(span))
@@ -403,6 +404,7 @@ class Codec:
         :param progress: As in `decompress`.
         :return: The token ids of each.
         """
+        batch_size = check_batch_size(batch_size)
         windows = [list(split_windows(span, self.settings.window)) for span in spans]
         flat = [window for document in windows for window in document]
         ids = iter(self._decompressor.restore(flat, batch_size, _advance("decompress", len(flat), progress)))

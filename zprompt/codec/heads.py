@@ -19,14 +19,14 @@ import hashlib
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from zprompt.codec.code_layout import layout
 from zprompt.codec.settings import HeadSettings
 from zprompt.errors import CheckpointError
+from zprompt.llm import load_tensors
 
 SEGMENT_HIDDEN = 512  # hidden units of the code head
 
@@ -162,8 +162,8 @@ class CodecHeads(nn.Module):
                 "them takes fewer bits: zprompt.load()."
             )
         try:
-            self.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-        except (RuntimeError, ValueError, SafetensorError) as error:
+            self.load_state_dict({name: tensor.float() for name, tensor in load_tensors(path).items()})
+        except RuntimeError as error:
             raise CheckpointError(
                 f"The heads in {path} do not fit their settings or backbone: {error}. "
                 "Load the backbone that they were trained for, or a codec without heads."

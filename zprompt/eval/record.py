@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import shlex
 import subprocess
@@ -15,6 +14,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from zprompt.cores import cores
 
 _HERE = Path(__file__).parent
 _CODE = (":(top)", ":(top,exclude)benchmarks/results")  # results that a run is writing do not change what it measures
@@ -56,7 +57,7 @@ class RunRecord:
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
             seconds=time.time() - began,
             machine=_processor(),
-            cores=os.cpu_count() or 1,
+            cores=cores(),
             threads=torch.get_num_threads(),
             memory_gigabytes=psutil.virtual_memory().total / 1e9,
             load_average=psutil.getloadavg()[0],

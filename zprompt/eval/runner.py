@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,6 +25,7 @@ from typing import Any
 
 from zprompt import __version__, baselines
 from zprompt.baselines import Baseline, JointBaseline, LosslessBaseline, Shortened
+from zprompt.cores import cores
 from zprompt.errors import BenchResultsError, OptionError, ZPromptError
 from zprompt.eval import metrics as m
 from zprompt.eval.context import FULL, LTSC_TUNED, ChosenReaders, EvaluationContext, Prediction, readers_fingerprint
@@ -164,7 +164,7 @@ def _measure_all(
 def _start_worker(settings: BenchSettings, jobs: int) -> None:
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    torch.set_num_threads(max(1, cores() // jobs))
     _worker.update(tasks={task.name: task for task in _make_tasks(settings)}, context=_make_context(settings))
 
 

@@ -34,6 +34,7 @@ from zprompt.llm.lora import (
 )
 from zprompt.llm.onnx_llama import OnnxDecoder, merge_in_onnx
 from zprompt.llm.packed import unpack
+from zprompt.llm.tensors import load_tensors
 from zprompt.llm.tokenizer import TextTokenizer
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "llama_of",
     "llama_shape",
     "load_backbone",
+    "load_tensors",
     "merge_copy",
     "merge_in_bf16",
     "merge_in_onnx",

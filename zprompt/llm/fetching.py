@@ -30,6 +30,7 @@ from zprompt.paths import cache_dir
 from zprompt.progress import Progress
 
 _HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+_AGAIN = "Fetch the model again."
 _FORMAT = 1  # of backbone.json; another number: converted again
 
 
@@ -86,17 +87,15 @@ def describe(folder: Path) -> ModelFolder:
     :return: The description.
     :raises BackboneError: If the folder holds no model.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackboneError(
-            f"{folder} has no readable config.json ({error}). Give the folder of a causal LM."
-        ) from error
+    config = _read_object(folder / "config.json", "Give the folder of a causal LM.")
     ends = _end_ids(folder, config)
-    if (folder / "backbone.json").is_file():
-        known = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
-        packed = index_from_json(known["tensors"])
-        return ModelFolder(folder, config, known["start_id"], known["digest"], packed, ends)
+    if (path := folder / "backbone.json").is_file():
+        known = _read_object(path, _AGAIN)
+        try:
+            packed = index_from_json(known["tensors"])
+            return ModelFolder(folder, config, known["start_id"], known["digest"], packed, ends)
+        except (KeyError, TypeError) as error:
+            raise BackboneError(f"{path} does not describe a model ({error!r}). {_AGAIN}") from error
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise BackboneError(
@@ -105,6 +104,17 @@ def describe(folder: Path) -> ModelFolder:
     files = [*weights, folder / "tokenizer.json"]
     digest = digest_of(*(sha256_of(path) for path in files if path.is_file()))
     return ModelFolder(folder, config, _start_id(config), digest, {}, ends)
+
+
+def _read_object(path: Path, advice: str) -> dict[str, Any]:
+    """Read a file of a model that has a JSON object; raise BackboneError if it has none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("it holds no JSON object")
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"{path} is not readable ({error}). {advice}") from error
+    return values
 
 
 def _start_id(config: dict[str, Any]) -> int:
@@ -119,10 +129,7 @@ def _start_id(config: dict[str, Any]) -> int:
 def _end_ids(folder: Path, config: dict[str, Any]) -> frozenset[int]:
     """Read the tokens that end a generated text; a chat model has more of them in generation_config.json."""
     path = folder / "generation_config.json"
-    try:
-        generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"{path} is not readable ({error}). Fetch the model again.") from error
+    generation = _read_object(path, _AGAIN) if path.is_file() else {}
     ends = [values.get("eos_token_id") for values in (config, generation)]
     return frozenset(int(i) for ids in ends if ids is not None for i in (ids if isinstance(ids, list) else [ids]))
 

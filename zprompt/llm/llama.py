@@ -19,7 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zprompt.errors import BackboneError
 from zprompt.llm.cache import DecoderStep, KeyValueCache, StepPlanner
+
+_SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,10 @@ class LlamaShape:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "LlamaShape | None":
-        """Read the sizes from the content of a config.json; None if the model is not a plain Llama."""
+        """Read the sizes from the content of a config.json; None if the model is not a plain Llama.
+
+        :raises BackboneError: If it lacks one of them.
+        """
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         plain = (
             config.get("model_type") == "llama"
@@ -50,6 +56,11 @@ class LlamaShape:
         )
         if not plain:
             return None
+        missing = [name for name in _SIZES if not isinstance(config.get(name), int)]
+        if missing:
+            raise BackboneError(
+                f"The config.json of a Llama lacks {', '.join(missing)}. Give a folder that save_pretrained wrote."
+            )
         heads = config["num_attention_heads"]
         return cls(
             vocab_size=config["vocab_size"],

@@ -175,8 +175,11 @@ def _read_weights(folder: ModelFolder) -> Iterator[tuple[str, Tensor]]:
 
 
 def _read_safetensors(folder: ModelFolder) -> Iterator[tuple[str, Tensor]]:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     for path in sorted(folder.path.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            yield from ((name, file.get_tensor(name).float()) for name in file.keys())
+        try:
+            with safe_open(path, framework="pt") as file:
+                yield from ((name, file.get_tensor(name).float()) for name in file.keys())
+        except SafetensorError as error:
+            raise BackboneError(f"{path} cannot be read: {error}. Fetch the model again.") from error

@@ -30,13 +30,14 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zprompt.errors import BackboneError, CheckpointError
 from zprompt.llm.backbone import Backbone
 from zprompt.llm.llama import LlamaDecoder, LlamaShape
 from zprompt.llm.packed import PackedLinear, linear_layer
+from zprompt.llm.tensors import load_tensors
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -207,10 +208,10 @@ def read_lora(folder: Path) -> Lora:
     """Read a LoRA that `write_lora` or PEFT wrote, as it was written; raise CheckpointError if the folder has none."""
     try:
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
-        tensors = load_file(folder / WEIGHTS_FILE)
         rank, alpha = int(config["r"]), float(config["lora_alpha"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"No readable LoRA in {folder}: {error!r}. Fetch or train the reader again.") from error
+    tensors = load_tensors(folder / WEIGHTS_FILE)
     parts: dict[str, dict[str, Tensor]] = {"lora_A": {}, "lora_B": {}}
     for name, tensor in tensors.items():
         module, _, part = name.removeprefix(_PREFIX).removesuffix(".weight").rpartition(".")

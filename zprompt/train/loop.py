@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zprompt.errors import CheckpointError
+from zprompt.llm import load_tensors
 
 LOWEST = 0.03  # final learning rate, as a share of the highest
 MINUTE = 60.0  # seconds between checkpoints where minutes count
@@ -186,13 +187,13 @@ def load_checkpoint(
     :param parameters: What is trained; it is overwritten.
     :param optimizer: Trains it; its moments are overwritten.
     :param state: What `read_state` returned.
-    :raises CheckpointError: If a file is missing.
+    :raises CheckpointError: If a file is missing or damaged.
     """
     tensors: dict[str, Tensor] = {}
     for name in state["files"]:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder / STATE_FILE} names {name}, which is not there. Bring it, or start anew.")
-        tensors |= load_file(folder / name)
+        tensors |= load_tensors(folder / name)
     for index, parameter in enumerate(parameters):
         parameter.copy_(tensors[f"parameter.{index}"])
         moments = {name: tensors[key].to(parameter) for name in _MOMENTS if (key := f"{name}.{index}") in tensors}

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zprompt.baselines.ltsc.sequences import READER_ALPHABET, READER_META_TOKENS
 from zprompt.codec import SHIPPED, shared_codec
 from zprompt.errors import CheckpointError, ContextBudgetError, OptionError
-from zprompt.llm import Backbone, LlamaDecoder, Lora, merge_copy, read_lora, write_lora
+from zprompt.llm import Backbone, LlamaDecoder, Lora, load_tensors, merge_copy, read_lora, write_lora
 from zprompt.reader import (
     ADAPTER_FOLDER,
     Answer,
@@ -235,18 +234,12 @@ def read_ltsc_config(folder: Path) -> LtscReaderConfig:
 def load_meta_embedding(folder: Path, hidden_size: int) -> MetaEmbedding:
     """Load the embeddings of meta-tokens in fp32; raise CheckpointError if they do not fit the backbone."""
     path = folder / EMBEDDING_FILE
-    try:
-        weight = load_file(path)["weight"].float()
-    except (OSError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"{path} has no embeddings: {error}. Fetch or train the reader again.") from error
-    shape = (READER_META_TOKENS, hidden_size)
-    if weight.shape != shape:
-        raise CheckpointError(
-            f"{path} has embeddings of the shape {tuple(weight.shape)}, needed are {shape}. "
-            "Fetch or train the reader again."
-        )
+    weight, shape = load_tensors(path).get("weight"), (READER_META_TOKENS, hidden_size)
+    if weight is None or weight.shape != shape:
+        found = "no embeddings" if weight is None else f"embeddings of the shape {tuple(weight.shape)}"
+        raise CheckpointError(f"{path} has {found}, needed are {shape}. Fetch or train the reader again.")
     embedding = MetaEmbedding(*shape)
-    embedding.load_state_dict({"weight": weight})
+    embedding.load_state_dict({"weight": weight.float()})
     return embedding
 
 

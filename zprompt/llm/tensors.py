@@ -1,0 +1,17 @@
+"""Tensors from the files of a checkpoint; one that was cut or changed is an error that says so."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from zprompt.errors import CheckpointError
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Load the tensors of a safetensors file, as they are; raise CheckpointError if it cannot be read."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Fetch it again, or train it anew.") from error
