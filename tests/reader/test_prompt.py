@@ -217,6 +217,8 @@ def test_a_z_span_with_the_first_tokens_of_its_windows_alone_is_not_mentioned() 
     content = question_messages("Who?", [{"text": f" {nothing} ", "title": "First"}, little, whole, f"{nothing} it"])[1]
     passages = f"Passage 1: {little}\n\nPassage 2: {whole}\n\nPassage 3: {nothing} it\n\n"
     assert content["content"].startswith(passages)
+    narrow = question_messages("Who?", [nothing, little], window=300)[1]["content"]  # of a codec with shorter windows
+    assert narrow == "Question: Who?"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from zprompt.zspan import ZToken, escape_literal, is_span, read_header, require_
 
 ROLES = ("system", "user", "assistant", "tool")
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # what SmolLM2's own template says
+WINDOW = CodecSettings().window  # the usual one
 INSTRUCTION = "Answer the question from the passages. Give the answer only, in a few words."
 
 Message: TypeAlias = Mapping[str, Any]
@@ -298,30 +299,31 @@ def chat_template(tokenizer: ContentTokenizer) -> ChatTemplate:
 # Prompts: conversations, questions about passages, and bare texts.
 
 
-def question_messages(question: str, passages: Any) -> list[Message]:  # noqa: ANN401 - any document
+def question_messages(question: str, passages: Any, window: int = WINDOW) -> list[Message]:  # noqa: ANN401 - any document
     """Ask a question about passages, in the words that the reader was trained on.
 
     :param question: The question.
     :param passages: A document or a sequence of them, as `zprompt.compress` takes and returns them: texts, Z-spans or
         both. The title of a document is written before it. One of which focusing left nothing is not mentioned.
+    :param window: Of the codec whose Z-spans they are, in source tokens.
     :return: The messages of a conversation.
     """
     batch = read_documents(passages)
     telling = [
-        (document, text) for document, text in zip(batch.documents, batch.texts, strict=True) if is_telling(text)
+        pair for pair in zip(batch.documents, batch.texts, strict=True) if is_telling(pair[1], window)
     ]
     paragraphs = [f"Passage {number}{_titled(document)}: {text}" for number, (document, text) in enumerate(telling, 1)]
     asked = "\n\n".join([*paragraphs, f"Question: {question}"])
     return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": asked}]
 
 
-def is_telling(text: str) -> bool:
+def is_telling(text: str, window: int) -> bool:
     """Return whether focusing left anything of a passage: of a Z-span, more than the first token of each window."""
     text = text.strip()
     if not is_span(text):
         return text != NOTHING
     header = read_header(text)
-    return header.count == header.source_tokens or header.count > -(-header.source_tokens // CodecSettings().window)
+    return header.count == header.source_tokens or header.count > -(-header.source_tokens // window)
 
 
 def encode_messages(

@@ -227,8 +227,9 @@ class Reader:
             raise OptionError(f"max_passage_tokens must be at least 1, got {max_passage_tokens}. None reads all.")
         batches = [read_documents(own) for own in passages]
         given = [index for index, batch in enumerate(batches) if any(map(self._says_something, batch.texts))]
+        window = self.codec.settings.window
         prompts = [
-            question_messages(question[index], self._read(question[index], batches[index], max_passage_tokens))
+            question_messages(question[index], self._read(question[index], batches[index], max_passage_tokens), window)
             for index in given
         ]
         generations = self._generate_all(prompts, asked)
@@ -383,7 +384,7 @@ class Reader:
 
     def _says_something(self, text: str) -> bool:
         """Return whether a passage is more than white space, as text or as a Z-span of which nothing is dropped."""
-        if not is_telling(text):
+        if not is_telling(text, self.codec.settings.window):
             return False
         for piece in split_at_spans(text):
             if isinstance(piece, str):
