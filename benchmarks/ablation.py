@@ -1,13 +1,13 @@
-"""Measure what learned codes would save, and what anchors would take if the LLM coded them, too, at several ratios.
+"""Measure what learned codes would save, and what anchors would cost if the LLM coded them, too, at several ratios.
 
     no codes          the codec as it is
     codes always      with the shipped heads ("learned-codes"), every sub-code is written
     codes by choice   a sub-code is written where it saves more than it costs
-    saved per spent   bits that the residual is shorter, per bit that the Z-tokens are longer
+    saved per spent   bits saved in the residual, per bit added to the Z-tokens
 
-Anchors are ids under an adaptive model, so that a reader gets them without an LLM. The alternative is to write every
-token as the residual does, by its rank given all before it, and of the Z-tokens the gaps alone; only the first token of
-a window stays an id. It is measured on such a stream, which no codec writes.
+Anchors are ids under an adaptive model, so that a reader gets them without an LLM. The alternative is to code every
+token as the residual does, by its rank given all tokens before it, and only the gaps of the Z-tokens; only the first
+token of a window stays an id. It is measured on such a stream, which no codec writes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -55,9 +55,9 @@ def measure(codec: Codec, documents: Sequence[Document], ratios: Sequence[float]
     for ratio in ratios:
         spans = [plain.parse(span) for span in compress(plain, texts, ratio=ratio).documents]
         codes.append(_costs(ratio, plain.name, spans, None))
-        for one in coded:
-            own = [one.parse(span) for span in compress(one, texts, ratio=ratio).documents]
-            codes.append(_costs(ratio, one.name, own, spans))
+        for with_codes in coded:
+            coded_spans = [with_codes.parse(span) for span in compress(with_codes, texts, ratio=ratio).documents]
+            codes.append(_costs(ratio, with_codes.name, coded_spans, spans))
         anchors.append(_anchors(ratio, spans, symbols, codec.settings.window))
     return {"codes": codes, "anchors": anchors, "skipped": [{"codes": reason}] if reason else []}
 
@@ -66,7 +66,7 @@ def measure(codec: Codec, documents: Sequence[Document], ratios: Sequence[float]
 
 
 def _with_heads(codec: Codec) -> tuple[list[Codec], str | None]:
-    """Return codecs over the same LLM that write codes; or none, and why."""
+    """Return codecs over the same LLM that write codes, or no codec and the reason."""
     folder = find_codec(HEADS)
     if folder is None:
         return [], f"the codec {HEADS!r} is not installed"
@@ -75,73 +75,75 @@ def _with_heads(codec: Codec) -> tuple[list[Codec], str | None]:
     except CheckpointError as error:
         return [], str(error)
     coded = [Codec(codec.backbone, codec.settings, heads, name) for name in PRICES]
-    for one in coded:
-        price = PRICES[one.name]
-        if price is not None and one._code_writer:
-            one._code_writer.price = price
+    for with_codes in coded:
+        price = PRICES[with_codes.name]
+        if price is not None and with_codes._code_writer:
+            with_codes._code_writer.price = price
     return coded, None
 
 
 def _costs(ratio: float, name: str, spans: Sequence[ZSpan], plain: Sequence[ZSpan] | None) -> Row:
-    """Sum up the bits of Z-spans, beside those of the same texts without codes."""
-    own, without = _bits(spans), _bits(plain or spans)
-    spent, saved = own[0] - without[0], without[1] - own[1]
+    """Sum up the bits of Z-spans, and compare them with those of the same texts without codes."""
+    z_tokens, residual = _bits(spans)
+    plain_z_tokens, plain_residual = _bits(plain or spans)
+    spent, saved = z_tokens - plain_z_tokens, plain_residual - residual
     written = sum(subcode != NO_CODE for span in spans for token in span.tokens for subcode in token.code)
     return {
         "ratio": f"{ratio:g}",
         "codec": name,
-        "bits per token": sum(own) / sum(span.source_tokens for span in spans),
+        "bits per token": (z_tokens + residual) / sum(span.source_tokens for span in spans),
         "sub-codes": written,
-        "bits of Z-tokens": own[0],
-        "bits of the residual": own[1],
+        "bits of Z-tokens": z_tokens,
+        "bits of the residual": residual,
         "saved per spent": saved / spent if spent > 0 else None,
     }
 
 
 def _bits(spans: Sequence[ZSpan]) -> tuple[float, float]:
     """Return the bits of Z-tokens and of the residual."""
-    parts = [measure_bits(span.tokens, span.symbols) for span in spans]
-    return sum(sum(own) for own, _ in parts), sum(sum(own) for _, own in parts)
+    bits = [measure_bits(span.tokens, span.symbols) for span in spans]
+    return sum(sum(z_tokens) for z_tokens, _ in bits), sum(sum(residual) for _, residual in bits)
 
 
 # Anchors.
 
 
 def _all_symbols(codec: Codec, text: str) -> list[int]:
-    """Return the symbol that each token of a text would have if it was dropped."""
+    """Return the symbol that each token of a text would have if it were dropped."""
     compressor, size = Compressor(codec.backbone, codec.settings), codec.settings.window
     ids = codec.backbone.encode(codec.backbone.escape(text).text)
     windows = [ids[start : start + size] for start in range(0, len(ids), size)]
-    return [one for own in compressor.symbols(compressor.hidden(windows), windows) for one in own.tolist()]
+    symbols = compressor.symbols(compressor.hidden(windows), windows)
+    return [symbol for window in symbols for symbol in window.tolist()]
 
 
 def _anchors(ratio: float, spans: Sequence[ZSpan], symbols: Sequence[Sequence[int]], window: int) -> Row:
     anchors = 0
-    now = ids = ranks = instead = 0.0
-    for span, own in zip(spans, symbols, strict=True):
+    with_ids = with_ranks = ids = ranks = 0.0
+    for span, text_symbols in zip(spans, symbols, strict=True):
         starts = _starts(span)
-        z_tokens, residual = (sum(part) for part in measure_bits(span.tokens, span.symbols))
+        z_tokens, residual = (sum(bits) for bits in measure_bits(span.tokens, span.symbols))
         gaps = sum(_gap_bits(span.tokens, len(span.symbols)))
-        every = _rank_bits(span, own, window)
+        rank_bits = _rank_bits(span, text_symbols, window)
         anchors += len(starts)
-        now += z_tokens + residual
+        with_ids += z_tokens + residual
         ids += z_tokens - gaps
-        ranks += sum(every[start] for start in starts)
-        instead += gaps + sum(every)
+        ranks += sum(rank_bits[start] for start in starts)
+        with_ranks += gaps + sum(rank_bits)
     tokens = sum(span.source_tokens for span in spans)
     return {
         "ratio": f"{ratio:g}",
         "anchors": anchors,
         "an anchor's id": ids / anchors,
         "an anchor's rank": ranks / anchors,
-        "all, per token": now / tokens,
-        "with ranks, per token": instead / tokens,
-        "saved, per token": (now - instead) / tokens,
+        "all, per token": with_ids / tokens,
+        "with ranks, per token": with_ranks / tokens,
+        "saved, per token": (with_ids - with_ranks) / tokens,
     }
 
 
 def _starts(span: ZSpan) -> list[int]:
-    """Return the place of each anchor in the text."""
+    """Return the index of each anchor among the source tokens."""
     starts = [0]
     for token in span.tokens[:-1]:
         starts.append(starts[-1] + token.gap + 1)
@@ -149,19 +151,19 @@ def _starts(span: ZSpan) -> list[int]:
 
 
 def _gap_bits(tokens: Sequence[ZToken], symbols: int) -> list[float]:
-    """Return the bits of each gap: where all ids are 0, they take none."""
+    """Return the bits of each gap, measured with all ids 0, which then take none."""
     return measure_bits([replace(token, anchor=0) for token in tokens], [0] * symbols)[0]
 
 
 def _rank_bits(span: ZSpan, symbols: Sequence[int], window: int) -> list[float]:
-    """Return the bits of each token of a text if all but the first one of each window are written by their ranks."""
+    """Return the bits of each token of a text if all but the first one of each window are coded by their ranks."""
     first = {start: token.anchor for start, token in zip(_starts(span), span.tokens, strict=True)}
     edges = [*range(0, len(symbols), window), len(symbols)]
     tokens = [ZToken(first[start], end - start - 1) for start, end in pairwise(edges)]
-    with_gaps, bits = measure_bits(tokens, [one for place, one in enumerate(symbols) if place % window])
-    gaps = _gap_bits(tokens, len(bits))
-    ids, ranks = iter(own - gap for own, gap in zip(with_gaps, gaps, strict=True)), iter(bits)
-    return [next(ranks if place % window else ids) for place in range(len(symbols))]
+    z_token_bits, bits = measure_bits(tokens, [symbol for index, symbol in enumerate(symbols) if index % window])
+    gap_bits = _gap_bits(tokens, len(bits))
+    ids, ranks = iter(total - gap for total, gap in zip(z_token_bits, gap_bits, strict=True)), iter(bits)
+    return [next(ranks if index % window else ids) for index in range(len(symbols))]
 
 
 # The report.

@@ -1,12 +1,13 @@
-"""Measure what the adapters for LangChain and LlamaIndex cost beside `Codec.compress`, on 100 passages.
+"""Measure what the adapters for LangChain and LlamaIndex cost on top of `Codec.compress`, on 100 passages.
 
     python -m benchmarks.adapters [--passages N] [--rounds N] [--codec NAME]
 
-    own        seconds of an adapter's call less those that it spends in `Codec.compress`: its own code
+    own        seconds of an adapter's call, less those spent in `Codec.compress`: its own code
     overhead   own / seconds of a direct call of `Codec.compress` on the same texts in the same round
 
-In each round all three run, in another order each time. CPU seconds of the process, so that other work on the machine
-hardly counts; wall seconds are in the JSON, too. Passages are single sentences, where an adapter's share is largest.
+All three run in each round, in rotating order. Figures are CPU seconds of the process, so that other work on the
+machine hardly counts; wall seconds are in the JSON, too. Passages are single sentences, where an adapter's share is
+largest.
 Writes adapters.json and adapters.md to benchmarks/results. Ends with exit code 1 if a median is 5 % or more.
 """
 
@@ -40,7 +41,7 @@ DIRECT = "Codec.compress"
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Time that passed, by two clocks."""
+    """A duration, by two clocks."""
 
     cpu: float  # of all threads of the process
     wall: float
@@ -65,13 +66,13 @@ class Overhead:
 
     @property
     def shares(self) -> list[float]:
-        """Return own CPU seconds / direct ones of each round."""
+        """Return the adapter's own CPU seconds / the direct call's, of each round."""
         return [own.cpu / direct.cpu for own, direct in zip(self.own, self.direct, strict=True)]
 
 
 def passages(count: int) -> list[str]:
-    """Return `count` sentences of the examples' library; where they repeat, with a number."""
-    sentences = [one for text in library() for one in re.split(r"(?<=\.)\s+", text.text) if one]
+    """Return `count` sentences of the examples' library; repeated ones get a number."""
+    sentences = [part for text in library() for part in re.split(r"(?<=\.)\s+", text.text) if part]
     return [
         f"{sentence} ({number})" if number >= len(sentences) else sentence
         for number, sentence in enumerate(islice(cycle(sentences), count))
@@ -100,9 +101,9 @@ def measure(codec: Codec, texts: Sequence[str], rounds: int, name: str = "defaul
     order = list(runs)
     for number in range(rounds + 1):
         for run in order:
-            whole_and_within = _time(runs[run])
+            durations = _time(runs[run])
             if number:  # the first round warms up
-                spent[run].append(whole_and_within)
+                spent[run].append(durations)
         order = order[1:] + order[:1]
         print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
     direct = tuple(within for _, within in spent.pop(DIRECT))
@@ -134,9 +135,9 @@ def report(record: RunRecord, count: int, results: Sequence[Overhead]) -> str:
     rows = [
         (
             f"`{result.adapter}`",
-            f"{statistics.median(one.cpu for one in result.own) * 1000:.1f} ms",
-            f"{max(one.cpu for one in result.own) * 1000:.1f} ms",
-            f"{statistics.median(one.cpu for one in result.direct):.2f} s",
+            f"{statistics.median(seconds.cpu for seconds in result.own) * 1000:.1f} ms",
+            f"{max(seconds.cpu for seconds in result.own) * 1000:.1f} ms",
+            f"{statistics.median(seconds.cpu for seconds in result.direct):.2f} s",
             f"**{statistics.median(result.shares):.2%}**",
             f"{max(result.shares):.2%}",
         )

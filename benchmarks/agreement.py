@@ -4,15 +4,15 @@ Both use the same model. For each passage:
 
     rank correlation    Spearman's, over the passage's words, of the surprisal that `llmlingua` gives a word and the
                         score that our fine step gives it; both are the mean over the word's tokens. llmlingua reads the
-                        passage as it is, our fine step after what it kept: the correlation says what that changes
+                        whole passage, our fine step only what it kept so far: the correlation shows the difference
     kept in common      of the words that llmlingua keeps at a ratio, the share that our pruning keeps as well; words
-                        count as often as they occur. By chance, it would be about as many as the ratio keeps
-    halves              words in llmlingua's result that the source does not have: parts, or several grown together
+                        count as often as they occur. By chance, it would be about the share that the ratio keeps
+    halves              words in llmlingua's result that the source does not have: parts of words, or joined ones
 
 Passages are paragraphs, joined until they have `FEWEST_WORDS` words, of `examples/texts/*.txt` or, with `--data`, of a
 file: plain text, or JSON lines with a text under "text" or a list of paragraphs under "paragraphs". Shorter ones would
-say little: llmlingua leaves what is shorter than its segments of 200 tokens nearly as it is. Each passage is one
-context to both, so that only words are dropped and no paragraphs. Without `llmlingua` there is nothing to measure.
+tell little: llmlingua hardly changes what is shorter than its segments of 200 tokens. Each passage is one context to
+both, so that only words are dropped and no paragraphs. Without `llmlingua` there is nothing to measure.
 
     python -m benchmarks.agreement [--data PATH] [--limit N] [--ratio R]
 """
@@ -59,20 +59,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="passages; default: the examples' texts")
     parser.add_argument("--limit", type=int, default=12, help="passages")
     parser.add_argument("--ratio", type=float, default=2.0, help="source tokens per token that is kept")
-    given, began = parser.parse_args(), time.time()
+    options, began = parser.parse_args(), time.time()
     if reason := baselines.unavailable("llmlingua"):
         raise SystemExit(reason)
     ours = Pruning(slack=float("inf"))
     theirs: Any = baselines.create("llmlingua", backbone=ours.backbone)
-    rows = [_compare(ours, theirs, text, given.ratio) for text in passages(given.data)[: given.limit]]
+    rows = [_compare(ours, theirs, text, options.ratio) for text in passages(options.data)[: options.limit]]
     if not rows:
         raise SystemExit(f"No text has {FEWEST_WORDS} words. Give another file with --data.")
     summary = _summary(rows)
     record = RunRecord.take(0, began)
-    source = str(given.data or "examples/texts")
+    source = str(options.data or "examples/texts")
     write_json(
         RESULTS / "agreement.json",
-        {"run": record, "data": source, "ratio": given.ratio, "summary": summary, "passages": rows},
+        {"run": record, "data": source, "ratio": options.ratio, "summary": summary, "passages": rows},
     )
     print(json.dumps(summary, indent=1))
 
@@ -112,33 +112,33 @@ def _compare(ours: Pruning, theirs: Any, text: str, ratio: float) -> Agreement: 
     budget = max(1, round(len(source.ids) / ratio))
     scores = ours.scores(text, budget)
     losses = [float("nan"), *theirs.compressor.get_ppl(text, granularity="token").tolist()]  # it expects no first token
-    judged = [place for place in range(1, len(source.words))]  # so the first word is left out
-    word_losses = [_mean_loss(source, losses, place) for place in judged]
-    shortened = [method.shorten(text, budget) for method in (ours, theirs)]
-    kept = [Counter(_words(short.text)) for short in shortened]
-    known = Counter(_words(text))
-    whole = kept[1] & known
+    compared = range(1, len(source.words))  # so the first word is left out
+    word_losses = [_mean_loss(source, losses, word) for word in compared]
+    shortened, peer = ours.shorten(text, budget), theirs.shorten(text, budget)
+    kept, peer_kept = Counter(_words(shortened.text)), Counter(_words(peer.text))
+    source_words = Counter(_words(text))
+    whole = peer_kept & source_words
     return Agreement(
         words=len(source.words),
         tokens=len(source.ids),
-        rank_correlation=rank_correlation([scores[place] for place in judged], word_losses),
-        common=(kept[0] & whole).total() / max(whole.total(), 1),
-        chance=kept[0].total() / known.total(),
-        tokens_ours=shortened[0].tokens,
-        tokens_llmlingua=shortened[1].tokens,
+        rank_correlation=rank_correlation([scores[word] for word in compared], word_losses),
+        common=(kept & whole).total() / max(whole.total(), 1),
+        chance=kept.total() / source_words.total(),
+        tokens_ours=shortened.tokens,
+        tokens_llmlingua=peer.tokens,
         budget=budget,
-        halves=(kept[1] - known).total(),
+        halves=(peer_kept - source_words).total(),
     )
 
 
 def _mean_loss(source: Source, losses: Sequence[float], word: int) -> float:
-    """Average a word's tokens, without those that are nothing but white space."""
-    found = [losses[place] for place in source.tokens(word, word + 1) if not source.blank[place]]
-    return mean(found) if found else 0.0
+    """Average the losses of a word's tokens, without those of white space only."""
+    word_losses = [losses[index] for index in source.tokens(word, word + 1) if not source.blank[index]]
+    return mean(word_losses) if word_losses else 0.0
 
 
 def _words(text: str) -> list[str]:
-    """List the words of a text, without signs."""
+    """List the words of a text, without punctuation."""
     return [word.text for word in split_words(text) if any(map(str.isalnum, word.text))]
 
 

@@ -1,13 +1,13 @@
-"""Measure which words become anchors, which is what a reader sees, and where in a window anchors are dense.
+"""Measure which words become anchors, and where in a window anchors are dense.
 
     python -m benchmarks.anchors [--codec NAME] [--wikipedia PATH] [--limit N] [--tokens N] [--ratios R ...]
 
     kept       share of a class's tokens that are anchors, at each ratio; that of all tokens is 1 / ratio
     density    anchors per source token along a window, whose first tokens have no context
 
-A token has the class of the word that it belongs to, by rule, for any language that writes with capitals: numbers and
-names as the codec sees them (zprompt/codec/importance.py), function words of a list, other words, punctuation. In
-brackets the 95 % interval of a bootstrap over texts, then the text with the least. Writes anchors.json to
+A token has the class of its word, by rules for any language that writes with capitals: numbers and names as the codec
+recognises them (zprompt/codec/importance.py), listed function words, other words, punctuation. In brackets the 95 %
+interval of a bootstrap over texts, then the text with the least. Writes anchors.json to
 benchmarks/results, and prints the tables.
 """
 
@@ -64,35 +64,35 @@ def measure(codec: Codec, texts: Sequence[str], ratios: Sequence[float | None], 
     stretches: list[Row] = []
     for ratio in ratios:
         spans = compress(codec, list(texts), ratio=ratio).documents
-        tiled = [one for one in map(tile_text, [codec] * len(texts), texts, spans) if one]
+        tiled = [text for text in map(tile_text, [codec] * len(texts), texts, spans) if text]
         column = "usual" if ratio is None else f"ratio {ratio:g}"
-        for row, kept in zip(classes, class_shares(tiled, seed), strict=True):
-            row[column] = kept
+        for row, share in zip(classes, class_shares(tiled, seed), strict=True):
+            row[column] = share
         stretches = stretches or density(tiled, codec.settings.window, seed)  # at the first ratio only
     return {"classes": classes, "density": stretches}
 
 
 def class_shares(texts: Sequence[TiledText], seed: int) -> list[Estimate | None]:
     """Return the share of the tokens of each class that are anchors; None for a class that does not occur."""
-    labels = [np.array([CLASSES.index(name) for name in word_classes(one.text, one.offsets)]) for one in texts]
+    labels = [np.array([CLASSES.index(name) for name in word_classes(tiled.text, tiled.offsets)]) for tiled in texts]
     shares = _shares(texts, labels, len(CLASSES) - 1, seed)
-    return [*shares, _shares(texts, [np.zeros_like(own) for own in labels], 1, seed)[0]]
+    return [*shares, _shares(texts, [np.zeros_like(classes) for classes in labels], 1, seed)[0]]
 
 
 def density(texts: Sequence[TiledText], window: int, seed: int) -> list[Row]:
     """Return anchors per source token along windows."""
     size = -(-window // STRETCHES)
-    labels = [np.arange(len(one.ids)) % window // size for one in texts]
-    found = _shares(texts, labels, STRETCHES, seed)
-    return [{"from token": index * size, "density": share} for index, share in enumerate(found) if share]
+    labels = [np.arange(len(tiled.ids)) % window // size for tiled in texts]
+    shares = _shares(texts, labels, STRETCHES, seed)
+    return [{"from token": index * size, "density": share} for index, share in enumerate(shares) if share]
 
 
 def _shares(texts: Sequence[TiledText], labels: Sequence[Ints], count: int, seed: int) -> list[Estimate | None]:
     """Return anchors per token of each label."""
-    tokens = np.array([np.bincount(own, minlength=count) for own in labels])
-    anchors = [np.bincount(own[one.starts], minlength=count) for one, own in zip(texts, labels, strict=True)]
+    tokens = [np.bincount(row, minlength=count) for row in labels]
+    anchors = [np.bincount(row[tiled.starts], minlength=count) for tiled, row in zip(texts, labels, strict=True)]
     return [
-        estimate([Ratio(float(kept[i]), float(of[i])) for kept, of in zip(anchors, tokens, strict=True)], seed)
+        estimate([Ratio(float(kept[i]), float(total[i])) for kept, total in zip(anchors, tokens, strict=True)], seed)
         for i in range(count)
     ]
 
@@ -119,7 +119,7 @@ def _class_of(piece: str, salient: bool, function: bool) -> str:
 
 
 def _is_function_word(word: str) -> bool:
-    """Look a word up; of "it's" and "didn't", the part before the apostrophe."""
+    """Look up a word; of "it's" and "didn't", look up the part before the apostrophe."""
     head, *tail = _APOSTROPHE.split(word.casefold())
     return head in _FUNCTION_WORDS or (bool(tail) and head.removesuffix("n") in _FUNCTION_WORDS)
 
@@ -133,14 +133,16 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=512, help="of each, at most")
     parser.add_argument("--ratios", type=float, nargs="+", default=RATIOS, help="beside the usual one")
     parser.add_argument("--seed", type=int, default=0)
-    given, began = parser.parse_args(), time.time()
-    codec = zprompt.load(given.codec)
+    options, began = parser.parse_args(), time.time()
+    codec = zprompt.load(options.codec)
     documents = natural_documents(
-        given.wikipedia, given.limit, given.tokens, given.seed, lambda text: len(codec.backbone.encode(text))
+        options.wikipedia, options.limit, options.tokens, options.seed, lambda text: len(codec.backbone.encode(text))
     )
-    found = measure(codec, [document.text for document in documents], (None, *given.ratios), given.seed)
-    write_json(RESULTS / "anchors.json", {"run": RunRecord.take(given.seed, began), "texts": len(documents), **found})
-    for rows in found.values():
+    tables = measure(codec, [document.text for document in documents], (None, *options.ratios), options.seed)
+    write_json(
+        RESULTS / "anchors.json", {"run": RunRecord.take(options.seed, began), "texts": len(documents), **tables}
+    )
+    for rows in tables.values():
         first, *shares = rows[0]
         print("\n".join(figures(rows, {first: "", **dict.fromkeys(shares, ".3f")})))
 

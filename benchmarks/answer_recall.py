@@ -1,18 +1,18 @@
-"""Measure how often an answer is still there after focusing, and how long choosing takes.
+"""Measure how often an answer survives focusing, and how long focusing takes.
 
-    recall      share of the questions whose passages hold an answer word for word, and what stays of them still does
+    recall      share of the questions whose answer still stands word for word in what stays of their passages
     kept        tokens of the text form, marks included, per token of the passages; by the reader's tokenizer
     covering    what `zprompt.compress(docs, query=…)` keeps without a wanted length, meant for 95 % of the answers
-    seconds     from passages and question to the text form, with embeddings of sentences at hand and made anew
+    seconds     from passages and question to the text form, with sentence embeddings cached and computed anew
 
-The two halves of `retrieved-dev` are apart. `xquad` and `nq` are gold passages alone, in which about one sentence fits;
-the others are all passages of their questions.
+The two halves of `retrieved-dev` are reported separately. `xquad` and `nq` have gold passages only, of which about one
+sentence fits; the others have all passages of their questions.
 
     python -m benchmarks.answer_recall [--data FOLDER] [--limit N]
     python -m benchmarks.answer_recall --cmrc FILE     Chinese: `data/cmrc2018_trial.json` of github.com/ymcui/cmrc2018
 
 Of CMRC 2018, 100 passages are drawn, with one question each that has a short answer: once the passage alone, and once
-among the nine of the file that share most pairs of characters with the question and do not hold the answer.
+among the nine of the file that share most character pairs with the question and do not hold the answer.
 """
 
 import argparse
@@ -42,42 +42,44 @@ TIMED = 20  # questions
 
 def read(folder: Path, limit: int | None) -> dict[str, list[Asked]]:
     """Read the questions whose passages hold an answer, by the name of their set."""
-    found: dict[str, list[Asked]] = {}
+    questions: dict[str, list[Asked]] = {}
     for name in ("retrieved-dev", "xquad-dev", "nq-dev", "hotpotqa-dev", "musique-dev"):
         for line in (folder / f"{name}.jsonl").read_text("utf-8").splitlines():
             row = json.loads(line)
-            passages = [one for one in row["passages"] if one["gold"] or name not in GOLD_ONLY]
-            if holds_answer(" | ".join(one["text"] for one in passages), row["answers"]):
-                own = f"{name}, {row['set']}" if "set" in row else name
-                found.setdefault(own, []).append(Asked(own, row["question"], row["answers"], passages))
-    return {name: rows[:limit] for name, rows in found.items()}
+            passages = [passage for passage in row["passages"] if passage["gold"] or name not in GOLD_ONLY]
+            if holds_answer(" | ".join(passage["text"] for passage in passages), row["answers"]):
+                set_name = f"{name}, {row['set']}" if "set" in row else name
+                question = Asked(set_name, row["question"], row["answers"], passages)
+                questions.setdefault(set_name, []).append(question)
+    return {name: rows[:limit] for name, rows in questions.items()}
 
 
 def read_cmrc(path: Path, limit: int | None, seed: int = 0) -> dict[str, list[Asked]]:
-    """Draw questions about Chinese passages, once with the passage alone and once among nine that come near."""
+    """Draw questions about Chinese passages, once with the passage alone and once among nine near ones."""
     articles = json.loads(path.read_text("utf-8"))
     random = np.random.default_rng(seed)
-    pairs = [_pairs(one["context_text"]) for one in articles]
+    texts = [article["context_text"] for article in articles]
+    bigrams = list(map(_bigrams, texts))
     alone, among = [], []
-    for place in random.permutation(len(articles)).tolist():
-        asked = articles[place]["qas"][random.integers(len(articles[place]["qas"]))]
-        question, answers = asked["query_text"], asked["answers"]
-        texts = [one["context_text"] for one in articles]
-        if max(map(len, answers)) > LONGEST or not all(answer in texts[place] for answer in answers):
+    for gold in random.permutation(len(articles)).tolist():
+        row = articles[gold]["qas"][random.integers(len(articles[gold]["qas"]))]
+        question, answers = row["query_text"], row["answers"]
+        if max(map(len, answers)) > LONGEST or not all(answer in texts[gold] for answer in answers):
             continue
-        near = sorted(range(len(texts)), key=lambda one: -len(_pairs(question) & pairs[one]) / len(pairs[one]) ** 0.5)
-        others = [one for one in near if one != place and not any(answer in texts[one] for answer in answers)][:9]
+        shared = [len(_bigrams(question) & pairs) / len(pairs) ** 0.5 for pairs in bigrams]
+        near = sorted(range(len(texts)), key=lambda index: -shared[index])
+        others = [i for i in near if i != gold and not any(answer in texts[i] for answer in answers)][:9]
         passages = [
-            {"title": articles[one]["title"], "text": texts[one], "gold": one == place}
-            for one in random.permutation([place, *others]).tolist()
+            {"title": articles[index]["title"], "text": texts[index], "gold": index == gold}
+            for index in random.permutation([gold, *others]).tolist()
         ]
         among.append(Asked("cmrc, ten", question, answers, passages))
-        alone.append(Asked("cmrc, gold", question, answers, [one for one in passages if one["gold"]]))
+        alone.append(Asked("cmrc, gold", question, answers, [passage for passage in passages if passage["gold"]]))
     return {"cmrc, ten": among[: limit or CHINESE], "cmrc, gold": alone[: limit or CHINESE]}
 
 
-def _pairs(text: str) -> set[str]:
-    return {text[place : place + 2] for place in range(len(text) - 1)}
+def _bigrams(text: str) -> set[str]:
+    return {text[start : start + 2] for start in range(len(text) - 1)}
 
 
 def measure(name: str, rows: Sequence[Asked], relevance: Relevance, ratio: float | None) -> Row:
@@ -87,12 +89,12 @@ def measure(name: str, rows: Sequence[Asked], relevance: Relevance, ratio: float
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RatioWarning)  # what is kept is in the table
             result = zprompt.compress(row.passages, query=row.question, form="text", ratio=ratio, relevance=relevance)
-        stays = " | ".join(
-            one["text"][start:end]
-            for one, kept in zip(row.passages, result.kept or (), strict=True)
+        kept_text = " | ".join(
+            passage["text"][start:end]
+            for passage, kept in zip(row.passages, result.kept or (), strict=True)
             for start, end in kept.ranges
         )
-        hits.append(holds_answer(stays, row.answers))
+        hits.append(holds_answer(kept_text, row.answers))
         before, after = before + result.stats.source_tokens, after + result.stats.positions
     return {
         "questions of": name,
@@ -105,7 +107,7 @@ def measure(name: str, rows: Sequence[Asked], relevance: Relevance, ratio: float
 
 
 def time_choice(name: str, rows: Sequence[Asked]) -> Row:
-    """Time the choice for some questions, with new embeddings and with those at hand."""
+    """Time focusing for some questions, with embeddings computed anew and with cached ones."""
     relevance = Relevance.from_pretrained()
     relevance.score("Is it warm?", [zprompt.relevance.Passage("It is.")])
     anew, at_hand, tokens = [], [], []

@@ -3,15 +3,15 @@
     plain text                          the ceiling
     Z at a ratio                        Z-tokens; at every ratio the text can be restored exactly
     Z at a ratio, with the question     the codec is told the question, as the adapters of frameworks do
-    pruning, truncation                 at the very positions of Z at that ratio
+    pruning, truncation                 in as many positions as Z at that ratio
     LTSC                                all of the text, in meta-tokens for what is repeated
-    sentences by the question           at the very positions of Z with the question
+    sentences by the question           in as many positions as Z with the question
     no passage                          the floor
 
-Each kind of input has a reader of its own, trained alike. The reader of Z-tokens is asked in other ways, too, since it
-has seen plain text in training, and an app has one reader. So is LTSC's, whose answers from plain text are what its
-others are compared with. Exact match and F1 are SQuAD's. Intervals are 95 %, by bootstrap over questions; comparisons
-are paired, since all conditions are asked the same questions:
+Each kind of input has its own reader, all trained alike. The reader of Z-tokens is asked in other ways, too, since it
+has seen plain text in training, and an app has one reader. So is LTSC's, whose other answers are compared with those
+from plain text. Exact match and F1 are SQuAD's. Intervals are 95 %, by bootstrap over questions; comparisons are
+paired, since all conditions are asked the same questions:
 
     difference    mean of F1(Z) - F1(other)          at the same ratio
     ratio         mean F1(Z) / mean F1(plain text)
@@ -49,18 +49,18 @@ BARS: dict[float | None, float] = {2.0: EXACT_BAR, None: EXACT_BAR, 4.0: LOSSY_B
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A way in which passages are given."""
+    """A form in which passages are given."""
 
     name: str
     reader: str  # the input that its reader was trained on
     ratio: float | None = None  # wanted; None: what `compress` gives without one
     passages: bool = True
     query: bool = False  # whether the passages are shortened with the question known
-    given: str | None = None  # how they are given, if not in the way that the reader was trained on
+    given: str | None = None  # the form of the passages, if not the one that the reader was trained on
 
     @property
     def kind(self) -> str:
-        """Return how passages are given."""
+        """Return the form of the passages."""
         return (self.given or self.reader) if self.passages else "nothing"
 
     @property
@@ -76,7 +76,7 @@ class Condition:
 
 def _at(name: str, reader: str, *ratios: float, query: bool = False, given: str | None = None) -> list[Condition]:
     ending = ("", ", with the question")[query and given is None] + ("", ", Z's reader")[given is not None]
-    return [Condition(f"{name}, ratio {at:g}{ending}", reader, at, query=query, given=given) for at in ratios]
+    return [Condition(f"{name}, ratio {ratio:g}{ending}", reader, ratio, query=query, given=given) for ratio in ratios]
 
 
 CONDITIONS = (  # those of one reader together: it is loaded once
@@ -96,10 +96,10 @@ CONDITIONS = (  # those of one reader together: it is loaded once
     Condition("LTSC", "ltsc", 1.0),
     Condition("plain text, LTSC's reader", "ltsc", 1.0, given="text"),
 )
-COMPRESSED = tuple(dict.fromkeys(one.setting for one in CONDITIONS))
+COMPRESSED = tuple(dict.fromkeys(condition.setting for condition in CONDITIONS))
 
 
-BY_NAME = {one.name: one for one in CONDITIONS}
+BY_NAME = {condition.name: condition for condition in CONDITIONS}
 ALL = "all"  # questions of all data sets
 
 
@@ -110,22 +110,26 @@ def measure(
     cache: Path,
     seed: int = 0,
 ) -> Iterator[Tables]:
-    """Measure condition after condition, and yield all that was found so far after each.
+    """Measure condition after condition, and yield all results so far after each.
 
     :param codec: The codec.
     :param readers: The readers by kind of input.
     :param questions: The questions by data set.
     :param cache: Folder where Z-spans are kept for the next run.
-    :param seed: Of the bootstrap.
-    :yields: All that was found so far.
+    :param seed: Seed of the bootstrap.
+    :yields: All results so far.
     """
-    settings = dict.fromkeys(one.setting for one in CONDITIONS if not readers[one.reader].problem)
+    settings = dict.fromkeys(condition.setting for condition in CONDITIONS if not readers[condition.reader].problem)
     asked = compress_passages(questions, list(settings) or COMPRESSED, codec, cache)
-    sets = [one.data_set for one in asked]
-    found: Tables = {
+    sets = [compressed.data_set for compressed in asked]
+    tables: Tables = {
         "questions": [
-            {"data set": one.data_set, "question": one.question.question, "answers": one.question.answers}
-            for one in asked
+            {
+                "data set": compressed.data_set,
+                "question": compressed.question.question,
+                "answers": compressed.question.answers,
+            }
+            for compressed in asked
         ],
         "left out": [{"questions": sum(map(len, questions.values())) - len(asked)}],  # a passage has no Z-tokens
         "readers": [asdict(reader) for reader in readers.values()],
@@ -135,14 +139,14 @@ def measure(
     }
     for kind, conditions in groupby(CONDITIONS, lambda condition: condition.reader):
         if problem := readers[kind].problem:
-            found["missing"] += [{"condition": condition.name, "reason": problem} for condition in conditions]
-            yield found
+            tables["missing"] += [{"condition": condition.name, "reason": problem} for condition in conditions]
+            yield tables
             continue
         reader = load_found(readers[kind], codec)
         for condition in conditions:
-            found["conditions"].append(_measure_condition(codec, reader, condition, asked, seed))
-            found["comparisons"] = list(compare(found["conditions"], sets, seed))
-            yield found
+            tables["conditions"].append(_measure_condition(codec, reader, condition, asked, seed))
+            tables["comparisons"] = list(compare(tables["conditions"], sets, seed))
+            yield tables
 
 
 def _measure_condition(
@@ -150,17 +154,20 @@ def _measure_condition(
 ) -> Row:
     """Ask all questions in one condition, and score the answers."""
     began = time.perf_counter()
-    inputs = [make_input(one, condition.setting, condition.kind, codec) for one in asked]
+    inputs = [make_input(compressed, condition.setting, condition.kind, codec) for compressed in asked]
     answers = answer(reader, inputs)
     print(f"{condition.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     exact, f1s = (
-        np.array([score(text, one.question.answers) for text, one in zip(answers, asked, strict=True)], np.float64)
-        for score in (exact_match, f1)
+        np.array(
+            [metric(text, compressed.question.answers) for text, compressed in zip(answers, asked, strict=True)],
+            np.float64,
+        )
+        for metric in (exact_match, f1)
     )
     source = np.array(
-        [sum(read_header(span).source_tokens for span in next(iter(one.spans.values()))) for one in asked]
+        [sum(read_header(span).source_tokens for span in next(iter(compressed.spans.values()))) for compressed in asked]
     )
-    positions = np.array([one.positions for one in inputs])
+    positions = np.array([passages.positions for passages in inputs])
 
     def score(rows: Ints) -> Row:
         ones, taken = np.ones(len(rows)), int(positions[rows].sum())
@@ -172,12 +179,12 @@ def _measure_condition(
             "ratio": int(source[rows].sum()) / taken if taken else None,  # None: without passages
         }
 
-    scores = {name: score(rows) for name, rows in _rows_of([one.data_set for one in asked]).items()}
-    reached = [own["ratio"] for name, own in scores.items() if name != ALL and own["ratio"] is not None]
+    scores = {name: score(rows) for name, rows in _rows_of([compressed.data_set for compressed in asked]).items()}
+    ratios = [row["ratio"] for name, row in scores.items() if name != ALL and row["ratio"] is not None]
     return {
         "condition": condition.name,
         "scores": scores,
-        "worst ratio": min(reached, default=None),  # of a data set
+        "worst ratio": min(ratios, default=None),  # of a data set
         "answers": answers,
         "exact matches": exact.tolist(),
         "f1s": f1s.tolist(),
@@ -187,22 +194,24 @@ def _measure_condition(
 def compare(results: Sequence[Row], sets: Sequence[str], seed: int) -> Iterator[Row]:
     """Compare Z-tokens with plain text, and with what takes the same positions; `sets` has each question's data set."""
     for z, other in ((z, other) for z in results for other in results):
-        own, its = BY_NAME[z["condition"]], BY_NAME[other["condition"]]
-        if own.kind != "z" or not its.is_rival or (its.kind != "text" and its.setting != own.setting):
+        z_condition, rival = BY_NAME[z["condition"]], BY_NAME[other["condition"]]
+        if z_condition.kind != "z" or not rival.is_rival:
             continue
-        mine, others = np.array(z["f1s"]), np.array(other["f1s"])
-        if its.kind == "text":
-            pairs, wanted = (mine, others), BARS.get(own.ratio)
+        if rival.kind != "text" and rival.setting != z_condition.setting:
+            continue
+        z_f1s, rival_f1s = np.array(z["f1s"]), np.array(other["f1s"])
+        if rival.kind == "text":
+            numerators, denominators, wanted = z_f1s, rival_f1s, BARS.get(z_condition.ratio)
         else:
-            pairs, wanted = (mine - others, np.ones(len(sets))), 0.0
+            numerators, denominators, wanted = z_f1s - rival_f1s, np.ones(len(sets)), 0.0
         scores = {
-            name: Range.of_quotient(pairs[0][rows], pairs[1][rows], seed) for name, rows in _rows_of(sets).items()
+            name: Range.of_quotient(numerators[rows], denominators[rows], seed) for name, rows in _rows_of(sets).items()
         }
-        reached = scores[ALL].value >= wanted if its.kind == "text" and wanted else scores[ALL].low > 0
+        reached = scores[ALL].value >= wanted if rival.kind == "text" and wanted else scores[ALL].low > 0
         yield {
-            "z": own.name,
-            "other": its.name,
-            "figure": "ratio" if its.kind == "text" else "difference",
+            "z": z_condition.name,
+            "other": rival.name,
+            "figure": "ratio" if rival.kind == "text" else "difference",
             "scores": scores,
             "wanted": wanted,
             "reached": None if wanted is None else bool(reached),
@@ -218,29 +227,29 @@ def _rows_of(sets: Sequence[str]) -> dict[str, Ints]:
 # The report.
 
 
-def section(found: Tables) -> Iterator[str]:
+def section(tables: Tables) -> Iterator[str]:
     """Write the tables of conditions and comparisons, line by line."""
-    [left_out] = found["left out"]
+    [left_out] = tables["left out"]
     yield from ("## Answers", "")
     yield (
-        f"{len(found['questions'])} questions, the same in every condition; {left_out['questions']} more have a "
+        f"{len(tables['questions'])} questions, the same in every condition; {left_out['questions']} more have a "
         "passage that has no Z-tokens. In brackets 95 % of a bootstrap over questions. Ratio: source tokens of the "
         "passages per position that they take; worst: of the data set where it is lowest. Pruning, truncation and "
         "sentences have as many positions as Z-tokens at that ratio."
     )
-    sets = list(dict.fromkeys(question["data set"] for question in found["questions"]))
+    sets = list(dict.fromkeys(question["data set"] for question in tables["questions"]))
     rows = [
-        {"passages as": one["condition"], **one["scores"][ALL], "worst": one["worst ratio"]}
-        | {f"F1, {name}": one["scores"][name]["F1"] for name in sets}
-        for one in found["conditions"]
+        {"passages as": row["condition"], **row["scores"][ALL], "worst": row["worst ratio"]}
+        | {f"F1, {name}": row["scores"][name]["F1"] for name in sets}
+        for row in tables["conditions"]
     ]
     columns = {"passages as": "", "ratio": ".2f", "worst": ".2f", "exact match": ".1%", "F1": ".1%"}
     yield ""
     yield from figures(rows, columns | {f"F1, {name}": ".1%" for name in sets})
-    if found["missing"]:
+    if tables["missing"]:
         yield from ("", "Not measured:", "")
-        yield from (f"- {missing['condition']}: {missing['reason']}" for missing in found["missing"])
-    for figure, title, how in (
+        yield from (f"- {missing['condition']}: {missing['reason']}" for missing in tables["missing"])
+    for figure, title, spec in (
         ("ratio", "F1 of Z-tokens per F1 of plain text, paired by question; wanted is at least so much:", ".2f"),
         (
             "difference",
@@ -249,15 +258,15 @@ def section(found: Tables) -> Iterator[str]:
         ),
     ):
         rows = [
-            {"": f"{one['z']} and {one['other']}", **one["scores"], "wanted": one["wanted"], "reached": one["reached"]}
-            for one in found["comparisons"]
-            if one["figure"] == figure
+            {"": f"{row['z']} and {row['other']}", **row["scores"], "wanted": row["wanted"], "reached": row["reached"]}
+            for row in tables["comparisons"]
+            if row["figure"] == figure
         ]
         if rows:
             yield from ("", title, "")
-            yield from figures(rows, {"": "", ALL: how, "wanted": ".2f", "reached": "", **dict.fromkeys(sets, how)})
+            yield from figures(rows, {"": "", ALL: spec, "wanted": ".2f", "reached": "", **dict.fromkeys(sets, spec)})
     yield from ("", "Readers:", "")
-    yield from figures(found["readers"], dict.fromkeys(("input", "folder", "steps", "seed"), ""))
-    there = {(one["steps"], one["seed"]) for one in found["readers"] if one["problem"] is None}
-    if len(there) > 1:
+    yield from figures(tables["readers"], dict.fromkeys(("input", "folder", "steps", "seed"), ""))
+    trainings = {(reader["steps"], reader["seed"]) for reader in tables["readers"] if reader["problem"] is None}
+    if len(trainings) > 1:
         yield from ("", "**The readers were not trained in the same steps from the same seed.**")

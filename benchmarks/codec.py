@@ -1,4 +1,4 @@
-"""Measure a codec: exactness, what a ratio costs in bits, speed and memory, and what it does without.
+"""Measure a codec: exactness, what a ratio costs in bits, speed and memory, and ablations.
 
     python -m benchmarks.codec [--codec NAME] [--wikipedia PATH] [--documents N] [--mutated N] [--short | --quick]
                                [--only TASK ...]
@@ -6,9 +6,9 @@
 Each task is a module: exactness, rate_distortion, speed and ablation. The documents are passages of Wikipedia (or what
 the project has of prose), long ones, texts that are hard to restore exactly (the files of tests/texts, this project's
 own code, and strings made here), and one of over 20,000 tokens. Writes codec.json (all figures), codec.md and
-codec-rate-distortion.png to benchmarks/results, and prints the tables. An hour or more on 2 idle cores, most of it for
-what exactness restores; with --short a third of it, with --quick a few minutes, for trying things out. Timings need an
-idle machine.
+codec-rate-distortion.png to benchmarks/results, and prints the tables. Takes an hour or more on 2 idle cores, mostly
+for restoring in exactness; with --short a third of it, with --quick a few minutes, for trying things out. Timings need
+an idle machine.
 """
 
 import argparse
@@ -195,11 +195,11 @@ def huge_document(tokens: int, count: Count) -> list[Document]:
 
 
 def run(codec: Codec, corpus: Corpus, plan: Plan, tasks: Sequence[str]) -> Iterator[tuple[str, Tables]]:
-    """Run some tasks, yield each with what it found, and print to stderr how long it took."""
+    """Run some tasks, yield each with its tables, and print to stderr how long it took."""
     curve = draw(corpus.passages, plan.curve_documents, plan.seed)
-    every = [*corpus.passages, *corpus.others]
+    documents = [*corpus.passages, *corpus.others]
     measures: dict[str, Callable[[], Tables]] = {
-        "exactness": lambda: exactness.measure(codec, every, plan.exactness, plan.seed),
+        "exactness": lambda: exactness.measure(codec, documents, plan.exactness, plan.seed),
         "rate_distortion": lambda: rate_distortion.measure(codec, curve, plan.ratios, plan.seed),
         "speed": lambda: speed.measure(codec, corpus.passages, plan.speed),
         "ablation": lambda: ablation.measure(codec, curve, plan.ratios),

@@ -1,14 +1,13 @@
-"""What learned codes add to anchors, and paper A beside both: readers of the same data and steps, in one table.
+"""Compare anchors, learned codes and paper A: readers of the same data and steps, in one table.
 
-    FOLDER/NAME        by `zprompt train reader --input codes` or `--input paper-a`. The first NAME is what the others
-                       are compared with, for which --codes 1 is made: anchors alone, all else the same
+    FOLDER/NAME        by `zprompt train reader --input codes` or `--input paper-a`. The others are compared with the
+                       first NAME, meant to be the control made with --codes 1: anchors alone, all else the same
 
     positions          source tokens per position that the reader has of a passage
-    bits               anchors and gaps as a Z-span has them, and log2 V for each code that is written
-    kept               of the benefit of a context for what follows (zprompt/train/reader_evaluation.py)
+    bits               anchors and gaps as a Z-span codes them, and log2 V for each code that is written
+    kept               context benefit kept (zprompt/train/reader_evaluation.py)
     F1                 of answers, the passages compressed without the question, and the paired difference
-    again              the first 64 tokens of passages, written from their codes alone by free decoding: BLEU-4, and how
-                       many come back without an error
+    BLEU-4, exact      of the first 64 tokens of passages, decoded freely from their codes; exact: without an error
     usage, ...         what the codes mean (zprompt/train/codes_analysis.py)
 
     python -m benchmarks.codes FOLDER --names anchors codes paper-a [--questions 300] [--passages 48]
@@ -50,65 +49,67 @@ class Evaluation:
     def __init__(
         self, codec: Codec, model: CodesModel, questions: Sequence[Question], options: argparse.Namespace
     ) -> None:
-        """Compress passages and questions, which are kept for the next reader."""
-        form = model.codes.config
+        """Compress passages and questions; the store has them for the next reader."""
+        codes = model.codes.config
         config = ReaderTrainConfig(
-            input=form.kind, ratios=(form.ratio,), dev_ratios=(form.ratio,), dev_passages=options.passages
+            input=codes.kind, ratios=(codes.ratio,), dev_ratios=(codes.ratio,), dev_passages=options.passages
         )
-        self.codec, self.model, self.form = codec, model, form
+        self.codec, self.model, self.config = codec, model, codes
         self.data = ReaderData(codec, config, options.cache, _report)
         _, texts = self.data.split(Sources(text=(), dev_text=[str(options.data / "wikipedia-dev.jsonl")]))
-        self.passages = self.data.store.tile(texts, (form.ratio,))
+        self.passages = self.data.store.tile(texts, (codes.ratio,))
         [self.contexts] = self.data.development(texts).values()
-        [self.asked] = self.data.development_questions(questions).values()
+        [self.questions] = self.data.development_questions(questions).values()
 
     def measure(self) -> tuple[Row, Floats]:
         """Return the figures of the reader, and the F1 of each answer."""
         codec, model = self.codec, self.model
         untuned = ReaderModel.of(codec.backbone, llama_of(codec.backbone), ZEmbedding(codec.backbone.hidden_size))
         benefit = BenefitMeter(untuned, self.contexts).measure(model)
-        answers = answer_from_codes(model, self.data.prompts, self.asked, codec.backbone.decode)
-        scores = np.array([f1(answer, one.answers) for one, answer in zip(self.asked, answers, strict=True)])
+        answers = answer_from_codes(model, self.data.prompts, self.questions, codec.backbone.decode)
+        pairs = zip(answers, self.questions, strict=True)
+        scores = np.array([f1(answer, question.answers) for answer, question in pairs])
         return {
-            **self._sizes(),
+            **self._measure_codes(),
             "kept": Range(benefit.kept, *benefit.kept_interval),
             "F1": Range.of_mean(scores),
-            **self._again(),
+            **self._measure_repetition(),
         }, scores
 
-    def _sizes(self) -> Row:
+    def _measure_codes(self) -> Row:
         """Measure positions, bits, and what the codes mean."""
-        values, found = self.form.codes, [uses_in(self.model, self.codec.backbone, one) for one in self.passages]
+        values = self.config.codes
+        uses = [uses_in(self.model, self.codec.backbone, passage) for passage in self.passages]
         flat = not isinstance(self.model.codes, SpanCodes)
-        positions = sum(size + flat for *_, size in found)  # paper A's end of Z is one, too
-        tokens = sum(len(one.ids) for one in self.passages)
+        positions = sum(size + flat for *_, size in uses)  # paper A's end of Z takes one, too
+        tokens = sum(len(passage.ids) for passage in self.passages)
         if flat:
             bits = positions * math.log2(values + 1)
         else:
             bits = sum(map(_z_token_bits, self.passages))
-            bits += sum(len(own) for own, *_ in found) * math.log2(values)
-        means = measure(collect(found), values, len(found), tokens / positions, 0)
+            bits += sum(len(codes) for codes, *_ in uses) * math.log2(values)
+        analysis = measure(collect(uses), values, len(uses), tokens / positions, 0).to_dict()
         return {
-            "passages": len(found),
+            "passages": len(uses),
             "positions": tokens / positions,
             "bits per position": bits / positions,
             "bits per source token": bits / tokens,
-            **{name: value for name, value in means.to_dict().items() if name not in ("passages", "ratio", "values")},
+            **{name: value for name, value in analysis.items() if name not in ("passages", "ratio", "values")},
             "V": values,
         }
 
-    def _again(self) -> Row:
-        """Let the reader write the beginnings of passages again."""
+    def _measure_repetition(self) -> Row:
+        """Compare the beginnings of passages with what the reader writes from their codes."""
         decode, prompts = self.codec.backbone.decode, self.data.prompts
         start = Positions.of_ids([prompts.tokenizer.start_id])
         again = Positions.of_ids(prompts.tokenizer.encode(AGAIN))
         texts, written = [], []
         for passage in self.passages:
-            part = _beginning(passage)
-            piece = Positions.of_pieces([as_input(part, self.form.kind).piece])
+            beginning = _beginning(passage)
+            piece = Positions.of_pieces([as_input(beginning, self.config.kind).piece])
             trunk = Positions.concatenate((start, piece, again))
-            ids = self.model.write(PackedSequence("repetition", trunk, ()), prompts.end_id, len(part.ids))
-            texts.append(decode(part.ids.tolist()))
+            ids = self.model.write(PackedSequence("repetition", trunk, ()), prompts.end_id, len(beginning.ids))
+            texts.append(decode(beginning.ids.tolist()))
             written.append(decode(ids))
         bleu = CorpusBleu(texts, written)
         interval = bootstrap(lambda drawn: bleu.score(drawn) or 0.0, len(texts))
@@ -120,7 +121,7 @@ class Evaluation:
 
 
 def _z_token_bits(passage: TiledPassage) -> float:
-    """Return what anchors and gaps take in a Z-span."""
+    """Return the bits of anchors and gaps in a Z-span."""
     dropped = len(passage.ids) - len(passage.tokens)
     return sum(measure_stream(passage.tokens, [0] * dropped)[0])
 
@@ -168,7 +169,7 @@ def main() -> None:
     codec = Codec.from_pretrained("default", quantization="none")
     files = [options.data / f"{name}-dev.jsonl" for name in ("xquad", "nq")]
     drawn = draw_questions(files, options.questions // 2)
-    questions = [one for own in drawn.values() for one in own]
+    questions = [question for group in drawn.values() for question in group]
     rows: list[Row] = []
     first: Floats | None = None
     for name in options.names:

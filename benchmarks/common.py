@@ -1,9 +1,9 @@
 """What several benchmarks share: texts and questions, Z-tokens laid over their text, and lines of a report.
 
 Passages of Wikipedia are whole paragraphs from an article's beginning, as a retriever returns them. Their file is not
-part of the project; without it, the examples' prose takes its place. Nor are the questions, ../shared/data/*-dev.jsonl:
-any files in the form of zprompt/eval/datasets.py will do. Texts of this machine, in which much is repeated, are
-Python's standard library, the JSON of packages, and logs.
+part of the project; without it, the prose of the examples is used. Nor are the questions, ../shared/data/*-dev.jsonl:
+any files in the format of zprompt/eval/datasets.py will do. Machine texts, which are repetitive, are Python's standard
+library, the JSON of packages, and logs of this machine.
 """
 
 import json
@@ -54,7 +54,7 @@ Floats = NDArray[np.float64]
 Count = Callable[[str], int]  # tokens of a text
 Row = dict[str, Any]  # of a table, by column
 Documents = list[dict[str, Any]]  # with title and text
-Tables = dict[str, list[Row]]  # what a task finds, by what is counted
+Tables = dict[str, list[Row]]  # the rows of a task, by table
 
 
 # Natural texts.
@@ -62,7 +62,7 @@ Tables = dict[str, list[Row]]  # what a task finds, by what is counted
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text and where it comes from."""
+    """A text and its origin."""
 
     name: str
     domain: str
@@ -75,11 +75,11 @@ def wikipedia_file() -> Path | None:
 
 
 def natural_documents(path: Path | None, articles: int, tokens: int, seed: int, count: Count) -> list[Document]:
-    """Draw passages from Wikipedia, or take what the project has of prose.
+    """Draw passages from Wikipedia, or take the project's own prose.
 
     :param path: The Wikipedia file; None if there is none.
     :param articles: Articles to draw.
-    :param tokens: Tokens of a passage, at most, but one paragraph at least.
+    :param tokens: Tokens of a passage, at most; a passage has one paragraph at least.
     :param seed: Seed of the draw.
     :param count: Counts the tokens of a text.
     :return: The passages, in the file's order.
@@ -139,21 +139,21 @@ class Asked:
     @property
     def gold(self) -> Documents:
         """Return the passages that hold an answer."""
-        return [one for one in self.passages if holds_answer(one["text"], self.answers)]
+        return [passage for passage in self.passages if holds_answer(passage["text"], self.answers)]
 
     @property
     def others(self) -> Documents:
         """Return the passages that do not."""
-        return [one for one in self.passages if not holds_answer(one["text"], self.answers)]
+        return [passage for passage in self.passages if not holds_answer(passage["text"], self.answers)]
 
 
 def question_files() -> list[Path]:
-    """List the usual files of questions that are there."""
+    """List the files of QUESTION_SETS that exist."""
     return [path for name in QUESTION_SETS if (path := DATA / f"{name}-dev.jsonl").is_file()]
 
 
 def draw_questions(files: Sequence[Path], limit: int, seed: int = 0) -> dict[str, list[Question]]:
-    """Draw `limit` questions from each file, in its order, by the name of the data set."""
+    """Draw `limit` questions from each file, in its order; return them by the name of their data set."""
     return {path.stem.removesuffix("-dev"): draw(read_questions([str(path)]), limit, seed) for path in files}
 
 
@@ -165,18 +165,18 @@ def machine_files() -> dict[str, list[Path]]:
     library = Path(sysconfig.get_paths()["stdlib"])
     packages = Path(site.getsitepackages()[0])
     logs = [*Path("/var/log").rglob("*.log"), *(ROOT / "tests" / "texts").glob("*.log")]
-    found = {"code": library.glob("*.py"), "JSON": packages.rglob("*.json"), "logs": logs}
-    return {kind: sorted(path for path in paths if path.stat().st_size) for kind, paths in found.items()}
+    kinds = {"code": library.glob("*.py"), "JSON": packages.rglob("*.json"), "logs": logs}
+    return {kind: sorted(path for path in paths if path.stat().st_size) for kind, paths in kinds.items()}
 
 
 def machine_ids(paths: Sequence[Path], tokenizer: Tokenizer) -> list[int]:
-    """Return the token ids of the files of a kind, one after the other; of a large file, those of its beginning."""
+    """Concatenate the token ids of files; of a large file, those of its beginning."""
     ids: list[int] = []
     for path in paths:
         try:
             text = path.read_text("utf-8")[: 60 * LONG // len(paths) + LONG]
         except (OSError, UnicodeDecodeError):
-            continue  # a log that others may not read
+            continue  # a log that only root may read, say
         ids += tokenizer.encode(text)
         if len(ids) > MOST:
             break
@@ -220,7 +220,7 @@ def tile_text(codec: Codec, text: str, span: str) -> TiledText | None:
 
 
 def compress(codec: Codec, docs: Any, **options: Any) -> CompressionResult:  # noqa: ANN401 - as Codec.compress
-    """Compress, and say nothing of ratios that are out of reach: tables have those that were reached."""
+    """Compress without warnings about ratios out of reach: the tables have those that were reached."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RatioWarning)
         return codec.compress(docs, **options)
@@ -231,7 +231,7 @@ def compress(codec: Codec, docs: Any, **options: Any) -> CompressionResult:  # n
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A figure between two others."""
+    """A figure with a lower and an upper bound."""
 
     value: float
     low: float
@@ -240,8 +240,8 @@ class Range:
     @classmethod
     def of_rounds(cls, values: Iterable[float]) -> "Range":
         """Return the median of some rounds, with the lowest and the highest."""
-        every = list(values)
-        return cls(statistics.median(every), min(every), max(every))
+        rounds = list(values)
+        return cls(statistics.median(rounds), min(rounds), max(rounds))
 
     @classmethod
     def of_mean(cls, values: Floats) -> "Range":
@@ -251,9 +251,9 @@ class Range:
 
     @classmethod
     def of_quotient(cls, above: Floats, below: Floats, seed: int) -> "Range":
-        """Return a quotient of sums with its 95 % interval, by a bootstrap that draws from both alike."""
+        """Return a quotient of sums with its 95 % interval, by a paired bootstrap."""
         drawn = np.random.default_rng(seed).integers(0, len(above), (RESAMPLES, len(above)))
-        with np.errstate(divide="ignore", invalid="ignore"):  # not a number: there is nothing to divide by
+        with np.errstate(divide="ignore", invalid="ignore"):  # NaN or infinite if the divisor is 0
             low, high = np.percentile(above[drawn].sum(1) / below[drawn].sum(1), (2.5, 97.5))
             return cls(float(np.divide(above.sum(), below.sum())), float(low), float(high))
 
@@ -262,15 +262,15 @@ def figures(rows: Sequence[Row], formats: Mapping[str, str]) -> Iterator[str]:
     """Write rows as a Markdown table.
 
     :param rows: The rows.
-    :param formats: The columns, and how their figures are written: estimates with interval and worst case, medians with
-        the lowest and the highest.
+    :param formats: The format spec of each column; estimates are written with interval and worst case, medians with the
+        lowest and the highest.
     :yields: The lines.
     """
-    cells = [tuple(_cell(row[column], how) for column, how in formats.items()) for row in rows]
+    cells = [tuple(_cell(row[column], spec) for column, spec in formats.items()) for row in rows]
     yield from table(tuple(formats), cells)
 
 
-def _cell(value: object, how: str) -> str:
+def _cell(value: object, spec: str) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -278,9 +278,9 @@ def _cell(value: object, how: str) -> str:
     if isinstance(value, Range | Estimate):
         if not all(map(math.isfinite, (value.value, value.low, value.high))):
             return "–"
-        worst = f", {value.worst:{how}}" if isinstance(value, Estimate) else ""
-        return f"**{value.value:{how}}** [{value.low:{how}}, {value.high:{how}}]{worst}"
-    return format(value, how)
+        worst = f", {value.worst:{spec}}" if isinstance(value, Estimate) else ""
+        return f"**{value.value:{spec}}** [{value.low:{spec}}, {value.high:{spec}}]{worst}"
+    return format(value, spec)
 
 
 def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
@@ -299,5 +299,5 @@ def describe_run(record: RunRecord) -> str:
 
 
 def one_cell(text: str) -> str:
-    """Write a text so that it stays in its cell of a Markdown table."""
+    """Escape a text for a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

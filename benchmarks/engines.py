@@ -1,29 +1,29 @@
 """What this CPU can do with the reader's model: prefill, decoding and memory in torch and in other engines.
 
-    prefill    tokens a second of one pass over so many tokens of a text, to the logits after the last one
-    decoding   tokens a second, greedy, one row, after 200 tokens of it
-    peak       resident memory at its highest, of a process that loads the model, and does both; 240 MB of it are
-               torch and what else zprompt imports
+    prefill    tokens a second of one pass over that many tokens of a text, to the logits after the last one
+    decoding   tokens a second, greedy, one row, after 200 tokens of the text
+    peak       peak resident memory of a process that loads the model and does both; 240 MB of it are torch and what
+               else zprompt imports
     same       share of 100 tokens of the text after which the most likely next one is that of torch in fp32
 
 The model is the default backbone, SmolLM2-135M-Instruct in 4 bits (Q4_1), without a LoRA or with one that adds nothing.
 Each engine runs in a process of its own, one after the other, on the same text and as many threads; figures are medians
 of rounds, in brackets the slowest and the fastest. An engine that is not installed, or fails, is listed with its
-reason. Beside them, the shipped reader: the peak of a process that loads it, and answers one question from ten
-passages, as they come from retrieval; then seconds an answer, of 8 questions whose sentences are embedded already.
+reason. Also the shipped reader: the peak of a process that loads it and answers one question from ten retrieved
+passages; then seconds an answer, for 8 questions whose sentences are embedded already.
 
     torch fp32         as the codec computes                    torch bf16    the reader's engine="bf16"
-    onnx reader        the reader's engine="onnx": weights in 4 bits as on disk, and beside them a LoRA of rank 32
+    onnx reader        the reader's engine="onnx": weights in 4 bits as on disk, and a LoRA of rank 32
     torch int8, int4   weight-only, by torch's own kernels _weight_int8pack_mm and _weight_int4pack_mm_for_cpu
     onnx …             ONNX Runtime on the graph that onnxruntime-genai builds; int4 and int8: MatMulNBits
-    openvino …         the same graph in OpenVINO: as it computes by default here, and with int8 weights by NNCF
-    llama.cpp          xllamacpp, on the GGUF itself. It takes no embeddings, so it is no engine for a reader
+    openvino …         the same graph in OpenVINO: in its default precision here, and with int8 weights by NNCF
+    llama.cpp          xllamacpp, on the GGUF itself. It takes no embeddings, so it cannot be a reader's engine
 
     python -m benchmarks.engines [--only "torch bf16" …] [--threads 2] [--rounds 5]
 
 In an environment of its own, beside zprompt: pip install onnx onnx-ir onnxruntime-genai openvino nncf xllamacpp.
 Writes engines.json and engines.md to benchmarks/results. Timings need an idle machine; on a busy one, --threads 1
---clock cpu counts the processor time of one thread, which others lengthen less.
+--clock cpu counts the processor time of one thread, which other work lengthens less.
 """
 
 import argparse
@@ -48,7 +48,7 @@ from zprompt.eval import RunRecord, peak_megabytes, write_json
 LENGTHS = (200, 500, 1500)
 STEPS = 32  # tokens that a round of decoding writes
 COMPARED = 100  # tokens after which the most likely next ones are compared
-PATIENCE = 30.0  # seconds that all rounds of one figure may take, where one round is not more
+PATIENCE = 30.0  # seconds after which no further round of a figure is begun
 IDS = "ids.json"  # the text, so that the processes that are measured need not read it
 GROUP = 32  # weights that share a scale in 4 bits, as in the GGUF
 
@@ -80,7 +80,7 @@ CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Model(Protocol):
-    """A model of one row that an engine runs."""
+    """A model that an engine runs, on one row."""
 
     def start(self, ids: Sequence[int]) -> int:
         """Read a text anew, and return the most likely next token."""
@@ -93,7 +93,7 @@ class Model(Protocol):
 
 
 class OwnModel:
-    """A decoder that a reader may have, or ours with linear layers of another kind."""
+    """A decoder of one of the reader's engines, or ours with linear layers of another kind."""
 
     def __init__(self, engine: str) -> None:
         """Load the weights as the engine keeps them."""
@@ -163,8 +163,8 @@ def _int8_linear(weight: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a tenso
     import torch
 
     scales = weight.abs().amax(1) / 127
-    packed, kept = (weight / scales[:, None]).round().to(torch.int8), scales.bfloat16()
-    return lambda x: torch.ops.aten._weight_int8pack_mm(x, packed, kept)
+    packed, rounded = (weight / scales[:, None]).round().to(torch.int8), scales.bfloat16()
+    return lambda x: torch.ops.aten._weight_int8pack_mm(x, packed, rounded)
 
 
 def _int4_linear(weight: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a tensor
@@ -175,14 +175,14 @@ def _int4_linear(weight: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - a tenso
     scales = (blocks.amax(2) - low).clamp(min=1e-8) / 15
     levels = ((blocks - low[..., None]) / scales[..., None]).round().clamp(0, 15).to(torch.int32)
     packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.view_as(weight), 1)
-    kept = torch.stack((scales, low + 8 * scales), 2).transpose(0, 1).contiguous().bfloat16()
-    return lambda x: torch.ops.aten._weight_int4pack_mm_for_cpu(x, packed, GROUP, kept)
+    scales_and_zeros = torch.stack((scales, low + 8 * scales), 2).transpose(0, 1).contiguous().bfloat16()
+    return lambda x: torch.ops.aten._weight_int4pack_mm_for_cpu(x, packed, GROUP, scales_and_zeros)
 
 
 _LINEAR = {"torch int8": _int8_linear, "torch int4": _int4_linear}
 
 
-# Engines that run the graph of onnxruntime-genai's builder, which takes embeddings, and keys and values of its own.
+# Engines that run the graph of onnxruntime-genai's builder, whose inputs are embeddings, keys and values.
 
 
 class GraphModel:
@@ -234,7 +234,7 @@ def load_onnx(engine: str, folder: Path, threads: int) -> GraphModel:
 
 
 def load_openvino(engine: str, folder: Path, threads: int) -> GraphModel:
-    """Load the graph in fp32 in OpenVINO, which computes in what it finds best here, or with int8 weights."""
+    """Load the fp32 graph in OpenVINO, which chooses its precision for this CPU, or with int8 weights."""
     import openvino
 
     core = openvino.Core()
@@ -254,7 +254,7 @@ def load_openvino(engine: str, folder: Path, threads: int) -> GraphModel:
 
 
 def build_graphs(folder: Path) -> None:
-    """Write the backbone as transformers does, and graphs of it in fp32, in 4 bits, and in 8."""
+    """Write the backbone in the format of transformers, and graphs of it in fp32, 4 bits and 8 bits."""
     import onnx
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
@@ -308,7 +308,7 @@ class LlamaCppModel:
         self._server = xllamacpp.Server(params)
 
     def complete(self, ids: Sequence[int], tokens: int) -> dict[str, Any]:
-        """Go on with a text; the answer has the server's own times."""
+        """Continue a text; the response has the server's own times."""
         request = {"prompt": list(ids), "n_predict": tokens, "temperature": 0, "cache_prompt": False}
         return dict(self._server.handle_completions({**request, "ignore_eos": True}))
 
@@ -352,7 +352,7 @@ def _measure_model(model: Model, ids: Sequence[int], clock: Clock, rounds: int) 
     row: Row = {}
     for length in LENGTHS:
         seconds = _rounds(lambda length=length: model.start(ids[:length]), clock, rounds)  # type: ignore[misc]
-        row[f"prefill {length}"] = [length / own for own in seconds]
+        row[f"prefill {length}"] = [length / duration for duration in seconds]
     first = model.start(ids[: LENGTHS[0]])
 
     def decode() -> None:
@@ -360,7 +360,7 @@ def _measure_model(model: Model, ids: Sequence[int], clock: Clock, rounds: int) 
         for _ in range(STEPS):
             token = model.step(token)
 
-    row["decoding"] = [STEPS / own for own in _rounds(decode, clock, rounds)]
+    row["decoding"] = [STEPS / duration for duration in _rounds(decode, clock, rounds)]
     row["next"] = [model.start(ids[:16]), *(model.step(token) for token in ids[16 : 15 + COMPARED])]
     return row
 
@@ -369,16 +369,16 @@ def _measure_llama_cpp(model: LlamaCppModel, ids: Sequence[int], clock: Clock, r
     row: Row = {}
     for length in LENGTHS:
         seconds = _rounds(lambda length=length: model.complete(ids[:length], 1), clock, rounds)  # type: ignore[misc]
-        row[f"prefill {length}"] = [length / own for own in seconds]
-    both = _rounds(lambda: model.complete(ids[: LENGTHS[0]], STEPS + 1), clock, rounds)
-    prefill = statistics.median(LENGTHS[0] / own for own in row[f"prefill {LENGTHS[0]}"])
-    row["decoding"] = [STEPS / (own - prefill) for own in both]
+        row[f"prefill {length}"] = [length / duration for duration in seconds]
+    with_prefill = _rounds(lambda: model.complete(ids[: LENGTHS[0]], STEPS + 1), clock, rounds)
+    prefill = statistics.median(LENGTHS[0] / rate for rate in row[f"prefill {LENGTHS[0]}"])
+    row["decoding"] = [STEPS / (duration - prefill) for duration in with_prefill]
     row["next"] = [model.next(ids[: 16 + more]) for more in range(COMPARED)]
     return row
 
 
 def _rounds(run: Callable[[], object], clock: Clock, rounds: int) -> list[float]:
-    """Return the seconds of some rounds after one that warms up, or of fewer if they take long."""
+    """Return the seconds of each round after a warm-up, of fewer rounds if they take long."""
     seconds: list[float] = []
     began = clock()
     for _ in range(rounds + 1):
@@ -391,50 +391,51 @@ def _rounds(run: Callable[[], object], clock: Clock, rounds: int) -> list[float]
 
 
 def measure_apart(engine: str, folder: Path, options: argparse.Namespace) -> Row:
-    """Measure an engine in a new process; where that fails, the row has the reason."""
+    """Measure an engine in a new process; if that fails, the row has the reason."""
     command = [sys.executable, "-m", "benchmarks.engines", "--one", engine, "--folder", str(folder)]
     command += ["--threads", str(options.threads), "--rounds", str(options.rounds)]
     command += ["--clock", options.clock]
     try:
-        found: Row = json.loads(_run(command, OMP_NUM_THREADS=str(options.threads)).splitlines()[-1])
+        row: Row = json.loads(_run(command, OMP_NUM_THREADS=str(options.threads)).splitlines()[-1])
     except subprocess.CalledProcessError as error:
-        said = [line for line in (error.stderr or error.stdout).splitlines() if _EXCEPTION.match(line)]
-        return {"engine": engine, "reason": said[-1] if said else f"its process ended with {error.returncode}"}
-    return {"engine": engine, **found}
+        errors = [line for line in (error.stderr or error.stdout).splitlines() if _EXCEPTION.match(line)]
+        return {"engine": engine, "reason": errors[-1] if errors else f"its process ended with {error.returncode}"}
+    return {"engine": engine, **row}
 
 
-def _run(command: Sequence[str], given: str | None = None, **variables: str) -> str:
+def _run(command: Sequence[str], stdin: str | None = None, **variables: str) -> str:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", **variables}
-    return subprocess.run(command, check=True, capture_output=True, text=True, input=given, env=environment).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, input=stdin, env=environment).stdout
 
 
 def measure_readers(options: argparse.Namespace) -> list[Row]:
     """Measure the shipped reader in each of its engines, in a new process."""
     asked = read([DATA / "retrieved-dev.jsonl"], QUESTIONS, options.seed)
-    questions = [[one.question for one in asked], [[passage["text"] for passage in one.passages] for one in asked]]
+    questions = [question.question for question in asked]
+    passages = [[passage["text"] for passage in question.passages] for question in asked]
     rows: list[Row] = []
     for engine in READER_ENGINES:
-        given = json.dumps([engine, *questions, options.rounds, PATIENCE])
-        found: Row = json.loads(_run([sys.executable, "-c", READER], given, OMP_NUM_THREADS=str(options.threads)))
-        answers = found.pop("answers")
+        stdin = json.dumps([engine, questions, passages, options.rounds, PATIENCE])
+        row: Row = json.loads(_run([sys.executable, "-c", READER], stdin, OMP_NUM_THREADS=str(options.threads)))
+        answers = row.pop("answers")
         expected = rows[0]["answers"] if rows else answers
         same = sum(a == b for a, b in zip(answers, expected, strict=True)) / len(answers)
-        seconds = {name: Range.of_rounds(found[name]) for name in ("alone", "together")}
-        rows.append({"reader's engine": engine, **found, **seconds, "same answers": same, "answers": answers})
+        seconds = {name: Range.of_rounds(row[name]) for name in ("alone", "together")}
+        rows.append({"reader's engine": engine, **row, **seconds, "same answers": same, "answers": answers})
     return rows
 
 
-def summarise(found: Sequence[Row]) -> list[Row]:
+def summarise(measured: Sequence[Row]) -> list[Row]:
     """Turn the figures of rounds into medians, and into multiples of torch in fp32."""
-    plain = found[0]
+    plain = measured[0]
     rows = []
-    for own in found:
-        row: Row = {"engine": own["engine"]}
+    for rounds in measured:
+        row: Row = {"engine": rounds["engine"]}
         for name in (*(f"prefill {length}" for length in LENGTHS), "decoding"):
-            row[name] = Range.of_rounds(own[name])
+            row[name] = Range.of_rounds(rounds[name])
             row[f"× {name}"] = row[name].value / Range.of_rounds(plain[name]).value
-        same = [a == b for a, b in zip(own["next"], plain["next"], strict=True)]
-        rows.append({**row, "peak, MB": own["peak, MB"], "same": sum(same) / len(same)})
+        same = [a == b for a, b in zip(rounds["next"], plain["next"], strict=True)]
+        rows.append({**row, "peak, MB": rounds["peak, MB"], "same": sum(same) / len(same)})
     return rows
 
 
@@ -489,15 +490,15 @@ def main() -> None:
         if not set(GRAPHS).isdisjoint(options.only) and not (folder / "int8" / "model.onnx").is_file():
             build_graphs(folder)
         _write_json(folder / IDS, text_ids(options.seed))
-        found = []
-        for engine in ("torch fp32", *(own for own in ENGINES[1:] if own in options.only)):
+        measured = []
+        for engine in ("torch fp32", *(engine for engine in ENGINES[1:] if engine in options.only)):
             row = measure_apart(engine, folder, options)
-            (failed if "reason" in row else found).append(row)
+            (failed if "reason" in row else measured).append(row)
             print(row.get("reason") or f"{engine}: done", flush=True)
     readers = measure_readers(options)
     record = RunRecord.take(options.seed, began)
-    rows = summarise(found)
-    content = {"run": record, "engines": rows, "rounds": found, "readers": readers, "not measured": failed}
+    rows = summarise(measured)
+    content = {"run": record, "engines": rows, "rounds": measured, "readers": readers, "not measured": failed}
     write_json(options.out / "engines.json", content)
     about = f"Engines have {options.threads} threads; seconds of {options.clock} time, medians of {options.rounds}."
     text = "\n".join(report(record, about, rows, readers, failed)) + "\n"

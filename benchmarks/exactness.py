@@ -66,8 +66,8 @@ def measure(codec: Codec, documents: Sequence[Document], plan: ExactnessPlan, se
     for name, options in SETTINGS.items():
         result = compress(codec, texts, **options)
         same = [back == text for back, text in zip(restore_texts(codec, result.documents), texts, strict=True)]
-        identical = [before + own for before, own in zip(identical, same, strict=True)]
-        spans = spans or result.documents  # those of the usual ratio
+        identical = [count + equal for count, equal in zip(identical, same, strict=True)]
+        spans = spans or result.documents  # those at the usual ratio
         settings.append({"setting": name, **_costs(result.documents), "identical": statistics.mean(same)})
     few = _some_of_each(documents, spans, plan.again_tokens)
     return {
@@ -96,10 +96,10 @@ def _restore_one(codec: Codec, span: str) -> str | None:
 
 
 def _costs(spans: Sequence[str]) -> Row:
-    """Return how long Z-spans are, all together."""
+    """Return the total length of Z-spans, as ratio and bits."""
     headers = [read_header(span) for span in spans]
     source, z_tokens, size = (
-        sum(getattr(one, name) for one in headers) for name in ("source_tokens", "count", "stream_bytes")
+        sum(getattr(header, name) for header in headers) for name in ("source_tokens", "count", "stream_bytes")
     )
     return {
         "documents": len(spans),
@@ -113,17 +113,17 @@ def _costs(spans: Sequence[str]) -> Row:
 def _kinds(documents: Sequence[Document], spans: Sequence[str], identical: Sequence[int], seed: int) -> list[Row]:
     rows = []
     for kind in dict.fromkeys(document.domain for document in documents):
-        own = [index for index, document in enumerate(documents) if document.domain == kind]
-        headers = [read_header(spans[index]) for index in own]
+        indices = [index for index, document in enumerate(documents) if document.domain == kind]
+        headers = [read_header(spans[index]) for index in indices]
         ratios = [Ratio(header.source_tokens, header.count) for header in headers]
-        known = [ratio.numerator / ratio.denominator for ratio in ratios if ratio.denominator]
+        quotients = [ratio.numerator / ratio.denominator for ratio in ratios if ratio.denominator]
         rows.append(
             {
                 "kind": kind,
-                **_costs([spans[index] for index in own]),
+                **_costs([spans[index] for index in indices]),
                 "ratio": estimate(ratios, seed),
-                "median": statistics.median(known) if known else None,
-                "identical": sum(identical[index] for index in own) / len(own) / len(SETTINGS),
+                "median": statistics.median(quotients) if quotients else None,
+                "identical": sum(identical[index] for index in indices) / len(indices) / len(SETTINGS),
             }
         )
     return rows
@@ -133,7 +133,7 @@ def _kinds(documents: Sequence[Document], spans: Sequence[str], identical: Seque
 
 
 def _some_of_each(documents: Sequence[Document], spans: Sequence[str], tokens: int) -> list[int]:
-    """Take the shortest document of each kind, then further ones while there is room."""
+    """Take the shortest document of each kind, then further ones within a budget of tokens."""
     lengths = [read_header(span).source_tokens for span in spans]
     order = sorted(range(len(spans)), key=lengths.__getitem__)
     first = {documents[index].domain: index for index in reversed(order)}
@@ -169,15 +169,16 @@ def _ways(codec: Codec, texts: Sequence[str], spans: Sequence[str], in_another_p
         command = [sys.executable, "-m", "benchmarks.exactness", codec.name]
         done = subprocess.run(command, input=json.dumps(list(spans)), check=True, stdout=subprocess.PIPE, text=True)
         rows.append(row("another process", None, json.loads(done.stdout)))
-    for way, carry in (("folded", fold), ("HTML-escaped", escape_html), ("both", lambda s: escape_html(fold(s)))):
-        around = [f"Before {carry(span)} after." for span in spans]
-        back = [text and text.removeprefix("Before ").removesuffix(" after.") for text in restore_texts(codec, around)]
+    for way, change in (("folded", fold), ("HTML-escaped", escape_html), ("both", lambda s: escape_html(fold(s)))):
+        changed = [f"Before {change(span)} after." for span in spans]
+        back = [text and text.removeprefix("Before ").removesuffix(" after.") for text in restore_texts(codec, changed)]
         rows.append(row(way, None, back))
     return rows
 
 
-def _share(found: Sequence[str | None], wanted: Sequence[str]) -> float:
-    return statistics.mean(own == its for own, its in zip(found, wanted, strict=True))
+def _share(results: Sequence[str | None], expected: Sequence[str]) -> float:
+    """Return the share of the results that are as expected."""
+    return statistics.mean(result == text for result, text in zip(results, expected, strict=True))
 
 
 def fold(span: str) -> str:
@@ -217,7 +218,7 @@ def _focus(codec: Codec, texts: Sequence[str], spans: Sequence[str], plan: Exact
         focused.append(span.focus(chosen))
         sources.append(text)
         starts = {start: token.anchor for start, token in _starts(focused[-1])}
-        whole += all(starts.get(start + i) == one for start, ids in chosen for i, one in enumerate(ids))
+        whole += all(starts.get(start + i) == token for start, ids in chosen for i, token in enumerate(ids))
         kept += len(chosen)
     back = restore_texts(codec, [format_span(span) for span in focused])
     return {
@@ -230,7 +231,7 @@ def _focus(codec: Codec, texts: Sequence[str], spans: Sequence[str], plan: Exact
 
 
 def token_sentences(codec: Codec, text: str) -> list[tuple[int, list[int]]]:
-    """Return the first token and the token ids of each sentence of a text."""
+    """Return each sentence of a text: the index of its first token, and its token ids."""
     source = read_source(text, codec.backbone, CompressOptions())
     edges = sorted({0, *unit_starts(text, source.offsets), len(source.ids)})
     return [(start, source.ids[start:end]) for start, end in pairwise(edges)]
@@ -283,7 +284,7 @@ def _several(span: str, random: random.Random) -> str:
 
 
 def reseal(span: str, random: random.Random) -> str:
-    """Change a bit of what a Z-span carries, and make its checksum fit."""
+    """Flip a bit of a Z-span's payload, and make its checksum fit."""
     head, payload = span[1:-1].rpartition(":")[0].rsplit(":", 1)
     data = bytearray(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     data[random.randrange(len(data))] ^= 1 << random.randrange(8)
@@ -304,7 +305,7 @@ OUTCOMES = ("refused", "refused when restored", "read as text", "right", "wrong"
 
 
 def _damage(codec: Codec, texts: Sequence[str], plan: ExactnessPlan, seed: int) -> Iterator[Row]:
-    """Mutate Z-spans of short texts, in turn in all ways."""
+    """Mutate Z-spans of short texts in all ways, one after the other."""
     generator = random.Random(seed)
     short = [text for text in dict.fromkeys(map(_first_line, texts)) if text]
     short = [text for text in short if len(codec.backbone.encode(text)) <= plan.mutated_tokens]
@@ -313,27 +314,27 @@ def _damage(codec: Codec, texts: Sequence[str], plan: ExactnessPlan, seed: int) 
 
     def outcomes(mutate: Callable[[str, random.Random], str], count: int) -> Counter[str]:
         drawn = (generator.randrange(len(short)) for _ in range(count))
-        return Counter(outcome(codec, mutate(spans[one], generator), short[one], known) for one in drawn)
+        return Counter(outcome(codec, mutate(spans[index], generator), short[index], known) for index in drawn)
 
     ways = {name: (mutate, -(-plan.mutated // len(MUTATIONS))) for name, mutate in MUTATIONS.items()}
     for name, (mutate, count) in {**ways, "bit flipped, new checksum": (reseal, plan.resealed)}.items():
-        found = outcomes(mutate, count)
-        yield {"mutation": name, "Z-spans": found.total()} | {one: found[one] for one in OUTCOMES}
+        counts = outcomes(mutate, count)
+        yield {"mutation": name, "Z-spans": counts.total()} | {result: counts[result] for result in OUTCOMES}
 
 
 def _first_line(text: str) -> str:
-    """Return the first words of a text, which make a short text of any kind."""
+    """Return the first 100 characters of a text's first line."""
     return text.split("\n", 1)[0][:100]
 
 
 def outcome(codec: Codec, mutated: str, text: str, known: dict[ZSpan, str | None]) -> str:
-    """Say what becomes of a mutated Z-span of a text, one of OUTCOMES.
+    """Read and restore a mutated Z-span.
 
     :param codec: The codec.
-    :param mutated: What is to be read.
-    :param text: The text of the Z-span that was mutated.
-    :param known: What Z-spans were restored to; None: refused.
-    :return: The outcome.
+    :param mutated: The mutated Z-span.
+    :param text: The text of the Z-span before the mutation.
+    :param known: Cache of restored texts; None: refused.
+    :return: One of OUTCOMES.
     """
     match = next(find_spans(mutated), None)
     if match is None:
@@ -344,7 +345,7 @@ def outcome(codec: Codec, mutated: str, text: str, known: dict[ZSpan, str | None
             known[span] = _restore_one(codec, format_span(span))
     except SpanError:
         return "refused"
-    except Exception:  # noqa: BLE001 - there must be none, and it is to be counted
+    except Exception:  # noqa: BLE001 - there should be none; they are counted
         return "other exceptions"
     if known[span] is None:
         return "refused when restored"

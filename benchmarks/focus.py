@@ -1,22 +1,22 @@
-"""Measure what a reader answers from focused passages, beside all of them, the gold ones and other ways of shortening.
+"""Compare a reader's answers from focused passages with those from all, from gold ones, and from other baselines.
 
-    all        the question's passages as text                      gold     those that hold the answer alone, as text
+    all        the question's passages as text                      gold     only those that hold the answer, as text
     f-text     zprompt.compress(…, query=…, form="text")
     f-z        zprompt.compress(…, query=…) of Z-spans that were made without the question
     truncation                 the beginning of each passage
     pruning, llmlingua         ours, and LongLLMLingua if it is installed: with the question, of all passages together
 
-The last two read all passages by the LLM for each question, so they get the first questions alone (`--slow`). Of what
-it is given, the reader reads the 192 tokens that the question needs most, as `Reader.answer` does; in the rows that say
-"read whole", all of it (`max_passage_tokens=None`), again for the first questions. With `--llm URL`, an ordinary LLM
-behind an OpenAI-compatible server, such as llama.cpp's, answers instead; it gets no Z-spans.
+The last two run the LLM over all passages for each question, so they get only the first questions (`--slow`). The
+reader reads the 192 tokens of its prompt that the question needs most, as `Reader.answer` does; in the rows that say
+"read whole" it reads everything (`max_passage_tokens=None`), again for the first questions. With `--llm URL`, an
+ordinary LLM behind an OpenAI-compatible server, such as llama.cpp's, answers instead; it gets no Z-spans.
 
 F1 is that of `Reader.answer`, greedy; differences are paired, in brackets 95 % of a bootstrap over questions. The ratio
-is tokens of the passages per position of what takes their place. `confidence`: AUROC of `Answer.confidence` between
-questions with all their passages and the same with those that have an answer taken out, both focused at ratio 4.
+is tokens of the passages per position of what replaces them. `confidence`: AUROC of `Answer.confidence` between
+questions with all their passages and the same questions without those that hold an answer, both focused at ratio 4.
 
-Times are from passages and question to the first token of the answer, everything included, of one question at a time;
-all that is given is read.
+Times are from passages and question to the first token of the answer, everything included, for one question at a time,
+with all passages read whole.
 
     python -m benchmarks.focus [--data FILE …] [--limit N] [--reader NAME|FOLDER] [--only answers whole …]
     python -m benchmarks.focus --only answers --ways f-text llmlingua --ratios 4
@@ -29,6 +29,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -50,7 +51,7 @@ WAYS = ("f-text", "f-z", "truncation", "pruning", "llmlingua")
 WHOLE = ", read whole"
 BRIEFLY = "Answer in a few words, without a sentence around them."  # to an ordinary LLM; F1 is that of short answers
 ANSWER = 16  # tokens of an answer, at most
-RESAMPLES = 500  # of an AUROC, whose every draw compares all pairs
+RESAMPLES = 500  # of an AUROC; each compares all pairs
 TASKS = ("answers", "whole", "confidence", "times")
 SLOW = ("pruning", "llmlingua")
 COLUMNS = {
@@ -67,66 +68,65 @@ TIMES = {"way": "", "first token, s": ".2f", "times as soon as text": ".2f", "ch
 
 
 def read(paths: Sequence[Path], limit: int, seed: int) -> list[Asked]:
-    """Draw so many questions that a passage answers, one of each set of the files in turn."""
+    """Draw questions that a passage answers, equally many of each set, the sets taking turns."""
     sets: dict[str, list[Asked]] = {}
     for path in paths:
         for line in path.read_text("utf-8").splitlines():
             row = json.loads(line)
-            asked = Asked(row.get("set", path.stem), row["question"], row["answers"], row["passages"])
-            if asked.gold:
-                sets.setdefault(asked.set, []).append(asked)
-    drawn = [draw(own, limit // len(sets), seed) for own in sets.values()]
-    return [one for together in zip(*drawn, strict=False) for one in together]
+            question = Asked(row.get("set", path.stem), row["question"], row["answers"], row["passages"])
+            if question.gold:
+                sets.setdefault(question.set, []).append(question)
+    drawn = [draw(questions, limit // len(sets), seed) for questions in sets.values()]
+    return [question for turn in zip(*drawn, strict=False) for question in turn]
 
 
 class Shortener:
-    """Puts something shorter in the place of passages."""
+    """Shortens passages."""
 
     def __init__(self, reader: Reader) -> None:
         """Make the Z-spans and the baselines with a reader's codec."""
         self.codec = reader.codec
         self._spans: dict[str, str] = {}
-        own = {"backbone": self.codec.backbone, "tokenizer": self.codec.backbone.tokenizer}
+        shared = {"backbone": self.codec.backbone, "tokenizer": self.codec.backbone.tokenizer}
         installed = () if find_spec("llmlingua") is None else ("llmlingua",)
         self.baselines = {
-            name: baselines.create(name, **{key: own[key] for key in baselines.options_of(name) if key in own})
+            name: baselines.create(name, **{key: shared[key] for key in baselines.options_of(name) if key in shared})
             for name in ("truncation", "pruning", *installed)
         }
 
     def stored(self, passages: Documents) -> Documents:
         """Return the Z-spans that an app made of passages when it stored them."""
-        new = [one["text"] for one in passages if one["text"] not in self._spans]
+        new = [passage["text"] for passage in passages if passage["text"] not in self._spans]
         self._spans.update(zip(new, self.codec.compress(new).documents if new else [], strict=True))
-        return [{**one, "text": self._spans[one["text"]]} for one in passages]
+        return [{**passage, "text": self._spans[passage["text"]]} for passage in passages]
 
     def shorten(self, way: str, ratio: int, asked: Asked, passages: Documents) -> Documents:
         """Shorten passages in one of the ways above."""
+        query = asked.question
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RatioWarning)  # the ratio that was reached is in the table
             if way == "f-text":
-                return list(zprompt.compress(passages, query=asked.question, form="text", ratio=ratio).documents)
+                return list(zprompt.compress(passages, query=query, form="text", ratio=ratio).documents)
             if way == "f-z":
-                return list(self.codec.compress(self.stored(passages), query=asked.question, ratio=ratio).documents)
-        method, count = self.baselines[way], self.codec.backbone.encode
+                return list(self.codec.compress(self.stored(passages), query=query, ratio=ratio).documents)
+        baseline, encode = self.baselines[way], self.codec.backbone.encode
         if way == "llmlingua":
-            together = "\n\n".join(one["text"] for one in passages)
-            return [{"text": method.shorten(together, len(count(together)) // ratio, asked.question).text}]
+            joined = "\n\n".join(passage["text"] for passage in passages)
+            return [{"text": baseline.shorten(joined, len(encode(joined)) // ratio, query).text}]
         if way == "pruning":
-            budget = sum(len(count(one["text"])) for one in passages) // ratio
-            return list(method.shorten_documents(passages, budget, asked.question).documents)
-        budgets = [max(1, len(count(one["text"])) // ratio) for one in passages]
+            budget = sum(len(encode(passage["text"])) for passage in passages) // ratio
+            return list(baseline.shorten_documents(passages, budget, query).documents)
+        budgets = [max(1, len(encode(passage["text"])) // ratio) for passage in passages]
         return [
-            {**one, "text": method.shorten(one["text"], budget, asked.question).text}
-            for one, budget in zip(passages, budgets, strict=True)
+            {**passage, "text": baseline.shorten(passage["text"], budget, query).text}
+            for passage, budget in zip(passages, budgets, strict=True)
         ]
 
 
-def positions(reader: Reader, asked: Asked, documents: Documents) -> int:
+def positions(reader: Reader, documents: Documents) -> int:
     """Count the positions that passages take, without titles, question and template."""
-    tokens = 0
-    for one in documents:
-        tokens += reader.count(one["text"]).positions - reader.count("").positions
-    return tokens
+    template = reader.count("").positions
+    return sum(reader.count(document["text"]).positions - template for document in documents)
 
 
 # Answers.
@@ -137,8 +137,11 @@ Answerer = Callable[[Sequence[Asked], Sequence[Documents]], list[str]]
 
 def by_reader(reader: Reader, **options: Any) -> Answerer:  # noqa: ANN401
     """Answer by a reader."""
-    return lambda asked, given: [
-        str(one) for one in reader.answer([one.question for one in asked], given, max_new_tokens=ANSWER, **options)
+    return lambda questions, prompts: [
+        str(answer)
+        for answer in reader.answer(
+            [question.question for question in questions], prompts, max_new_tokens=ANSWER, **options
+        )
     ]
 
 
@@ -148,14 +151,14 @@ def by_llm(url: str, model: str) -> Answerer:
 
     client = OpenAI(base_url=url, api_key="none")
 
-    def answer(one: Asked, documents: Documents) -> str:
-        [asked] = question_messages(f"{one.question}\n{BRIEFLY}", documents)[1:]
+    def answer(question: Asked, documents: Documents) -> str:
+        [message] = question_messages(f"{question.question}\n{BRIEFLY}", documents)[1:]
         reply = client.chat.completions.create(
-            model=model, messages=[{"role": "user", "content": asked["content"]}], temperature=0, max_tokens=ANSWER
+            model=model, messages=[{"role": "user", "content": message["content"]}], temperature=0, max_tokens=ANSWER
         )
         return (reply.choices[0].message.content or "").strip()
 
-    return lambda asked, given: [answer(*pair) for pair in zip(asked, given, strict=True)]
+    return lambda questions, prompts: [answer(*pair) for pair in zip(questions, prompts, strict=True)]
 
 
 def measure_answers(
@@ -166,56 +169,62 @@ def measure_answers(
     chosen: Sequence[str] = WAYS,
     ratios: Sequence[int] = RATIOS,
 ) -> Iterator[Row]:
-    """Have questions answered from passages.
+    """Score the answers to questions from passages.
 
     :param reader: Counts positions, and its codec makes Z-spans.
     :param questions: The questions.
-    :param slow: Questions of the slow ways, and of what is read whole.
-    :param answerers: What answers, by what its rows say of it.
+    :param slow: Questions of the slow ways, and of those read whole.
+    :param answerers: What answers, by the suffix of its rows' names.
     :param chosen: Ways of shortening; those that are not installed are left out.
-    :param ratios: To shorten by.
+    :param ratios: Ratios to shorten by.
     :yields: A row for each way, ratio and answerer.
     """
     shortener = Shortener(reader)
-    ways: dict[str, Callable[[Asked], Documents]] = {"all": lambda one: one.passages, "gold": lambda one: one.gold}
-    for way in (own for own in chosen if own.startswith("f-") or own in shortener.baselines):
+    ways: dict[str, Callable[[Asked], Documents]] = {
+        "all": lambda question: question.passages,
+        "gold": lambda question: question.gold,
+    }
+    for way in (name for name in chosen if name.startswith("f-") or name in shortener.baselines):
         for ratio in ratios[:2] if way in SLOW else ratios:
-            ways[f"{way} {ratio}"] = lambda one, way=way, ratio=ratio: shortener.shorten(  # type: ignore[misc]
-                way, ratio, one, one.passages
+            ways[f"{way} {ratio}"] = lambda question, way=way, ratio=ratio: shortener.shorten(  # type: ignore[misc]
+                way, ratio, question, question.passages
             )
-    given: dict[str, list[Documents]] = {}
+    prompts: dict[str, list[Documents]] = {}
     scores: dict[str, list[Ratio]] = {}
     for suffix, name in product(answerers, ways):
         asked = questions[:slow] if suffix == WHOLE or name.split()[0] in SLOW else questions
-        if name not in given:
-            given[name] = [ways[name](one) for one in asked]
-        own_given = given[name][: len(asked)]
-        answers = answerers[suffix](asked, own_given)
+        if name not in prompts:
+            prompts[name] = [ways[name](question) for question in asked]
+        shortened = prompts[name][: len(asked)]
+        answers = answerers[suffix](asked, shortened)
         pairs = list(zip(answers, asked, strict=True))
-        own = scores[name + suffix] = [Ratio(f1(answer, one.answers)) for answer, one in pairs]
-        before = sum(positions(reader, one, one.passages) for one in asked)
-        after = sum(positions(reader, *pair) for pair in zip(asked, own_given, strict=True))
-        same = scores.get(f"f-text {name.split()[-1]}{suffix}")
+        f1s = scores[name + suffix] = [Ratio(f1(answer, question.answers)) for answer, question in pairs]
+        before = sum(positions(reader, question.passages) for question in asked)
+        after = sum(positions(reader, documents) for documents in shortened)
+        text_f1s = scores.get(f"f-text {name.split()[-1]}{suffix}")
         yield {
             "passages as": name + suffix,
             "ratio": before / max(1, after),
-            "F1": estimate(own, seed=0),
-            "exact match": statistics.mean(exact_match(answer, one.answers) for answer, one in pairs),
-            "F1 - all": _difference(own, scores[f"all{suffix}"][: len(own)]),  # of a slow way, the first questions
-            "F1 - gold": _difference(own, scores.get(f"gold{suffix}", own)[: len(own)]),
-            "F1 of f-text - F1": _difference(same[: len(own)], own) if same else None,
+            "F1": estimate(f1s, seed=0),
+            "exact match": statistics.mean(exact_match(answer, question.answers) for answer, question in pairs),
+            "F1 - all": _difference(f1s, scores[f"all{suffix}"][: len(f1s)]),  # of a slow way, the first questions
+            "F1 - gold": _difference(f1s, scores.get(f"gold{suffix}", f1s)[: len(f1s)]),
+            "F1 of f-text - F1": _difference(text_f1s[: len(f1s)], f1s) if text_f1s else None,
             "questions": len(asked),
             "sets": {
-                part: statistics.mean(r.numerator for r, q in zip(own, asked, strict=True) if q.set == part)
-                for part in dict.fromkeys(one.set for one in asked)
+                set_name: statistics.mean(
+                    score.numerator for score, question in zip(f1s, asked, strict=True) if question.set == set_name
+                )
+                for set_name in dict.fromkeys(question.set for question in asked)
             },
-            "shown": [(one.question, one.answers[0], answer) for answer, one in pairs[:8]],
+            "shown": [(question.question, question.answers[0], answer) for answer, question in pairs[:8]],
         }
 
 
-def _difference(one: Sequence[Ratio], other: Sequence[Ratio]) -> Range:
-    interval = paired_difference(one, other)
-    mean = statistics.mean(a.numerator - b.numerator for a, b in zip(one, other, strict=True))
+def _difference(scores: Sequence[Ratio], others: Sequence[Ratio]) -> Range:
+    """Return the mean paired difference with its interval."""
+    interval = paired_difference(scores, others)
+    mean = statistics.mean(score.numerator - other.numerator for score, other in zip(scores, others, strict=True))
     return Range(mean, interval.low, interval.high)
 
 
@@ -225,16 +234,18 @@ def _difference(one: Sequence[Ratio], other: Sequence[Ratio]) -> Range:
 def measure_confidence(reader: Reader, questions: Sequence[Asked]) -> Row:
     """Compare the confidence with and without the passages that hold an answer."""
     shortener = Shortener(reader)
-    both: list[list[Answer]] = []
-    for choose in (lambda one: one.passages, lambda one: one.others):
-        given = [shortener.shorten("f-text", 4, one, choose(one)) for one in questions]
-        both.append(reader.answer([one.question for one in questions], given, max_new_tokens=ANSWER))
-    with_answer, without = ([one.confidence for one in answers] for answers in both)
+
+    def answers(passages: Sequence[Documents]) -> list[Answer]:
+        prompts = [shortener.shorten("f-text", 4, *pair) for pair in zip(questions, passages, strict=True)]
+        return reader.answer([question.question for question in questions], prompts, max_new_tokens=ANSWER)
+
+    with_answer = answers([question.passages for question in questions])
+    without = answers([question.others for question in questions])
     return {
         "questions": len(questions),
-        "AUROC": auroc(with_answer, without),
-        "found with an answer": statistics.mean(one.found for one in both[0]),
-        "found without": statistics.mean(one.found for one in both[1]),
+        "AUROC": auroc([answer.confidence for answer in with_answer], [answer.confidence for answer in without]),
+        "found with an answer": statistics.mean(answer.found for answer in with_answer),
+        "found without": statistics.mean(answer.found for answer in without),
     }
 
 
@@ -253,58 +264,60 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> Range:
 
 
 def measure_times(reader: Reader, questions: Sequence[Asked]) -> Iterator[Row]:
-    """Time the first token of the answer, in turn for all ways."""
+    """Time the first token of the answer, the ways taking turns."""
     shortener = Shortener(reader)
     relevance = shared_relevance()
     ways: dict[str, Callable[[Asked], tuple[Documents, float]]] = {
-        "all, text": lambda one: (one.passages, 0.0),
-        "f-text 4, embeddings made anew": lambda one: _timed(_fresh, one),
-        "f-text 4, embeddings at hand": lambda one: _timed(lambda own: _focus(own, relevance), one),
-        "f-z 4, stored Z-spans": lambda one: _timed(lambda own: shortener.shorten("f-z", 4, own, own.passages), one),
+        "all, text": lambda question: (question.passages, 0.0),
+        "f-text 4, embeddings made anew": partial(_timed, _focus_anew),
+        "f-text 4, embeddings at hand": partial(_timed, lambda question: _focus(question, relevance)),
+        "f-z 4, stored Z-spans": partial(
+            _timed, lambda question: shortener.shorten("f-z", 4, question, question.passages)
+        ),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     choosing: dict[str, list[float]] = {name: [] for name in ways}
-    for one in questions:
-        shortener.stored(one.passages)
-        _focus(one, relevance)
+    for question in questions:
+        shortener.stored(question.passages)
+        _focus(question, relevance)
         for name, way in ways.items():
             began = time.perf_counter()
-            documents, took = way(one)
-            reader.answer(one.question, documents, max_passage_tokens=None, max_new_tokens=1)
+            documents, shortening = way(question)
+            reader.answer(question.question, documents, max_passage_tokens=None, max_new_tokens=1)
             seconds[name].append(time.perf_counter() - began)
-            choosing[name].append(1000 * took)
-    for name, own in seconds.items():
-        ratios = [text / mine for text, mine in zip(seconds["all, text"], own, strict=True)]
+            choosing[name].append(1000 * shortening)
+    for name, times in seconds.items():
+        ratios = [text / shortened for text, shortened in zip(seconds["all, text"], times, strict=True)]
         yield {
             "way": name,
-            "first token, s": Range.of_rounds(own),
+            "first token, s": Range.of_rounds(times),
             "times as soon as text": Range.of_rounds(ratios),
             "choosing, ms": Range.of_rounds(choosing[name]),
         }
 
 
-def _timed(shorten: Callable[[Asked], Documents], one: Asked) -> tuple[Documents, float]:
+def _timed(shorten: Callable[[Asked], Documents], question: Asked) -> tuple[Documents, float]:
     began = time.perf_counter()
-    return shorten(one), time.perf_counter() - began
+    return shorten(question), time.perf_counter() - began
 
 
-def _focus(one: Asked, relevance: Relevance) -> Documents:
+def _focus(question: Asked, relevance: Relevance) -> Documents:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RatioWarning)
-        result = zprompt.compress(one.passages, query=one.question, form="text", ratio=4, relevance=relevance)
+        result = zprompt.compress(question.passages, query=question.question, form="text", ratio=4, relevance=relevance)
     return list(result.documents)
 
 
-def _fresh(one: Asked) -> Documents:
-    """Focus with an embedder that has seen no text yet; loading it is not counted."""
+def _focus_anew(question: Asked) -> Documents:
+    """Focus with an empty embedding cache; the embedder stays loaded."""
     from zprompt.relevance import EmbeddingCache
 
-    relevance, known = shared_relevance(), shared_relevance().embedder
-    relevance.embedder = EmbeddingCache(known.embedder) if known else None
+    relevance, cache = shared_relevance(), shared_relevance().embedder
+    relevance.embedder = EmbeddingCache(cache.embedder) if cache else None
     try:
-        return _focus(one, relevance)
+        return _focus(question, relevance)
     finally:
-        relevance.embedder = known
+        relevance.embedder = cache
 
 
 def report(record: RunRecord, about: str, results: Mapping[str, Any]) -> str:
@@ -354,16 +367,16 @@ def main() -> None:
         return text
 
     answerers = {"answers": {"": by_reader(reader)}, "whole": {WHOLE: by_reader(reader, max_passage_tokens=None)}}
-    asked = {suffix: own for task in options.only for suffix, own in answerers.get(task, {}).items()}
+    chosen = {suffix: answerer for task in options.only for suffix, answerer in answerers.get(task, {}).items()}
     ways = options.ways
-    if asked and options.llm:
-        asked = {f", by {options.model}": by_llm(options.llm, options.model)}
+    if chosen and options.llm:
+        chosen = {f", by {options.model}": by_llm(options.llm, options.model)}
         ways = [way for way in ways if way != "f-z"]
-    if asked:
+    if chosen:
         results["answers"] = []
-        for row in measure_answers(reader, questions, options.slow, asked, ways, options.ratios):
+        for row in measure_answers(reader, questions, options.slow, chosen, ways, options.ratios):
             results["answers"].append(row)
-            save()  # one by one: it takes long, and may be stopped
+            save()  # after each row: a run takes long, and may be stopped
     if "confidence" in options.only:
         results["confidence"] = measure_confidence(reader, questions)
         save()

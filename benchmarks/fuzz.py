@@ -1,21 +1,21 @@
-r"""Feed the library what nobody would write, and see that nothing but its own errors comes out.
+r"""Fuzz the library: whatever the input, it may raise nothing but its own errors.
 
     python -m benchmarks.fuzz [--inputs N] [--seed N] [--kinds KIND ...]
 
-    Z-spans     mutated Z-spans, in text or alone: each is refused, or text, or the Z-span that was written
+    Z-spans     mutated Z-spans, in text or alone: each is refused, or read as text or as the original Z-span
     resealed    Z-spans with changed bytes and a checksum that fits: refused, or written back byte for byte
-    look-alikes texts with pieces of Z-spans, their escapes and HTML: escaped and read back, and no Z-span in between
-    focused     Z-spans with random sentences put back: the tokens are those of the text, at every place
+    look-alikes texts with pieces of Z-spans, their escapes and HTML: escaped, found to have no Z-span, and read back
+    focused     Z-spans with random sentences put back: the tokens are those of the text, at every position
     restored    mutated Z-spans of a tiny codec, restored by its LLM: refused, or the text that the digest is of
     Unicode     characters of all planes: units cover the text, what is elided is no longer than the text
     JSON lines  records as several programs write them, whole and damaged: the same bytes come back
     documents   texts shortened for a question, by words alone: no longer, and nothing but their own words
     messages    conversations with nested JSON in all places: as many messages, no longer, all else untouched
-    long        short pieces repeated to 50,000 characters: as linear as all else
+    long        short pieces repeated to 50,000 characters: in linear time, like all else
 
 Allowed are the errors of zprompt/errors.py. Everything else is a fault: another exception, a wrong result, and more
-than a second of processor time for one input. Each input is made from the seed, its kind and its number alone, so the
-report names what is needed to see it again; what was found is kept in the tests of what it was found in.
+than a second of processor time for one input. Each input is made from only the seed, its kind and its number, so the
+report names what reproduces it; faults that were found have become tests of the modules concerned.
 
 Writes fuzz.json to benchmarks/results, prints the table, and exits with 1 if there are faults. A million inputs take
 about ten minutes on an idle machine.
@@ -45,12 +45,12 @@ from zprompt.errors import RatioWarning, ZPromptError
 from zprompt.eval import RunRecord, write_json
 
 SECONDS = 1.0  # of processor time that one input may take
-HANG = 60  # seconds after which an input is given up
+HANG = 60  # seconds after which an input is abandoned
 SHOWN = 2000  # characters of an input that is reported
 
 
 class HangError(BaseException):
-    """An input that takes too long; no Exception, so that nothing on its way catches it."""
+    """An input that takes too long; a BaseException, so that the code under test does not catch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Kind:
 
 
 def kinds() -> dict[str, Kind]:
-    """Return all kinds of inputs; the shares of those that take long are small."""
+    """Return all kinds of inputs; slow ones have small shares."""
     restorer = Restorer()
     fuzz_texts.COUNT("A tokenizer is loaded when it is first used.")
     return {
@@ -85,7 +85,7 @@ def kinds() -> dict[str, Kind]:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the inputs of one kind."""
+    """The results of the inputs of one kind."""
 
     inputs: int = 0
     refused: Counter[str] = field(default_factory=Counter)  # by class of error
@@ -110,17 +110,17 @@ def try_kind(name: str, kind: Kind, inputs: int, seed: int) -> Tally:
     """Try some inputs of a kind."""
     tally = Tally(inputs)
     for number in range(inputs):
-        given = kind.make(Random(f"{seed} {name} {number}"))
+        case = kind.make(Random(f"{seed} {name} {number}"))
         began = time.process_time()
         try:
             signal.setitimer(signal.ITIMER_REAL, HANG)
-            kind.check(given)
+            kind.check(case)
         except ZPromptError as error:
             tally.refused[type(error).__name__] += 1
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - there must be none, panics of Rust and hangs among them
-            _report(tally, number, error, given)
+        except BaseException as error:  # noqa: BLE001 - there must be none, Rust panics and hangs included
+            _report(tally, number, error, case)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         took = time.process_time() - began
@@ -128,17 +128,17 @@ def try_kind(name: str, kind: Kind, inputs: int, seed: int) -> Tally:
         if took > tally.slowest:
             tally.slowest, tally.slowest_number = took, number
         if took > SECONDS:
-            _report(tally, number, HangError(f"{took:.1f} s"), given)
+            _report(tally, number, HangError(f"{took:.1f} s"), case)
     return tally
 
 
-def _report(tally: Tally, number: int, error: BaseException, given: object) -> None:
+def _report(tally: Tally, number: int, error: BaseException, case: object) -> None:
     """Keep the shortest input of each fault."""
     frames = traceback.extract_tb(error.__traceback__)
     where = next((f"{frame.name}, line {frame.lineno}" for frame in reversed(frames) if frame.name != "require"), "")
     what = str(error) if isinstance(error, WrongError) else type(error).__name__
-    fault = {"what": what, "where": where, "times": 1, "number": number, "error": str(error), "input": repr(given)}
-    known = next((own for own in tally.faults if (own["what"], own["where"]) == (what, where)), None)
+    fault = {"what": what, "where": where, "times": 1, "number": number, "error": str(error), "input": repr(case)}
+    known = next((row for row in tally.faults if (row["what"], row["where"]) == (what, where)), None)
     if known is None:
         tally.faults.append(fault)
     elif len(fault["input"]) < len(known["input"]):
@@ -168,23 +168,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", nargs="+", help="some kinds alone")
+    parser.add_argument("--kinds", nargs="+", help="some kinds only")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
-    given, began = parser.parse_args(), time.time()
+    options, began = parser.parse_args(), time.time()
     signal.signal(signal.SIGALRM, _give_up)
     warnings.simplefilter("ignore", RatioWarning)
-    every = kinds()
-    total = sum(kind.share for kind in every.values())
-    ends = list(accumulate((kind.share for kind in every.values()), initial=0))
-    counts = [given.inputs * end // total - given.inputs * start // total for start, end in pairwise(ends)]
+    all_kinds = kinds()
+    total = sum(kind.share for kind in all_kinds.values())
+    ends = list(accumulate((kind.share for kind in all_kinds.values()), initial=0))
+    counts = [options.inputs * end // total - options.inputs * start // total for start, end in pairwise(ends)]
     rows = []
-    for (name, kind), count in zip(every.items(), counts, strict=True):
-        if given.kinds and name not in given.kinds:
+    for (name, kind), count in zip(all_kinds.items(), counts, strict=True):
+        if options.kinds and name not in options.kinds:
             continue
-        rows.append(try_kind(name, kind, count, given.seed).row(name))
+        rows.append(try_kind(name, kind, count, options.seed).row(name))
         print(f"{name}: {count:,} inputs, {len(rows[-1]['faults'])} faults", file=sys.stderr, flush=True)
         write_json(
-            given.out / "fuzz.json", {"run": RunRecord.take(given.seed, began), "inputs": given.inputs, "rows": rows}
+            options.out / "fuzz.json",
+            {"run": RunRecord.take(options.seed, began), "inputs": options.inputs, "rows": rows},
         )
     print("\n".join(lines(rows)))
     if any(row["faults"] for row in rows):

@@ -1,4 +1,4 @@
-"""Z-spans for fuzzing, what is done to them, and what must hold; see fuzz.py."""
+"""Z-spans for fuzzing, their mutations, and what must hold for them; see fuzz.py."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TOKENS = 49_152  # of a vocabulary
 
 
 class WrongError(Exception):
-    """A result that is not the right one."""
+    """A wrong result."""
 
 
 def require(holds: object, what: str) -> None:
@@ -116,13 +116,13 @@ def fold(text: str, random: Random) -> str:
 
 
 def swap_case(text: str, random: Random) -> str:
-    """Change the case of the letters from some place on."""
+    """Swap the case of the letters from some position on."""
     at = random.randrange(len(text) + 1)
     return text[:at] + text[at:].swapcase()
 
 
 def splice(text: str, random: Random) -> str:
-    """Go on with another Z-span, or put one into this."""
+    """Replace the rest of a text by a part of another Z-span, or insert one."""
     other, at = random.choice(WRITTEN), random.randrange(len(text) + 1)
     return text[:at] + (other[random.randrange(len(other)) :] if random.random() < 0.5 else other + text[at:])
 
@@ -133,14 +133,14 @@ def truncate(text: str, random: Random) -> str:
 
 
 def escape_html(text: str, random: Random) -> str:
-    """Write a text as HTML may, some of it or twice."""
+    """Write a text as HTML may, in part or escaped twice."""
     ways = (lambda c: f"&#{ord(c)};", lambda c: f"&#x{ord(c):x};", lambda c: html.escape(html.escape(c)), str)
     way, share = random.choice(ways), random.random()
     return "".join(way(letter) if random.random() < share else letter for letter in text)
 
 
 def surround(text: str, random: Random) -> str:
-    """Put a text between others."""
+    """Put random text before and after a text."""
     return any_text(random, 6) + text + any_text(random, 6)
 
 
@@ -157,7 +157,7 @@ def mutated_span(random: Random) -> str:
 
 
 def check_span_text(text: str) -> None:
-    """Read a text with Z-spans: each is one that was written or refused, and what is around them comes back."""
+    """Read a text with Z-spans: each was written by us or is refused, and the text around them comes back."""
     require(unescape_literal(escape_literal(text)) == text, "an escaped text did not come back")
     require(next(find_spans(escape_literal(text)), None) is None, "there is a Z-span in an escaped text")
     refused: SpanError | None = None
@@ -201,7 +201,7 @@ def resealed_span(random: Random) -> str:
 
 
 def check_resealed(text: str) -> None:
-    """Read a Z-span of which nothing is known, and write it again."""
+    """Read a Z-span with any payload, and write it again."""
     span = parse_span(text)
     require(format_span(span) == text, "a Z-span has two forms")
     header = read_header(text)
@@ -215,25 +215,25 @@ def look_alike(random: Random) -> tuple[str, str, str]:
 
 
 def span_pieces(random: Random) -> Iterator[str]:
-    """Yield pieces of Z-spans, and others."""
+    """Yield pieces of Z-spans and of other text."""
     for _ in range(random.randrange(10)):
         yield random.choice(FRAGMENTS) if random.random() < 0.8 else any_text(random, 4)
 
 
-def check_look_alike(given: tuple[str, str, str]) -> None:
-    """Escape two texts, and find what is between them."""
-    before, span, after = given
+def check_look_alike(case: tuple[str, str, str]) -> None:
+    """Escape two texts, and find the Z-span between them."""
+    before, span, after = case
     check_escaped(before)
     pieces = list(split_at_spans(f"{escape_literal(before)}{span}{escape_literal(after)}"))
-    found = [piece.text for piece in pieces if isinstance(piece, SpanMatch)]
-    require(found == [span], "a Z-span between escaped texts was not found, or another one was")
+    spans = [piece.text for piece in pieces if isinstance(piece, SpanMatch)]
+    require(spans == [span], "a Z-span between escaped texts was not found, or another one was")
     around = "".join(piece if isinstance(piece, str) else "\0" for piece in pieces)
     require(around == f"{before}\0{after}", "the texts around a Z-span did not come back")
     check_span_text(before + span + after)
 
 
 def check_escaped(text: str) -> None:
-    """Escape a text again and again, and take it back."""
+    """Escape a text twice, and unescape it twice."""
     once = escape_literal(text)
     twice = escape_literal(once)
     require(unescape_literal(unescape_literal(twice)) == text, "a text that was escaped twice did not come back")
@@ -241,39 +241,40 @@ def check_escaped(text: str) -> None:
 
 def focused_span(random: Random) -> tuple[ZSpan, list[int], list[tuple[int, int]]]:
     """Make a Z-span with the ids of its text, and choose sentences of it."""
-    span = random.choice([own for own in SPANS.values() if not any(token.code for token in own.tokens)])
+    span = random.choice([span for span in SPANS.values() if not any(token.code for token in span.tokens)])
     ids: list[int] = []
     symbols = iter(span.symbols)
     for token in span.tokens:
         dropped = (next(symbols) for _ in range(token.gap))
-        ids += [token.anchor, *(one - LITERALS if one >= LITERALS else random.randrange(TOKENS) for one in dropped)]
+        ids.append(token.anchor)
+        ids += (symbol - LITERALS if symbol >= LITERALS else random.randrange(TOKENS) for symbol in dropped)
     if random.random() < 0.1 and ids:
         ids[random.randrange(len(ids))] ^= 1  # those of another text
     edges = sorted(random.randint(0, len(ids)) for _ in range(random.choice((2, 4, 8))))
     return span, ids, list(pairwise(edges))[::2]
 
 
-def check_focused(given: tuple[ZSpan, list[int], list[tuple[int, int]]]) -> None:
-    """Focus a Z-span: chosen tokens are anchors, the others what they were."""
-    span, ids, chosen = given
+def check_focused(case: tuple[ZSpan, list[int], list[tuple[int, int]]]) -> None:
+    """Focus a Z-span: the chosen tokens become anchors, the others stay what they were."""
+    span, ids, chosen = case
     focused = span.focus([(start, ids[start:end]) for start, end in chosen])
     require(parse_span(format_span(focused)) == focused, "a focused Z-span did not come back")
     require(focused.source_tokens == span.source_tokens, "a focused Z-span stands for more or fewer tokens")
-    before, after = _by_place(span), _by_place(focused)
-    inside = {place for start, end in chosen for place in range(start, end)}
-    for place, (was, now) in enumerate(zip(before, after, strict=True)):
-        require(now == (ids[place] if place in inside else was), f"token {place} of a focused Z-span is another")
+    before, after = _by_token(span), _by_token(focused)
+    inside = {index for start, end in chosen for index in range(start, end)}
+    for index, (was, now) in enumerate(zip(before, after, strict=True)):
+        require(now == (ids[index] if index in inside else was), f"token {index} of a focused Z-span is another")
     again = focused.focus([(start, ids[start:end]) for start, end in chosen])
     require(again == focused, "focusing twice changes something")
 
 
-def _by_place(span: ZSpan) -> list[object]:
-    """Return the anchor of each token that is kept, and the symbol of each that is dropped."""
-    found: list[object] = []
+def _by_token(span: ZSpan) -> list[object]:
+    """Return for each source token its anchor if it is kept, its symbol if it is dropped."""
+    values: list[object] = []
     symbols = iter(span.symbols)
     for token in span.tokens:
-        found += [token.anchor, *(("symbol", next(symbols)) for _ in range(token.gap))]
-    return found
+        values += [token.anchor, *(("symbol", next(symbols)) for _ in range(token.gap))]
+    return values
 
 
 # What needs an LLM: a random one, made in memory.
@@ -289,10 +290,10 @@ class Restorer:
             backbone = load_backbone(
                 str(save_llama(Path(folder) / "tiny", train_tokenizer(all_bytes=True))), device="cpu"
             )
-            backbone.load()  # while the folder is there
+            backbone.load()  # before the folder is deleted
         self.codec = Codec(backbone, CodecSettings(window=32, margin=1e-4), name="tiny")
-        made = Random(0)
-        texts = ["", "x", *SENTENCES, *(any_text(made, 12).encode("utf-8", "replace").decode() for _ in range(12))]
+        random = Random(0)
+        texts = ["", "x", *SENTENCES, *(any_text(random, 12).encode("utf-8", "replace").decode() for _ in range(12))]
         self.texts = dict.fromkeys(texts)
         self.spans = [
             (text, written)
@@ -305,9 +306,9 @@ class Restorer:
         text, written = random.choice(self.spans)
         return text, random.choice((*WAYS, reseal, _unchanged))(written, random)
 
-    def check(self, given: tuple[str, str]) -> None:
-        """Restore it; whatever has a digest is the text of that digest."""
-        text, changed = given
+    def check(self, case: tuple[str, str]) -> None:
+        """Restore it; whatever is restored is the text that its digest is of."""
+        text, changed = case
         for piece in split_at_spans(changed):
             if isinstance(piece, str):
                 continue

@@ -1,4 +1,4 @@
-"""Texts, files and conversations for fuzzing, and what must hold when they are shortened; see fuzz.py."""
+"""Texts, files and conversations for fuzzing, and what must hold for them; see fuzz.py."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ WORDS = Relevance.from_pretrained(embedder=None)
 
 
 def unicode_text(random: Random) -> tuple[str, int]:
-    """Make a text, and choose units of it by the bits of a number."""
+    """Make a text, and a mask of its units."""
     return any_text(random, random.choice((3, 20, 60))), random.getrandbits(64)
 
 
-def check_unicode(given: tuple[str, int]) -> None:
+def check_unicode(case: tuple[str, int]) -> None:
     """Split, elide, escape and show a text."""
-    text, mask = given
+    text, mask = case
     check_escaped(text)
     units = list(sentences(text))
     require("".join(text[start:end] for start, end in units) == text, "units do not cover the text in order")
     require(all(start < end for start, end in units), "a unit is empty")
     visible(text).encode()
     is_code(text)
-    kept = KeptText(tuple(one for place, one in enumerate(units) if mask >> place & 1), 0.5)
+    kept = KeptText(tuple(unit for index, unit in enumerate(units) if mask >> index & 1), 0.5)
     written, stays = elide(text, kept, len)
     require(len(written) <= len(text), "an elided text is longer")
     _require_own_words(text, written, stays)
@@ -57,17 +57,17 @@ def check_unicode(given: tuple[str, int]) -> None:
     back = unescape(escaped.text) if escaped.escaped else escaped.text
     require(back == text, "a text whose characters were escaped did not come back")
     to_source = OffsetMap.of(escaped).to_source
-    places = [to_source(place) for place in range(len(escaped.text) + 1)]
-    require(places == sorted(places) and (places[0], places[-1]) == (0, len(text)), "positions are out of order")
+    offsets = [to_source(offset) for offset in range(len(escaped.text) + 1)]
+    require(offsets == sorted(offsets) and (offsets[0], offsets[-1]) == (0, len(text)), "positions are out of order")
 
 
 def _require_own_words(text: str, written: str, kept: KeptText) -> None:
-    """Raise WrongError unless a text consists of the words of what is kept, in order, and marks."""
+    """Raise WrongError unless a text consists of the kept words, in order, and marks."""
     if written == text:
         return
     marks = {ELISION, NOTHING}
-    own = [word for start, end in kept.ranges for word in text[start:end].split() if word not in marks]
-    require([word for word in written.split() if word not in marks] == own, "words were changed, lost or invented")
+    words = [word for start, end in kept.ranges for word in text[start:end].split() if word not in marks]
+    require([word for word in written.split() if word not in marks] == words, "words were changed, lost or invented")
 
 
 # JSON lines, as several programs write them.
@@ -130,12 +130,12 @@ def check_json_lines(text: str) -> None:
     content = read_content(Source(PurePath("a.jsonl"), text), None)
     texts = list(content.texts)
     require(len(content.documents) == len(content.places) == len(texts), "not as many places as texts")
-    passed = content.render([escape_literal(own) for own in texts])
+    passed = content.render([escape_literal(value) for value in texts])
     back = read_content(Source(PurePath("a.jsonl.z"), passed), None, restore=True)
-    same = back.render([unescape_literal(own) for own in back.texts]) == text
-    known = all(any(write(own) in text for write in NOTATIONS) for own in texts)
+    same = back.render([unescape_literal(value) for value in back.texts]) == text
+    known = all(any(write(value) in text for write in NOTATIONS) for value in texts)
     require(same or not known, "texts that pass through are others")
-    spans = [WRITTEN[len(own) % POOL] for own in texts]
+    spans = [WRITTEN[len(value) % POOL] for value in texts]
     replaced = content.render(spans)
     back = read_content(Source(PurePath("a.jsonl.z"), replaced), None, restore=True)
     require(list(back.texts) == spans, "Z-spans in JSON lines are others")
@@ -164,56 +164,56 @@ def documents(random: Random) -> tuple[list[Any], dict[str, Any]]:
     return docs, options | random.choice(({}, {"on_error": "passthrough"}))
 
 
-def check_documents(given: tuple[list[Any], dict[str, Any]]) -> None:
+def check_documents(case: tuple[list[Any], dict[str, Any]]) -> None:
     """Shorten documents."""
-    docs, options = given
+    docs, options = case
     result = zprompt.compress(docs, form="text", relevance=WORDS, **options)
     texts = [doc["text"] if isinstance(doc, dict) else doc for doc in docs]
     short = [doc["text"] if isinstance(doc, dict) else doc for doc in result.documents]
-    for text, own, kept in zip(texts, short, result.kept or (), strict=True):
-        if own != text:
-            require(COUNT(own) <= COUNT(text), "a document got longer")
-            _require_own_words(text, own, kept)
+    for text, shortened, kept in zip(texts, short, result.kept or (), strict=True):
+        if shortened != text:
+            require(COUNT(shortened) <= COUNT(text), "a document got longer")
+            _require_own_words(text, shortened, kept)
     if options.get("max_tokens") and options.get("on_error") is None:
         require(result.stats.positions <= options["max_tokens"], "more tokens than max_tokens")
 
 
 def messages(random: Random) -> tuple[list[Any], dict[str, Any]]:
     """Make a conversation, and options."""
-    made = []
+    conversation = []
     for _ in range(random.randrange(5)):
         roles = ("user", "tool", "assistant", "system", "function", "developer")
         message: dict[str, Any] = {"role": random.choice(roles), "content": _content(random)}
         for name in random.sample(("name", "tool_calls", "tool_call_id", "cache_control"), random.randrange(3)):
             message[name] = any_json(random)
-        made.append(message if random.random() < 0.98 else any_json(random))
+        conversation.append(message if random.random() < 0.98 else any_json(random))
     options = {"ratio": random.choice((None, random.uniform(1, 20))), "mark": random.random() < 0.5}
-    return made, options | {"min_tokens": random.choice((1, 20, 100))}
+    return conversation, options | {"min_tokens": random.choice((1, 20, 100))}
 
 
 def _content(random: Random) -> object:
     kind = random.randrange(10)
     if kind < 6:
-        return random.choice((long_text, lambda own: json.dumps(any_json(own))))(random)
+        return random.choice((long_text, lambda generator: json.dumps(any_json(generator))))(random)
     if kind == 6:
         return any_json(random)
     parts = ({"type": "text", "text": long_text(random)}, {"type": "image_url", "image_url": any_json(random)})
     return [random.choice((*parts, {"type": "text"}, any_json(random, 1))) for _ in range(random.randrange(4))]
 
 
-def check_messages(given: tuple[list[Any], dict[str, Any]]) -> None:
+def check_messages(case: tuple[list[Any], dict[str, Any]]) -> None:
     """Shorten a conversation, twice."""
-    made, options = given
-    before = repr(made)
+    conversation, options = case
+    before = repr(conversation)
     shortener = MessageShortener(WORDS)
-    result = shortener.shorten(made, **options)
-    require(repr(made) == before, "the messages that were given are others now")
-    require(len(result.messages) == len(made), "not as many messages")
+    result = shortener.shorten(conversation, **options)
+    require(repr(conversation) == before, "the messages that were given are others now")
+    require(len(result.messages) == len(conversation), "not as many messages")
     require(result.tokens_after <= result.tokens_before, "a conversation got longer")
-    for was, now in zip(made, result.messages, strict=True):
+    for was, now in zip(conversation, result.messages, strict=True):
         require({**was, "content": 0} == {**now, "content": 0}, "more than the content was changed")
         require(type(was.get("content")) is type(now.get("content")), "a content has another type")
-    require(MessageShortener(WORDS).shorten(made, **options) == result, "twice is not the same")
+    require(MessageShortener(WORDS).shorten(conversation, **options) == result, "twice is not the same")
     again = shortener.shorten(result.messages, **options)
     require(again.tokens_after <= result.tokens_after, "a shortened conversation got longer")
 
@@ -222,7 +222,7 @@ def check_messages(given: tuple[list[Any], dict[str, Any]]) -> None:
 
 
 def long_input(random: Random) -> tuple[str, int]:
-    """Repeat a short piece; and choose what is done with it."""
+    """Repeat a short piece, and choose what is done with the result."""
     piece = random.choice((any_text(random, 4), random.choice(FRAGMENTS), "".join(span_pieces(random))[:80])) or " "
     return (piece * (LONG // len(piece)))[:LONG], random.randrange(len(ON_LONG))
 
@@ -257,7 +257,7 @@ ON_LONG: tuple[Callable[[str], object], ...] = (
 )
 
 
-def check_long(given: tuple[str, int]) -> None:
+def check_long(case: tuple[str, int]) -> None:
     """Do one thing with a long text."""
-    text, way = given
+    text, way = case
     ON_LONG[way](text)

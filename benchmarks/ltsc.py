@@ -2,9 +2,9 @@
 
 All inputs are text of this machine, in the default tokenizer's ids: code is Python's standard library, JSON the
 `*.json` files of the installed packages, and logs are those of `/var/log` and of the tests. They are cut into inputs of
-`--tokens`, of which `--limit` of each kind are drawn. `delta-ltsc` takes long, so it sees the first `--peer-limit` of
-them; without it, the reason is in the results. Times are CPU seconds of one core, so that other work on the machine
-disturbs them little; they are an upper bound where it does.
+`--tokens`, of which `--limit` of each kind are drawn. `delta-ltsc` takes long, so it gets the first `--peer-limit` of
+them; if it is not installed, the results say so. Times are CPU seconds of one core, which other work on the machine
+hardly lengthens; where it does, they are upper bounds.
 
     python -m benchmarks.ltsc [--limit N] [--peer-limit N] [--tokens N]
 """
@@ -40,7 +40,7 @@ class Lengths:
     lzw: int
     shortest: int
     text: int  # as readable text
-    text_source: int  # of the input as text; cutting it out may have changed a token
+    text_source: int  # of the input as text; cutting may have changed a token at its ends
     seconds: float  # of CPU, for all modes of ids together
 
 
@@ -61,18 +61,20 @@ def main() -> None:
     parser.add_argument("--peer-limit", type=int, default=20, help="of these, inputs that delta-ltsc sees")
     parser.add_argument("--tokens", type=int, default=500, help="of each input")
     parser.add_argument("--seed", type=int, default=0)
-    given, began = parser.parse_args(), time.time()
+    options, began = parser.parse_args(), time.time()
     tokenizer = default_tokenizer()
     files = machine_files()
     ids = {kind: machine_ids(paths, tokenizer) for kind, paths in files.items()}
-    inputs = [(kind, cut) for kind in ids for cut in draw_inputs(ids[kind], given.tokens, given.limit, given.seed)]
-    rows = [_measure(kind, cut, tokenizer) for kind, cut in inputs]
+    inputs = [
+        (kind, piece) for kind in ids for piece in draw_inputs(ids[kind], options.tokens, options.limit, options.seed)
+    ]
+    rows = [_measure(kind, piece, tokenizer) for kind, piece in inputs]
     delta, reason = _delta()
-    seen = [i for i in range(len(rows)) if [kind for kind, _ in inputs[:i]].count(inputs[i][0]) < given.peer_limit]
+    seen = [i for i in range(len(rows)) if [kind for kind, _ in inputs[:i]].count(inputs[i][0]) < options.peer_limit]
     peers = {i: peer for i in seen if delta and (peer := _measure_delta(inputs[i][1], delta))}
     long = [_measure(kind, ids[kind][:LONG], tokenizer) for kind in ids]
     seconds = _big_seconds(ids["code"][:BIG])
-    record = RunRecord.take(given.seed, began)
+    record = RunRecord.take(options.seed, began)
     values = {"run": record, "peer_skipped": reason, "seconds": seconds, "inputs": rows, "peer": peers, "long": long}
     write_json(RESULTS / "ltsc.json", values | {"files": {kind: len(paths) for kind, paths in files.items()}})
     report = "\n".join(_report(rows, peers, long, seconds, reason, record))
@@ -81,10 +83,10 @@ def main() -> None:
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Do work, and return its result and CPU seconds."""
+    """Return the result and the CPU seconds of a call."""
     began = time.process_time()
-    done = work()
-    return done, time.process_time() - began
+    result = work()
+    return result, time.process_time() - began
 
 
 def _big_seconds(ids: list[int]) -> dict[str, float]:
@@ -113,7 +115,7 @@ def _measure(kind: str, ids: list[int], tokenizer: Tokenizer) -> Lengths:
 
 
 def _delta() -> tuple[Any, str | None]:
-    """Import delta-ltsc, or return the reason why it cannot be."""
+    """Import delta-ltsc; return the reason if it is not installed."""
     try:
         return importlib.import_module("delta"), None
     except ImportError as error:
@@ -122,7 +124,7 @@ def _delta() -> tuple[Any, str | None]:
 
 def _measure_delta(ids: list[int], delta: Any) -> Peer | None:  # noqa: ANN401 - an optional module
     """Try all modes of delta-ltsc on one input."""
-    found, failures = [], 0
+    runs, failures = [], 0
     for selection, longest, nested in product(("greedy", "optimal", "beam", "ilp"), (8, 32), (True, False)):
         config = delta.CompressionConfig(
             selection_mode=selection,
@@ -138,9 +140,9 @@ def _measure_delta(ids: list[int], delta: Any) -> Peer | None:  # noqa: ANN401 -
         except Exception:  # noqa: BLE001 - whatever a peer raises is a finding
             came_back = False
         if came_back:
-            found.append((len(result.serialized_tokens), seconds))
+            runs.append((len(result.serialized_tokens), seconds))
         failures += not came_back
-    return Peer(*min(found), min(seconds for _, seconds in found), failures) if found else None
+    return Peer(*min(runs), min(seconds for _, seconds in runs), failures) if runs else None
 
 
 def _report(
@@ -169,21 +171,21 @@ def _report(
 
 
 def _cells(kind: str, rows: Sequence[Lengths]) -> tuple[str, ...]:
-    mine = [asdict(row) for row in rows if row.kind == kind]
+    inputs = [asdict(row) for row in rows if row.kind == kind]
     cells = []
     for name in ("flat", "hierarchical", "lzw", "shortest", "text"):
-        source = np.array([row["text_source" if name == "text" else "source"] for row in mine])
-        short = np.array([row[name] for row in mine])
+        source = np.array([row["text_source" if name == "text" else "source"] for row in inputs])
+        short = np.array([row[name] for row in inputs])
         cell = f"**{1 - short.sum() / source.sum():.1%}**"
-        if len(mine) > 1:
+        if len(inputs) > 1:
 
             def saved(drawn: Ints, short: Ints = short, source: Ints = source) -> float:
                 return float(1 - short[drawn].sum() / source[drawn].sum())
 
-            interval = bootstrap(saved, len(mine))
+            interval = bootstrap(saved, len(inputs))
             cell += f" [{interval.low:.1%}, {interval.high:.1%}], least {(1 - short / source).min():.1%}"
         cells.append(cell)
-    return (kind, f"{len(mine)} × {mine[0]['source']:,}", *cells)
+    return (kind, f"{len(inputs)} × {inputs[0]['source']:,}", *cells)
 
 
 def _comparison(pairs: Sequence[tuple[Lengths, Peer]]) -> Iterable[str]:

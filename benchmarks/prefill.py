@@ -1,12 +1,12 @@
-"""Measure the time to first token, and the cache, with passages as Z-tokens and as text.
+"""Measure time to first token and cache size, with passages as Z-tokens and as text.
 
     speed-up           time to first token with text / with Z-tokens; with compression: / (compression + with Z-tokens)
-    positions ratio    positions of the prompt with text / with Z-tokens: what the speed-up can be at most, or a little
-                       more, since attention takes time with the square of the length
+    positions ratio    positions of the prompt with text / with Z-tokens: about the largest possible speed-up; it can be
+                       a little larger, since attention takes time with the square of the length
 
-Time to first token is that of `Reader.generate` with one new token: read the prompt, embed, prefill, choose. What is
-compared is run in turn, round after round; figures are medians, and a speed-up is the median of the rounds'. Bytes are
-those of the cache's own tensors after the prompt.
+Time to first token is that of `Reader.generate` with one new token: read the prompt, embed, prefill, choose. The ways
+are run in turn, round after round; figures are medians, and a speed-up is the median of the rounds' speed-ups. Bytes
+are those of the cache's own tensors after the prompt.
 """
 
 import time
@@ -39,7 +39,7 @@ class PrefillPlan:
 
 @dataclass(slots=True)
 class _Timed:
-    """A way while it is measured."""
+    """A way of giving passages, with its measurements so far."""
 
     name: str
     ratio: float | None
@@ -50,13 +50,13 @@ class _Timed:
 
 
 def measure(codec: Codec, found: FoundReader, prose: str, plan: PrefillPlan) -> Iterator[Tables]:
-    """Measure length after length, and yield all that was found so far after each.
+    """Measure length after length, and yield all results so far after each.
 
     :param codec: The codec.
     :param found: The reader of Z-tokens; if there is none, an untrained one takes the same time.
-    :param prose: A text to take passages of.
+    :param prose: A text to cut passages from.
     :param plan: Lengths, ratios and rounds.
-    :yields: All that was found so far.
+    :yields: All results so far.
     """
     if found.problem or found.folder is None:
         embedding = ZEmbedding(codec.backbone.hidden_size).eval().to(codec.backbone.device)
@@ -78,7 +78,7 @@ def measure_size(reader: Reader, prose: str, tokens: int, plan: PrefillPlan) -> 
     for ratio in plan.ratios:
         name = "Z, usual ratio" if ratio is None else f"Z, ratio {ratio:g}"
         ways.append(_Timed(name, ratio, _messages(compress(codec, passages, ratio=ratio).documents), [], []))
-    for way in ways:  # which warms up, too
+    for way in ways:  # this is the warm-up, too
         way.cache_bytes = cache_bytes(reader, way.messages)
     for _ in range(plan.rounds):
         for way in ways:
@@ -106,7 +106,7 @@ def fitting_passages(reader: Reader, prose: str, tokens: int, plan: PrefillPlan)
 
 @torch.no_grad()
 def cache_bytes(reader: Reader, messages: Sequence[Message]) -> int:
-    """Return the bytes of the tensors of keys and values of a prompt, with the room that is allocated beyond it."""
+    """Return the bytes of a prompt's keys and values, with the space that is allocated beyond it."""
     cache = reader.decoder.new_cache(1)
     reader.decoder.run(reader.embed(messages)[None], cache)
     return sum(cache.layer(index).nbytes for index in range(reader.decoder.shape.layers))
@@ -142,8 +142,8 @@ def _sum_up(reader: Reader, way: _Timed, text: _Timed) -> Row:
     }
 
 
-def _speed_up(text: Sequence[float], own: Sequence[float]) -> Range:
-    return Range.of_rounds(its / mine for its, mine in zip(text, own, strict=True))
+def _speed_up(text: Sequence[float], seconds: Sequence[float]) -> Range:
+    return Range.of_rounds(before / after for before, after in zip(text, seconds, strict=True))
 
 
 COLUMNS = {
@@ -154,9 +154,9 @@ COLUMNS = {
 }
 
 
-def section(found: Tables) -> Iterator[str]:
+def section(tables: Tables) -> Iterator[str]:
     """Write the table of lengths, line by line."""
-    [run] = found["run"]
+    [run] = tables["run"]
     yield from ("## Time to first token, and cache", "")
     yield (
         f"Reader: {run['reader']} (an untrained one takes the same time); {run['threads']} threads; medians of "
@@ -165,4 +165,4 @@ def section(found: Tables) -> Iterator[str]:
         f"{run['cache dtype']}."
     )
     yield ""
-    yield from figures(found["ways"], COLUMNS)
+    yield from figures(tables["ways"], COLUMNS)

@@ -1,6 +1,6 @@
 """Measure what each quantization of the default backbone costs on this CPU: memory, a forward pass, a greedy step.
 
-Each one is measured in a process of its own, since memory once touched is not given back. Writes
+Each one is measured in its own process, since memory once touched is not given back. Writes
 `benchmarks/results/quantization.json` and prints the table of `docs/quantization.md`.
 
     python -m benchmarks.quantization [--note "what else was running"]
@@ -33,7 +33,7 @@ class Measurement:
 
     quantization: str
     weight_megabytes: float  # all tensors of the decoder, its tied head counted once
-    rss_megabytes: float  # resident memory that loading and one pass added, after the allocator gave back what is free
+    rss_megabytes: float  # resident memory that loading and one pass added, after the allocator released free pages
     load_seconds: float  # without imports
     pass_tokens_per_second: float  # one row of 512 tokens, median
     step_milliseconds: float  # one row after 512 tokens, median

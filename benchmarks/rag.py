@@ -59,14 +59,14 @@ def ask_all(app: str, asked: Sequence[Question], reader: LLM, untuned: LLM) -> l
     with tempfile.TemporaryDirectory() as folder:
         built: dict[str, Way] = module.ways(Path(folder))
         routes = {UNTUNED: (built[TEXT], untuned)} | {name: (way, reader) for name, way in built.items()}
-        for way, llm in routes.values():  # what is loaded at the first use
+        for way, llm in routes.values():  # load whatever is loaded at the first use
             ask(way, llm, asked[0])
         outcomes: dict[str, list[Outcome]] = {name: [] for name in routes}
         for number, question in enumerate(asked, 1):
             for name, (way, llm) in routes.items():
                 outcomes[name].append(ask(way, llm, question))
             print(f"{app}: {number}/{len(asked)}", file=sys.stderr, flush=True)
-    return [summarise(app, name, own) for name, own in outcomes.items()]
+    return [summarise(app, name, of_way) for name, of_way in outcomes.items()]
 
 
 def summarise(app: str, way: str, outcomes: Sequence[Outcome]) -> WayResult:
@@ -106,10 +106,10 @@ def report(record: RunRecord, reader: str, results: Sequence[WayResult]) -> str:
         "questions). Found: the right file is among the sources.",
     ]
     for app in dict.fromkeys(result.app for result in results):
-        own = [result for result in results if result.app == app]
-        lines += ["", f"**{app}**, {own[0].questions} questions", "", *_figures(own)]
+        of_app = [result for result in results if result.app == app]
+        lines += ["", f"**{app}**, {of_app[0].questions} questions", "", *_figures(of_app)]
     for app in dict.fromkeys(result.app for result in results):
-        lines += ["", f"Answers, **{app}**:", "", *_answers([own for own in results if own.app == app])]
+        lines += ["", f"Answers, **{app}**:", "", *_answers([result for result in results if result.app == app])]
     return "\n".join(lines) + "\n"
 
 
@@ -131,15 +131,15 @@ def _figures(results: Sequence[WayResult]) -> Iterator[str]:
 
 
 def _answers(results: Sequence[WayResult]) -> Iterator[str]:
-    """Write the table of an app's answers, a question a row."""
+    """Write the table of an app's answers, one row per question."""
     by_question = zip(*(result.outcomes for result in results), strict=True)
     rows = [
         (
-            same[0].question.question,
-            same[0].question.answers[0],
-            *(one_cell(outcome.answer) or "(nothing)" for outcome in same),
+            outcomes[0].question.question,
+            outcomes[0].question.answers[0],
+            *(one_cell(outcome.answer) or "(nothing)" for outcome in outcomes),
         )
-        for same in by_question
+        for outcomes in by_question
     ]
     return table(("question", "right answer", *(result.way for result in results)), rows)
 
@@ -175,8 +175,8 @@ def main() -> None:
     options, began = parse(), time.time()
     reader = zprompt.load_reader(options.reader)
     codec = reader.codec
-    nothing = ZEmbedding(codec.backbone.hidden_size).eval()  # it reads no Z-tokens
-    untuned = Reader(codec, llama_of(codec.backbone), nothing, "untuned")
+    unused = ZEmbedding(codec.backbone.hidden_size).eval()  # it reads no Z-tokens
+    untuned = Reader(codec, llama_of(codec.backbone), unused, "untuned")
     results: list[WayResult] = []
     for app in options.apps:
         results += ask_all(app, questions()[: options.limit], in_process(reader), in_process(untuned))

@@ -1,9 +1,9 @@
 """Measure what a ratio costs: the bits of Z-tokens and residual, and the characters of a Z-span.
 
-Each ratio is one call of `compress` on all passages, which meets it over all of them together; then `decompress`.
+Each ratio is one call of `compress`, which reaches it over all passages together, and one of `decompress`.
 
     bits per Z-token, per token   of the whole stream, in whole bytes, per Z-token and per source token
-    anchors and gaps, residual    the two parts of the latter
+    anchors and gaps, residual    the two parts of the bits per source token
     characters                    of a Z-span, per character of its text
 
 In brackets the 95 % interval of a bootstrap over passages, then the worst passage.
@@ -49,12 +49,12 @@ def _row(codec: Codec, texts: Sequence[str], wanted: float | None, seed: int) ->
     back = restore_texts(codec, spans)
     headers = [read_header(span) for span in spans]
     source, z_tokens, bits = (
-        [h.source_tokens for h in headers],
-        [h.count for h in headers],
-        [8 * h.stream_bytes for h in headers],
+        [header.source_tokens for header in headers],
+        [header.count for header in headers],
+        [8 * header.stream_bytes for header in headers],
     )
-    parts = [measure_bits(own.tokens, own.symbols) for own in map(codec.parse, spans)]
-    anchors, residual = (sum(sum(part[which]) for part in parts) for which in (0, 1))
+    parts = [measure_bits(parsed.tokens, parsed.symbols) for parsed in map(codec.parse, spans)]
+    anchors, residual = (sum(sum(part[index]) for part in parts) for index in (0, 1))
 
     def figure(above: Sequence[float], below: Sequence[float], less_is_better: bool = True) -> object:
         return estimate([Ratio(a, b) for a, b in zip(above, below, strict=True)], seed, less_is_better)
@@ -67,7 +67,7 @@ def _row(codec: Codec, texts: Sequence[str], wanted: float | None, seed: int) ->
         "anchors and gaps": anchors / sum(source),
         "residual": residual / sum(source),
         "characters": figure([len(span) for span in spans], [len(text) for text in texts]),
-        "identical": sum(own == text for own, text in zip(back, texts, strict=True)) / len(texts),
+        "identical": sum(restored == text for restored, text in zip(back, texts, strict=True)) / len(texts),
         "passages": len(texts),
         "tokens": sum(source),
     }

@@ -1,11 +1,11 @@
-"""Measure a reader: its answers beside those from plain text and other short inputs, and the time to first token.
+"""Measure a reader: its answers, compared with those from other inputs, and its time to first token.
 
     python -m benchmarks.reader --readers FOLDER [--data PATH ...] [--limit N] [--quick] [--only TASK ...]
 
 FOLDER has a reader for each kind of input (z, text, pruned, truncated, ltsc), as `zprompt train reader --input
 …` writes them; without z or ltsc, the shipped reader is measured. The tasks are the modules answers and prefill. Writes
-reader.json and reader.md to benchmarks/results after each condition, so that a run that is stopped leaves what it
-found, and prints the tables. Z-spans of the questions' passages are kept (--cache). Timings (prefill) need an idle
+reader.json and reader.md to benchmarks/results after each condition, so that an interrupted run leaves its results so
+far, and prints the tables. Z-spans of the questions' passages are kept (--cache). Timings (prefill) need an idle
 machine.
 """
 
@@ -104,8 +104,8 @@ def report(record: RunRecord, codec: str, data: str, results: Mapping[str, Table
         f"Codec: {codec}.",
         f"Data: {data}.",
     ]
-    for task, found in results.items():
-        lines += ["", *SECTIONS[task](found)]
+    for task, tables in results.items():
+        lines += ["", *SECTIONS[task](tables)]
     return "\n".join(lines) + "\n"
 
 

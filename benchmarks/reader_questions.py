@@ -59,12 +59,13 @@ def qamr_rows(folder: Path, chance: random.Random) -> Iterator[Row]:
     for part in ("dev", "test"):
         for line in (folder / "filtered" / f"{part}.tsv").read_text("utf-8").splitlines():
             fields = line.split("\t")
-            answer = [int(place) for place in fields[6].split()]
-            judged = [set(map(int, one.split(":")[1].split())) for one in fields[7:9] if one[-1:].isdigit()]
+            answer = [int(index) for index in fields[6].split()]
+            validated = [set(map(int, field.split(":")[1].split())) for field in fields[7:9] if field[-1:].isdigit()]
+            agreed = len(validated) == 2 and all(indices & set(answer) for indices in validated)
             whole = answer == list(range(answer[0], answer[-1] + 1)) and len(answer) <= LONGEST
-            if fields[0] in sentences and whole and len(judged) == 2 and all(own & set(answer) for own in judged):
+            if fields[0] in sentences and whole and agreed:
                 question = f"{fields[5].strip()[0].upper()}{fields[5].strip()[1:].rstrip('?')}?"
-                words = _spaced([sentences[fields[0]][place] for place in answer])
+                words = _spaced([sentences[fields[0]][index] for index in answer])
                 asked[fields[0]].setdefault(question.lower(), (question, words))
     names = sorted(asked)
     for size in SIZES:
@@ -73,13 +74,13 @@ def qamr_rows(folder: Path, chance: random.Random) -> Iterator[Row]:
             group = names[first : first + size]
             text = " ".join(_spaced(sentences[name]) for name in group)
             for name in group:
-                own = list(asked[name].values())
-                chance.shuffle(own)
-                yield from (_row(question, answer, "", text) for question, answer in own[: max(3, 16 // size)])
+                pairs = list(asked[name].values())
+                chance.shuffle(pairs)
+                yield from (_row(question, answer, "", text) for question, answer in pairs[: max(3, 16 // size)])
 
 
 def _spaced(tokens: Sequence[str]) -> str:
-    """Write the tokens of the Penn Treebank as text."""
+    """Join tokens of the Penn Treebank into text."""
     text = " ".join(tokens)
     for mark, written in (("-LRB-", "("), ("-RRB-", ")"), ("-LSB-", "["), ("-RSB-", "]"), ("``", '"'), ("''", '"')):
         text = text.replace(mark, written)
@@ -89,19 +90,19 @@ def _spaced(tokens: Sequence[str]) -> str:
 
 
 def selqa_rows(path: Path, chance: random.Random) -> Iterator[Row]:
-    """Yield questions whose answering sentence has just one thing of the kind that is asked for."""
+    """Yield questions whose answering sentence has just one match of the kind that is asked for."""
     for line in path.read_text("utf-8").splitlines():
         row = json.loads(line)
         kind = next((answer for asks, answer in _KINDS if asks.search(row["question"].lower())), None)
         if kind is None or len(row["answer_sentences"]) != 1:
             continue
-        place, sentences = row["answer_sentences"][0], [one.strip() for one in row["sentences"]]
-        known = set(_words(row["question"]))
-        found = {match.group().strip(" ,.") for match in kind.finditer(sentences[place])}
-        found = {one for one in found if not set(_words(one)) <= known}
-        if len(found) == 1:
-            first, last = max(0, place - chance.randint(0, 4)), place + 1 + chance.randint(0, 4)
-            yield _row(row["question"], found.pop(), row["title"], " ".join(sentences[first:last]))
+        index, sentences = row["answer_sentences"][0], [sentence.strip() for sentence in row["sentences"]]
+        question_words = set(_words(row["question"]))
+        answers = {match.group().strip(" ,.") for match in kind.finditer(sentences[index])}
+        answers = {answer for answer in answers if not set(_words(answer)) <= question_words}
+        if len(answers) == 1:
+            first, last = max(0, index - chance.randint(0, 4)), index + 1 + chance.randint(0, 4)
+            yield _row(row["question"], answers.pop(), row["title"], " ".join(sentences[first:last]))
 
 
 def squad_rows(path: Path) -> Iterator[Row]:
@@ -109,9 +110,9 @@ def squad_rows(path: Path) -> Iterator[Row]:
     for article in json.loads(path.read_text("utf-8"))["data"]:
         title = article["title"].replace("_", " ")
         for paragraph in article["paragraphs"]:
-            for asked in paragraph["qas"]:
-                if asked["answers"]:
-                    yield _row(asked["question"].strip(), asked["answers"][0]["text"], title, paragraph["context"])
+            for row in paragraph["qas"]:
+                if row["answers"]:
+                    yield _row(row["question"].strip(), row["answers"][0]["text"], title, paragraph["context"])
 
 
 def qed_rows(folder: Path) -> Iterator[Row]:
@@ -119,22 +120,22 @@ def qed_rows(folder: Path) -> Iterator[Row]:
     for path in sorted(folder.glob("nq-train-*-qed.jsonlines")):
         for line in path.read_text("utf-8").splitlines():
             row = json.loads(line)
-            given = row["answer_text"]
-            answers = [_spaced(one.split()) for one in (given if isinstance(given, list) else [given])]
+            texts = row["answer_text"] if isinstance(row["answer_text"], list) else [row["answer_text"]]
+            answers = [_spaced(answer.split()) for answer in texts]
             text = _spaced(row["paragraph_text"].split())
             if answers and answers[0] in text:
                 yield _row(row["question_text"], answers[0], row["title_text"], text)
 
 
 def without_development(rows: Iterator[Row], data: Path) -> Iterator[Row]:
-    """Leave out what has a title or a passage of the development files."""
-    known = set()
+    """Leave out rows with a title or a passage of the development files."""
+    identities = set()
     for path in data.glob("*-dev.jsonl"):
         for line in path.read_text("utf-8").splitlines():
             passages = json.loads(line).get("passages", [])
-            known |= {own for one in passages for own in _identity(one)}
+            identities |= {identity for passage in passages for identity in _identity(passage)}
     for row in rows:
-        if not known & _identity(row["passages"][0]):
+        if not identities & _identity(row["passages"][0]):
             yield row
 
 

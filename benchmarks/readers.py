@@ -1,14 +1,14 @@
-"""The readers that are compared, and what they answer from passages in several forms.
+"""The readers that are compared, and their answers from passages in several forms.
 
     FOLDER/z  FOLDER/text  FOLDER/pruned  FOLDER/truncated  FOLDER/ltsc       by `zprompt train reader`
 
-Shipped readers stand in for FOLDER/z and FOLDER/ltsc. A reader that is missing or does not fit is no error: what needs
-it is listed with the reason. All answers are those of the classes that users call: `Reader.answer` and
-`LtscReader.answer`, or `Reader.complete` where a passage is not a text but a choice of its tokens.
+Without FOLDER/z or FOLDER/ltsc, the shipped reader is taken. A reader that is missing or does not fit is no error: what
+needs it is listed with the reason. All answers come from the classes that users call: `Reader.answer` and
+`LtscReader.answer`, or `Reader.complete` if a passage is not a text but a choice of its tokens.
 
     z            the passage's Z-tokens
     text         the passage
-    pruned       the tokens that the LLM expected least, as many as there are Z-tokens
+    pruned       the tokens of the highest surprisal, as many as there are Z-tokens
     truncated    the first tokens, as many as there are Z-tokens
     extracted    the sentences that the question needs (the baseline focus-text), about as many tokens as Z-tokens
     ltsc         all tokens, with LTSC's meta-tokens for what is repeated
@@ -78,15 +78,15 @@ def find_readers(readers: Path | None, codec: Codec, inputs: Collection[str] = I
 
 
 def _find(kind: str, readers: Path | None, codec: Codec) -> FoundReader:
-    own = readers / kind if readers else None
-    name = str(own) if own and own.is_dir() else {"z": codec.name, "ltsc": "ltsc"}.get(kind)
+    folder = readers / kind if readers else None
+    name = str(folder) if folder and folder.is_dir() else {"z": codec.name, "ltsc": "ltsc"}.get(kind)
     if name is None:
-        reason = f"no reader in {own}" if own else "no folder of readers was given (--readers)"
+        reason = f"no reader in {folder}" if folder else "no folder of readers was given (--readers)"
         return FoundReader(kind, None, problem=reason)
     try:
         return _describe(kind, find_ltsc_reader(name) if kind == "ltsc" else find_reader(name), codec)
     except CheckpointError as error:
-        return FoundReader(kind, str(own) if own else None, problem=str(error))
+        return FoundReader(kind, str(folder) if folder else None, problem=str(error))
 
 
 def _describe(kind: str, folder: Path, codec: Codec) -> FoundReader:
@@ -144,8 +144,8 @@ def compress_passages(
 ) -> list[CompressedQuestion]:
     """Compress the passages of questions in each setting.
 
-    Every condition is to be asked the same questions, so one with a passage that passed through or had to be escaped in
-    any setting is left out.
+    All conditions must have the same questions, so a question with a passage that passed through or had to be escaped
+    in any setting is left out.
 
     :param questions: The questions by data set.
     :param settings: The settings.
@@ -154,14 +154,18 @@ def compress_passages(
     :return: The questions.
     :raises TrainingDataError: If all are left out.
     """
-    flat = [(name, question) for name, own in questions.items() for question in own]
+    flat = [(name, question) for name, group in questions.items() for question in group]
     store = SpanStore(cache, codec)
-    spans = {setting: store.spans([one for _, one in flat], setting) for setting in settings}
-    asked = [
-        CompressedQuestion(name, question, {setting: own[index] for setting, own in spans.items()})
+    spans = {setting: store.spans([question for _, question in flat], setting) for setting in settings}
+    compressed = [
+        CompressedQuestion(name, question, {setting: by_question[index] for setting, by_question in spans.items()})
         for index, (name, question) in enumerate(flat)
     ]
-    kept = [one for one in asked if all(_is_plain(span, codec) for own in one.spans.values() for span in own)]
+    kept = [
+        question
+        for question in compressed
+        if all(_is_plain(span, codec) for passages in question.spans.values() for span in passages)
+    ]
     if not kept:
         raise TrainingDataError(f"None of the {len(flat)} questions has passages that Z-tokens are made of.")
     return kept
@@ -175,7 +179,7 @@ class SpanStore:
     """Z-spans of passages, kept in a file of JSON lines: compressing takes longer than answering."""
 
     def __init__(self, folder: Path, codec: Codec) -> None:
-        """Read what the file of a codec has, without a last line that a stopped run cut off."""
+        """Read the file of a codec, without a last line that a stopped run cut off."""
         folder.mkdir(parents=True, exist_ok=True)
         self._path, self._codec = folder / f"spans-{codec.fingerprint}.jsonl", codec
         lines = self._path.read_text("utf-8").splitlines(keepends=True) if self._path.is_file() else []
@@ -187,20 +191,20 @@ class SpanStore:
         """Return the Z-spans of the passages of each question."""
         groups: list[tuple[list[str], str | None]]
         if setting.query:  # compressed together and with the question, as an app does
-            groups = [([passage.text for passage in one.passages], one.question) for one in questions]
+            groups = [([passage.text for passage in each.passages], each.question) for each in questions]
         else:
-            texts = list(dict.fromkeys(passage.text for one in questions for passage in one.passages))
+            texts = list(dict.fromkeys(passage.text for question in questions for passage in question.passages))
             groups = [(texts[start : start + CHUNK], None) for start in range(0, len(texts), CHUNK)]
         for number, (texts, query) in enumerate(groups, 1):
             self._compress(texts, setting.ratio, query)
             print(f"compress at {setting}: {number}/{len(groups)}", file=sys.stderr, flush=True)
         return [
-            [self._spans[p.text, setting.ratio, one.question if setting.query else None] for p in one.passages]
-            for one in questions
+            [self._spans[p.text, setting.ratio, each.question if setting.query else None] for p in each.passages]
+            for each in questions
         ]
 
     def _compress(self, texts: Sequence[str], ratio: float | None, query: str | None) -> None:
-        """Compress passages, unless all are there, and append them to the file."""
+        """Compress passages and append them to the file, unless it has all of them."""
         texts = list(dict.fromkeys(texts))
         if all((text, ratio, query) in self._spans for text in texts):
             return
@@ -221,12 +225,12 @@ class PassageInput:
     question: Question
     kind: str  # one of the forms above, or "nothing"
     passages: Sequence[str | list[int]]  # texts, Z-spans or token ids
-    spans: Sequence[str]  # the Z-spans that token ids take the place of
+    spans: Sequence[str]  # the Z-spans that token ids replace
     positions: int  # that the passages take; titles, question and template are not counted
 
 
 def make_input(asked: CompressedQuestion, setting: Setting, kind: str, codec: Codec) -> PassageInput:
-    """Return the passages of a question in one of the forms above, shortened to what the Z-spans of a setting take."""
+    """Return the passages of a question in one of the forms above, as short as the Z-spans of a setting."""
     spans, texts, encode = asked.spans[setting], asked.texts, codec.backbone.encode
     counts = [read_header(span).count for span in spans]
     if kind == "nothing":
@@ -234,58 +238,62 @@ def make_input(asked: CompressedQuestion, setting: Setting, kind: str, codec: Co
     if kind == "z":
         return PassageInput(asked.question, kind, spans, spans, sum(counts))
     if kind == "extracted":
-        short = FocusText(tokenizer=codec.backbone.tokenizer)
-        together = short.shorten_together(texts, sum(counts), asked.question.question)
-        texts = [one.text for one in together]
+        baseline = FocusText(tokenizer=codec.backbone.tokenizer)
+        shortened = baseline.shorten_together(texts, sum(counts), asked.question.question)
+        texts = [short.text for short in shortened]
     ids = [encode(text) for text in texts]
     if kind in ("text", "extracted"):
         return PassageInput(asked.question, kind, texts, spans, sum(map(len, ids)))
     if kind == "truncated":
-        ids = [own[:count] for own, count in zip(ids, counts, strict=True)]
+        ids = [tokens[:count] for tokens, count in zip(ids, counts, strict=True)]
     elif kind == "pruned":
-        ids = [_least_expected(codec.backbone, own, count) for own, count in zip(ids, counts, strict=True)]
+        ids = [_most_surprising(codec.backbone, tokens, count) for tokens, count in zip(ids, counts, strict=True)]
     else:
-        ids = [to_model_ids(own, READER_ALPHABET) for own in ids]
+        ids = [to_model_ids(tokens, READER_ALPHABET) for tokens in ids]
     return PassageInput(asked.question, kind, ids, spans, sum(map(len, ids)))
 
 
 @torch.no_grad()
-def _least_expected(backbone: Backbone, ids: Sequence[int], count: int) -> list[int]:
+def _most_surprising(backbone: Backbone, ids: Sequence[int], count: int) -> list[int]:
     """Return the `count` tokens of the highest -log p(x[t] | x[<t]), in their order."""
-    given = torch.tensor([[backbone.start_id, *ids[:-1]]])
-    log = (backbone.hidden(given)[0] @ backbone.output_embeddings.T).log_softmax(1)  # (T, V)
+    inputs = torch.tensor([[backbone.start_id, *ids[:-1]]])
+    log = (backbone.hidden(inputs)[0] @ backbone.output_embeddings.T).log_softmax(1)  # (T, V)
     surprisal = -log.gather(1, torch.tensor(ids, device=log.device)[:, None])[:, 0]
     kept = surprisal.argsort(descending=True, stable=True)[:count].sort().values
-    return [ids[place] for place in kept.tolist()]
+    return [ids[index] for index in kept.tolist()]
 
 
 def answer(reader: Reader | LtscReader, inputs: Sequence[PassageInput]) -> list[str]:
-    """Answer questions greedily; all have their passages in the same way."""
-    questions = [one.question.question for one in inputs]
+    """Answer questions greedily; all have their passages in the same form."""
+    questions = [question.question.question for question in inputs]
     if isinstance(reader, LtscReader):
-        passages = [_documents(one, one.passages) for one in inputs]
-        return [one.text for one in reader.answer(questions, passages, max_new_tokens=ANSWER)]
+        passages = [_documents(question, question.passages) for question in inputs]
+        return [answer.text for answer in reader.answer(questions, passages, max_new_tokens=ANSWER)]
     if inputs[0].kind in ("pruned", "truncated"):
-        prompts = [_prompt_of_ids(reader, one) for one in inputs]
-        return [one.text.strip() for one in reader.complete(prompts, max_new_tokens=ANSWER)]
+        prompts = [_prompt_of_ids(reader, question) for question in inputs]
+        return [completion.text.strip() for completion in reader.complete(prompts, max_new_tokens=ANSWER)]
     if inputs[0].kind == "z":
-        passages = [_documents(one, one.spans) for one in inputs]
+        passages = [_documents(question, question.spans) for question in inputs]
     else:
-        passages = [_documents(one, [escape_literal(str(text)) for text in one.passages]) for one in inputs]
-    return [one.text for one in reader.answer(questions, passages, max_passage_tokens=None, max_new_tokens=ANSWER)]
+        passages = [
+            _documents(question, [escape_literal(str(text)) for text in question.passages]) for question in inputs
+        ]
+    return [
+        answer.text for answer in reader.answer(questions, passages, max_passage_tokens=None, max_new_tokens=ANSWER)
+    ]
 
 
-def _documents(one: PassageInput, contents: Sequence[str | list[int]]) -> list[dict[str, object]]:
-    titles = [passage.title for passage in one.question.passages][: len(contents)]
+def _documents(question: PassageInput, contents: Sequence[str | list[int]]) -> list[dict[str, object]]:
+    titles = [passage.title for passage in question.question.passages][: len(contents)]
     return [{"title": title, "text": content} for title, content in zip(titles, contents, strict=True)]
 
 
-def _prompt_of_ids(reader: Reader, one: PassageInput) -> PreparedPrompt:
-    """Put token ids in the place of Z-spans, so that they are not tokenized in another way."""
+def _prompt_of_ids(reader: Reader, question: PassageInput) -> PreparedPrompt:
+    """Put token ids in the place of Z-spans, so that they are not tokenized anew."""
     pieces = {
         span: TextPiece(reader.tokenizer.spell_out(ids))
-        for span, ids in zip(one.spans, one.passages, strict=True)
+        for span, ids in zip(question.spans, question.passages, strict=True)
         if not isinstance(ids, str)
     }
-    messages = question_messages(one.question.question, _documents(one, one.spans))
+    messages = question_messages(question.question.question, _documents(question, question.spans))
     return PreparedPrompt.of(encode_messages(reader.tokenizer, messages, pieces.__getitem__))

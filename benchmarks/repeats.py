@@ -1,7 +1,7 @@
 """Measure whether LTSC before Z-tokens is shorter than Z-tokens alone, on texts with repeats.
 
     alone      codec.compress(text)
-    together   codec.compress(ltsc.shorten_text(text)): repeats become references first, also those beyond a window
+    together   codec.compress(ltsc.shorten_text(text)): repeats become references first, even across windows
 
 Inputs are of `--tokens`, several windows each, as in `python -m benchmarks.ltsc`: code, JSON and logs of this machine.
 Both ways are exact, which is checked on the first input of each kind. Ratios and bits are per token of the input as it
@@ -28,8 +28,8 @@ def measure(codec: Codec, kind: str, text: str, check: bool) -> list[Row]:
     """Compress one input in both ways; if asked to check, raise SystemExit unless both come back."""
     source = len(codec.backbone.encode(text))
     costs = []
-    for way, given in zip(WAYS, (text, shorten_text(text, codec.backbone)), strict=True):
-        result = codec.compress(given)
+    for way, input_text in zip(WAYS, (text, shorten_text(text, codec.backbone)), strict=True):
+        result = codec.compress(input_text)
         if check:
             back = codec.decompress(result.documents)
             if (restore_text(back) if way == "together" else back) != text:
@@ -42,15 +42,15 @@ def measure(codec: Codec, kind: str, text: str, check: bool) -> list[Row]:
 
 def summarise(costs: Sequence[Row], kind: str, way: str, seed: int) -> Row:
     """Summarise the inputs of a kind, in one way."""
-    own = [cost for cost in costs if (cost["kind"], cost["way"]) == (kind, way)]
+    chosen = [cost for cost in costs if (cost["kind"], cost["way"]) == (kind, way)]
 
     def figure(above: str, below: str, less_is_better: bool = True) -> object:
-        return estimate([Ratio(cost[above], cost[below]) for cost in own], seed, less_is_better)
+        return estimate([Ratio(cost[above], cost[below]) for cost in chosen], seed, less_is_better)
 
     return {
         "kind": kind,
         "way": way,
-        "inputs": len(own),
+        "inputs": len(chosen),
         "ratio": figure("source", "positions", less_is_better=False),
         "bits per Z-token": figure("bits", "positions"),
         "bits per token": figure("bits", "source"),
@@ -63,16 +63,16 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=6, help="inputs of each kind")
     parser.add_argument("--tokens", type=int, default=2000, help="of each input")
     parser.add_argument("--seed", type=int, default=0)
-    given, began = parser.parse_args(), time.time()
+    options, began = parser.parse_args(), time.time()
     codec = zprompt.load()
     costs: list[Row] = []
     for kind, paths in machine_files().items():
         ids = machine_ids(paths, codec.backbone)
-        for index, own in enumerate(draw_inputs(ids, given.tokens, given.limit, given.seed)):
-            costs += measure(codec, kind, codec.backbone.decode(own), check=index == 0)
+        for index, piece in enumerate(draw_inputs(ids, options.tokens, options.limit, options.seed)):
+            costs += measure(codec, kind, codec.backbone.decode(piece), check=index == 0)
     kinds = dict.fromkeys(cost["kind"] for cost in costs)
-    rows = [summarise(costs, kind, way, given.seed) for kind in kinds for way in WAYS]
-    write_json(RESULTS / "repeats.json", {"run": RunRecord.take(given.seed, began), "rows": rows, "inputs": costs})
+    rows = [summarise(costs, kind, way, options.seed) for kind in kinds for way in WAYS]
+    write_json(RESULTS / "repeats.json", {"run": RunRecord.take(options.seed, began), "rows": rows, "inputs": costs})
     print("\n".join(figures(rows, COLUMNS)))
 
 

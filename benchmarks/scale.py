@@ -1,16 +1,17 @@
-"""How `zprompt batch` scales: measured on this machine's cores, and from there simulated for a thousand workers.
+"""How `zprompt batch` scales: measured on this machine's cores, and extrapolated to a thousand workers by simulation.
 
     python -m benchmarks.scale [--workers 1,2] [--engine ray] [--passages N] [--rounds N] [--rows N] [--rate R]
 
-    speed        passages a second with so many workers of one thread each, from the first chunk that was done to the
-                 last, so without what it takes to start; workers are run in turn, round after round
-    memory       resident memory of the run and of its worker at the first chunk and the last, over many short rows
-    simulation   a billion passages: each worker takes the next chunk when it is free. Of workers, a few are slow and
-                 each dies now and then, which costs it what it did of its chunk and the time to start. The rate of a
-                 worker is the one measured, or --rate; how many are slow and how often they die is assumed
+    speed        passages a second with workers of one thread each, from the first finished chunk to the last, so
+                 without start-up; the numbers of workers are run in turn, round after round
+    memory       resident memory of the run and of its worker at the first, the middle and the last chunk, over many
+                 short rows
+    simulation   a billion passages: each worker takes the next chunk when it is free. A few workers are slow, and each
+                 dies now and then, which costs its unfinished chunk and the time to start again. The rate of a worker
+                 is the one measured, or --rate; how many are slow and how often they die is assumed
 
 With --rate nothing is measured. Writes scale.json and scale.md to benchmarks/results, and prints the tables. Timings
-need an idle machine. A simulation has no disks and networks: their share is small as long as a chunk takes minutes.
+need an idle machine. The simulation has no disks and networks: their share is small as long as a chunk takes minutes.
 """
 
 import argparse
@@ -49,7 +50,7 @@ CHUNK = 4  # passages, where speed is measured: so that all workers end at about
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What is assumed of many workers, and what they have to do."""
+    """The assumptions about many workers, and their work."""
 
     passages: int = 1_000_000_000
     workers: int = 1000
@@ -65,7 +66,7 @@ class Fleet:
 def measure_speed(
     texts: Sequence[str], workers: Sequence[int], rounds: int, engine: Engine, settings: BatchSettings
 ) -> list[Row]:
-    """Measure how many passages a second so many workers do."""
+    """Measure passages a second with each number of workers."""
     rates: dict[int, list[float]] = {count: [] for count in workers}
     for _ in range(rounds):
         for count in workers:
@@ -73,20 +74,20 @@ def measure_speed(
                 rates[count].append(_rate(texts, count, engine, Path(folder), settings))
     alone = Range.of_rounds(rates[workers[0]]).value / workers[0]
     return [
-        {"workers": count, "passages/s": own, "of one": own.value / alone}
-        for count, own in ((count, Range.of_rounds(rates[count])) for count in workers)
+        {"workers": count, "passages/s": rate, "of one": rate.value / alone}
+        for count, rate in ((count, Range.of_rounds(rates[count])) for count in workers)
     ]
 
 
 def _rate(texts: Sequence[str], workers: int, engine: Engine, folder: Path, settings: BatchSettings) -> float:
     seen: list[tuple[float, int]] = []
     path = _write(folder / "texts.jsonl", texts)
-    chosen = BatchSettings(
+    run_settings = BatchSettings(
         folder / "out", codec=settings.codec, device="cpu", ratio=settings.ratio, chunk_rows=settings.chunk_rows
     )
     batch(
         [path],
-        chosen,
+        run_settings,
         workers=workers,
         engine=engine,
         progress=lambda state: seen.append((time.perf_counter(), state.rows)),
@@ -96,7 +97,7 @@ def _rate(texts: Sequence[str], workers: int, engine: Engine, folder: Path, sett
 
 @contextmanager
 def _cores(count: int, engine: Engine) -> Iterator[None]:
-    """Let a run have so many cores, so that each worker has one."""
+    """Limit a run to `count` cores, so that each worker has one."""
     if engine == "ray":
         import ray
 
@@ -112,46 +113,50 @@ def _cores(count: int, engine: Engine) -> Iterator[None]:
 
 def measure_memory(rows: int, codec: str) -> list[Row]:
     """Measure resident memory over many short rows, at ratio 1, which needs no pass of the LLM."""
-    me, seen = psutil.Process(), []
+    process, seen = psutil.Process(), []
 
-    def look(state: BatchResult) -> None:
-        children = [child.memory_info().rss for child in me.children(recursive=True)]
-        seen.append((state.rows, me.memory_info().rss / 1e6, max(children) / 1e6))
+    def record(state: BatchResult) -> None:
+        children = [child.memory_info().rss for child in process.children(recursive=True)]
+        seen.append((state.rows, process.memory_info().rss / 1e6, max(children) / 1e6))
 
     with tempfile.TemporaryDirectory() as folder:
         path = _write(Path(folder) / "rows.jsonl", [f"Row {n}: the tide rose by {n % 97} cm." for n in range(rows)])
         batch(
-            [path], BatchSettings(Path(folder) / "out", codec=codec, device="cpu", ratio=1.0), workers=1, progress=look
+            [path],
+            BatchSettings(Path(folder) / "out", codec=codec, device="cpu", ratio=1.0),
+            workers=1,
+            progress=record,
         )
     return [
-        {"rows": own[0], "run, MB": own[1], "worker, MB": own[2]} for own in (seen[0], seen[len(seen) // 2], seen[-1])
+        {"rows": count, "run, MB": run, "worker, MB": worker}
+        for count, run, worker in (seen[0], seen[len(seen) // 2], seen[-1])
     ]
 
 
 def simulate(fleet: Fleet, rate: float, seed: int) -> Row:
-    """Let workers do all passages.
+    """Simulate a run over all passages.
 
     :param fleet: The workers and what they have to do.
-    :param rate: Passages a second of one that is not slow.
-    :param seed: Decides who is slow and when workers die.
-    :return: How long it took, and where the time went.
+    :param rate: Passages a second of a worker that is not slow.
+    :param seed: Decides which workers are slow and when they die.
+    :return: How long the run takes, and where the time goes.
     """
-    drawn = np.random.default_rng(seed)
-    paces = np.maximum(0.1, drawn.normal(1.0, fleet.spread, fleet.workers)) / rate
-    paces[drawn.random(fleet.workers) < fleet.slow] *= fleet.slowness
-    deaths = drawn.exponential(fleet.hours_between_deaths * HOUR, fleet.workers)  # the next one of each
+    random = np.random.default_rng(seed)
+    paces = np.maximum(0.1, random.normal(1.0, fleet.spread, fleet.workers)) / rate
+    paces[random.random(fleet.workers) < fleet.slow] *= fleet.slowness
+    deaths = random.exponential(fleet.hours_between_deaths * HOUR, fleet.workers)  # the next one of each
     chunks = -(-fleet.passages // fleet.chunk_rows)
-    bad = drawn.binomial(fleet.chunk_rows, fleet.bad, chunks)
+    bad = random.binomial(fleet.chunk_rows, fleet.bad, chunks)
     free = [(0.0, worker) for worker in range(fleet.workers)]
     died, lost, done = 0, 0.0, 0
     for chunk in range(chunks):
         rows = min(fleet.chunk_rows, fleet.passages - chunk * fleet.chunk_rows)
         now, worker = heapq.heappop(free)
         needs = (rows - int(bad[chunk])) * paces[worker]
-        while now + needs > deaths[worker]:  # done again by the same, as far as time goes
+        while now + needs > deaths[worker]:  # as if the same worker repeated the chunk: the time is the same
             died, lost = died + 1, lost + max(0.0, deaths[worker] - now)
             now = max(now, deaths[worker]) + fleet.start_seconds
-            deaths[worker] = now + drawn.exponential(fleet.hours_between_deaths * HOUR)
+            deaths[worker] = now + random.exponential(fleet.hours_between_deaths * HOUR)
         done += rows
         heapq.heappush(free, (now + needs, worker))
     ends = [end for end, _ in free]
@@ -188,7 +193,9 @@ def report(record: RunRecord, tables: Tables) -> Iterator[str]:
 def passages(count: int, seed: int) -> list[str]:
     """Draw passages of Wikipedia, or repeat paragraphs of the project's prose where its file is missing."""
     if path := wikipedia_file():
-        return [one.text for one in natural_documents(path, count, WORDS, seed, lambda text: len(text.split()))]
+        return [
+            document.text for document in natural_documents(path, count, WORDS, seed, lambda text: len(text.split()))
+        ]
     return list(itertools.islice(itertools.cycle(joined_prose(None).split("\n\n")), count))
 
 
@@ -219,7 +226,7 @@ def main() -> None:
     if rate is None:
         texts = passages(options.passages, options.seed)
         settings = BatchSettings(Path(), codec=options.codec, ratio=4.0, chunk_rows=CHUNK)
-        workers = [int(one) for one in options.workers.split(",")]
+        workers = [int(count) for count in options.workers.split(",")]
         tables["speed"] = measure_speed(texts, workers, options.rounds, options.engine, settings)
         tables["memory"] = measure_memory(options.rows, options.codec)
         last = tables["speed"][-1]

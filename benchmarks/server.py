@@ -2,18 +2,18 @@
 
     python -m benchmarks.server [--mixed] [--reader NAME] [--codec NAME] [--clients N] [--seconds S] [--url URL …]
 
-    load           N clients, each of which asks again as soon as it has its answer; one that gets 429 waits as long as
+    load           N clients, each of which asks again as soon as it has its answer; after a 429 it waits as long as
                    Retry-After says. Every third request streams. All answers are greedy, so they can be compared.
                    With --mixed, questions are short, clients begin one after the other, and each has a new passage
                    compressed between two questions
     bad requests   wrong key, damaged span, oversized, malformed JSON and others, before the load and in the middle of
-                   it: each must get its status, and a prompt must be answered in the same way before and after
+                   it: each must get its status, and prompts must get the same answers before and after
 
-Times are taken at the client: from sending a request to its last byte, and for streams also to the first text. An
-answer under load is compared with the one from before it: texts of a batch may differ from a text alone by rounding
-where two tokens are equally likely, so a few may differ, and the share is reported.
+Times are taken at the client: from sending a request to its last byte, and for streams also to the first text. Each
+answer under load is compared with the one before the load: where two tokens are equally likely, rounding in a batch may
+choose the other one, so a few may differ, and the share is reported.
 
-Starts `zprompt serve` in a process of its own, unless --url names one that runs. Writes server.json and server.md, or
+Starts `zprompt serve` in its own process, unless --url names a running server. Writes server.json and server.md, or
 with --mixed server-mixed.json and server-mixed.md, to benchmarks/results, and prints the table. Ends with exit code 1
 if there was an error other than 429, or if a bad request was not refused as it should be. Timings need an idle
 machine; server and clients share it.
@@ -52,8 +52,8 @@ QUESTION = "What is the passage about? Answer in one sentence."
 SHORT = ("Hello!", "What is 2 + 2?", "Name a colour.", "Who are you?", "Say something nice.", "Is the sea deep?")
 PASSAGE_WORDS = 120  # of each passage
 MINUTE = 60.0
-RAMP = 0.25  # share of the time over which mixed clients begin, one after the other: all at once would only be a queue
-LONG_ENOUGH = 3600.0  # seconds: that an answer takes too long is for the server to say, not for the client
+RAMP = 0.25  # share of the time over which mixed clients begin, one after the other: all at once would only queue
+LONG_ENOUGH = 3600.0  # seconds: the server decides when an answer takes too long, not the client
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,12 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class BadRequest:
-    """The statuses that a request that is not allowed got."""
+    """The statuses that a bad request got."""
 
     name: str
     expected: int  # status
-    idle: int  # status that came while there was no load
-    under_load: int | None  # and while there was; None: it was not tried
+    idle: int  # status without load
+    under_load: int | None  # status under load; None: the queue was full
     in_form: bool  # the errors had OpenAI's form
 
     @property
@@ -112,7 +112,7 @@ class BadRequest:
 
 @dataclass(frozen=True, slots=True)
 class ServerLoad:
-    """What a server did."""
+    """The results of a server under load."""
 
     clients: int
     seconds: float  # from the first request to the last answer
@@ -137,7 +137,7 @@ class ServerLoad:
 
 @dataclass
 class _Tally:
-    """What the clients count together."""
+    """The counts of all clients."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     whole: list[float] = field(default_factory=list)
@@ -152,7 +152,7 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one request gave."""
+    """The answer to one request."""
 
     text: str
     tokens: int
@@ -179,7 +179,7 @@ def measure(target: Target, prompts: Sequence[str], span: str, load: Load) -> Se
         unchanged = written == _figure(http, "zprompt_generated_tokens_total")
 
         batches, texts = _figure(http, "zprompt_batch_size_count"), _figure(http, "zprompt_batch_size_sum")
-        tally, took, under_load = _run_load(client, target, prompts, expected, span, load)
+        tally, seconds, under_load = _run_load(client, target, prompts, expected, span, load)
         batches = _figure(http, "zprompt_batch_size_count") - batches
         texts = _figure(http, "zprompt_batch_size_sum") - texts
 
@@ -187,7 +187,7 @@ def measure(target: Target, prompts: Sequence[str], span: str, load: Load) -> Se
         unchanged &= again == expected and _figure(http, 'zprompt_waiting{queue="texts"}') == 0
     return ServerLoad(
         clients=load.clients,
-        seconds=took,
+        seconds=seconds,
         max_tokens=load.max_tokens,
         prompts=len(prompts),
         answered=len(tally.whole),
@@ -199,8 +199,8 @@ def measure(target: Target, prompts: Sequence[str], span: str, load: Load) -> Se
         whole=Times.of(tally.whole),
         first_piece=Times.of(tally.first),
         compression=Times.of(tally.compression),
-        answers_per_second=len(tally.whole) / took,
-        tokens_per_second=tally.tokens / took,
+        answers_per_second=len(tally.whole) / seconds,
+        tokens_per_second=tally.tokens / seconds,
         mean_batch=texts / batches if batches else None,
         same=sum(tally.same) / len(tally.same) if tally.same else None,
         bad_requests=tuple(_bad_requests(idle, under_load)),
@@ -216,10 +216,10 @@ def _run_load(
     span: str,
     load: Load,
 ) -> tuple[_Tally, float, dict[str, tuple[int, int, bool]]]:
-    """Let all clients ask until the time is over, and send bad requests half-way."""
+    """Let all clients ask until the time is up, and send bad requests halfway through."""
     tally = _Tally()
     turns = itertools.count()
-    new = secrets.token_hex(4)  # so that no run finds texts of an earlier one in the codec's cache
+    salt = secrets.token_hex(4)  # so that the codec's cache has no text of an earlier run
     began = time.perf_counter()
     end = began + load.seconds
 
@@ -230,7 +230,7 @@ def _run_load(
             turn = next(turns)
             _ask_once(client, target, prompts, expected, turn, load, tally, end)
             if load.compressed:
-                _compress_once(target, f"{new} {turn}. {load.compressed[turn % len(load.compressed)]}", tally)
+                _compress_once(target, f"{salt} {turn}. {load.compressed[turn % len(load.compressed)]}", tally)
 
     def disturb() -> dict[str, tuple[int, int, bool]]:
         time.sleep(load.seconds / 2)
@@ -238,10 +238,10 @@ def _run_load(
             return _try_bad_requests(http, target, span)
 
     with ThreadPoolExecutor(load.clients + 1) as pool:
-        disturbing = pool.submit(disturb)
-        for working in [pool.submit(work, number) for number in range(load.clients)]:
-            working.result()
-        return tally, time.perf_counter() - began, disturbing.result()
+        disturbance = pool.submit(disturb)
+        for client_run in [pool.submit(work, number) for number in range(load.clients)]:
+            client_run.result()
+        return tally, time.perf_counter() - began, disturbance.result()
 
 
 def _ask_once(
@@ -254,10 +254,10 @@ def _ask_once(
     tally: _Tally,
     end: float,
 ) -> None:
-    """Ask once, and count what comes."""
-    which, began = turn % len(prompts), time.perf_counter()
+    """Ask once, and count the result."""
+    index, began = turn % len(prompts), time.perf_counter()
     try:
-        answer = _ask(client, target, prompts[which], load, stream=turn % 3 == 0)
+        answer = _ask(client, target, prompts[index], load, stream=turn % 3 == 0)
     except openai.RateLimitError as error:
         wait = error.response.headers.get("Retry-After", "")
         with tally.lock:
@@ -271,7 +271,7 @@ def _ask_once(
         with tally.lock:
             tally.whole.append(time.perf_counter() - began)
             tally.tokens += answer.tokens
-            tally.same.append(answer.text == expected[which])
+            tally.same.append(answer.text == expected[index])
             if answer.first is not None:
                 tally.first.append(answer.first)
 
@@ -294,8 +294,9 @@ def _ask(client: openai.OpenAI, target: Target, prompt: str, load: Load, stream:
     """Ask for one answer."""
     messages: Any = [{"role": "user", "content": prompt}]
     if not stream:
-        done = client.chat.completions.create(model=target.model, messages=messages, max_tokens=load.max_tokens)
-        return _Answer(done.choices[0].message.content or "", done.usage.completion_tokens if done.usage else 0, None)
+        reply = client.chat.completions.create(model=target.model, messages=messages, max_tokens=load.max_tokens)
+        tokens = reply.usage.completion_tokens if reply.usage else 0
+        return _Answer(reply.choices[0].message.content or "", tokens, None)
     began, first, text, tokens = time.perf_counter(), None, "", 0
     options: Any = {"include_usage": True}
     for chunk in client.chat.completions.create(
@@ -315,16 +316,16 @@ def _client(target: Target) -> openai.OpenAI:
 
 
 def _try_bad_requests(http: httpx.Client, target: Target, span: str) -> dict[str, tuple[int, int, bool]]:
-    """Send what must be refused; return the expected status, the one that came, and whether it had OpenAI's form."""
-    found = {}
+    """Send bad requests; return the status expected, the status received, and whether the error had OpenAI's form."""
+    statuses = {}
     for name, (expected, send) in _bad(http, target, span).items():
         answer = send()
         try:
             in_form = set(answer.json()["error"]) == {"message", "type", "param", "code"}
         except (ValueError, KeyError, TypeError):
             in_form = False
-        found[name] = (expected, answer.status_code, in_form)
-    return found
+        statuses[name] = (expected, answer.status_code, in_form)
+    return statuses
 
 
 def _bad(http: httpx.Client, target: Target, span: str) -> dict[str, tuple[int, Callable[[], httpx.Response]]]:
@@ -360,12 +361,13 @@ def _bad(http: httpx.Client, target: Target, span: str) -> dict[str, tuple[int, 
 def _bad_requests(
     idle: dict[str, tuple[int, int, bool]], under_load: dict[str, tuple[int, int, bool]]
 ) -> list[BadRequest]:
-    found = []
+    requests = []
     for name, (expected, status, in_form) in idle.items():
         _, loaded, loaded_in_form = under_load[name]
-        # A full queue refuses before it looks: that is as right.
-        found.append(BadRequest(name, expected, status, None if loaded == 429 else loaded, in_form and loaded_in_form))
-    return found
+        # A full queue refuses before it reads the request: that is right, too.
+        loaded_status = None if loaded == 429 else loaded
+        requests.append(BadRequest(name, expected, status, loaded_status, in_form and loaded_in_form))
+    return requests
 
 
 def _figure(http: httpx.Client, name: str) -> float:
@@ -379,7 +381,7 @@ def _figure(http: httpx.Client, name: str) -> float:
 
 @contextmanager
 def started(reader: str, codec: str | None, queue: int) -> Iterator[Target]:
-    """Start a server with its reader, codec (None for the reader's own) and queue length; stop it in the end."""
+    """Start a server with a reader, codec (None for the reader's own) and queue length, and stop it afterwards."""
     key = secrets.token_hex(16)
     command = [*PROGRAM, "serve", "--port", "0", "--reader", reader, "--queue", str(queue)]
     command += ["--max-request-bytes", str(MAX_REQUEST_BYTES), *(["--codec", codec] if codec else [])]
@@ -394,7 +396,7 @@ def started(reader: str, codec: str | None, queue: int) -> Iterator[Target]:
         else:
             sys.exit("".join(lines))
         url = line.split(" is at ")[1].strip().removesuffix("/v1")
-        # Passed on, so that it neither is lost nor fills the pipe, at which the server would stop.
+        # Passed on, so that nothing is lost and the pipe does not fill up, which would block the server.
         threading.Thread(target=shutil.copyfileobj, args=(program.stderr, sys.stderr), daemon=True).start()
         try:
             yield Target(url, "zprompt", key, MAX_REQUEST_BYTES)
@@ -410,8 +412,8 @@ def gather(target: Target, passages: int) -> tuple[list[str], str]:
     answer = httpx.post(f"{target.url}/v1/compress", json={"input": texts}, headers=headers, timeout=10 * MINUTE)
     answer.raise_for_status()
     spans: list[str] = answer.json()["output"]
-    shown = [span if index % 2 else text for index, (text, span) in enumerate(zip(texts, spans, strict=True))]
-    return [f"Passage: {passage}\n\n{QUESTION}" for passage in shown], spans[0]
+    contents = [span if index % 2 else text for index, (text, span) in enumerate(zip(texts, spans, strict=True))]
+    return [f"Passage: {passage}\n\n{QUESTION}" for passage in contents], spans[0]
 
 
 def report(record: RunRecord, result: ServerLoad) -> str:
@@ -494,7 +496,7 @@ def parse() -> argparse.Namespace:
 
 
 def run(target: Target, options: argparse.Namespace) -> ServerLoad:
-    """Measure a server as the command line asks for."""
+    """Measure a server by the command line's options."""
     prompts, span = gather(target, options.passages)
     compressed = tuple(prompts) if options.mixed else ()
     load = Load(options.clients, options.seconds, options.max_tokens, compressed)

@@ -1,4 +1,4 @@
-"""Measure throughput, memory and start-up time, each beside what the bare LLM takes for the same.
+"""Measure throughput, memory and start-up time, compared with the bare LLM.
 
     compression     against a forward pass over the same tokens in the same batch, without and with its LM head: texts
                     of 500 tokens, which is nearly a window, and passages as they are, which a forward pass pads to the
@@ -7,9 +7,9 @@
     decompression   against the LLM's own greedy generation of as many tokens at the same batch size, by transformers'
                     `generate` and by the plainest loop over zprompt's own faster decoder
     memory          peak resident memory of a process: Python, torch, the weights and one job; "load only" has no job.
-                    Each job has a process of its own, since memory once touched is not given back
+                    Each job has its own process, since memory once touched is not given back
 
-What is compared is run in turn, round after round, so that a machine that slows down slows all of it; figures are
+The ways that are compared are run in turn, round after round, so that a slower machine slows all of them; figures are
 medians, in brackets the slowest and the fastest round, and a ratio is the median of the rounds' ratios.
 """
 
@@ -65,7 +65,8 @@ def measure(codec: Codec, documents: Sequence[Document], plan: SpeedPlan) -> Tab
     prose = "\n\n".join(document.text for document in documents)
     windows = cut(codec, prose, plan.windows, plan.window_tokens)
     low, high = plan.passage_tokens
-    passages = [one.text for one in documents if low <= len(codec.backbone.encode(one.text)) <= high][: plan.passages]
+    texts = [document.text for document in documents]
+    passages = [text for text in texts if low <= len(codec.backbone.encode(text)) <= high][: plan.passages]
     load = f"import zprompt; zprompt.load({codec.name!r}, device='cpu')"
     return {
         "compression": [
@@ -84,7 +85,7 @@ def measure(codec: Codec, documents: Sequence[Document], plan: SpeedPlan) -> Tab
 
 def _compression(codec: Codec, name: str, texts: Sequence[str], rounds: int) -> Iterator[Row]:
     ids = [codec.backbone.encode(text) for text in texts]
-    padded = pad_sequence([torch.tensor(own) for own in ids], batch_first=True)
+    padded = pad_sequence([torch.tensor(row) for row in ids], batch_first=True)
     ways: dict[str, Callable[[], object]] = {
         way: partial(compress, codec, list(texts), batch_size=len(texts), **options) for way, options in OPTIONS.items()
     }
@@ -92,27 +93,29 @@ def _compression(codec: Codec, name: str, texts: Sequence[str], rounds: int) -> 
     ways[HEAD] = lambda: forward_with_head(codec, padded)
     seconds = _time(ways, rounds)
     tokens = sum(map(len, ids))
-    for way, own in seconds.items():
+    for way, times in seconds.items():
         yield {
             "texts": name,
             "way": way,
-            **_rate(tokens, own),
-            "of a forward pass": Range.of_rounds(its / mine for mine, its in zip(own, seconds[FORWARD], strict=True)),
-            "of one with LM head": Range.of_rounds(its / mine for mine, its in zip(own, seconds[HEAD], strict=True)),
-            "outside the LLM": Range.of_rounds(outside_llm(ways[way]) for _ in own) if way in OPTIONS else None,
+            **_rate(tokens, times),
+            "of a forward pass": _quotients(seconds[FORWARD], times),
+            "of one with LM head": _quotients(seconds[HEAD], times),
+            "outside the LLM": Range.of_rounds(outside_llm(ways[way]) for _ in times) if way in OPTIONS else None,
         }
+
+
+def _quotients(above: Sequence[float], below: Sequence[float]) -> Range:
+    return Range.of_rounds(a / b for a, b in zip(above, below, strict=True))
 
 
 def _short_text(codec: Codec, text: str, rounds: int) -> Row:
     ids = codec.backbone.encode(text)
     row = torch.tensor([ids])
     seconds = _time({"compress": lambda: codec.compress(text), FORWARD: lambda: codec.backbone.hidden(row)}, rounds)
-    passes = [mine / its for mine, its in zip(seconds["compress"], seconds[FORWARD], strict=True)]
-    milliseconds = [1000 * own for own in seconds["compress"]]
     return {
         "tokens": len(ids),
-        "milliseconds": Range.of_rounds(milliseconds),
-        "forward passes": Range.of_rounds(passes),
+        "milliseconds": Range.of_rounds(1000 * duration for duration in seconds["compress"]),
+        "forward passes": _quotients(seconds["compress"], seconds[FORWARD]),
     }
 
 
@@ -126,18 +129,17 @@ def _decompression(codec: Codec, prose: str, batch: int, plan: SpeedPlan) -> Ite
         "greedy loop, zprompt's decoder": lambda: generate_plainly(codec, rows),
     }
     seconds = _time(ways, plan.rounds)
-    for way, own in seconds.items():
-        ratios = [its / mine for mine, its in zip(seconds["decompress"], own, strict=True)]
+    for way, times in seconds.items():
         yield {
             "way": way,
             "batch size": batch,
-            **_rate(rows.numel(), own),
-            "decompress / this": None if way == "decompress" else Range.of_rounds(ratios),
+            **_rate(rows.numel(), times),
+            "decompress / this": None if way == "decompress" else _quotients(times, seconds["decompress"]),
         }
 
 
 def _time(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Run each way once to warm up, then all in turn; return the seconds of each round."""
+    """Run each way once to warm up, then all in turn in each round; return the seconds of each round."""
     for run in ways.values():
         run()
     seconds: dict[str, list[float]] = {way: [] for way in ways}
@@ -150,11 +152,11 @@ def _time(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, li
 
 
 def _rate(tokens: int, seconds: Sequence[float]) -> Row:
-    return {"tokens": tokens, "tokens/s": Range.of_rounds(tokens / own for own in seconds)}
+    return {"tokens": tokens, "tokens/s": Range.of_rounds(tokens / duration for duration in seconds)}
 
 
-# What the bare LLM does with the same texts. Generation starts from the start token and each text's first token, and
-# goes on for as many tokens as the text has.
+# The bare LLM on the same texts. Generation starts from the start token and each text's first token, and generates as
+# many tokens as the text has.
 
 
 def cut(codec: Codec, prose: str, count: int, tokens: int) -> list[str]:
@@ -179,7 +181,7 @@ def forward_with_head(codec: Codec, rows: Tensor) -> None:
 
 
 def outside_llm(run: Callable[[], object]) -> float:
-    """Return the share of the time of a call in which neither the LLM runs, nor its head."""
+    """Return the share of a call's time in which neither the LLM nor its head runs."""
     inside: list[float] = []
 
     def timed(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -217,10 +219,10 @@ def generate(codec: Codec, rows: Tensor) -> Tensor:
 def generate_plainly(codec: Codec, rows: Tensor) -> Tensor:
     """Generate as many tokens as the rows have, with zprompt's own decoder and cache: (B, T) new tokens."""
     backbone, cache, new = codec.backbone, codec.backbone.new_cache(len(rows)), []
-    given = _prompts(codec, rows)
+    ids = _prompts(codec, rows)
     for _ in range(rows.shape[1]):
-        given = (backbone.hidden(given, cache)[:, -1] @ backbone.output_embeddings.T).argmax(-1, keepdim=True)
-        new.append(given)
+        ids = (backbone.hidden(ids, cache)[:, -1] @ backbone.output_embeddings.T).argmax(-1, keepdim=True)
+        new.append(ids)
     return torch.cat(new, 1)
 
 
@@ -237,8 +239,8 @@ def _memory(codec: Codec, long: Sequence[str], short: Sequence[str]) -> Iterator
     texts = {"forward pass": long, "compress": long, "generate": short, "decompress": codec.compress(short).documents}
     command = [sys.executable, "-m", "benchmarks.speed"]
     for job in JOBS:
-        given = json.dumps([codec.name, job, list(texts.get(job, ())), torch.get_num_threads()])
-        peak = subprocess.run(command, input=given, check=True, stdout=subprocess.PIPE, text=True).stdout
+        stdin = json.dumps([codec.name, job, list(texts.get(job, ())), torch.get_num_threads()])
+        peak = subprocess.run(command, input=stdin, check=True, stdout=subprocess.PIPE, text=True).stdout
         yield {"job": job, "texts": len(texts.get(job, ())), "peak, MB": float(peak)}
 
 
@@ -258,7 +260,7 @@ def _run(name: str, job: str, texts: list[str], threads: int) -> None:
 
 
 def _start(statement: str, count: int) -> Row:
-    """Time a statement in new processes, after one that warms the disk cache up."""
+    """Time a statement in new processes, after one that warms up the disk cache."""
     command = [sys.executable, "-c", START.format(statement)]
     runs = [subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout for _ in range(count + 1)]
     return {"start-up": f"`{statement}`", "seconds": Range.of_rounds(map(float, runs[1:])), "processes": count}

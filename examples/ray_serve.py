@@ -3,8 +3,8 @@
     client ──► Gateway (no model) ──► Shortener, a replica for each core or GPU that you give it
                     503, Retry-After ◄── it died, or the queue is full
 
-A replica that dies takes the requests that it had with it. Shortening changes nothing, so the gateway asks another one,
-and where that fails too, it tells the client to come again. With "form": "text" no LLM is loaded.
+A replica that dies loses its requests. Shortening has no side effects, so the gateway asks another replica, and if that
+fails too, it tells the client to try again later. With "form": "text" no LLM is loaded.
 
     pip install 'zprompt' 'ray[serve]'
     serve run examples.ray_serve:app                     # or: RAY_ADDRESS=… serve run … on a cluster
@@ -28,13 +28,13 @@ import zprompt
 from zprompt.errors import ZPromptError
 
 OPTIONS = ("query", "form", "ratio", "max_tokens")
-TRIES = 3  # of one request, on as many replicas
+TRIES = 3  # of one request, each on another replica
 
 
 @serve.deployment(
     num_replicas=2,
-    max_ongoing_requests=2,  # one is computed, one waits for it
-    max_queued_requests=64,  # more are told to come again
+    max_ongoing_requests=2,  # one is computed, one waits
+    max_queued_requests=64,  # further ones are told to try again later
     health_check_period_s=2,
     ray_actor_options={"num_cpus": 1},
 )
@@ -53,14 +53,14 @@ class Shortener:
 
 @serve.deployment(max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0})
 class Gateway:
-    """Finds a replica that answers."""
+    """Passes requests to a replica that answers."""
 
     def __init__(self, shortener: DeploymentHandle) -> None:
-        """Put itself before the replicas."""
+        """Keep the handle to the replicas."""
         self._shortener = shortener
 
     async def __call__(self, request: Request) -> JSONResponse:
-        """Answer, or say when to come again."""
+        """Answer, or say when to try again."""
         try:
             body = await request.json()
         except ValueError:

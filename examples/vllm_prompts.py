@@ -86,12 +86,12 @@ PASSAGES = {
 
 def questions(ratio: float | None) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """Yield each question with its own passage and the next one, both as Z-spans."""
-    asked = [own for _, own in PASSAGES.values()]
+    questions_of = [asked for _, asked in PASSAGES.values()]
     texts = [{"title": title, "text": text} for title, (text, _) in PASSAGES.items()]
     spans = list(zprompt.compress(texts, ratio=ratio).documents)
-    for place, own in enumerate(asked):
-        for question in own:
-            yield question, [spans[place], spans[(place + 1) % len(spans)]]
+    for index, asked in enumerate(questions_of):
+        for question in asked:
+            yield question, [spans[index], spans[(index + 1) % len(spans)]]
 
 
 def main() -> None:
@@ -110,19 +110,21 @@ def main() -> None:
 
     prompts = [question_messages(question, passages) for question, passages in asked]
     start = time.perf_counter()
-    written = reader.generate(prompts, max_new_tokens=arguments.tokens)
+    generations = reader.generate(prompts, max_new_tokens=arguments.tokens)
     print(f"{len(prompts)} answers of our own reader in {time.perf_counter() - start:.1f} s", flush=True)
 
     arguments.work.mkdir(parents=True, exist_ok=True)
     embeddings = {f"{number:02}": reader.embed(prompt) for number, prompt in enumerate(prompts)}
     save_file(embeddings, arguments.work / "prompts.safetensors")
-    answers = [{"question": question, **answer.to_dict()} for (question, _), answer in zip(asked, written, strict=True)]
-    # Last, so that who waits for it finds both.
+    answers = [
+        {"question": question, **answer.to_dict()} for (question, _), answer in zip(asked, generations, strict=True)
+    ]
+    # Last, so that whoever waits for it finds both files.
     (arguments.work / "answers.json").write_text(json.dumps({"limit": arguments.tokens, "answers": answers}, indent=1))
-    positions, z_tokens, source = (
+    positions, z_tokens, source_tokens = (
         sum(answer["usage"][name] for answer in answers) for name in ("prompt_positions", "z_tokens", "source_tokens")
     )
-    print(f"{positions} positions in all, {z_tokens} of them Z-tokens that stand for {source} tokens")
+    print(f"{positions} positions in all, {z_tokens} of them Z-tokens that stand for {source_tokens} tokens")
 
 
 if __name__ == "__main__":

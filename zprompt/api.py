@@ -1,6 +1,6 @@
-"""The module-level functions: the default codec and the default relevance, loaded once, behind two verbs.
+"""The module-level functions, which share one default codec and one default relevance, each loaded once.
 
-The codec, and torch with it, is loaded where it is needed: `form="text"` does without.
+The codec, and torch with it, is loaded only when needed: `form="text"` does without.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def load(
 
     :param name: An LLM ("default", the folder of a causal LM, or its name on the Hugging Face hub), a shipped codec, or
         a folder that `save_pretrained` wrote.
-    :param backbone: The LLM, if it lies elsewhere than a codec's folder says: a path or a Hugging Face name.
+    :param backbone: The LLM, if it is not where the codec's folder says: a path or a Hugging Face name.
     :param device: "auto" (a GPU if there is one), "cpu" or "cuda".
     :param quantization: "auto" ("nf4" on a GPU, else "none"), "none", "nf4" or "int8".
     :return: The codec.
@@ -61,12 +61,12 @@ def compress(
 
     :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node. With a
         query, Z-spans of the default codec are focused.
-    :param query: What will be asked: the sentences that matter for it stay word for word, the best of all documents,
-        and as many as the ratio or max_tokens allows; without either as many as 95 % of the answers need.
+    :param query: What will be asked: the most relevant sentences of all documents stay word for word, as many as the
+        ratio or max_tokens allows; without either, as many as 95 % of the answers need.
     :param form: "z": the text of each document becomes a Z-span, which restores it, and which a Z-aware reader reads.
-        "text": what does not matter is left out, and marked by "[…]", for any LLM; this loads no LLM.
-    :param ratio: Tokens before per token after, over all documents together; None without a query: as many as the
-        texts are hard to predict. One that is out of reach is a RatioWarning, and `stats.missed` says why.
+        "text": irrelevant sentences are left out and marked by "[…]", for any LLM; this loads no LLM.
+    :param ratio: Tokens before per token after, over all documents together; None without a query: the
+        harder the texts are to predict, the lower. If it cannot be met, a RatioWarning and `stats.missed` say why.
     :param max_tokens: Tokens that all documents may take together.
     :param count: What counts the tokens of the text form: "reader", the default LLM's; "tiktoken:o200k_base" or another
         encoding; or a function. Z-spans are counted in Z-tokens.
@@ -75,8 +75,8 @@ def compress(
     :param min_tokens: Texts with fewer tokens pass through unchanged.
     :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
     :param relevance: What chooses the sentences; None: the default, by all-MiniLM-L6-v2.
-    :param batch_size: Of Z-spans: windows that the LLM reads at a time; the result does not depend on it.
-    :param progress: Of Z-spans: called with ("compress", windows done, windows in all).
+    :param batch_size: For Z-spans: windows per pass of the LLM; the result does not depend on it.
+    :param progress: For Z-spans: called with ("compress", windows done, windows in all).
     :param verify: Restore every Z-span and compare; `stats.exact` is then the share that came back byte for byte.
     :return: The documents, of the same types and in the same order, the figures of the call, and with a query what is
         kept of each document.
@@ -128,7 +128,7 @@ def decompress(
     :param docs: A document or a sequence of them, as `compress` takes and returns them.
     :param on_error: "raise", or "passthrough" to leave documents that cannot be restored as they are, with a warning in
         the log for each.
-    :param batch_size: Windows that are decoded at a time; the result does not depend on it.
+    :param batch_size: Windows decoded at a time; the result does not depend on it.
     :param progress: Called with ("decompress", windows done, windows in all).
     :return: The documents, of the same types and in the same order.
     """

@@ -1,4 +1,4 @@
-"""Count the tokens of a text: those of the default reader, of an API's model, or whatever the caller counts."""
+"""Count the tokens of a text: the default reader's, those of an API's model, or by the caller's own function."""
 
 import gzip
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Count: TypeAlias = str | CountTokens
 
 _TOKENIZER = Path(__file__).parent / "models" / "default" / "tokenizer.json.gz"  # the default LLM's; needs no download
 _TIKTOKEN = "tiktoken:"
-_SENTENCE = 1000  # characters; 100,000 longer texts would fill the memory
+_SENTENCE = 1000  # characters of a cached sentence; a cache of 100,000 longer texts would fill the memory
 
 
 def counter(count: Count) -> CountTokens:
@@ -41,12 +41,12 @@ def _reader_tokens(text: str) -> int:
     return (_count_sentence if len(text) <= _SENTENCE else _count_text)(text)
 
 
-@lru_cache(maxsize=100_000)  # the same sentences come again with every question
+@lru_cache(maxsize=100_000)  # the same sentences are counted for every question
 def _count_sentence(text: str) -> int:
     return _counted(text)
 
 
-@lru_cache(maxsize=64)  # a text several times in one call
+@lru_cache(maxsize=64)  # a text is counted several times in one call
 def _count_text(text: str) -> int:
     return _counted(text)
 

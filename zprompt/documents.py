@@ -1,8 +1,8 @@
-"""Read and replace the text of whatever people keep documents in.
+"""Read and replace the text of documents of any known type.
 
 Strings, dicts, LangChain documents and LlamaIndex nodes are told apart by the attributes they have: neither library
 is imported. A document is never changed. Its copy differs in the text alone, and shares none of its own containers
-(metadata, relationships) with the original, so that who writes into the one leaves the other as it was.
+(metadata, relationships) with the original, so that writing into one leaves the other as it was.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _M = TypeVar("_M", bound=_Model)
 
 @dataclass(frozen=True, slots=True)
 class DocumentBatch:
-    """Documents as they were passed, and their texts."""
+    """Documents as passed, and their texts."""
 
     documents: tuple[Document, ...]
     texts: tuple[str, ...]
@@ -82,7 +82,7 @@ class DocumentBatch:
 
     @contextmanager
     def naming(self, index: int) -> Iterator[None]:
-        """Let errors about a document's text say which of several it is.
+        """Prefix errors about a document's text with its position, if there are several documents.
 
         :param index: The document's position.
         :yields: Nothing.
@@ -119,8 +119,8 @@ def title_of(document: object) -> str:
 
 def id_of(document: object) -> str:
     """Return the id of a document, from it or its metadata; "" if it has none."""
-    own = _look_up(document, "node_id") or _look_up(document, "id")
-    return "" if own is None else str(own)
+    document_id = _look_up(document, "node_id") or _look_up(document, "id")
+    return "" if document_id is None else str(document_id)
 
 
 def score_of(document: object) -> float | None:
@@ -132,11 +132,11 @@ def score_of(document: object) -> float | None:
 def _look_up(document: object, name: str) -> object:
     """Return what a document has under a name, itself or in its metadata."""
     if isinstance(document, dict):
-        own, metadata = document.get(name), document.get("metadata")
+        value, metadata = document.get(name), document.get("metadata")
     else:
         # A LlamaIndex NodeWithScore keeps its metadata in its node.
-        own, metadata = getattr(document, name, None), getattr(getattr(document, "node", document), "metadata", None)
-    return metadata.get(name) if own in (None, "") and isinstance(metadata, dict) else own
+        value, metadata = getattr(document, name, None), getattr(getattr(document, "node", document), "metadata", None)
+    return metadata.get(name) if value in (None, "") and isinstance(metadata, dict) else value
 
 
 def _is_sequence(documents: object) -> TypeGuard[Sequence[Any] | Iterator[Any]]:
@@ -145,8 +145,8 @@ def _is_sequence(documents: object) -> TypeGuard[Sequence[Any] | Iterator[Any]]:
     )
 
 
-def _read(document: object, place: str) -> str:
-    """Return the text of a document; raise DocumentTypeError, which names the place, if it has none."""
+def _read(document: object, label: str) -> str:
+    """Return the text of a document; raise DocumentTypeError, which names the label, if it has none."""
     match document:
         case str():
             text: object = document
@@ -154,7 +154,7 @@ def _read(document: object, place: str) -> str:
             text = document["text"]
         case dict():
             keys = ", ".join(map(repr, list(document)[:_KEYS_SHOWN])) or "none"
-            raise DocumentTypeError(f"{place} is a dict without 'text' (its keys: {keys}). {_ALLOWED}")
+            raise DocumentTypeError(f"{label} is a dict without 'text' (its keys: {keys}). {_ALLOWED}")
         case LangChainDocument():
             text = document.page_content
         case LlamaIndexNode() | LlamaIndexScored(node=LlamaIndexNode()):
@@ -162,10 +162,10 @@ def _read(document: object, place: str) -> str:
             # "none" is MetadataMode.NONE: the body alone, without the metadata that LlamaIndex would put before it.
             text = node.get_content(metadata_mode="none")
         case _:
-            raise DocumentTypeError(f"{place} is of the type {_type_name(document)}. {_ALLOWED}")
+            raise DocumentTypeError(f"{label} is of the type {_type_name(document)}. {_ALLOWED}")
     if not isinstance(text, str):
         raise DocumentTypeError(
-            f"{place}, a {_type_name(document)}, has a text of the type {_type_name(text)}. {_ALLOWED}"
+            f"{label}, a {_type_name(document)}, has a text of the type {_type_name(text)}. {_ALLOWED}"
         )
     return text
 

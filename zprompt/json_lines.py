@@ -1,6 +1,6 @@
-r"""Read JSON lines: find the text on one, and write another in its place; the rest of the line stays byte for byte.
+r"""Find the text on a JSON line, and replace it; the rest of the line stays byte for byte.
 
-A text comes back in the notation that it was written in, with `é` or with `\u00e9` for example (json_notation.py).
+A text comes back in the notation that it was written in, for example with `é` or with `\u00e9` (json_notation.py).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ BOM = "\ufeff"
 SPANS_SUFFIX = ".z"  # of files of Z-spans
 LINES_SUFFIXES = (".jsonl", ".ndjson")  # of files of JSON lines
 
-_DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not looked at, however long they are
+_DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are not converted, however long they are
 _SPACE = re.compile(r"[ \t\r]*")
 
 
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of JSON lines that are not blank, with their numbers, the first one 1."""
-    # Not splitlines(), which splits at U+2028 and others, too: a JSON string may have them as they are.
+    """Yield the non-blank lines of a JSON lines text with their numbers, from 1."""
+    # Not splitlines(), which also splits at U+2028 and others, which a JSON string may contain unescaped.
     return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
@@ -33,14 +33,14 @@ class JsonText:
 
     value: str
     start: int
-    end: int  # after the mark of a notation, if there is one
-    literal: str  # as it is written, with the mark
+    end: int  # after the mark of the notation, if there is one
+    literal: str  # as written, with the mark
     notation: int  # see json_notation.py
-    marks: bool  # Z-spans that are written are marked
+    marks: bool  # whether Z-spans are written with a mark
     follows: str  # the character after it
 
     def write(self, value: str) -> str:
-        """Return another value in the same notation, with a mark where that could not be told from it any more."""
+        """Return another value in the same notation, with a mark after a Z-span, which does not show its notation."""
         written = self.literal if value == self.value else NOTATIONS[self.notation](value)
         return written + (mark(self.notation, self.follows) if self.marks and _has_span(value) else "")
 
@@ -50,7 +50,7 @@ def find_text(line: str, field: str, *, restore: bool = False) -> JsonText | Non
 
     :param line: A line that is not blank.
     :param field: The field.
-    :param restore: Whether a text is to take the place of a Z-span, not the other way round.
+    :param restore: Whether a Z-span will be replaced by text, not text by a Z-span.
     :return: The value; None if it is null, so that the line has no text.
     :raises DocumentTypeError: If the line is no JSON object, or has no text under that field.
     """
@@ -65,8 +65,8 @@ def find_text(line: str, field: str, *, restore: bool = False) -> JsonText | Non
 
 
 def _has_span(value: str) -> bool:
-    """Return whether a value has something of the form of a Z-span, escaped or not."""
-    from zprompt.zspan import escape_literal  # numpy, which --help does not need
+    """Return whether a value has something that looks like a Z-span, escaped or not."""
+    from zprompt.zspan import escape_literal  # imports numpy, which --help does not need
 
     return escape_literal(value) != value
 
@@ -88,18 +88,18 @@ def _read_value(line: str, field: str) -> str | None:
 
 
 def _locate(line: str, field: str) -> tuple[int, int]:
-    """Find where a field's value starts and ends in a well-formed object; the last field of that name counts."""
-    found = 0, 0
+    """Return where a field's value starts and ends in a well-formed object; the last field of that name counts."""
+    span = 0, 0
     position = _skip(line, line.index("{") + 1)
     while line[position] != "}":
         name, position = _DECODER.raw_decode(line, position)
         start = _skip(line, _skip(line, position) + 1)  # after the colon
         _, end = _DECODER.raw_decode(line, start)
-        found = (start, end) if name == field else found
+        span = (start, end) if name == field else span
         position = _skip(line, end)
         if line[position] == ",":
             position = _skip(line, position + 1)
-    return found
+    return span
 
 
 def _skip(line: str, position: int) -> int:

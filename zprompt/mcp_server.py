@@ -1,8 +1,8 @@
-"""zprompt for agents, over the Model Context Protocol: shorten a text for a question, get all of it back, look inside.
+"""Tools for agents over the Model Context Protocol: shorten a text for a question, get all of it back, inspect it.
 
-    compress    a text or a file, for a question: whole sentences of it, as any LLM reads them, and a hash
-    expand      that hash: the whole text; or a text with Z-spans: the text with each of them restored
-    inspect     what a question finds relevant in a text, sentence by sentence; or the figures of its Z-spans
+    compress    a text or file and a question  →  the sentences that matter, for any LLM, and a hash
+    expand      that hash  →  the whole text; or a text with Z-spans  →  the text with each of them restored
+    inspect     a text and a question  →  the relevance of each sentence; or a text  →  the figures of its Z-spans
 
 A file never goes through the agent's context: it is read here, and only from the folder that the server was given. An
 LLM is loaded only to restore Z-spans.
@@ -44,7 +44,7 @@ Ratio = Annotated[float, Field(ge=1, description="Tokens before per token after.
 
 
 class Tools:
-    """What the tools do; their first lines, and the descriptions of their parameters, are what an agent reads."""
+    """The tools; an agent reads their docstrings and the descriptions of their parameters."""
 
     def __init__(self, root: Path, originals: Originals) -> None:
         """Prepare the tools.
@@ -112,7 +112,7 @@ class Tools:
         }
 
     def _read(self, text: str, path: str) -> str:
-        """Return the text that is meant."""
+        """Return the text, or that of the file."""
         if bool(text) == bool(path):
             raise OptionError("Give either text or path: the one is a text itself, the other the name of a file.")
         if text:
@@ -130,7 +130,7 @@ class Tools:
 
 
 def create_server(root: Path, originals: Originals) -> MCPServer[Any]:
-    """Return an MCP server with the tools; `run()` serves it over stdin and stdout.
+    """Create an MCP server with the tools; `run()` serves it over stdin and stdout.
 
     :param root: The folder whose files may be read.
     :param originals: Keeps the texts that were shortened.
@@ -139,12 +139,12 @@ def create_server(root: Path, originals: Originals) -> MCPServer[Any]:
     server = MCPServer("zprompt", version=__version__, instructions=INSTRUCTIONS)
     tools = Tools(root, originals)
     for tool in (tools.compress, tools.expand, tools.inspect):
-        server.tool()(_telling(tool))
+        server.tool()(_with_tool_errors(tool))
     return server
 
 
-def _telling(tool: Callable[P, T]) -> Callable[P, T]:
-    """Return a tool that tells the agent what zprompt raises on purpose; anything else MCP keeps to itself."""
+def _with_tool_errors(tool: Callable[P, T]) -> Callable[P, T]:
+    """Wrap a tool so that the agent sees the message of a ZPromptError; MCP hides all other errors."""
 
     @wraps(tool)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

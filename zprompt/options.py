@@ -14,22 +14,22 @@ OnError = Literal["raise", "passthrough"]
 Protect = str | re.Pattern[str] | Sequence[str | re.Pattern[str]]
 
 
-TOLERANCE = 0.1  # of a ratio that was missed by more than this, the caller hears
+TOLERANCE = 0.1  # relative error of a ratio above which the caller is warned
 
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What is kept as anchors, wherever it stands."""
+    """The strings and patterns whose matches are kept as anchors."""
 
     literals: tuple[str, ...] = ()
-    # Not one alternation: where two matches overlap, that finds the first alone.
+    # Not joined into one alternation, which would find only the first of two overlapping matches.
     patterns: tuple[re.Pattern[str], ...] = ()
 
     @classmethod
     def of(cls, protect: Protect | None) -> Protection:
-        """Read what a caller may give: a regular expression, a compiled one, or several things to protect.
+        """Parse the option `protect`: a regular expression, a compiled one, or a sequence of strings and patterns.
 
-        :param protect: None protects nothing; in a sequence, strings are meant literally, and patterns are compiled.
+        :param protect: None protects nothing; the strings of a sequence are literals, its patterns are compiled.
         :return: The protection.
         :raises OptionError: If the regular expression is not valid, or a literal is no string or empty.
         """
@@ -40,7 +40,7 @@ class Protection:
                 return cls(patterns=(_compile(protect),))
             case re.Pattern(pattern=str()):
                 return cls(patterns=(protect,))
-            case Sequence() if not isinstance(protect, bytes) and all(map(_can_be_found, protect)):
+            case Sequence() if not isinstance(protect, bytes) and all(map(_is_protectable, protect)):
                 return cls(
                     literals=tuple(item for item in protect if isinstance(item, str)),
                     patterns=tuple(item for item in protect if isinstance(item, re.Pattern)),
@@ -52,10 +52,10 @@ class Protection:
 
     def ranges(self, text: str) -> list[tuple[int, int]]:
         """Return the character ranges (start, end) protected in a text, left to right, disjoint and not empty."""
-        found = [match.span() for pattern in self.patterns for match in pattern.finditer(text)]
+        ranges = [match.span() for pattern in self.patterns for match in pattern.finditer(text)]
         for literal in self.literals:
-            found += _occurrences(literal, text)
-        return merge_ranges(found)
+            ranges += _occurrences(literal, text)
+        return merge_ranges(ranges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class CompressOptions:
 
     ratio: float | None = None  # source tokens per Z-token, over all documents; None: the usual one
     max_tokens: int | None = None  # Z-tokens that all documents may take together
-    query: str | None = None  # what will be asked: sentences that share words with it rather stay word for word
-    protect: Protect | None = None  # a regex, or literals and compiled ones, whose tokens are all kept as anchors
+    query: str | None = None  # what will be asked: the sentences most relevant to it stay word for word
+    protect: Protect | None = None  # a regex, or literals and compiled ones: all tokens of their matches stay anchors
     min_tokens: int | None = None  # shorter texts pass through unchanged
     on_error: OnError = "raise"  # or "passthrough": texts that cannot be compressed stay as they are
 
@@ -88,15 +88,15 @@ class CompressOptions:
             raise OptionError(f"query must be a str, got {type(self.query).__name__}.")
         if self.query is not None and not self.query.strip():
             object.__setattr__(self, "query", None)  # no question at all
-        _ = self.protection  # a bad regex is an error now, not after the first document
+        _ = self.protection  # raises for a bad regex now, not after the first document
 
     @property
     def has_length(self) -> bool:
-        """Return whether a length was asked for."""
+        """Return whether a ratio or max_tokens is set."""
         return self.ratio is not None or self.max_tokens is not None
 
     def misses(self, ratio: float) -> bool:
-        """Return whether a ratio is further than a tenth from the one that was asked for, if one was."""
+        """Return whether a ratio is off the requested one, if there is one, by more than a tenth."""
         return self.ratio is not None and abs(ratio / self.ratio - 1) > TOLERANCE
 
     @property
@@ -114,20 +114,20 @@ def check_batch_size(batch_size: int) -> int:
 
 
 def check_on_error(on_error: str) -> None:
-    """Raise OptionError if it is not said what to do about an error."""
+    """Raise OptionError unless on_error is "raise" or "passthrough"."""
     if on_error not in ("raise", "passthrough"):
         raise OptionError(f"on_error must be one of 'raise', 'passthrough', got {on_error!r}.")
 
 
 def real_number(name: str, value: object) -> float:
-    """Return a number of any type, numpy's too; raise OptionError for anything else."""
+    """Return a real number, numpy's too, as an int or float; raise OptionError for anything else."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise OptionError(f"{name} must be a number, got {value!r} of the type {type(value).__name__}.")
     return value if isinstance(value, int) else float(value)
 
 
 def whole_number(name: str, value: object) -> int:
-    """Return a whole number of any type; raise OptionError for anything else."""
+    """Return a whole number, numpy's too, as an int; raise OptionError for anything else."""
     number = real_number(name, value)
     if isinstance(number, float) and not number.is_integer():
         raise OptionError(f"{name} must be a whole number, got {value!r}.")
@@ -144,13 +144,13 @@ def _compile(expression: str) -> re.Pattern[str]:
         ) from error
 
 
-def _can_be_found(item: object) -> bool:
-    """Return whether one of several things to protect is a literal that is not empty, or a pattern of str."""
+def _is_protectable(item: object) -> bool:
+    """Return whether an item of `protect` is a non-empty literal, or a pattern of str."""
     return isinstance(item.pattern, str) if isinstance(item, re.Pattern) else isinstance(item, str) and item != ""
 
 
 def _occurrences(literal: str, text: str) -> Iterator[tuple[int, int]]:
-    """Find a literal, also where it overlaps itself."""
+    """Find all occurrences of a literal, overlapping ones too."""
     start = text.find(literal)
     while start >= 0:
         yield start, start + len(literal)
@@ -158,7 +158,7 @@ def _occurrences(literal: str, text: str) -> Iterator[tuple[int, int]]:
 
 
 def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join ranges (start, end) that overlap or touch, and leave out empty ones; from left to right."""
+    """Sort ranges (start, end), join those that overlap or touch, and drop empty ones."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
         if merged and start <= merged[-1][1]:

@@ -1,8 +1,8 @@
 """Keep the originals of shortened texts, so that an LLM can ask for what was left out.
 
-They lie in an SQLite file under the hash of their text, up to a size. What was not kept, or asked for, for longest goes
-first when it is full, but not in silence: its hash stays, and asking for it says why it is gone. Nothing expires by
-time, and the next start finds them again.
+They are stored in an SQLite file by the hash of their text, up to a total size. When it is full, the least recently
+used text is evicted first; its hash stays, so that asking for it says why it is gone. Nothing expires by time, and the
+originals outlast a restart.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from zprompt.errors import DroppedOriginalError, OptionError, UnknownOriginalError
 
-# In a row, size and used lie behind the text, all of which would be read to reach them: what each use asks for is in an
-# index or in `kept`. Triggers keep that right whichever process writes, even one of an earlier release.
+# In a row, size and used come after the text, which SQLite would read to reach them: an index and the table `kept` hold
+# what each use needs. Triggers keep the total right whichever process writes, even one of an earlier release.
 _TABLES = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS originals (hash TEXT PRIMARY KEY, text BLOB, size INTEGER NOT NULL, used INTEGER NOT NULL);
@@ -34,13 +34,13 @@ _IN_MEMORY = ":memory:"
 
 
 class Originals:
-    """Texts by their hash; safe to use from several threads."""
+    """Texts by their hash; thread-safe."""
 
     def __init__(self, path: Path | None, max_bytes: int) -> None:
-        """Open a file of originals, or begin one.
+        """Open a file of originals, or create it.
 
-        :param path: The file; None: in memory, until the server ends.
-        :param max_bytes: Of all texts that are kept.
+        :param path: The file; None: in memory, for the life of this object.
+        :param max_bytes: Size limit of all texts together, in bytes of UTF-8.
         :raises OptionError: If the file cannot be used.
         """
         if path is not None:
@@ -56,7 +56,7 @@ class Originals:
         self._lock = threading.Lock()
 
     def keep(self, originals: Mapping[str, str]) -> None:
-        """Keep texts by their hashes; all of them fit, together, into the size that is allowed."""
+        """Store texts by their hashes, and evict others until all fit into max_bytes."""
         if not originals:
             return
         with self._lock, self._database as database:
@@ -73,8 +73,8 @@ class Originals:
 
         :param key: The hash.
         :return: The text.
-        :raises UnknownOriginalError: If there never was one here.
-        :raises DroppedOriginalError: If it had to make room for others.
+        :raises UnknownOriginalError: If none was ever stored under it.
+        :raises DroppedOriginalError: If it was evicted.
         """
         with self._lock, self._database as database:
             row = database.execute("SELECT text FROM originals WHERE hash = ?", (key,)).fetchone()
@@ -99,11 +99,11 @@ class Originals:
         return (last or 0) + 1
 
     def _make_room(self) -> None:
-        """Drop the texts that were used least recently, until the rest fits."""
+        """Evict the least recently used texts until the rest fits."""
         [size] = self._database.execute("SELECT size FROM kept").fetchone()
         while size > self._max_bytes:
-            key, own = self._database.execute(
+            key, evicted_size = self._database.execute(
                 "SELECT hash, size FROM originals WHERE text IS NOT NULL ORDER BY used LIMIT 1"
             ).fetchone()
             self._database.execute("UPDATE originals SET text = NULL WHERE hash = ?", (key,))
-            size -= own
+            size -= evicted_size

@@ -1,12 +1,12 @@
-"""Show on a page what compression made of documents: what stays word for word, and why, beside the answer.
+"""Render a compression result as an HTML page: which sentences stay word for word, and why, beside the answer.
 
     result ─► passages ─► rows: a sentence, its relevance, whether it stays ─► templates/passages.html ─► Page
 
-Of an answer, the words that stand in what stays are marked: all of it where it stands there as a whole, else its
-longest runs of words that are not all stop words.
+The answer is marked where it occurs in what stays: as a whole where any passage has it, else its longest runs of words
+that are not all stop words.
 
-A page (templates/base.html) needs no script and nothing from elsewhere, and its own policy allows neither. All text on
-it is untrusted: it is escaped, and control characters become pictures.
+A page (templates/base.html) needs no scripts and no external resources, and its content security policy allows neither.
+All text on it is untrusted: it is escaped, and control characters are replaced by visible symbols.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 _BIDI_CONTROLS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C], "�")
 _C1_CONTROLS = dict.fromkeys(range(0x80, 0xA0), "�")
 _C0_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: "␡"}
-_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "�")  # which no encoding takes
+_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "�")  # which no encoding accepts
 _VISIBLE = _C0_CONTROLS | _C1_CONTROLS | _BIDI_CONTROLS | _SURROGATES
 
-_NOT_FOUND = "not found"  # what a reader replies then; its own module would load torch
+_NOT_FOUND = "not found"  # reader.NOT_FOUND, without loading torch
 _FRAME = (
     '<div style="height: 40rem; max-height: 85vh; resize: vertical; overflow: hidden">'
     '<iframe sandbox srcdoc="{}" title="zprompt" style="width: 100%; height: 100%; border: 0"></iframe></div>'
@@ -39,7 +39,7 @@ _FRAME = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Page:
-    """An HTML page that needs nothing else; a notebook shows it."""
+    """A self-contained HTML page, which a notebook displays."""
 
     html: str
 
@@ -47,30 +47,30 @@ class Page:
         return f"Page({len(self.html):,} characters of HTML)"
 
     def _repr_html_(self) -> str:
-        # In a frame, so that neither the page's style reaches the notebook nor the notebook's reaches the page.
+        # In a frame, so that the styles of the page and the notebook do not affect each other.
         return _FRAME.format(html.escape(self.html))
 
     def save(self, path: str | Path) -> None:
-        """Write the page to a file, whose folder is made if it is missing."""
+        """Write the page to a file, and create its folder if it is missing."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self.html.encode())
 
 
 def show(result: CompressionResult, answer: Answer | str | None = None) -> Page:
-    """Show what stays of documents word for word, what does not, and how relevant each sentence is to the question.
+    """Show which sentences of documents stay word for word, and how relevant each is to the question.
 
     :param result: From `compress`, in either form, with a query or without.
     :param answer: What a reader or any LLM answered, to be shown beside the documents.
     :return: The page: a notebook shows it; `page.save("page.html")` writes it, `page.html` is its source.
     """
     batch = read_documents(result.documents)
-    kept = result.kept or (None,) * len(result.sources)
-    rows = [list(_rows(source, own)) for source, own in zip(result.sources, kept, strict=True)]
+    kept_texts = result.kept or (None,) * len(result.sources)
+    rows = [list(_rows(source, kept)) for source, kept in zip(result.sources, kept_texts, strict=True)]
     passages = [
-        _Passage(_name(document), _about(document, text != source, own, tokens, result.stats), lines)
-        for document, text, source, own, tokens, lines in zip(
-            batch.documents, batch.texts, result.sources, kept, result.tokens, rows, strict=True
+        _Passage(_name(document), _about(document, text != source, kept, tokens, result.stats), passage_rows)
+        for document, text, source, kept, tokens, passage_rows in zip(
+            batch.documents, batch.texts, result.sources, kept_texts, result.tokens, rows, strict=True
         )
     ]
     stats = result.stats
@@ -97,17 +97,17 @@ class _Row:
     space: str  # after it
     kept: bool
     relevance: float | None
-    marks: Sequence[tuple[int, int]] = ()  # where words of the answer stand in the text
+    marks: Sequence[tuple[int, int]] = ()  # ranges of the text that occur in the answer
 
     @property
     def pieces(self) -> Iterator[tuple[str, bool]]:
-        """Cut the text where marks begin and end; return each piece with whether it is marked."""
-        place = 0
+        """Split the text at its marks; return each piece with whether it is marked."""
+        offset = 0
         for start, end in self.marks:
-            yield self.text[place:start], False
+            yield self.text[offset:start], False
             yield self.text[start:end], True
-            place = end
-        yield self.text[place:], False
+            offset = end
+        yield self.text[offset:], False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +120,24 @@ class _Passage:
 
 
 def _rows(source: str, kept: KeptText | None) -> Iterator[_Row]:
-    """Cut a text into its sentences, or leave it whole where none was scored."""
-    units = kept.sentences if kept and kept.sentences else None
-    for unit in units or [ScoredSentence(0, len(source), 0.0, kept is not None)]:
-        text = source[unit.start : unit.end]
-        shown = text.rstrip(" \t\n")
-        yield _Row(shown, text[len(shown) :], unit.kept, unit.relevance if units else None)
+    """Split a text into its sentences, or leave it whole if none was scored."""
+    sentences = kept.sentences if kept and kept.sentences else None
+    for sentence in sentences or [ScoredSentence(0, len(source), 0.0, kept is not None)]:
+        text = source[sentence.start : sentence.end]
+        stripped = text.rstrip(" \t\n")
+        yield _Row(stripped, text[len(stripped) :], sentence.kept, sentence.relevance if sentences else None)
 
 
 def _about(
     document: Document, changed: bool, kept: KeptText | None, tokens: tuple[int, int], stats: CompressionStats
 ) -> str:
-    """Say what became of a document."""
+    """Describe what compression did to a document."""
     before, after = tokens
     parts = [f"{before:,} token{'s' * (before != 1)}"]
     if changed:
         parts[0] += f" → {after:,}{' Z-tokens' * bool(stats.z_tokens)}"
     if kept and kept.sentences:
-        staying = sum(one.kept for one in kept.sentences)
+        staying = sum(sentence.kept for sentence in kept.sentences)
         parts.append(f"{staying or 'none'} of {len(kept.sentences)} sentences stay{'s' * (staying == 1)}")
     elif not changed:
         parts.append("left as it is")
@@ -147,8 +147,8 @@ def _about(
 
 
 def _name(document: Document) -> str:
-    own = id_of(document)
-    return title_of(document) or (own and f"id {own}")
+    document_id = id_of(document)
+    return title_of(document) or (document_id and f"id {document_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,21 +156,21 @@ class _Reply:
     """An answer on the page."""
 
     text: str
-    confidence: float | None  # None: nobody said
+    confidence: float | None  # None: unknown
     found: bool
-    places: str | None  # where its words stand; None where there is no answer
+    places: str | None  # where its words occur, as a sentence; None if the answer is "not found"
 
 
 def _reply(answer: Answer | str, passages: Sequence[Sequence[_Row]], everywhere: bool) -> _Reply:
-    """Mark the words of an answer in what stays, or everywhere."""
+    """Mark the words of an answer in the rows that stay, or in all."""
     text = str(answer)
     confidence, found = (None, True) if isinstance(answer, str) else (answer.confidence, answer.found)
     if text == _NOT_FOUND:
         return _Reply(text, confidence, found, None)
-    rows = [row for own in passages for row in own if row.kept or everywhere]
+    rows = [row for passage in passages for row in passage if row.kept or everywhere]
     for row, marks in zip(rows, find_words(text, [row.text for row in rows]), strict=True):
         row.marks = marks
-    marked = [str(number) for number, own in enumerate(passages, 1) if any(row.marks for row in own)]
+    marked = [str(number) for number, passage in enumerate(passages, 1) if any(row.marks for row in passage)]
     if marked:
         places = f"Its words are marked in passage{'s' * (len(marked) > 1)} {', '.join(marked)}."
     else:
@@ -179,7 +179,7 @@ def _reply(answer: Answer | str, passages: Sequence[Sequence[_Row]], everywhere:
 
 
 def find_words(answer: str, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-    """Find the words of an answer in texts: all of them in a row where any text has that, else the longest runs.
+    """Find an answer in texts: the whole of it where any text has that, else its longest runs of words.
 
     :param answer: The answer.
     :param texts: The texts.
@@ -187,31 +187,34 @@ def find_words(answer: str, texts: Sequence[str]) -> list[list[tuple[int, int]]]
     """
     from zprompt.relevance import STOP_WORDS, word_places
 
-    words = [answer[start:end].casefold() for start, end in word_places(answer)]
-    found: list[list[tuple[int, int, int]]] = []
+    answer_words = [answer[start:end].casefold() for start, end in word_places(answer)]
+    runs: list[list[tuple[int, int, int]]] = []  # of each text: characters start and end, number of words
     for text in texts:
-        places = list(word_places(text))
-        own = [text[start:end].casefold() for start, end in places]
-        found.append([])
+        ranges = list(word_places(text))
+        words = [text[start:end].casefold() for start, end in ranges]
+        runs.append([])
         first = 0
-        while first < len(own):
-            length = _longest_run(own, first, words)
-            run = own[first : first + length]
+        while first < len(words):
+            length = _longest_run(words, first, answer_words)
+            run = words[first : first + length]
             # A single letter or stop words tell nothing, unless they are the whole answer.
-            if length and (length == len(words) or (len("".join(run)) > 1 and not STOP_WORDS.issuperset(run))):
-                found[-1].append((places[first][0], places[first + length - 1][1], length))
+            if length and (length == len(answer_words) or (len("".join(run)) > 1 and not STOP_WORDS.issuperset(run))):
+                runs[-1].append((ranges[first][0], ranges[first + length - 1][1], length))
             first += max(1, length)
-    whole = any(length == len(words) for own_runs in found for _, _, length in own_runs)
-    return [[(start, end) for start, end, length in own if length == len(words) or not whole] for own in found]
+    whole = any(length == len(answer_words) for text_runs in runs for _, _, length in text_runs)
+    return [
+        [(start, end) for start, end, length in text_runs if length == len(answer_words) or not whole]
+        for text_runs in runs
+    ]
 
 
 def _longest_run(text: Sequence[str], first: int, answer: Sequence[str]) -> int:
-    """Return how many words of a text from one on stand in an answer one after the other."""
+    """Return the length of the longest run of words that begins at text[first] and occurs in the answer."""
     longest = 0
-    for place, word in enumerate(answer):
+    for index, word in enumerate(answer):
         length = 0
         if word == text[first]:
-            pairs = zip(text[first : first + len(answer) - place], answer[place:], strict=False)
+            pairs = zip(text[first : first + len(answer) - index], answer[index:], strict=False)
             length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         longest = max(longest, length)
     return longest
@@ -237,12 +240,12 @@ def render(template: str, **values: object) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Replace each control character but \t and \n by a picture of it; documents are untrusted."""
+    r"""Replace each control character but \t and \n by a visible symbol; documents are untrusted."""
     return text.translate(_VISIBLE)
 
 
 def text_figures(stats: CompressionStats) -> dict[str, str]:
-    """Format the figures of a compression that make sense for a single text, too, by heading."""
+    """Format the figures that also make sense for a single text, by heading."""
     if stats.relevance and not stats.z_tokens:  # text form
         return {
             "source tokens": f"{stats.source_tokens:,}",

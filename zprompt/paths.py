@@ -1,7 +1,7 @@
-"""The folders in which zprompt keeps what it fetches and converts, and what cannot be had again; files in folders.
+"""Locate the cache folder and the data folder, and list files.
 
-`ZPROMPT_CACHE` names the first; without that, it is the operating system's cache folder for the user. The second is the
-operating system's folder for the user's data, which no cleaning empties.
+The cache holds what can be fetched or converted again: `ZPROMPT_CACHE`, or else the operating system's cache folder of
+the user. What cannot be had again goes into the operating system's data folder of the user, which no cleaning empties.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Report the progress of long work.
 
 The library calls a `Progress` and draws nothing itself. `rich_progress` makes one that draws bars on stderr, for
-programs that talk to a person: the command line and the examples.
+interactive programs: the command line and the examples.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _bars() -> Iterator[Progress]:
 
 
 def _amount(stage: str, done: int, total: int) -> str:
-    """Format how much is done, in the unit of the stage."""
+    """Format the amount done, in the unit of the stage."""
     from rich.filesize import decimal
 
     return f"{decimal(done)} of {decimal(total)}" if stage in _IN_BYTES else f"{done:,} of {total:,}"

@@ -1,6 +1,6 @@
-"""Make passages shorter: what all framework packages share.
+"""Shorten passages: what all framework adapters share.
 
-For an LLM that reads Z-tokens (zprompt/probe.py), by Z-spans where that is shorter:
+For an LLM that reads Z-tokens (zprompt/probe.py), passages become Z-spans where these are shorter:
 
     a text marked as compressed, of sound Z-spans    stays as it is
     a text with a stored Z-span of exactly itself    is replaced by that, at no cost
@@ -8,13 +8,13 @@ For an LLM that reads Z-tokens (zprompt/probe.py), by Z-spans where that is shor
     … those whose Z-span is not shorter              stay text, with whatever looks like a Z-span escaped
 
 Documents are untrusted, and anyone can write a sound Z-span: the reader would see what filters and people did not, and
-a wrong hash would fail all documents that are restored together. So it is never the look of a text that says that it
-was compressed, but a mark that the framework package leaves beside it (`CODEC_KEY` in the metadata): without a mark, a
-Z-span is a text like any other. With one, two things are errors: a sound Z-span of another codec, which most likely was
-stored before the codec was changed, and no reader here can read it; and a piece of a Z-span, which a splitter made.
+a wrong hash would fail all documents that are restored together. So a text counts as compressed not by its look but by
+a mark that the framework adapter leaves beside it (`CODEC_KEY` in the metadata); without a mark, a Z-span is text like
+any other. In a marked text, two things are errors: a sound Z-span of another codec, which no reader here can read (most
+likely the codec was changed since), and a piece of a Z-span, left by a splitter.
 
-For any other LLM, by leaving out what the question does not need: a text that was compressed is restored first, and no
-Z-span is written.
+For any other LLM, what the question does not need is left out: compressed texts are restored first, and no Z-span is
+written.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ if TYPE_CHECKING:
     from zprompt.codec import Codec
 
 CODEC_KEY = "zprompt_codec"  # metadata key of documents whose text is a Z-span: the fingerprint of its codec
-BATCH = 8  # windows that the LLM reads at a time
+BATCH = 8  # windows per pass of the LLM
 
 NO_QUESTION = (
     "Text is shortened for a question, and there is none here: an LLM that is not known to read Z-tokens gets no "
     "Z-spans. Give the query; or, for an LLM that reads them, form='z' or reader=…."
 )
 
-_PIECE = re.compile(r"[0-9A-Za-z_:\[\]-]{16,}")  # of a Z-span, without its beginning: no prose has such words alone
+_PIECE = re.compile(r"[0-9A-Za-z_:\[\]-]{16,}")  # of a Z-span, without its beginning; no prose is one such word alone
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CodecSpec:
-    """Which codec to load; unlike the codec, it is light and can be pickled."""
+    """Which codec to load; unlike a codec, light and picklable."""
 
     name: str = "default"  # a causal LM, a shipped codec, or a folder that `save_pretrained` wrote
-    backbone: str | None = None  # if it lies elsewhere than a codec's folder says
+    backbone: str | None = None  # if it is not where the codec's folder says
     device: str = "auto"
     quantization: str = "auto"
 
     def load(self) -> Codec:
-        """Return the codec, which is loaded once a process."""
+        """Return the codec, loaded once per process."""
         from zprompt.codec import shared_codec
 
         return shared_codec(self.name, backbone=self.backbone, device=self.device, quantization=self.quantization)
@@ -67,16 +67,16 @@ class CodecSpec:
 
 @dataclass(frozen=True, slots=True)
 class RagText:
-    """What takes the place of a text."""
+    """The replacement of a text."""
 
     text: str
-    z_tokens: int = 0  # of the Z-spans in it; 0: it is plain text
-    source_tokens: int = 0  # that these stand for
+    z_tokens: int = 0  # in its Z-spans; 0: it is plain text
+    source_tokens: int = 0  # that the Z-tokens stand for
     new: bool = False  # whether this call wrote its Z-span
 
     @property
     def compressed(self) -> bool:
-        """Return whether the text has a Z-span, of this call or an earlier one."""
+        """Return whether the text has Z-spans, of this call or an earlier one."""
         return self.z_tokens > 0
 
 
@@ -94,12 +94,12 @@ def compress_texts(
     :param codec: The codec.
     :param texts: The texts.
     :param options: As in `Codec.compress`; ratio and max_tokens apply to the texts that are compressed now. With
-        on_error="passthrough", texts stay text also where a Z-span is of another codec or was cut, or max_tokens is
-        too few.
-    :param marked: For each text whether a mark beside it says that it was compressed; None: no text was.
-    :param stored: For each text the Z-span that was stored with it, or None; used if it is of exactly this text.
+        on_error="passthrough", texts also stay text if a Z-span is of another codec or was cut, or max_tokens is too
+        few.
+    :param marked: Whether each text is marked as compressed; None: no text is.
+    :param stored: The Z-span stored with each text, or None; used if it is of exactly this text.
     :param batch_size: As in `Codec.compress`.
-    :return: What takes the place of each text, in order.
+    :return: The replacement of each text, in order.
     """
     options = options or CompressOptions()
     marked, stored = marked or [False] * len(texts), stored or [None] * len(texts)
@@ -115,16 +115,16 @@ def compress_texts(
 def reuse_spans(
     fingerprint: str, texts: Sequence[str], *, marked: Sequence[bool], stored: Sequence[object]
 ) -> list[RagText] | None:
-    """Replace texts by the Z-spans that they have already, without loading their codec.
+    """Replace texts by the Z-spans that they already have, without loading the codec.
 
-    Only headers can be checked without the codec: fingerprint, hash of the text, and checksum. The reader checks the
-    rest, and refuses Z-spans that were forged; `compress_texts` would compress such texts anew.
+    Without the codec, only headers can be checked: fingerprint, hash of the text, and checksum. The reader checks the
+    rest, and refuses forged Z-spans; `compress_texts` would compress such texts anew.
 
-    :param fingerprint: The codec's.
+    :param fingerprint: The fingerprint of the codec.
     :param texts: The texts.
     :param marked: As in `compress_texts`.
     :param stored: As in `compress_texts`.
-    :return: What takes the place of each text, in order; None if one of them needs the codec.
+    :return: The replacement of each text, in order; None if any text needs the codec.
     """
     reused = []
     for text, is_marked, span in zip(texts, marked, stored, strict=True):
@@ -146,23 +146,23 @@ def shorten_texts(
     marked: Sequence[bool] | None = None,
     restore: Callable[[list[str]], Sequence[str]] | None = None,
 ) -> list[str]:
-    """Leave out what a question does not need, as text for any LLM; without an LLM, but for texts that are marked.
+    """Leave out what a question does not need, for any LLM; no LLM is loaded except to restore marked texts.
 
     :param texts: The texts.
     :param options: As in `zprompt.compress`. Without a query texts stay as they are; with on_error="passthrough" also
         where max_tokens is too few.
-    :param titles: Of the texts, "" for none; None: there are none.
+    :param titles: The title of each text, "" for none; None: no text has one.
     :param count: As in `zprompt.compress`.
     :param marked: As in `compress_texts`.
-    :param restore: Restores those; needed if there are any.
-    :return: What takes the place of each text, in order.
+    :param restore: Restores marked texts; needed if there are any.
+    :return: The replacement of each text, in order.
     """
     plain = list(texts)
-    places = [place for place, is_marked in enumerate(marked or ()) if is_marked]
-    places = [place for place in places if is_whole(plain[place], options.on_error)]
-    if places and restore:
-        for place, text in zip(places, restore([plain[place] for place in places]), strict=True):
-            plain[place] = text
+    indices = [index for index, is_marked in enumerate(marked or ()) if is_marked]
+    indices = [index for index in indices if is_whole(plain[index], options.on_error)]
+    if indices and restore:
+        for index, text in zip(indices, restore([plain[index] for index in indices]), strict=True):
+            plain[index] = text
     if not options.query:
         return plain
     documents = [{"text": text, "title": title} for text, title in zip(plain, titles or [""] * len(plain), strict=True)]
@@ -179,7 +179,7 @@ def shorten_texts(
 
 
 def span_header(text: object) -> SpanHeader | None:
-    """Return the header of a Z-span of any codec, or None if it is none."""
+    """Return the header of a Z-span of any codec, or None if the text is no Z-span."""
     try:
         return read_header(text) if isinstance(text, str) else None
     except SpanError:
@@ -187,12 +187,12 @@ def span_header(text: object) -> SpanHeader | None:
 
 
 def is_whole(text: str, on_error: OnError = "raise") -> bool:
-    """Return whether a text that was marked as compressed is still whole, whether as Z-spans or as another text.
+    """Return whether a text marked as compressed is anything but a piece of a Z-span.
 
     :param text: The text.
-    :param on_error: What happens if it is a piece of a Z-span; "passthrough" logs it.
+    :param on_error: "raise", or "passthrough" to log a piece and return False.
     :return: Whether it is whole.
-    :raises TruncatedSpanError: If it is not.
+    :raises TruncatedSpanError: If it is a piece, and on_error is "raise".
     """
     matches = list(find_spans(text))
     if not (any(map(_is_cut, matches)) if matches else _PIECE.fullmatch(text.strip())):
@@ -225,7 +225,7 @@ def _is_of(digest: bytes, text: str) -> bool:
 
 
 def _stored_text(codec: Codec, span: object, text: str) -> RagText | None:
-    """Return a stored Z-span; None if it is not one of exactly this text, by this codec."""
+    """Return a stored Z-span; None if it is not of exactly this text, by this codec."""
     try:
         parsed = codec.parse(span) if isinstance(span, str) else None
     except SpanError:
@@ -236,7 +236,7 @@ def _stored_text(codec: Codec, span: object, text: str) -> RagText | None:
 
 
 def _marked_text(codec: Codec, text: str, options: CompressOptions) -> RagText | None:
-    """Return a text that was compressed before, as it is; None if its Z-spans are not sound, or there are none."""
+    """Return a text marked as compressed as it is; None if it has no Z-spans, or unsound ones."""
     if not is_whole(text, options.on_error):
         return RagText(escape_literal(text))
     try:
@@ -253,10 +253,10 @@ def _marked_text(codec: Codec, text: str, options: CompressOptions) -> RagText |
 
 
 def _compress(codec: Codec, texts: Sequence[str], options: CompressOptions, batch_size: int) -> list[RagText]:
-    """Compress texts, and keep those that did not get shorter."""
+    """Compress texts, except those that do not get shorter."""
     try:
         result = codec.compress_with(options, texts, batch_size=batch_size, read_spans=False)
-    except OptionError as error:  # the options were checked: these texts cannot be as short as max_tokens says
+    except OptionError as error:  # options were checked before, so max_tokens is too few for these texts
         if options.on_error == "raise":
             raise
         logger.warning("%d texts pass through: %s", len(texts), error)
@@ -267,9 +267,9 @@ def _compress(codec: Codec, texts: Sequence[str], options: CompressOptions, batc
 
 
 def _shorter(text: str, written: str) -> RagText:
-    """Choose between a text and what the codec made of it."""
+    """Return a text's Z-span if it has fewer Z-tokens than the text has tokens, else the text."""
     header = span_header(written)
-    if header is None:  # it passed through, escaped
+    if header is None:  # passed through, escaped
         return RagText(written)
     if header.count >= header.source_tokens:
         return RagText(escape_literal(text))

@@ -1,6 +1,6 @@
-"""Shorten documents to the sentences that a question needs, as text that any LLM reads: no LLM, and no torch.
+"""Shorten documents to the sentences that a question needs, as text for any LLM; this loads neither an LLM nor torch.
 
-One budget over all documents of the call, in the tokens that the caller counts. Sentences are whole, so a ratio is met
+All documents of a call share one budget, in tokens as the caller counts them. Sentences stay whole, so a ratio is met
 to the nearest sentence; `max_tokens` is a limit, marks included.
 """
 
@@ -19,7 +19,7 @@ from zprompt.results import CompressionResult, CompressionStats, KeptText
 from zprompt.zspan import find_spans, is_span, require_no_surrogates
 
 CLOSE = 0.02  # relative error at which a ratio counts as met
-ROUNDS = 4  # of writing, until a ratio is met
+ROUNDS = 4  # attempts to meet a ratio
 
 
 def shorten(
@@ -31,48 +31,48 @@ def shorten(
 ) -> CompressionResult:
     """Leave out what a question does not need.
 
-    :param options: With a query.
+    :param options: The options, with a query.
     :param docs: As in `zprompt.compress`.
     :param relevance: Scores the sentences.
     :param count: Counts tokens.
-    :param restore: Returns the texts that documents with Z-spans stand for, as `Codec.original_texts`; None: these are
-        texts like any other.
-    :return: The documents, shorter, the figures, and what is kept of each.
-    :raises OptionError: If max_tokens is less than the marks of what is left out, or than what is protected.
+    :param restore: Restores the texts of documents with Z-spans, as `Codec.original_texts` does; None: a Z-span is text
+        like any other.
+    :return: The shortened documents, the figures, and what is kept of each document.
+    :raises OptionError: If max_tokens is too few for the marks of what is left out, or for what is protected.
     """
     began = time.perf_counter()
     batch = read_documents(docs)
     texts = list(batch.texts)
     passing: set[int] = set()
-    if restore and any(next(find_spans(text), None) for text in texts):  # it loads an LLM
+    if restore and any(next(find_spans(text), None) for text in texts):  # restoring loads an LLM
         texts = restore(batch, options.on_error)
-        passing |= {place for place, text in enumerate(texts) if is_span(text.strip())}  # that could not be restored
-    for place, text in enumerate(texts):
+        passing |= {index for index, text in enumerate(texts) if is_span(text.strip())}  # that could not be restored
+    for index, text in enumerate(texts):
         try:
-            with batch.naming(place):
+            with batch.naming(index):
                 require_no_surrogates(text)
         except InvalidTextError:
             if options.on_error == "raise":
                 raise
-            passing.add(place)
+            passing.add(index)
     before = [count(text.encode("utf-8", "replace").decode()) for text in texts]
-    least = options.min_tokens or 1
-    chosen = [place for place, tokens in enumerate(before) if place not in passing and tokens >= least]
-    passages = [Passage(texts[index], title_of(batch.documents[index])) for index in chosen]
+    min_tokens = options.min_tokens or 1
+    indices = [index for index, tokens in enumerate(before) if index not in passing and tokens >= min_tokens]
+    passages = [Passage(texts[index], title_of(batch.documents[index])) for index in indices]
     source_tokens = sum(before)
-    whole = source_tokens - sum(before[place] for place in chosen)
-    written = _written(options, passages, relevance, count, source_tokens, whole)
+    passing_tokens = source_tokens - sum(before[index] for index in indices)
+    shortened = _shorten_passages(options, passages, relevance, count, source_tokens, passing_tokens)
     result = list(texts)
     kept = [KeptText.whole(text) for text in texts]
     after = list(before)
-    for index, (text, own) in zip(chosen, written, strict=True):
-        result[index], kept[index], after[index] = text, own, count(text)
+    for index, (text, kept_text) in zip(indices, shortened, strict=True):
+        result[index], kept[index], after[index] = text, kept_text, count(text)
     positions = sum(after)
     ratio = source_tokens / positions if positions else 1.0
     verbatim = sum(
         count(passage.text[start:end].strip())
-        for passage, (_, own) in zip(passages, written, strict=True)
-        for start, end in own.ranges
+        for passage, (_, kept_text) in zip(passages, shortened, strict=True)
+        for start, end in kept_text.ranges
     )
     stats = CompressionStats(
         documents=len(texts),
@@ -82,42 +82,42 @@ def shorten(
         ratio=ratio,
         bits_per_z_token=0.0,
         bits_per_source_token=0.0,
-        passed_through=len(texts) - len(chosen),
+        passed_through=len(texts) - len(indices),
         seconds=time.perf_counter() - began,
         verbatim=verbatim / max(1, source_tokens),
         relevance=relevance.name,
-        missed=_missed(options, ratio, [text for text, _ in written]),
+        missed=_missed(options, ratio, [text for text, _ in shortened]),
     )
     tokens = tuple(zip(before, after, strict=True))
     return CompressionResult(batch.with_texts(result), stats, tuple(texts), tokens, options.query, tuple(kept))
 
 
-def _written(
+def _shorten_passages(
     options: CompressOptions,
     passages: Sequence[Passage],
     relevance: Relevance,
     count: CountTokens,
     source_tokens: int,
-    whole: int,
+    passing_tokens: int,
 ) -> list[tuple[str, KeptText]]:
-    """Write what stays of each passage; again with less, or for a ratio with more, until it fits with its marks."""
-    always = [options.protection.ranges(one.text) for one in passages]
-    choice = Choice(relevance, options.query or "", passages, cost_as_text(passages, count), always)
+    """Write what stays of each passage, with less or, for a ratio, more of it until the length with all marks fits."""
+    protected = [options.protection.ranges(passage.text) for passage in passages]
+    choice = Choice(relevance, options.query or "", passages, cost_as_text(passages, count), protected)
 
     def write(length: Length) -> tuple[list[tuple[str, KeptText]], int]:
         kept = choice.choose(length)
-        written = [elide(one.text, own, count) for one, own in zip(passages, kept, strict=True)]
-        return written, whole + sum(count(text) for text, _ in written)
+        shortened = [elide(passage.text, kept_text, count) for passage, kept_text in zip(passages, kept, strict=True)]
+        return shortened, passing_tokens + sum(count(text) for text, _ in shortened)
 
     if options.ratio is not None:
-        return _nearest(write, max(1.0, source_tokens / options.ratio), whole)
+        return _nearest(write, max(1.0, source_tokens / options.ratio), passing_tokens)
     if options.max_tokens is None:
         return write(Length())[0]
-    left = max(0, options.max_tokens - whole)
+    budget = max(0, options.max_tokens - passing_tokens)
     for tenths in range(10, -1, -1):
-        written, total = write(Length(most=left * tenths // 10))
+        shortened, total = write(Length(most=budget * tenths // 10))
         if total <= options.max_tokens:
-            return written
+            return shortened
     raise OptionError(
         f"max_tokens is {options.max_tokens}, but these documents take {total} tokens even where only the marks of "
         "what is left out stay. Allow more, or give fewer documents."
@@ -125,18 +125,18 @@ def _written(
 
 
 def _nearest(
-    write: Callable[[Length], tuple[list[tuple[str, KeptText]], int]], wanted: float, whole: int
+    write: Callable[[Length], tuple[list[tuple[str, KeptText]], int]], wanted: float, passing_tokens: int
 ) -> list[tuple[str, KeptText]]:
-    """Write as many tokens as are wanted, to the nearest: what the marks take is known once they are there."""
-    tried: list[tuple[float, list[tuple[str, KeptText]]]] = []
-    asked = max(1.0, wanted - whole)
+    """Write as nearly the wanted number of tokens as possible; only writing tells how many the marks take."""
+    attempts: list[tuple[float, list[tuple[str, KeptText]]]] = []  # error, and what was written
+    budget = max(1.0, wanted - passing_tokens)
     for _ in range(ROUNDS):
-        written, total = write(Length(wanted=asked))
-        tried.append((abs(math.log(max(total, 1) / wanted)), written))
-        if tried[-1][0] < CLOSE:
+        shortened, total = write(Length(wanted=budget))
+        attempts.append((abs(math.log(max(total, 1) / wanted)), shortened))
+        if attempts[-1][0] < CLOSE:
             break
-        asked = max(1.0, asked + wanted - total)
-    return min(tried, key=lambda one: one[0])[1]
+        budget = max(1.0, budget + wanted - total)
+    return min(attempts, key=lambda attempt: attempt[0])[1]
 
 
 def _missed(options: CompressOptions, ratio: float, written: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""A tiny codec in a folder, as `zprompt.load` takes it: a Llama that knows four sentences, and exact as any codec."""
+"""A tiny codec in a folder, as `zprompt.load` takes it: its Llama knows four sentences, and it is exact."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A tiny reader behind a real server, over HTTP: its words mean nothing, and its rules are the real ones."""
+"""A tiny reader behind a real server, over HTTP: its answers are meaningless, its protocol is the real one."""
 
 import threading
 import time

@@ -22,7 +22,7 @@ allows_any_name = pytest.mark.skipif(sys.platform != "linux", reason="file names
 
 @pytest.fixture
 def settings(tmp_path: Path, tiny_backbone_dir: Path) -> Settings:
-    """Give what makes settings with small chunks."""
+    """Return what makes settings with small chunks."""
 
     def make(out: str = "out", **others: Any) -> BatchSettings:  # noqa: ANN401 - as the fields
         given = {"codec": str(tiny_backbone_dir), "device": "cpu", "chunk_rows": 3, "ratio": 3.0} | others
@@ -33,7 +33,7 @@ def settings(tmp_path: Path, tiny_backbone_dir: Path) -> Settings:
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
-    """Give a file of ten JSON lines."""
+    """Return a file of ten JSON lines."""
     return write_lines(tmp_path / "a.jsonl", [json.dumps({"id": n, "text": text}) for n, text in enumerate(TEXTS)])
 
 

@@ -17,7 +17,7 @@ RAYS_OWN = pytest.mark.filterwarnings("ignore")  # it warns of its own settings,
 
 @pytest.fixture
 def deadly_lines(tmp_path: Path) -> Path:
-    """Give a file of five chunks, the second of which has the deadly text."""
+    """Return a file of five chunks, the second of which has the deadly text."""
     texts = [*TEXTS[:4], DEADLY, *TEXTS[4:]]
     return write_lines(tmp_path / "a.jsonl", [f'{{"text": "{text.splitlines()[0]}"}}' for text in texts])
 

@@ -1,4 +1,4 @@
-"""A codec without a model: real Z-spans, whose Z-tokens hold the bytes of the text; and a reader without one."""
+"""A codec without a model: real Z-spans, whose Z-tokens hold the bytes of the text; and a reader without a model."""
 
 from __future__ import annotations
 
@@ -30,26 +30,27 @@ class ByteCodec:
     """A codec whose source tokens are bytes: anchors, and up to three bytes after each as literals of the residual."""
 
     calls: list[dict[str, object]] = field(default_factory=list)
-    given: list[object] = field(default_factory=list)  # to compress
+    inputs: list[object] = field(default_factory=list)  # arguments of compress
     bad: str = "\0bad"  # a text that it refuses
-    missed: str | None = None  # why it misses each ratio
+    missed: str | None = None  # why a ratio is missed, if it is
 
     def compress(self, documents: object, **options: object) -> CompressionResult:
         self.calls.append(options)
-        self.given.append(documents)
+        self.inputs.append(documents)
         batch = read_documents(documents)
         if options.get("query"):
             batch = replace(batch, texts=tuple(map(_restore_all, batch.texts)))
         if self.bad in batch.texts and options.get("on_error") == "raise":
             raise InvalidTextError("The text is bad. Give a better one.")
-        least = int(str(options.get("min_tokens", 0)))
-        kept = [len(text) < least or text == self.bad for text in batch.texts]
+        min_tokens = int(str(options.get("min_tokens", 0)))
+        passed = [len(text) < min_tokens or text == self.bad for text in batch.texts]
         texts = [
-            escape_literal(text) if keep else write_span(text) for text, keep in zip(batch.texts, kept, strict=True)
+            escape_literal(text) if passes else write_span(text)
+            for text, passes in zip(batch.texts, passed, strict=True)
         ]
         if self.missed:
             warnings.warn(self.missed, RatioWarning, stacklevel=2)
-        stats = stats_of(batch.texts, sum(kept), self.missed)
+        stats = stats_of(batch.texts, sum(passed), self.missed)
         lengths = tuple((len(text), 1) for text in batch.texts)
         return CompressionResult(batch.with_texts(texts), stats, batch.texts, lengths)
 
@@ -77,17 +78,17 @@ class ByteCodec:
 
 @dataclass
 class FakeReader:
-    """A reader that remembers what it was asked, and answers as it was told."""
+    """A reader that records its calls and always gives the same answer."""
 
     codec: ByteCodec
-    says: str = "Margaret Hale"
+    reply: str = "Margaret Hale"
     usage: Usage = field(default_factory=lambda: Usage(100, 60, 400, 5))
-    asked: list[tuple[str, list[object], dict[str, object]]] = field(default_factory=list)
+    questions: list[tuple[str, list[object], dict[str, object]]] = field(default_factory=list)
     opened: list[tuple[object, ...]] = field(default_factory=list)
 
     def answer(self, question: str, passages: list[object], **options: object) -> Answer:
-        self.asked.append((question, passages, options))
-        return Answer(question, self.says, "stop", self.usage)
+        self.questions.append((question, passages, options))
+        return Answer(question, self.reply, "stop", self.usage)
 
 
 def write_span(text: str) -> str:

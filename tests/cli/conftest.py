@@ -1,4 +1,4 @@
-"""Run the program with a codec without a model, put in at the command line's one door to codecs."""
+"""Run the program with a fake codec and a fake reader, which replace what the command line opens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def codec(monkeypatch: pytest.MonkeyPatch) -> ByteCodec:
 
 @pytest.fixture
 def run(codec: ByteCodec) -> Run:
-    """Give what runs the program with a codec without a model."""
+    """Return a function that runs the program with the fake codec."""
 
     def invoke(*arguments: object, stdin: bytes | None = None) -> Result:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)

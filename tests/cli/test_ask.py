@@ -1,4 +1,4 @@
-"""`zprompt answer` reads texts and Z-spans; `pull` and `export` fetch and hand on models."""
+"""`zprompt answer` reads texts and Z-spans; `pull` and `export` fetch and export models."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_files_are_passages_and_the_answer_is_all_of_stdout(run: Run, reader: Fa
 
     assert result.stdout == "Margaret Hale\n"
     passages = ["one", {"text": "two"}, {"title": "Third", "text": "three"}]
-    assert reader.asked == [("Who?", passages, {"max_new_tokens": 64})]
+    assert reader.questions == [("Who?", passages, {"max_new_tokens": 64})]
 
 
-def test_what_is_focused_keeps_its_title(run: Run, reader: FakeReader) -> None:
+def test_a_compressed_passage_keeps_its_title(run: Run, reader: FakeReader) -> None:
     run("answer", "Who?", "--compress", "--field", "text", stdin=b'{"title": "Third", "text": "three"}')
 
-    assert [passages for _, passages, _ in reader.asked] == [[{"title": "Third", "text": write_span("three")}]]
+    assert [passages for _, passages, _ in reader.questions] == [[{"title": "Third", "text": write_span("three")}]]
 
 
 def test_the_figures_go_to_stderr(run: Run, reader: FakeReader) -> None:
@@ -45,7 +45,7 @@ def test_the_figures_go_to_stderr(run: Run, reader: FakeReader) -> None:
     assert run("answer", "Who?", "-q", stdin=b"text").stderr == ""
 
 
-def test_z_spans_are_read_as_they_are_and_texts_are_compressed_if_asked_for(
+def test_z_spans_are_read_as_they_are_and_texts_are_compressed_on_request(
     run: Run, reader: FakeReader, tmp_path: Path
 ) -> None:
     (tmp_path / "a.txt").write_text("one")
@@ -55,13 +55,13 @@ def test_z_spans_are_read_as_they_are_and_texts_are_compressed_if_asked_for(
     run("answer", "Who?", tmp_path, "--compress")
     run("answer", "Who?", tmp_path, "--ratio", 4)
 
-    texts = [passages for _, passages, _ in reader.asked]
+    texts = [passages for _, passages, _ in reader.questions]
     assert texts[0] == ["one", write_span("two")]
     assert [(call["ratio"], call["query"]) for call in reader.codec.calls] == [(None, "Who?"), (4.0, "Who?")]
 
 
-def test_an_answer_that_is_not_found_is_said_by_the_exit_code(run: Run, reader: FakeReader) -> None:
-    reader.says = "not found"
+def test_an_answer_that_is_not_found_has_exit_code_1(run: Run, reader: FakeReader) -> None:
+    reader.reply = "not found"
 
     assert run("answer", "Who?", stdin=b"text").exit_code == 1
 
@@ -70,7 +70,7 @@ def test_an_answer_that_is_not_found_is_said_by_the_exit_code(run: Run, reader: 
 def test_an_empty_file_is_not_compressed(run: Run, reader: FakeReader, empty: bytes) -> None:
     run("answer", "Who?", "--compress", stdin=empty)
 
-    assert [passages for _, passages, _ in reader.asked] == [[empty.decode()]] and reader.codec.calls == []
+    assert [passages for _, passages, _ in reader.questions] == [[empty.decode()]] and reader.codec.calls == []
 
 
 def test_a_text_that_mentions_z_spans_is_a_text(run: Run, reader: FakeReader) -> None:
@@ -78,29 +78,29 @@ def test_a_text_that_mentions_z_spans_is_a_text(run: Run, reader: FakeReader) ->
 
     assert run("answer", "What is this?", stdin=text.encode()).exit_code == 0
     assert run("answer", "What is this?", "--compress", stdin=text.encode()).exit_code == 0
-    assert [passages for _, passages, _ in reader.asked] == [[text], [write_span(text)]]
+    assert [passages for _, passages, _ in reader.questions] == [[text], [write_span(text)]]
 
 
-def test_the_answer_is_json_for_who_asks(run: Run, reader: FakeReader) -> None:
+def test_the_answer_is_json_on_request(run: Run, reader: FakeReader) -> None:
     result = run("answer", "Who?", "--json", "--max-new-tokens", 9, stdin=b"text")
 
     answer = json.loads(result.stdout)
     assert (answer["text"], answer["usage"]["z_tokens"]) == ("Margaret Hale", 60)
-    assert reader.asked[0][2] == {"max_new_tokens": 9}
+    assert reader.questions[0][2] == {"max_new_tokens": 9}
 
 
-def test_an_answer_does_not_move_the_terminal(run: Run, reader: FakeReader) -> None:
-    reader.says = "\x1b[2Jgone"
+def test_escape_sequences_in_an_answer_are_not_passed_to_the_terminal(run: Run, reader: FakeReader) -> None:
+    reader.reply = "\x1b[2Jgone"
 
     assert "\x1b" not in run("answer", "Who?", stdin=b"text").stdout
 
 
-def test_an_answer_is_shown_where_not_all_letters_can_be() -> None:
+def test_letters_that_the_terminal_cannot_show_are_replaced() -> None:
     code = (
         "from tests.cli.byte_codec import ByteCodec, FakeReader; from zprompt.cli import main, options; "
         "options.open_reader = lambda *_: FakeReader(ByteCodec(), 'Zoë Ω'); main.app(['answer', 'Who?'])"
     )
-    shown = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
         input=b"text",
         capture_output=True,
@@ -108,7 +108,7 @@ def test_an_answer_is_shown_where_not_all_letters_can_be() -> None:
         env={**os.environ, "PYTHONIOENCODING": "cp1252"},
     )
 
-    assert shown.stdout.strip() == b"Zo\xeb ?"
+    assert process.stdout.strip() == b"Zo\xeb ?"
 
 
 def test_reader_codec_and_device_can_be_chosen(run: Run, reader: FakeReader) -> None:
@@ -121,7 +121,7 @@ def test_a_question_is_needed(run: Run, reader: FakeReader) -> None:
     assert run("answer").exit_code == 2
 
 
-def test_a_reader_that_is_not_there_is_a_message(run: Run) -> None:
+def test_a_missing_reader_is_a_message(run: Run) -> None:
     result = run("answer", "Who?", "--reader", "nowhere", stdin=b"text")
 
     assert result.exit_code == 1
@@ -134,7 +134,7 @@ def test_pull_prints_the_folder(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert run("pull").stdout == "/cache/default\n"
 
 
-def test_a_pull_that_fails_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_pull_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str, progress: object) -> None:
         raise DownloadError("No network. Plug it in.")
 
@@ -154,7 +154,7 @@ def tiny(tiny_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return codec
 
 
-def test_a_reader_becomes_a_checkpoint(run: Run, tiny: Codec, tmp_path: Path) -> None:
+def test_a_reader_is_exported_as_a_checkpoint(run: Run, tiny: Codec, tmp_path: Path) -> None:
     result = run("export", "reader", tmp_path / "out")
 
     assert result.exit_code == 0, result.stderr
@@ -164,7 +164,7 @@ def test_a_reader_becomes_a_checkpoint(run: Run, tiny: Codec, tmp_path: Path) ->
     }
 
 
-def test_what_is_in_the_folder_stays(run: Run, tiny: Codec, tmp_path: Path) -> None:
+def test_an_export_does_not_overwrite_other_files(run: Run, tiny: Codec, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "letter.txt").write_text("keep me")
 

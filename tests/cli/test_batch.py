@@ -1,4 +1,4 @@
-"""`zprompt batch` says what it did, and its exit code whether all rows are there."""
+"""`zprompt batch` reports what it did; its exit code says whether all rows were compressed."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_an_out_folder_is_needed(run: Run, tmp_path: Path) -> None:
     assert run("batch", tmp_path).exit_code == 2
 
 
-def test_progress_tells_the_time_left() -> None:
+def test_progress_shows_the_time_left() -> None:
     state = BatchResult(rows=2_000, bad=1, new_rows=1_000, seconds=100, read_bytes=300, new_bytes=100, total_bytes=400)
 
     assert _describe(state) == "2,000 rows, 1 bad, 10.0 rows/s, 0:01:40 left"

@@ -1,4 +1,4 @@
-"""`zprompt bench` before a run without a model."""
+"""`zprompt bench` without a model: its options, its reports and its errors."""
 
 from pathlib import Path
 
@@ -13,35 +13,35 @@ from zprompt.progress import Progress
 
 
 def test_help_shows_the_defaults_of_the_settings() -> None:
-    done = CliRunner().invoke(app, ["bench", "--help"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, ["bench", "--help"], env={"COLUMNS": "200"})
 
-    assert done.exit_code == 0, done.output
+    assert result.exit_code == 0, result.output
     for default in ("8.0", "50", "400", "retrieved, reconstruction", "focus-z, focus-text, pruning, truncation"):
-        assert f"[default: {default}" in done.output
+        assert f"[default: {default}" in result.output
 
 
 def test_a_ratio_that_is_no_number_is_refused() -> None:
-    done = CliRunner().invoke(app, ["bench", "--ratios", "2,many"])
+    result = CliRunner().invoke(app, ["bench", "--ratios", "2,many"])
 
-    assert done.exit_code == 2
-    assert "could not convert string to float: 'many'" in done.output
+    assert result.exit_code == 2
+    assert "could not convert string to float: 'many'" in result.output
 
 
 def test_options_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[BenchSettings, Path]] = []
+    calls: list[tuple[BenchSettings, Path]] = []
 
     def run(settings: BenchSettings, folder: Path, progress: Progress | None) -> BenchResults:
-        asked.append((settings, folder))
+        calls.append((settings, folder))
         return BenchResults(RUN, settings, (), ())
 
     monkeypatch.setattr("zprompt.eval.run", run)
     arguments = (
         "bench --methods truncation,random --tasks qa --ratios 2 --ratios 4 --limit 2 --seed 3 --jobs 2 --out".split()
     )
-    done = CliRunner().invoke(app, [*arguments, str(tmp_path)])
+    result = CliRunner().invoke(app, [*arguments, str(tmp_path)])
 
-    assert done.exit_code == 0, done.output
-    [(settings, folder)] = asked
+    assert result.exit_code == 0, result.output
+    [(settings, folder)] = calls
     assert (settings.methods, settings.tasks, settings.ratios) == (("truncation", "random"), ("qa",), (2.0, 4.0))
     assert (settings.limit, settings.seed, settings.jobs, folder) == (2, 3, 2, tmp_path)
     assert (tmp_path / "bench.md").is_file() and (tmp_path / "bench.html").is_file()
@@ -49,14 +49,14 @@ def test_options_reach_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_run_is_reported_again(tmp_path: Path) -> None:
     save_results(BenchResults(RUN, BenchSettings(("random",), ("qa",)), (), ()), tmp_path)
-    done = CliRunner().invoke(app, ["bench", "report", str(tmp_path), "--out", str(tmp_path / "new")])
+    result = CliRunner().invoke(app, ["bench", "report", str(tmp_path), "--out", str(tmp_path / "new")])
 
-    assert done.exit_code == 0, done.output
+    assert result.exit_code == 0, result.output
     assert "Summary" in (tmp_path / "new" / "bench.md").read_text("utf-8")
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["bench", "report", str(tmp_path)])
+    result = CliRunner().invoke(app, ["bench", "report", str(tmp_path)])
 
-    assert done.exit_code == 1
-    assert "has no results of `zprompt bench`" in done.stderr.replace("\n", " ")
+    assert result.exit_code == 1
+    assert "has no results of `zprompt bench`" in result.stderr.replace("\n", " ")

@@ -24,7 +24,7 @@ ANY_TEXT = st.lists(
 
 
 def fold(span: str) -> str:
-    """Break a span's line at 76 columns."""
+    """Wrap a span at 76 columns."""
     return "\r\n".join(span[start : start + 76] for start in range(0, len(span), 76))
 
 
@@ -42,7 +42,7 @@ def test_the_figures_go_to_stderr_alone(run: Run) -> None:
     assert "ratio" not in result.stdout
 
 
-def test_quiet_says_nothing(run: Run) -> None:
+def test_quiet_prints_no_figures(run: Run) -> None:
     assert run("compress", "--quiet", stdin=b"text").stderr == ""
 
 
@@ -88,7 +88,7 @@ def test_a_span_that_was_escaped_or_folded_is_restored(run: Run, change: Callabl
     assert run("decompress", stdin=f"before {change(write_span(text))} after".encode()).stdout == f"before {text} after"
 
 
-def test_a_ratio_that_was_missed_is_one_line(run: Run, codec: ByteCodec) -> None:
+def test_a_missed_ratio_is_a_warning_of_one_line(run: Run, codec: ByteCodec) -> None:
     codec.missed = "ratio 9 was asked for, but these texts have 4.00 at most"
 
     for _ in range(2):
@@ -130,7 +130,7 @@ def test_outputs_inside_the_input_folder_are_not_inputs_of_the_next_run(run: Run
     assert set(read_all(tmp_path / "out")) == {"a.txt.z"}
 
 
-def test_what_is_no_text_is_skipped_in_a_folder_with_a_warning(run: Run, tmp_path: Path) -> None:
+def test_a_binary_file_in_a_folder_is_skipped_with_a_warning(run: Run, tmp_path: Path) -> None:
     write_all(tmp_path / "in", {"a.txt": b"one", "photo.jpg": b"\xff\xd8", ".git/config": b"hidden"})
 
     result = run("compress", tmp_path / "in", "-o", tmp_path / "out")
@@ -140,7 +140,7 @@ def test_what_is_no_text_is_skipped_in_a_folder_with_a_warning(run: Run, tmp_pat
     assert set(read_all(tmp_path / "out")) == {"a.txt.z"}
 
 
-def test_what_is_no_text_is_an_error_when_it_is_named(run: Run, tmp_path: Path) -> None:
+def test_a_binary_file_that_is_named_is_an_error(run: Run, tmp_path: Path) -> None:
     write_all(tmp_path, {"photo.jpg": b"ab\xff\xd8"})
 
     result = run("compress", tmp_path / "photo.jpg")
@@ -156,7 +156,7 @@ def test_a_folder_without_text_is_an_error(run: Run, tmp_path: Path) -> None:
     assert "no text file" in result.stderr
 
 
-def test_what_ends_in_a_slash_is_a_folder_for_one_input_too(run: Run, tmp_path: Path) -> None:
+def test_an_output_that_ends_in_a_slash_is_a_folder(run: Run, tmp_path: Path) -> None:
     write_all(tmp_path, {"letter.txt": b"one"})
 
     assert run("compress", tmp_path / "letter.txt", "-o", f"{tmp_path}/out/").exit_code == 0
@@ -183,7 +183,7 @@ def test_two_inputs_do_not_overwrite_each_other(run: Run, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
-def test_an_error_leaves_no_half_of_the_outputs(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
+def test_an_error_leaves_no_partial_output(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
     write_all(tmp_path / "in", {"a.txt": b"good", "b.txt": codec.bad.encode()})
 
     result = run("compress", tmp_path / "in", "-o", tmp_path / "out")
@@ -193,13 +193,13 @@ def test_an_error_leaves_no_half_of_the_outputs(run: Run, codec: ByteCodec, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_an_error_can_be_passed_by(run: Run, codec: ByteCodec) -> None:
+def test_a_text_that_cannot_be_compressed_can_pass_through(run: Run, codec: ByteCodec) -> None:
     result = run("compress", "--on-error", "passthrough", stdin=codec.bad.encode())
 
     assert result.stdout_bytes == codec.bad.encode()
 
 
-def test_a_damaged_span_leaves_out_its_own_file_alone(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
+def test_a_damaged_span_leaves_out_only_its_own_file(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
     write_all(tmp_path / "in", {"a.txt": b"one", "b.jsonl": line("two") + line("three"), "c.txt": b"four"})
     run("compress", tmp_path / "in", "-o", tmp_path / "z")
     lines = tmp_path / "z" / "b.jsonl.z"
@@ -216,12 +216,12 @@ def test_a_damaged_span_leaves_out_its_own_file_alone(run: Run, codec: ByteCodec
     assert (passed.exit_code, read_all(tmp_path / "passed")["b.jsonl"].split(b"\n")[0]) == (0, line("two").strip())
     codec.calls.clear()
     assert run("decompress", tmp_path / "z", "-o", tmp_path / "none", "--on-error", "raise").exit_code == 1
-    assert codec.calls == [] and not (tmp_path / "none").exists()  # known before a model is loaded
+    assert codec.calls == [] and not (tmp_path / "none").exists()  # found before a model is loaded
 
 
 def test_a_text_that_cannot_be_compressed_is_named_with_its_line(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
-    given = line("one") + b'{"text": null}\n{"text": "\\ud800"}\n{"text": ""}\n{"text": "caf\\u00e9"}\n'
-    write_all(tmp_path / "in", {"a.jsonl": given, "b.txt": b"two"})
+    lines = line("one") + b'{"text": null}\n{"text": "\\ud800"}\n{"text": ""}\n{"text": "caf\\u00e9"}\n'
+    write_all(tmp_path / "in", {"a.jsonl": lines, "b.txt": b"two"})
 
     stopped = run("compress", tmp_path / "in", "-o", tmp_path / "out")
     assert stopped.exit_code == 1 and "a.jsonl, line 3: " in stopped.stderr
@@ -233,10 +233,10 @@ def test_a_text_that_cannot_be_compressed_is_named_with_its_line(run: Run, codec
     passed = run("compress", tmp_path / "in", "-o", tmp_path / "out", "--on-error", "passthrough")
     assert passed.exit_code == 0 and "a.jsonl, line 3: " in passed.stderr
     assert run("decompress", tmp_path / "out", "-o", tmp_path / "back").exit_code == 0
-    assert read_all(tmp_path / "back") == {"a.jsonl": given, "b.txt": b"two"}
+    assert read_all(tmp_path / "back") == {"a.jsonl": lines, "b.txt": b"two"}
 
 
-def test_an_input_is_overwritten_by_force_alone(run: Run, tmp_path: Path) -> None:
+def test_an_input_is_overwritten_only_with_force(run: Run, tmp_path: Path) -> None:
     write_all(tmp_path, {"n.txt": b"one"})
     refused = run("compress", tmp_path / "n.txt", "-o", tmp_path / "n.txt")
     assert refused.exit_code == 1 and "--force" in refused.stderr
@@ -245,13 +245,13 @@ def test_an_input_is_overwritten_by_force_alone(run: Run, tmp_path: Path) -> Non
     assert read_all(tmp_path)["n.txt"].startswith(b"[z2:")
 
 
-def test_a_second_run_adds_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_second_run_writes_no_new_files(run: Run, tmp_path: Path) -> None:
     write_all(tmp_path, {"a.txt": b"one"})
     assert run("compress", tmp_path, "-o", tmp_path).exit_code == 0
-    once = read_all(tmp_path)
+    first = read_all(tmp_path)
     again = run("compress", tmp_path, "-o", tmp_path)
     assert again.exit_code == 0 and "a.txt.z is left out" in again.stderr
-    assert read_all(tmp_path) == once
+    assert read_all(tmp_path) == first
 
 
 NOTATIONS = (
@@ -262,7 +262,7 @@ NOTATIONS = (
 )
 
 
-def test_what_is_stored_is_focused_under_its_name_and_comes_back(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
+def test_stored_z_spans_are_focused_under_their_names_and_come_back(run: Run, codec: ByteCodec, tmp_path: Path) -> None:
     texts = {"p.jsonl": NOTATIONS, "deep/a.txt": b"one"}
     write_all(tmp_path / "in", texts)
     run("compress", tmp_path / "in", "-o", tmp_path / "stored")
@@ -276,7 +276,7 @@ def test_what_is_stored_is_focused_under_its_name_and_comes_back(run: Run, codec
     assert read_all(tmp_path / "back") == texts
 
 
-def test_what_is_stored_becomes_text_under_the_name_of_its_text(
+def test_stored_z_spans_become_text_under_the_names_of_their_texts(
     run: Run, tmp_path: Path, codec: ByteCodec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def shorten(documents: object, **_: object) -> CompressionResult:
@@ -291,7 +291,7 @@ def test_what_is_stored_becomes_text_under_the_name_of_its_text(
     assert read_all(tmp_path / "short") == {"p.jsonl": NOTATIONS}
 
 
-def test_what_is_stored_beside_its_text_is_not_focused_again(run: Run, tmp_path: Path) -> None:
+def test_a_z_span_stored_beside_its_text_is_not_focused(run: Run, tmp_path: Path) -> None:
     write_all(tmp_path / "in", {"a.txt": b"one", "b.txt.z": write_span("two").encode()})
     run("compress", tmp_path / "in", "-o", tmp_path / "in")
 
@@ -318,25 +318,25 @@ PASSAGES = [
 ]
 
 
-def test_titles_help_to_find_what_a_question_needs(run: Run, codec: ByteCodec) -> None:
-    lines = "".join(json.dumps(own) + "\n" for own in PASSAGES).encode()
+def test_titles_help_to_find_the_sentences_that_a_question_needs(run: Run, codec: ByteCodec) -> None:
+    lines = "".join(json.dumps(passage) + "\n" for passage in PASSAGES).encode()
     focus = "compress", "--field", "text", "--query", "Who opened the Leopold Museum?"
 
     short = run(*focus, "--form", "text", "--max-tokens", 18, stdin=lines)
     run(*focus, stdin=lines)
 
     assert "by the president" in short.stdout and "by the mayor" not in short.stdout
-    assert codec.given == [PASSAGES]
+    assert codec.inputs == [PASSAGES]
 
 
-def test_only_options_that_are_given_reach_the_codec(run: Run, codec: ByteCodec) -> None:
+def test_only_given_options_reach_the_codec(run: Run, codec: ByteCodec) -> None:
     run("compress", "--query", "when?", "--protect", r"\d+", stdin=b"at 12:30")
 
     protect = [re.compile(r"\d+")]
     assert codec.calls == [{"query": "when?", "protect": protect, "on_error": "raise", "progress": None}]
 
 
-def test_several_protections_protect_what_they_match_where_they_match_it(run: Run, codec: ByteCodec) -> None:
+def test_several_protections_apply_together(run: Run, codec: ByteCodec) -> None:
     run("compress", "--protect", r"\bno\b", "--protect", r"\b3\b", stdin=b"no note")
 
     options = CompressOptions(protect=codec.calls[0]["protect"])  # type: ignore[arg-type]
@@ -351,14 +351,14 @@ def test_a_wrong_regular_expression_is_a_usage_error(run: Run, wrong: str) -> No
     assert "--protect" in result.stderr
 
 
-def test_a_counter_of_text_is_refused_for_z_spans(run: Run) -> None:
+def test_the_count_option_is_refused_for_z_spans(run: Run) -> None:
     result = run("compress", "--count", "tiktoken:o200k_base", stdin=b"text")
 
     assert result.exit_code != 0
     assert "--count is for --form text" in result.stderr
 
 
-def test_the_lines_of_all_files_stay_with_their_files(run: Run, tmp_path: Path) -> None:
+def test_lines_stay_in_their_files(run: Run, tmp_path: Path) -> None:
     files = {name: b"".join(line(f"{name} {i}") for i in range(3)) for name in ("a.jsonl", "b.jsonl")}
     write_all(tmp_path / "in", files)
 

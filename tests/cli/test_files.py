@@ -36,21 +36,21 @@ def test_a_file_of_another_kind_is_one_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.JSONL", "a.ndjson", "a.jsonl.z"])
-def test_json_lines_are_told_by_their_name(name: str) -> None:
+def test_json_lines_are_recognised_by_their_name(name: str) -> None:
     assert content_of('{"text": "a"}\n{"text": "b"}', name).texts == ["a", "b"]
 
 
-def test_a_field_makes_any_file_json_lines() -> None:
+def test_with_a_field_any_file_is_json_lines() -> None:
     assert content_of('{"body": "a", "text": "b"}', "a.txt", "body").texts == ["a"]
 
 
-def test_all_but_the_text_stays_as_it_was_written() -> None:
+def test_everything_but_the_text_stays_byte_for_byte() -> None:
     lines = '\ufeff{ "n" : 1.50, "text":"a" , "e": 1e400, "big": 123456789012345678901}\r\n\r\n \n{"text": "b"}'
 
     assert content_of(lines).render(["A", "B"]) == lines.replace('"a"', '"A"').replace('"b"', '"B"')
 
 
-def test_a_field_of_the_same_name_further_down_is_another_field() -> None:
+def test_a_nested_field_of_the_same_name_is_another_field() -> None:
     lines = '{"meta": {"text": "inner"}, "text": "outer", "list": ["text", "x"]}'
 
     assert content_of(lines).render(["new"]) == lines.replace("outer", "new")
@@ -60,7 +60,7 @@ def test_the_last_of_two_fields_of_the_same_name_counts() -> None:
     assert content_of('{"text": "a", "text": "b"}').render(["c"]) == '{"text": "a", "text": "c"}'
 
 
-def test_half_an_emoji_that_is_left_as_it_is_can_be_written() -> None:
+def test_half_a_surrogate_pair_that_is_left_as_it_is_can_be_written() -> None:
     content = content_of('{"text": "é\\ud83d"}')
 
     assert content.render(content.texts).encode() == '{"text": "é\\ud83d"}'.encode()
@@ -71,7 +71,7 @@ def test_half_an_emoji_that_is_left_as_it_is_can_be_written() -> None:
 @settings(max_examples=30, deadline=None)
 @given(records=st.lists(RECORDS, max_size=3))
 @example(records=[{"text": "\x7f"}])
-def test_texts_that_were_replaced_by_spans_come_back_as_they_were_written(
+def test_texts_that_were_replaced_by_spans_come_back_byte_for_byte(
     records: list[dict[str, object]], ensure_ascii: bool, separators: tuple[str, str]
 ) -> None:
     lines = "".join(json.dumps(r, ensure_ascii=ensure_ascii, separators=separators) + "\n" for r in records)
@@ -113,7 +113,7 @@ def test_a_text_that_looks_like_a_span_comes_back_too(text: str, after: str, ens
     passed = content_of(content.render([escape_literal(text)]), restore=True)
 
     assert restored(lines) == lines
-    assert passed.render([unescape_literal(one) for one in passed.texts]) == lines
+    assert passed.render([unescape_literal(passed_text) for passed_text in passed.texts]) == lines
 
 
 def test_a_line_whose_text_is_null_stays_as_it_is() -> None:

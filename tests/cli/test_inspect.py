@@ -1,4 +1,4 @@
-"""A tiling is seen in the terminal and on a page, and Z-spans say what they are without a codec."""
+"""A tiling is shown in the terminal and on a page, and stats of Z-spans need no codec."""
 
 import json
 import re
@@ -89,11 +89,11 @@ def test_stats_need_no_codec(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     assert FINGERPRINT in result.stdout
 
 
-def test_stats_count_what_the_spans_say(run: Run) -> None:
+def test_stats_add_up_the_figures_of_the_spans(run: Run) -> None:
     spans = [write_span("x" * 80), write_span("y" * 40)]
     parsed = [parse_span(span) for span in spans]
     z_token_bits, residual_bits = (
-        sum(sum(measure(span.tokens, span.symbols)[part]) for span in parsed) for part in (0, 1)
+        sum(sum(measure(span.tokens, span.symbols)[index]) for span in parsed) for index in (0, 1)
     )
     bits = z_token_bits + residual_bits
 
@@ -110,10 +110,10 @@ def test_stats_count_what_the_spans_say(run: Run) -> None:
         "residual_share": residual_bits / bits,
         "codecs": [FINGERPRINT],
     }
-    assert 0 <= 8 * sum(len(span.stream) for span in parsed) - bits < 2 * 24  # what a whole number of bytes adds
+    assert 0 <= 8 * sum(len(span.stream) for span in parsed) - bits < 2 * 24  # rounding up to whole bytes adds a little
 
 
-def test_files_of_the_same_name_are_counted_each(run: Run, tmp_path: Path) -> None:
+def test_files_of_the_same_name_are_counted_separately(run: Run, tmp_path: Path) -> None:
     paths = [tmp_path / folder / "x.z" for folder in "ab"]
     for path, text in zip(paths, ["text", "longer text"], strict=True):
         path.parent.mkdir()
@@ -121,14 +121,14 @@ def test_files_of_the_same_name_are_counted_each(run: Run, tmp_path: Path) -> No
 
     figures = json.loads(run("stats", "--json", *paths).stdout)
 
-    assert [(own["name"], own["source_tokens"]) for own in figures["files"]] == [
+    assert [(file["name"], file["source_tokens"]) for file in figures["files"]] == [
         (str(paths[0]), 4),
         (str(paths[1]), 11),
     ]
     assert figures["total"]["documents"] == 2
 
 
-def test_an_empty_document_has_no_quotients(run: Run) -> None:
+def test_an_empty_document_has_no_ratio(run: Run) -> None:
     total = json.loads(run("stats", "--json", stdin=write_span("").encode()).stdout)["total"]
 
     assert (total["documents"], total["ratio"]) == (1, None)
@@ -142,7 +142,7 @@ def test_a_plain_text_holds_no_spans(run: Run) -> None:
     assert result.stdout == ""
 
 
-def test_a_damaged_span_is_reported_and_not_counted_and_what_only_looks_like_one_is_text(run: Run) -> None:
+def test_a_damaged_span_is_reported_but_not_counted(run: Run) -> None:
     span = write_span("text")
     forged = span.replace("[z2:0", "[z2:1")
 
@@ -153,7 +153,7 @@ def test_a_damaged_span_is_reported_and_not_counted_and_what_only_looks_like_one
     assert "checksum" in result.stderr
 
 
-def test_a_file_name_is_no_markup(run: Run, tmp_path: Path) -> None:
+def test_a_file_name_is_not_read_as_markup(run: Run, tmp_path: Path) -> None:
     (tmp_path / "[red]a.z").write_text(write_span("text"))
 
     assert "[red]a.z" in run("stats", tmp_path / "[red]a.z").stdout
@@ -173,7 +173,7 @@ def passages(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_question_about_passages_gives_a_page_of_its_sentences(
+def test_a_question_about_passages_gives_a_page_of_their_sentences(
     run: Run, passages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(options, "open_codec", lambda *_: pytest.fail("a codec was loaded"))
@@ -188,7 +188,7 @@ def test_a_question_about_passages_gives_a_page_of_its_sentences(
     assert "Harbour" in shown and "a score of 12" in shown and "Nothing" not in shown
 
 
-def test_z_spans_are_made_by_the_codec_that_was_chosen(run: Run, passages: Path, codec: ByteCodec) -> None:
+def test_z_spans_are_made_by_the_chosen_codec(run: Run, passages: Path, codec: ByteCodec) -> None:
     page = passages.with_suffix(".html")
 
     run("inspect", passages, "--query", "When?", "--ratio", 4, "--protect", "tide", "--html", page)
@@ -197,7 +197,9 @@ def test_z_spans_are_made_by_the_codec_that_was_chosen(run: Run, passages: Path,
     assert "Z-tokens" in page.read_text()
 
 
-def test_the_readers_answer_is_on_the_page(run: Run, passages: Path, reader: FakeReader, codec: ByteCodec) -> None:
+def test_the_answer_of_the_reader_is_on_the_page(
+    run: Run, passages: Path, reader: FakeReader, codec: ByteCodec
+) -> None:
     page = passages.with_suffix(".html")
 
     for form in ("text", "z"):
@@ -205,12 +207,12 @@ def test_the_readers_answer_is_on_the_page(run: Run, passages: Path, reader: Fak
         assert "Margaret Hale" in page.read_text()
 
     assert [opened[:2] for opened in reader.opened] == [("default", None), ("default", codec)]
-    assert [asked for asked, _, _ in reader.asked] == ["How often?"] * 2
+    assert [question for question, _, _ in reader.questions] == ["How often?"] * 2
 
 
 @pytest.mark.parametrize("missing", [["--html", "a.html"], ["--query", "Who?"], ["--query", " ", "--html", "a.html"]])
 @pytest.mark.parametrize("given", [["--form", "text"], ["--answer"]])
-def test_what_is_for_that_page_needs_a_question_and_a_place(run: Run, missing: list[str], given: list[str]) -> None:
+def test_form_text_and_answer_need_a_query_and_an_html_file(run: Run, missing: list[str], given: list[str]) -> None:
     result = run("inspect", "-", *missing, *given, stdin=TEXT.encode())
 
     assert result.exit_code == 2

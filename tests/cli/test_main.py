@@ -30,7 +30,7 @@ def test_the_version_is_shown(run: Run) -> None:
     assert run("--version").stdout == f"zprompt {zprompt.__version__}\n"
 
 
-def test_an_error_of_ours_is_a_message_without_a_traceback(run: Run) -> None:
+def test_an_error_of_zprompt_is_a_message_without_a_traceback(run: Run) -> None:
     result = run("decompress", stdin=write_span("text")[:-3].encode())
 
     assert result.exit_code == 1
@@ -38,12 +38,12 @@ def test_an_error_of_ours_is_a_message_without_a_traceback(run: Run) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("how", ["option", "variable"])
-def test_a_traceback_is_there_for_who_asks(run: Run, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    if how == "variable":
+@pytest.mark.parametrize("switch", ["option", "variable"])
+def test_a_traceback_is_shown_on_request(run: Run, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
+    if switch == "variable":
         monkeypatch.setenv("ZPROMPT_DEBUG", "1")
 
-    result = run(*["--debug"] * (how == "option"), "decompress", stdin=write_span("text")[:-3].encode())
+    result = run(*["--debug"] * (switch == "option"), "decompress", stdin=write_span("text")[:-3].encode())
 
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
@@ -67,7 +67,7 @@ def test_an_unknown_option_is_a_usage_error(run: Run) -> None:
     assert run("compress", "--nonsense").exit_code == 2
 
 
-def test_ctrl_c_is_quiet(run: Run, codec: ByteCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_the_program_without_a_message(run: Run, codec: ByteCodec, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -78,7 +78,7 @@ def test_ctrl_c_is_quiet(run: Run, codec: ByteCodec, monkeypatch: pytest.MonkeyP
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "")
 
 
-def test_a_reader_who_has_seen_enough_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     spans = (write_span("text") * 100).encode()
     with subprocess.Popen(
         [sys.executable, "-c", RUN_QUIETLY, "stats", "--json"],
@@ -93,7 +93,7 @@ def test_a_reader_who_has_seen_enough_is_no_error() -> None:
         assert program.stderr.read() == b""
 
 
-def test_messages_do_not_obey_what_they_quote(run: Run) -> None:
+def test_escape_sequences_in_messages_are_not_passed_to_the_terminal(run: Run) -> None:
     result = run("compress", "\x1b[2Jmissing.txt")
 
     assert result.exit_code == 1

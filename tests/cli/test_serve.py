@@ -1,4 +1,4 @@
-"""`zprompt serve` starts a server, says where it is, and stops when it is told to."""
+"""`zprompt serve` starts a server, prints its URL, and stops on a signal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ app(sys.argv[1:])
 
 @contextmanager
 def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run the program, and give it and its URL."""
+    """Run the program; return it and its URL."""
     command = [sys.executable, "-c", PROGRAM, "serve", "--port", "0", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
         assert program.stderr
@@ -39,18 +39,18 @@ def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             program.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_answers_until_it_is_stopped(number: signal.Signals) -> None:
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_answers_until_it_is_stopped(stop_signal: signal.Signals) -> None:
     with served("--api-key", "secret", "--model", "mine") as (program, url):
         headers = {"Authorization": "Bearer secret"}
-        # Its socket listens before the reader is there: the first request waits.
+        # The socket listens before the reader is loaded: the first request waits.
         answer = httpx.post(f"{url}/completions", json={"model": "mine", "prompt": "one"}, headers=headers, timeout=30)
         assert answer.json()["choices"][0]["text"] == "one"
         assert httpx.get(f"{url}/models").status_code == 401
 
-        program.send_signal(number)
+        program.send_signal(stop_signal)
 
-        assert program.wait(20) in (-number, 128 + number)
+        assert program.wait(20) in (-stop_signal, 128 + stop_signal)
         assert program.stderr and "Traceback" not in program.stderr.read()
 
 
@@ -69,7 +69,7 @@ def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert "pip install 'zprompt[serve]'" in result.stderr
 
 
-def test_a_port_that_is_taken_is_said_before_a_reader_is_loaded(run: Run) -> None:
+def test_a_port_that_is_in_use_is_an_error_before_a_reader_is_loaded(run: Run) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -88,9 +88,7 @@ def test_an_empty_key_is_refused(run: Run) -> None:
     assert "API key is empty" in result.stderr
 
 
-def test_a_server_that_everyone_reaches_without_a_key_is_warned_about(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_public_server_without_a_key_gets_a_warning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zprompt.cli.options.open_reader", lambda *_: object())
     monkeypatch.setattr("zprompt.serve.serve", lambda *_: None)
 

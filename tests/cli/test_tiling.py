@@ -49,7 +49,7 @@ class Body(HTMLParser):
 
 
 @given(ANY_TEXT, ANY_OFFSETS)
-def test_tiles_are_the_text_when_put_together(text: str, offsets: list[list[int]]) -> None:
+def test_tiles_add_up_to_the_text(text: str, offsets: list[list[int]]) -> None:
     tiling = cut(explanation_of(text, offsets))
 
     assert "".join(tile.before + tile.text for tile in tiling.tiles) + tiling.tail == text
@@ -65,7 +65,7 @@ def test_the_page_shows_the_whole_text(text: str, offsets: list[list[int]]) -> N
     assert Body(render_page(explanation_of(text, offsets), "title")).text == visible(text)
 
 
-def test_the_page_takes_nothing_from_elsewhere_and_runs_nothing() -> None:
+def test_the_page_loads_nothing_and_runs_no_script() -> None:
     page = render_page(ByteCodec().explain(HOSTILE), HOSTILE)
     body = Body(page)
 
@@ -75,7 +75,7 @@ def test_the_page_takes_nothing_from_elsewhere_and_runs_nothing() -> None:
     assert "default-src 'none'" in page
 
 
-def test_control_characters_become_pictures() -> None:
+def test_control_characters_are_shown_as_symbols() -> None:
     explanation = ByteCodec().explain(HOSTILE)
 
     for shown in (tiling_text(explanation).plain, html.unescape(render_page(explanation, HOSTILE))):
@@ -83,19 +83,19 @@ def test_control_characters_become_pictures() -> None:
         assert "␛" in shown and "␀" in shown
 
 
-def test_each_tile_has_a_card_that_says_what_its_z_token_is_made_of() -> None:
+def test_each_tile_has_a_card_with_the_parts_of_its_z_token() -> None:
     def card(code: tuple[int, ...]) -> list[str]:
         page = Body(render_page(explanation_of("ab", [[0, 1, 2]], code), ""))
-        [found] = (value for name, value in page.attributes if name == "data-card")
-        assert found
-        return found.split("\n")[1:]
+        [card_text] = (value for name, value in page.attributes if name == "data-card")
+        assert card_text
+        return card_text.split("\n")[1:]
 
     without = ['anchor   "a"', "gap      1", 'text     "ab"', "residual 2.5 bits", "cost     14.5 bits"]
     assert card(()) == card((NO_CODE, NO_CODE)) == without
     assert card((7, NO_CODE)) == [*without[:3], "code     7 –", *without[3:]]
 
 
-def test_denser_text_is_drawn_deeper() -> None:
+def test_denser_text_has_a_deeper_colour() -> None:
     page = render_page(explanation_of("a" + "b" * 40, [[0, 1, 1], [1, 2, 41]]), "")
     dense, sparse = map(int, re.findall(r"--d:(\d+)", page.partition("<main")[2]))
 
@@ -121,7 +121,7 @@ def test_an_empty_text_has_an_empty_tiling() -> None:
     assert Body(render_page(explanation, "empty")).text == ""
 
 
-def test_a_diagram_of_long_gaps_has_numbers_for_as_many_bars_as_there_is_room() -> None:
+def test_a_diagram_of_long_gaps_labels_only_some_of_its_bars() -> None:
     tokens = [ExplainedToken(0, "a", 0, 1, 1, gap, (), 1.0, 1.0) for gap in (0, 199)]
     page = render_page(Explanation("a", tuple(tokens), stats_of(["a"]), "[z2:…]"), "")
 

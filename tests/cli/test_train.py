@@ -1,4 +1,4 @@
-"""`zprompt train` makes a reader."""
+"""`zprompt train` trains a reader."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def codec(tiny_backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def trained(corpus: Path, codec: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """A reader's folder, and what the command wrote."""
+    """Train a reader; return its folder and the result of the command."""
     out = tmp_path_factory.mktemp("trained") / "mine"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("zprompt.train.reader_data.CONTEXT", 24)
@@ -52,7 +52,7 @@ def train(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["train", "reader", *map(str, arguments)])
 
 
-def test_a_reader_is_trained_saved_and_summed_up(trained: tuple[Path, Result]) -> None:
+def test_a_reader_is_trained_saved_and_summarised(trained: tuple[Path, Result]) -> None:
     out, result = trained
 
     assert result.exit_code == 0, result.stderr
@@ -61,7 +61,7 @@ def test_a_reader_is_trained_saved_and_summed_up(trained: tuple[Path, Result]) -
     assert (out / "adapter" / "adapter_model.safetensors").is_file()
 
 
-def test_a_second_run_in_the_folder_has_to_be_a_resumed_one(
+def test_a_second_run_in_the_folder_has_to_resume_the_first(
     trained: tuple[Path, Result], corpus: Path, codec: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(trained[0], tmp_path / "mine")
@@ -95,13 +95,13 @@ def test_a_prepared_run_needs_no_data(corpus: Path, codec: Path, tmp_path: Path)
     assert (tmp_path / "mine" / "adapter" / "adapter_model.safetensors").is_file()
 
 
-def test_an_llm_is_a_codec(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
+def test_an_llm_can_be_given_as_the_codec(corpus: Path, tiny_backbone_dir: Path, tmp_path: Path) -> None:
     result = train("--data", corpus, "--codec", tiny_backbone_dir, "--out", tmp_path / "mine", *SMALL)
 
     assert result.exit_code == 0, result.stderr
 
 
-def test_a_reader_to_start_from_has_to_be_there(corpus: Path, codec: Path, tmp_path: Path) -> None:
+def test_a_missing_reader_to_start_from_is_named(corpus: Path, codec: Path, tmp_path: Path) -> None:
     arguments = ("--data", corpus, "--codec", codec, "--out", tmp_path / "mine", *SMALL)
 
     result = train(*arguments, "--start-from", "nowhere")
@@ -139,11 +139,11 @@ def test_a_field_that_is_an_option_has_a_comment() -> None:
 def test_help_shows_the_comments_and_defaults_of_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
-    shown = train("--help").stdout
+    help_text = train("--help").stdout
 
-    several = {"ratios": "ratio", "dev_ratios": "dev_ratio"}
-    assert all(f"--{several.get(name, name).replace('_', '-')} " in shown for name in READER_OPTIONS)
-    assert re.search(r"--batch .*Packed sequences a step\. \[default: 8\]", shown)
+    singular = {"ratios": "ratio", "dev_ratios": "dev_ratio"}
+    assert all(f"--{singular.get(name, name).replace('_', '-')} " in help_text for name in READER_OPTIONS)
+    assert re.search(r"--batch .*Packed sequences a step\. \[default: 8\]", help_text)
 
 
 def test_the_options_are_generated_only_when_they_are_needed() -> None:
@@ -156,9 +156,7 @@ def test_the_options_are_generated_only_when_they_are_needed() -> None:
 
 
 @pytest.mark.parametrize(("option", "value"), [("--continued", 7), ("--passage-tokens", 15)])
-def test_sizes_that_no_real_text_is_trained_at_are_refused(
-    option: str, value: int, corpus: Path, tmp_path: Path
-) -> None:
+def test_sizes_below_the_minimum_are_refused(option: str, value: int, corpus: Path, tmp_path: Path) -> None:
     result = train("--data", corpus, "--out", tmp_path, option, value)
 
     assert result.exit_code == 2

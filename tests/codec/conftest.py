@@ -1,4 +1,4 @@
-"""Tiny codecs over a tiny random Llama: quick to run and, as any codec, exact."""
+"""Tiny codecs over a tiny random Llama: quick to run and, like any codec, exact."""
 
 from pathlib import Path
 
@@ -23,26 +23,26 @@ def make_heads(backbone: Backbone, seed: int = 0) -> CodecHeads:
         torch.manual_seed(seed)
         heads = CodecHeads(HEAD_SETTINGS, backbone.embeddings, backbone.hidden_size)
     with torch.no_grad():
-        heads.span_head.out.weight *= 8  # else what a code says would change next to nothing
+        heads.span_head.out.weight *= 8  # otherwise a code would hardly change the logits
     heads.round_to_half()
     return heads.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="session")
 def tiny_codec(tiny_backbone: Backbone) -> Codec:
-    """Give a codec whose tokenizer carries every byte."""
+    """Return a codec whose tokenizer carries every byte."""
     return Codec(tiny_backbone, SETTINGS, name="tiny")
 
 
 @pytest.fixture(scope="session")
 def other_codec(tiny_backbone: Backbone) -> Codec:
-    """Give a codec with another window over the same backbone."""
+    """Return a codec with another window over the same backbone."""
     return Codec(tiny_backbone, CodecSettings(window=16, margin=1e-4), name="other")
 
 
 @pytest.fixture(scope="session")
 def coded_codec(tiny_backbone: Backbone) -> Codec:
-    """Give a codec with random heads, which writes all of its sub-codes although they do not pay."""
+    """Return a codec with random heads that writes all of its sub-codes although they do not pay."""
     codec = Codec(tiny_backbone, SETTINGS, make_heads(tiny_backbone), "coded")
     assert codec._code_writer
     codec._code_writer.price = -float("inf")
@@ -51,7 +51,7 @@ def coded_codec(tiny_backbone: Backbone) -> Codec:
 
 @pytest.fixture(scope="session")
 def ascii_codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
-    """Give a codec whose tokenizer has only the bytes of ASCII, and of these not 04: escapes survive, others do not."""
+    """Return a codec whose tokenizer knows only ASCII without byte 04: escapes survive, other characters do not."""
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     letters = [splitter.pre_tokenize_str(chr(byte))[0][0] for byte in range(128) if byte != 4]
     tokenizer = Tokenizer(models.BPE())
@@ -67,19 +67,19 @@ def ascii_codec(tmp_path_factory: pytest.TempPathFactory) -> Codec:
 
 @pytest.fixture(scope="session")
 def narrow_codec(narrow_backbone: Backbone) -> Codec:
-    """Give a codec whose tokenizer drops many characters."""
+    """Return a codec whose tokenizer drops many characters."""
     return Codec(narrow_backbone, SETTINGS, name="narrow")
 
 
 @pytest.fixture(scope="session")
 def tiny_compressor(tiny_backbone: Backbone) -> Compressor:
-    """Give the compressor of the tiny codec."""
+    """Return the compressor of the tiny codec."""
     return Compressor(tiny_backbone, SETTINGS)
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory, tiny_codec: Codec) -> Path:
-    """Give the folder of the tiny codec, as `zprompt.load` takes it."""
+    """Return the folder of the tiny codec, as `zprompt.load` takes it."""
     folder = tmp_path_factory.mktemp("codecs") / "tiny"
     tiny_codec.save_pretrained(folder)
     return folder

@@ -23,7 +23,7 @@ TEXTS = st.lists(
 LONG = " ".join(SENTENCES) * 5  # more than one window
 
 
-def gpt2(vocab_size: int) -> Any:  # noqa: ANN401 - as transformers' own classes
+def gpt2(vocab_size: int) -> Any:  # noqa: ANN401 - transformers' own types
     from transformers import GPT2Config, GPT2LMHeadModel
 
     return GPT2LMHeadModel(
@@ -84,7 +84,7 @@ Save = Callable[[Callable[[int], Any]], Path]
 
 @pytest.fixture(scope="module")
 def save(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Save:
-    """Give a function that saves a model, made for a size of vocabulary, with random weights and a tokenizer."""
+    """Return a function that saves a model with random weights, built for the size of the tokenizer's vocabulary."""
 
     def make(maker: Callable[[int], Any]) -> Path:
         folder: Path = tmp_path_factory.mktemp("any") / "llm"
@@ -99,7 +99,7 @@ def save(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) ->
 
 @pytest.fixture(scope="module", params=MAKERS)
 def codec(request: pytest.FixtureRequest, save: Save) -> Codec:
-    """Give a codec over a tiny LLM of some architecture."""
+    """Return a codec over a tiny LLM of some architecture."""
     return Codec.from_pretrained(save(MAKERS[request.param]), device="cpu")
 
 
@@ -111,7 +111,7 @@ def test_any_text_comes_back(codec: Codec, text: str, ratio: float | None) -> No
 
 @settings(max_examples=4)
 @given(texts=st.lists(TEXTS, max_size=5), batch_size=st.integers(1, 4))
-def test_texts_come_back_in_batches_and_are_what_they_are_alone(
+def test_texts_come_back_in_batches_and_their_spans_do_not_depend_on_the_batch(
     codec: Codec, texts: list[str], batch_size: int
 ) -> None:
     spans = codec.compress(texts, batch_size=batch_size).documents
@@ -124,7 +124,7 @@ def test_a_text_of_several_windows_comes_back(codec: Codec) -> None:
     assert result.stats.source_tokens > codec.settings.window
     assert codec.decompress(result.documents) == LONG
     ranked = [symbol for symbol in codec.parse(result.documents).symbols if symbol < 256]
-    assert len(ranked) > 100  # the LLM is asked
+    assert len(ranked) > 100  # the LLM predicts most of them
 
 
 def test_windows_are_no_longer_than_the_llm_reads(save: Save) -> None:

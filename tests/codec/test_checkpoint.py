@@ -1,4 +1,4 @@
-"""A codec's folder gives back the codec that was written, and only over the backbone that it belongs to."""
+"""A codec is loaded from its folder as it was saved, and only over the backbone that it was made on."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ def config(tiny_backbone: Backbone) -> CodecConfig:
 
 @pytest.fixture
 def folder(tmp_path: Path, tiny_backbone: Backbone, config: CodecConfig) -> Path:
-    """Give the folder of a codec with heads."""
+    """Return the folder of a codec with heads."""
     write_codec(tmp_path / "made" / "codec", config, make_heads(tiny_backbone))
     return tmp_path / "made" / "codec"
 
@@ -71,7 +71,7 @@ class TestCodecs:
         with pytest.raises(CheckpointError, match="was made on the backbone"):
             Codec.from_pretrained(tiny_folder, backbone=str(narrow_backbone_dir), device="cpu")
 
-    def test_a_name_of_nothing_is_refused(self, tmp_path: Path) -> None:
+    def test_an_unknown_name_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(BackboneError):
             Codec.from_pretrained(tmp_path / "nowhere", device="cpu")
 
@@ -128,9 +128,9 @@ class TestFolders:
         with pytest.raises(CheckpointError, match="is no codec config"):
             read_config(folder)
 
-    @pytest.mark.parametrize("part", ["settings", "heads"])
-    def test_settings_of_a_later_release_are_refused_by_name(self, folder: Path, part: str) -> None:
-        change(folder, **{part: {"beam": 4}})
+    @pytest.mark.parametrize("entry", ["settings", "heads"])
+    def test_settings_of_a_later_release_are_refused_by_name(self, folder: Path, entry: str) -> None:
+        change(folder, **{entry: {"beam": 4}})
         with pytest.raises(CheckpointError, match=r"\['beam'\]. Update zprompt"):
             read_config(folder)
 
@@ -151,14 +151,14 @@ class TestFinding:
         monkeypatch.setattr(checkpoint, "SHIPPED", folder.parent)
         assert find_codec("codec") == folder
 
-    def test_the_folder_of_an_llm_is_no_codecs(self, tiny_backbone_dir: Path) -> None:
+    def test_the_folder_of_an_llm_is_not_found_as_a_codec(self, tiny_backbone_dir: Path) -> None:
         assert find_codec(str(tiny_backbone_dir)) is None
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", "7", '"backbone_fingerprint"'])
-    def test_other_configs_are_no_codecs(self, folder: Path, text: str) -> None:
+    def test_folders_with_other_configs_are_not_found_as_codecs(self, folder: Path, text: str) -> None:
         (folder / "config.json").write_text(text)
         assert find_codec(str(folder)) is None
 
     @pytest.mark.parametrize("name", ["nowhere", "default", ""])
-    def test_a_name_that_is_no_codecs_may_be_that_of_an_llm(self, name: str) -> None:
+    def test_a_name_of_no_codec_is_left_to_the_llms(self, name: str) -> None:
         assert find_codec(name) is None

@@ -34,15 +34,15 @@ def closed(tokens: list[ZToken]) -> list[ZToken]:
 
 @settings(max_examples=40)
 @given(TOKENS)
-def test_every_dropped_token_of_a_span_that_may_have_a_code_is_listed_where_it_stands(tokens: list[ZToken]) -> None:
-    expected, position, place = [], 0, 0
+def test_every_dropped_token_of_a_span_that_may_have_a_code_is_listed_in_order(tokens: list[ZToken]) -> None:
+    expected, position, residual_index = [], 0, 0
     for index, (token, following) in enumerate(zip(tokens, closed(tokens)[1:], strict=True)):
         if token.gap <= MAX_GAP:
             expected += [
-                (place + j, position + 1 + j, j, token.gap, following.anchor, index, token.code)
+                (residual_index + j, position + 1 + j, j, token.gap, following.anchor, index, token.code)
                 for j in range(token.gap)
             ]
-        position, place = position + token.gap + 1, place + token.gap
+        position, residual_index = position + token.gap + 1, residual_index + token.gap
     rows = DroppedTokens.of(closed(tokens), MAX_GAP)
     columns = (rows.place, rows.position, rows.token, rows.gap, rows.anchor, rows.span, map(tuple, rows.code.tolist()))
     assert list(zip(*(list(column) for column in columns), strict=True)) == expected
@@ -55,7 +55,7 @@ def test_the_last_span_of_a_window_has_no_code() -> None:
 
 @settings(max_examples=20)
 @given(TOKENS.filter(len))
-def test_what_is_ahead_does_not_depend_on_the_spans_around(heads: CodecHeads, tokens: list[ZToken]) -> None:
+def test_the_right_context_does_not_depend_on_the_spans_around(heads: CodecHeads, tokens: list[ZToken]) -> None:
     together = DroppedTokens.of(closed(tokens), MAX_GAP).right_context(heads)
     alone = [
         DroppedTokens.of([token, ZToken(following.anchor, 0, NONE)], MAX_GAP).right_context(heads)
@@ -69,18 +69,18 @@ def test_what_is_ahead_does_not_depend_on_the_spans_around(heads: CodecHeads, to
 def test_the_right_context_is_the_sum_that_heads_define(heads: CodecHeads, gap: int, code: tuple[int, ...]) -> None:
     head, cut = heads.span_head, layout(3, MAX_GAP)
     rows = DroppedTokens.of([ZToken(7, gap, code), ZToken(9, 0, NONE)], MAX_GAP)
-    found, written = rows.right_context(heads), rows.written(heads)
+    context, written = rows.right_context(heads), rows.written(heads)
     for j in range(gap):
         total = head.anchor_context(heads.embeddings[[9]], torch.tensor([gap - j]))[0] + head.forward_place[j]
-        mine = [m for m in range(3) if 0 <= j - cut.start[gap, m] < cut.sizes[cut.role[gap, m]]]
-        for m in mine:
+        covering = [m for m in range(3) if 0 <= j - cut.start[gap, m] < cut.sizes[cut.role[gap, m]]]
+        for m in covering:
             role = cut.role[gap, m]
             if code[m] != NO_CODE:
                 total = total + head.own[cut.first_place[role] + j - cut.start[gap, m], code[m]]
-        if mine[-1] < 2 and code[mine[-1] + 1] != NO_CODE:
-            total = total + head.following[cut.role[gap, mine[-1] + 1], code[mine[-1] + 1]]
-        torch.testing.assert_close(found[j], total, atol=1e-5, rtol=1e-5)
-        assert written[j] == any(code[m] != NO_CODE for m in mine)
+        if covering[-1] < 2 and code[covering[-1] + 1] != NO_CODE:
+            total = total + head.following[cut.role[gap, covering[-1] + 1], code[covering[-1] + 1]]
+        torch.testing.assert_close(context[j], total, atol=1e-5, rtol=1e-5)
+        assert written[j] == any(code[m] != NO_CODE for m in covering)
 
 
 class TestWriting:
@@ -90,11 +90,11 @@ class TestWriting:
 
     @pytest.fixture
     def plain(self, tiny_compressor: Compressor, ids: list[int]) -> tuple[torch.Tensor, list[ZToken], list[int]]:
-        """Give hidden states, Z-tokens and symbols of a window with an anchor at each fourth token."""
+        """Return hidden states, Z-tokens and symbols of a window with an anchor at each fourth token."""
         [hidden] = tiny_compressor.hidden([ids])
         symbols = tiny_compressor.symbols([hidden], [ids])[0].tolist()
-        tokens = [ZToken(ids[place], min(3, len(ids) - place - 1)) for place in range(0, len(ids), 4)]
-        return hidden, tokens, [symbol for place, symbol in enumerate(symbols) if place % 4]
+        tokens = [ZToken(ids[index], min(3, len(ids) - index - 1)) for index in range(0, len(ids), 4)]
+        return hidden, tokens, [symbol for index, symbol in enumerate(symbols) if index % 4]
 
     def test_all_sub_codes_are_written_if_they_cost_nothing(
         self,
@@ -104,13 +104,13 @@ class TestWriting:
         plain: tuple[torch.Tensor, list[ZToken], list[int]],
     ) -> None:
         hidden, tokens, symbols = plain
-        coded, found = CodeWriter(tiny_compressor, heads, -np.inf).write(ids, hidden, tokens, symbols)
+        coded, coded_symbols = CodeWriter(tiny_compressor, heads, -np.inf).write(ids, hidden, tokens, symbols)
         assert [(token.anchor, token.gap) for token in coded] == [(token.anchor, token.gap) for token in tokens]
         assert all(NO_CODE not in token.code for token in coded[:-1])
         assert coded[-1].code == NONE
-        assert found != symbols
+        assert coded_symbols != symbols
 
-    def test_symbols_are_ranks_among_what_the_heads_expect(
+    def test_symbols_are_ranks_under_the_corrected_logits(
         self,
         tiny_compressor: Compressor,
         heads: CodecHeads,
@@ -118,13 +118,15 @@ class TestWriting:
         plain: tuple[torch.Tensor, list[ZToken], list[int]],
     ) -> None:
         hidden, tokens, symbols = plain
-        coded, found = CodeWriter(tiny_compressor, heads, -np.inf).write(ids, hidden, tokens, symbols)
+        coded, coded_symbols = CodeWriter(tiny_compressor, heads, -np.inf).write(ids, hidden, tokens, symbols)
         rows = DroppedTokens.of(coded, MAX_GAP)
         position = torch.from_numpy(rows.position)
-        true = torch.tensor(ids)
-        shifted = corrected(heads, hidden[position], true[position - 1], rows.right_context(heads))
+        true_ids = torch.tensor(ids)
+        shifted = corrected(heads, hidden[position], true_ids[position - 1], rows.right_context(heads))
         logits = shifted @ tiny_compressor.backbone.output_embeddings.T
-        for row, token, symbol in zip(logits, true[position].tolist(), np.array(found)[rows.place], strict=True):
+        for row, token, symbol in zip(
+            logits, true_ids[position].tolist(), np.array(coded_symbols)[rows.place], strict=True
+        ):
             assert symbol in (int((row > row[token]).sum()), LITERALS + token)
 
     @pytest.mark.parametrize("price", [0.0, 9.0, 1e9])
@@ -168,7 +170,7 @@ def test_a_long_text_has_codes_in_every_window(coded_codec: Codec) -> None:
 
 @pytest.fixture(scope="module", params=[-20.0, 0.0, PRICE])
 def frugal_codec(request: pytest.FixtureRequest, tiny_backbone: Backbone) -> Codec:
-    """Give a codec that writes sub-codes if they save some bits, or not many too few: then what it writes must tell."""
+    """Return a codec that writes sub-codes whose gain exceeds a price in bits; below 0 they may cost some."""
     codec = Codec(tiny_backbone, SETTINGS, make_heads(tiny_backbone), "frugal")
     assert codec._code_writer
     codec._code_writer.price = request.param
@@ -194,5 +196,5 @@ def test_codes_that_do_not_pay_in_the_text_as_a_whole_are_left_out(
     assert codec._code_writer
     hopeful = CodeWriter(codec._compressor, make_heads(tiny_backbone), -np.inf)
     monkeypatch.setattr(codec._code_writer, "write", hopeful.write)  # as if all codes paid in their windows
-    written, plain = (one.parse(one.compress(" ".join(SENTENCES)).documents) for one in (codec, tiny_codec))
+    written, plain = (c.parse(c.compress(" ".join(SENTENCES)).documents) for c in (codec, tiny_codec))
     assert (written.tokens, written.symbols) == (plain.tokens, plain.symbols)

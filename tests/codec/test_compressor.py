@@ -1,4 +1,4 @@
-"""What the compressor writes about a token is what the decompressor will see of it."""
+"""The symbol of a token is its rank under the LLM, which the decompressor computes too."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from zprompt.llm import Backbone
 from zprompt.zspan import LITERALS
 
 some = settings(max_examples=25, deadline=None)
-NEAR = 1e-5  # logits: nearer rivals may change places
+NEAR = 1e-5  # in logits: rivals nearer than this may swap ranks
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def test_hidden_states_are_the_same_bits_in_any_batch(tiny_compressor: Compresso
 
 @some
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=6), st.integers(0, 5))
-def test_any_windows_are_read_and_ranked_as_each_alone(
+def test_any_windows_are_read_and_ranked_as_if_each_were_alone(
     tiny_compressor: Compressor, tiny_backbone: Backbone, lengths: list[int], which: int
 ) -> None:
-    windows = [[(7 * place + length) % tiny_backbone.vocab_size for place in range(length)] for length in lengths]
+    windows = [[(7 * index + length) % tiny_backbone.vocab_size for index in range(length)] for length in lengths]
     chosen = which % len(windows)
     hidden = tiny_compressor.hidden(windows)
     [alone] = tiny_compressor.hidden([windows[chosen]])
-    assert [len(own) for own in hidden] == lengths
+    assert [len(states) for states in hidden] == lengths
     assert torch.equal(hidden[chosen], alone)
     [symbols] = tiny_compressor.symbols([alone], [windows[chosen]])
     assert tiny_compressor.symbols(hidden, windows)[chosen].tolist() == symbols.tolist()
@@ -54,16 +54,16 @@ def test_any_windows_are_read_and_ranked_as_each_alone(
 def test_symbols_are_ranks_in_the_full_vocabulary_or_the_tokens_themselves(
     tiny_compressor: Compressor, tiny_backbone: Backbone, windows: list[list[int]]
 ) -> None:
-    margin, seen = tiny_compressor.settings.margin, set()
+    margin, is_literal = tiny_compressor.settings.margin, set()
     hidden = tiny_compressor.hidden(windows)
-    for ids, own, symbols in zip(windows, hidden, tiny_compressor.symbols(hidden, windows), strict=True):
-        logits = own @ tiny_backbone.output_embeddings.T
+    for ids, states, symbols in zip(windows, hidden, tiny_compressor.symbols(hidden, windows), strict=True):
+        logits = states @ tiny_backbone.output_embeddings.T
         for row, token, symbol in zip(logits, ids, symbols.tolist(), strict=True):
-            above = int((row > row[token]).sum())
+            rank = int((row > row[token]).sum())
             rivals = int(((row - row[token]).abs() < margin + NEAR).sum()) - 1
-            assert symbol == above or (symbol == LITERALS + token and (rivals > 0 or above >= LITERALS))
-            seen.add(symbol >= LITERALS)
-    assert seen == {False, True}
+            assert symbol == rank or (symbol == LITERALS + token and (rivals > 0 or rank >= LITERALS))
+            is_literal.add(symbol >= LITERALS)
+    assert is_literal == {False, True}
 
 
 def test_symbols_do_not_depend_on_how_many_rows_are_ranked_at_a_time(
@@ -72,13 +72,13 @@ def test_symbols_do_not_depend_on_how_many_rows_are_ranked_at_a_time(
     hidden = tiny_compressor.hidden(windows)
     usual = tiny_compressor.symbols(hidden, windows)
     monkeypatch.setattr(compressor, "RANKED_ROWS", 7)
-    for own, before in zip(tiny_compressor.symbols(hidden, windows), usual, strict=True):
-        assert own.tolist() == before.tolist()
+    for symbols, before in zip(tiny_compressor.symbols(hidden, windows), usual, strict=True):
+        assert symbols.tolist() == before.tolist()
 
 
-def test_a_margin_that_no_token_keeps_leaves_literals_only(tiny_backbone: Backbone, windows: list[list[int]]) -> None:
-    maker = Compressor(tiny_backbone, CodecSettings(margin=100.0))
-    [symbols] = maker.symbols(maker.hidden(windows[:1]), windows[:1])
+def test_a_margin_that_no_token_has_leaves_literals_only(tiny_backbone: Backbone, windows: list[list[int]]) -> None:
+    compressor_with_margin = Compressor(tiny_backbone, CodecSettings(margin=100.0))
+    [symbols] = compressor_with_margin.symbols(compressor_with_margin.hidden(windows[:1]), windows[:1])
     assert symbols.tolist() == [LITERALS + token for token in windows[0]]
 
 

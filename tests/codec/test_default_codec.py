@@ -1,4 +1,4 @@
-"""The default LLM as a codec: exact on anything, short on English, the same everywhere."""
+"""The default LLM as a codec: exact on any text, short on English, the same in any process."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from zprompt.zspan import NO_CODE, format_span
 
 pytestmark = pytest.mark.default_model
 
-# Written for this test, so that no model can have seen it.
+# Written for this test, so that no LLM was trained on it.
 ENGLISH = (
     "The town of Harrow Bay lies at the mouth of a small river on the northern coast of the island. It was founded in "
     "the early nineteenth century by families who came to the area to work in the fishing industry, and for most of "
@@ -48,14 +48,14 @@ def codec() -> Codec:
 
 @pytest.fixture(scope="module")
 def spans(codec: Codec) -> list[str]:
-    """Give the spans of all texts, written in one call."""
+    """Return the spans of all texts, written in one call."""
     documents: list[str] = codec.compress(list(TEXTS.values())).documents
     return documents
 
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    """Put the number of threads back afterwards."""
+    """Restore the number of threads afterwards."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -94,13 +94,13 @@ def test_another_process_restores_the_texts(codec: Codec, spans: list[str]) -> N
         "codec = zprompt.load('default', device='cpu')\n"
         "json.dump([codec.fingerprint, codec.decompress(json.load(sys.stdin))], sys.stdout)\n"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], input=json.dumps(spans[-5:]), capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout) == [codec.fingerprint, list(TEXTS.values())[-5:]]
+    assert json.loads(process.stdout) == [codec.fingerprint, list(TEXTS.values())[-5:]]
 
 
-def test_explain_lays_z_tokens_over_the_text(codec: Codec) -> None:
+def test_explain_aligns_z_tokens_with_the_text(codec: Codec) -> None:
     explanation = codec.explain(ENGLISH)
     tokens = explanation.tokens
     assert "".join(ENGLISH[token.start : token.end] for token in tokens) == ENGLISH
@@ -123,7 +123,7 @@ RECORDS = json.dumps([{"id": n, "name": f"user{n}", "active": n % 2 == 0, "score
 
 
 @pytest.mark.parametrize("text", [LOG, RECORDS], ids=["log", "JSON"])
-def test_texts_of_machines_meet_each_ratio(codec: Codec, text: str) -> None:
+def test_machine_written_texts_meet_each_ratio(codec: Codec, text: str) -> None:
     results = [codec.compress(text, ratio=ratio) for ratio in (1.5, 2, 3, 4)]
 
     assert [result.stats.ratio for result in results] == pytest.approx([1.5, 2, 3, 4], rel=0.05)
@@ -131,12 +131,12 @@ def test_texts_of_machines_meet_each_ratio(codec: Codec, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "why"), [({"ratio": 60}, "begin a sentence"), ({"ratio": 8, "protect": r"\d+"}, "or are protected")]
+    ("options", "reason"), [({"ratio": 60}, "begin a sentence"), ({"ratio": 8, "protect": r"\d+"}, "or are protected")]
 )
 def test_a_ratio_that_is_out_of_reach_is_a_warning_with_the_reason(
-    codec: Codec, options: dict[str, Any], why: str
+    codec: Codec, options: dict[str, Any], reason: str
 ) -> None:
-    with pytest.warns(RatioWarning, match=why):
+    with pytest.warns(RatioWarning, match=reason):
         codec.compress(LOG, **options)
 
 

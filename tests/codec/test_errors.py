@@ -1,4 +1,4 @@
-"""Errors say which document they are about, and need not stop the others."""
+"""Errors name the document that they are about, and need not stop the others."""
 
 import logging
 
@@ -22,7 +22,7 @@ def codec(tiny_backbone: Backbone) -> Codec:
 
 
 def forged(codec: Codec, span: str) -> str:
-    """Return a sound Z-span that stands for another text than its hash says."""
+    """Return a well-formed Z-span whose hash is not that of its text."""
     parsed = codec.parse(span)
     return format_span(type(parsed)(parsed.fingerprint, parsed.tokens, parsed.symbols, parsed.escaped, bytes(8)))
 
@@ -37,15 +37,15 @@ def test_a_damaged_span_is_named_by_its_position(codec: Codec) -> None:
         codec.decompress([{"text": forged(codec, other)}, good])
 
 
-def test_the_others_are_restored_where_that_is_asked_for(codec: Codec, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_other_documents_are_restored_on_request(codec: Codec, caplog: pytest.LogCaptureFixture) -> None:
     good, other = codec.compress(SENTENCES[:2]).documents
-    given = [other[:-1], good, forged(codec, other), f"see {other}"]
+    documents = [other[:-1], good, forged(codec, other), f"see {other}"]
     with caplog.at_level(logging.WARNING):
-        restored = codec.decompress(given, on_error="passthrough")
-    assert restored == [given[0], SENTENCES[0], given[2], f"see {SENTENCES[1]}"]
+        restored = codec.decompress(documents, on_error="passthrough")
+    assert restored == [documents[0], SENTENCES[0], documents[2], f"see {SENTENCES[1]}"]
     assert "position 0" in caplog.text and "position 2" in caplog.text
     with pytest.raises(OptionError, match="on_error"):
-        codec.decompress(given, on_error="skip")  # type: ignore[arg-type]
+        codec.decompress(documents, on_error="skip")  # type: ignore[arg-type]
 
 
 def test_a_text_that_cannot_be_compressed_is_named_by_its_position(codec: Codec) -> None:

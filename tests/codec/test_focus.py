@@ -24,53 +24,53 @@ Units = list[tuple[int, list[int]]]
 
 
 def units_of(codec: Codec, text: str) -> Units:
-    """Cut the tokens of a text into its units, as a retriever does that knows the text."""
+    """Cut the tokens of a text into its units."""
     ids, offsets = codec.backbone.encode_with_offsets(text)
     starts = sorted(set(unit_starts(text, offsets)))
     return [(start, ids[start:end]) for start, end in pairwise([*starts, len(ids)])]
 
 
 def anchors_of(span: ZSpan) -> dict[int, int]:
-    """Return the anchors of a Z-span by their places, and with each its gap."""
-    found, place = {}, 0
+    """Return the gap after each anchor of a Z-span, by the anchor's position."""
+    gaps, position = {}, 0
     for token in span.tokens:
-        found[place] = token.gap
-        place += token.gap + 1
-    return found
+        gaps[position] = token.gap
+        position += token.gap + 1
+    return gaps
 
 
-def check(codec: Codec, text: str, ratio: float | None, chosen: list[bool]) -> None:
+def check_focus(codec: Codec, text: str, ratio: float | None, chosen: list[bool]) -> None:
     span = codec.parse(codec.compress(text, ratio=ratio).documents)
-    units = [unit for unit, wanted in zip(units_of(codec, text), chosen, strict=False) if wanted]
+    units = [unit for unit, is_chosen in zip(units_of(codec, text), chosen, strict=False) if is_chosen]
     focused = span.focus(units)
-    found, before = anchors_of(focused), anchors_of(span)
-    places = [start + i for start, ids in units for i in range(len(ids))]
-    assert all(found[place] == 0 for place in places)
-    assert {place: gap for place, gap in found.items() if place not in places} == {
-        place: gap for place, gap in before.items() if place not in places
+    gaps, gaps_before = anchors_of(focused), anchors_of(span)
+    kept = [start + i for start, ids in units for i in range(len(ids))]
+    assert all(gaps[position] == 0 for position in kept)
+    assert {position: gap for position, gap in gaps.items() if position not in kept} == {
+        position: gap for position, gap in gaps_before.items() if position not in kept
     }
     assert codec.decompress(format_span(focused)) == text
 
 
 @settings(max_examples=25)
 @given(text=TEXTS, ratio=st.none() | st.floats(1, 40), chosen=st.lists(st.booleans(), max_size=20))
-def test_any_sentences_of_any_text_at_any_ratio(
+def test_any_sentences_of_any_text_can_be_focused_at_any_ratio(
     tiny_codec: Codec, text: str, ratio: float | None, chosen: list[bool]
 ) -> None:
-    check(tiny_codec, text, ratio, chosen)
+    check_focus(tiny_codec, text, ratio, chosen)
 
 
 @settings(max_examples=12)
 @given(text=TEXTS, ratio=st.none() | st.floats(1, 40), chosen=st.lists(st.booleans(), max_size=20))
-def test_sentences_of_a_codec_with_codes(
+def test_sentences_can_be_focused_with_a_codec_with_codes(
     coded_codec: Codec, text: str, ratio: float | None, chosen: list[bool]
 ) -> None:
-    check(coded_codec, text, ratio, chosen)
+    check_focus(coded_codec, text, ratio, chosen)
 
 
 @settings(max_examples=12)
 @given(data=st.data(), text=TEXTS, ratio=st.floats(1, 20))
-def test_any_part_of_any_text(tiny_codec: Codec, data: st.DataObject, text: str, ratio: float) -> None:
+def test_any_part_of_any_text_can_be_focused(tiny_codec: Codec, data: st.DataObject, text: str, ratio: float) -> None:
     span, ids = tiny_codec.parse(tiny_codec.compress(text, ratio=ratio).documents), tiny_codec.backbone.encode(text)
     first = data.draw(st.integers(0, len(ids)))
     last = data.draw(st.integers(first, len(ids)))
@@ -79,7 +79,7 @@ def test_any_part_of_any_text(tiny_codec: Codec, data: st.DataObject, text: str,
     assert tiny_codec.decompress(format_span(focused)) == text
 
 
-def test_focusing_takes_no_llm(tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_focusing_needs_no_llm(tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     text = " ".join(SENTENCES)
     span = tiny_codec.compress(text, ratio=6).documents
     monkeypatch.delattr(Backbone, "hidden")
@@ -98,11 +98,11 @@ def test_a_sentence_of_another_text_is_refused(tiny_codec: Codec) -> None:
 def test_a_part_of_a_span_with_a_code_is_refused(coded_codec: Codec) -> None:
     text = " ".join(SENTENCES)
     span = coded_codec.parse(coded_codec.compress(text, ratio=4).documents)
-    ids, place = coded_codec.backbone.encode(text), 0
+    ids, position = coded_codec.backbone.encode(text), 0
     for token in span.tokens:
         if token.gap > 1 and max(token.code) >= 0:
             with pytest.raises(OptionError, match="Focus whole sentences"):
-                span.focus([(place, ids[place : place + 2])])
+                span.focus([(position, ids[position : position + 2])])
             return
-        place += token.gap + 1
+        position += token.gap + 1
     pytest.fail("no span has a code")

@@ -34,7 +34,7 @@ TEXTS = st.lists(
 
 @pytest.fixture
 def fresh(tiny_codec: Codec) -> Iterator[Codec]:
-    """Give the tiny codec with nothing in its memory."""
+    """Return the tiny codec, which remembers no text."""
     tiny_codec._texts.clear()
     yield tiny_codec
 
@@ -43,27 +43,27 @@ def no_llm(*_: object) -> None:
     raise AssertionError("the LLM was run")
 
 
-def literal(own: Codec, text: str, kept: KeptText, span: str) -> bool:
-    """Return whether all tokens that a text has within what is kept are anchors."""
+def is_verbatim(codec_used: Codec, text: str, kept: KeptText, span: str) -> bool:
+    """Return whether all tokens within the kept ranges of a text are anchors."""
     anchors: set[int] = set()
-    place = 0
-    for token in own.parse(span).tokens:
-        anchors.add(place)
-        place += token.gap + 1
-    _, offsets = own.backbone.encode_with_offsets(text)
-    wanted = {
+    position = 0
+    for token in codec_used.parse(span).tokens:
+        anchors.add(position)
+        position += token.gap + 1
+    _, offsets = codec_used.backbone.encode_with_offsets(text)
+    kept_tokens = {
         index
         for index, (first, last) in enumerate(offsets)
         for start, end in kept.ranges
         if text[max(first, start) : min(last, end)].strip()
     }
-    return wanted <= anchors
+    return kept_tokens <= anchors
 
 
-def words(sentence: str) -> KeptText:
-    """Return a sentence of TEXT as what is kept."""
-    at = TEXT.index(sentence)
-    return KeptText(((at, at + len(sentence)),), 0.0)
+def kept_sentence(sentence: str) -> KeptText:
+    """Return a sentence of TEXT as its kept range."""
+    start = TEXT.index(sentence)
+    return KeptText(((start, start + len(sentence)),), 0.0)
 
 
 @any_ratio
@@ -86,29 +86,29 @@ def test_any_texts_come_back_from_any_focus(
     tiny_codec: Codec, texts: list[str], length: str | None, ratio: float, query: str, twice: bool
 ) -> None:
     sizes = [len(tiny_codec.backbone.encode(text)) for text in texts]
-    most = max(1, sum(-(-size // tiny_codec.settings.window) for size in sizes), int(sum(sizes) / ratio))
-    options = {"ratio": {"ratio": ratio}, "max_tokens": {"max_tokens": most}, None: {}}[length]
+    limit = max(1, sum(-(-size // tiny_codec.settings.window) for size in sizes), int(sum(sizes) / ratio))
+    options = {"ratio": {"ratio": ratio}, "max_tokens": {"max_tokens": limit}, None: {}}[length]
     docs = tiny_codec.compress(texts).documents if twice else texts
     result = tiny_codec.compress(docs, query=query, relevance=WORDS, **options)
     assert tiny_codec.decompress(result.documents) == [*result.sources] == texts
-    assert length != "max_tokens" or result.stats.z_tokens <= most
+    assert length != "max_tokens" or result.stats.z_tokens <= limit
     for text, kept, span in zip(texts, result.kept, result.documents, strict=True):
-        assert not text.isascii() or literal(tiny_codec, text, kept, span)
+        assert not text.isascii() or is_verbatim(tiny_codec, text, kept, span)
 
 
 def test_the_sentence_that_answers_is_all_anchors(tiny_codec: Codec) -> None:
     result = tiny_codec.compress([OTHER, TEXT], query=QUERY, ratio=4, relevance=WORDS)
     span, (other, kept) = result.documents[1], result.kept
     assert ANSWER in " ".join(TEXT[start:end] for start, end in kept.ranges)
-    assert literal(tiny_codec, TEXT, kept, span)
+    assert is_verbatim(tiny_codec, TEXT, kept, span)
     assert kept.relevance > other.relevance
     assert result.sources == (OTHER, TEXT) and result.query == QUERY
-    assert ANSWER == TEXT[slice(*max((one.relevance, one.start, one.end) for one in kept.sentences)[1:])].strip()
+    assert ANSWER == TEXT[slice(*max((s.relevance, s.start, s.end) for s in kept.sentences)[1:])].strip()
     assert result.stats.relevance == "words" and 0 < result.stats.verbatim < 1
 
 
 @pytest.mark.parametrize("ratio", [1, 2, 3, 5])
-def test_a_ratio_is_met_to_the_token_beside_the_sentences(tiny_codec: Codec, ratio: float) -> None:
+def test_a_ratio_is_met_with_the_sentences_kept(tiny_codec: Codec, ratio: float) -> None:
     stats = tiny_codec.compress([TEXT * 2, OTHER], query=QUERY, ratio=ratio, relevance=WORDS).stats
     assert stats.ratio == pytest.approx(ratio, rel=0.1) and stats.missed is None
 
@@ -119,17 +119,17 @@ def test_max_tokens_is_a_limit(tiny_codec: Codec, limit: int) -> None:
     assert stats.z_tokens <= limit
 
 
-def test_a_limit_below_one_token_a_window_is_an_error(tiny_codec: Codec) -> None:
+def test_a_limit_below_one_token_per_document_is_an_error(tiny_codec: Codec) -> None:
     with pytest.raises(OptionError, match="the first token of each document"):
         tiny_codec.compress([TEXT] * 3, query=QUERY, max_tokens=2, relevance=WORDS)
 
 
-def test_what_is_protected_is_kept_besides(tiny_codec: Codec) -> None:
+def test_protected_text_is_kept_too(tiny_codec: Codec) -> None:
     span = tiny_codec.compress(TEXT, query=QUERY, protect=["mud"], max_tokens=60, relevance=WORDS).documents
-    assert literal(tiny_codec, TEXT, words("mud"), span)
+    assert is_verbatim(tiny_codec, TEXT, kept_sentence("mud"), span)
 
 
-def test_an_empty_query_is_none(tiny_codec: Codec) -> None:
+def test_an_empty_query_is_no_query(tiny_codec: Codec) -> None:
     plain, empty = tiny_codec.compress(TEXT), tiny_codec.compress(TEXT, query="", relevance=WORDS)
     assert plain.documents == empty.documents
     assert empty.kept is None and empty.stats.relevance is None and empty.stats.verbatim == 0
@@ -153,8 +153,8 @@ def test_a_focused_z_span_is_focused_on_another_question(fresh: Codec) -> None:
     first = fresh.compress(TEXT, query=QUERY, max_tokens=60, relevance=WORDS).documents
     question = "What do rivers carry to the sea?"
     second = fresh.compress(first, query=question, max_tokens=60, relevance=WORDS).documents
-    assert [literal(fresh, TEXT, words(ANSWER), span) for span in (first, second)] == [True, False]
-    assert [literal(fresh, TEXT, words(SENTENCES[4]), span) for span in (first, second)] == [False, True]
+    assert [is_verbatim(fresh, TEXT, kept_sentence(ANSWER), span) for span in (first, second)] == [True, False]
+    assert [is_verbatim(fresh, TEXT, kept_sentence(SENTENCES[4]), span) for span in (first, second)] == [False, True]
     assert fresh.decompress(second) == TEXT
 
 
@@ -173,20 +173,18 @@ def test_a_text_that_was_restored_once_is_remembered(fresh: Codec, monkeypatch: 
     assert fresh.compress(plain, query=QUERY, relevance=WORDS).kept[0].relevance > 0
 
 
-def test_a_codec_forgets_the_texts_that_were_not_used_for_longest(
-    fresh: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_codec_forgets_the_least_recently_used_texts(fresh: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fresh, "_texts", Recent(len("onethree")))
     spans = {text: fresh.compress(text).documents for text in ("one", "two", "one", "three")}
     assert [fresh._texts.get(fresh.parse(spans[text]).digest) for text in spans] == ["one", None, "three"]
 
 
-def test_a_codec_forgets_the_z_spans_that_were_not_used_for_longest() -> None:
+def test_a_full_memory_evicts_the_least_recently_used_entries() -> None:
     recent: Recent[str, int] = Recent(10)
     recent.put("long", 1, 6)
     recent.put("short", 2, 3)
     assert recent.get("long") == 1
-    recent.put("new", 3, 4)  # 13 in all: the short one goes, which was not used
+    recent.put("new", 3, 4)  # 13 in all: the short one, used least recently, is evicted
     assert [recent.get(key) for key in ("long", "short", "new")] == [1, None, 3]
     recent.put("new", 4, 1)
     recent.put("longer than all", 5, 11)
@@ -205,7 +203,7 @@ def test_texts_that_pass_through_are_kept_whole(tiny_codec: Codec) -> None:
     result = tiny_codec.compress(texts, query=QUERY, ratio=3, min_tokens=8, on_error="passthrough", relevance=WORDS)
     assert result.documents[:2] == texts[:2] and result.kept[0].ranges == ((0, 5),)
     assert result.stats.passed_through == 2
-    assert literal(tiny_codec, TEXT, words(ANSWER), result.documents[2])
+    assert is_verbatim(tiny_codec, TEXT, kept_sentence(ANSWER), result.documents[2])
 
 
 def test_a_title_helps_to_choose(tiny_codec: Codec) -> None:

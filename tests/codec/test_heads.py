@@ -1,4 +1,4 @@
-"""Heads correct what the LLM expects, and are known by their weights."""
+"""Heads correct the predictions of the LLM, and their fingerprint is that of their weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_embeddings_have_unit_scale(tiny_heads: CodecHeads) -> None:
     assert tiny_heads.embeddings.std() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_a_head_without_output_weights_leaves_the_llm_its_prediction(tiny_backbone: Backbone) -> None:
+def test_a_head_without_output_weights_does_not_change_the_prediction(tiny_backbone: Backbone) -> None:
     head = CodecHeads(HEAD_SETTINGS, tiny_backbone.embeddings, tiny_backbone.hidden_size).span_head
     torch.nn.init.zeros_(head.out.weight)
     assert not head.out(head.features(torch.randn(5, HEAD_SETTINGS.width))).any()
@@ -55,8 +55,8 @@ def test_a_sub_code_depends_on_its_own_segment_alone(tiny_heads: CodecHeads) -> 
 
 
 def test_the_same_weights_have_the_same_fingerprint(tiny_backbone: Backbone) -> None:
-    one, two = (make_heads(tiny_backbone) for _ in range(2))
-    assert one.fingerprint() == two.fingerprint()
+    first, second = (make_heads(tiny_backbone) for _ in range(2))
+    assert first.fingerprint() == second.fingerprint()
 
 
 def test_one_changed_weight_changes_the_fingerprint(tiny_backbone: Backbone) -> None:
@@ -67,11 +67,11 @@ def test_one_changed_weight_changes_the_fingerprint(tiny_backbone: Backbone) -> 
 
 
 def test_other_settings_change_the_fingerprint(tiny_backbone: Backbone) -> None:
-    one, other = (
+    heads, other = (
         CodecHeads(settings, tiny_backbone.embeddings, tiny_backbone.hidden_size)
         for settings in (HEAD_SETTINGS, replace(HEAD_SETTINGS, max_gap=5))
     )
-    assert other.fingerprint() != one.fingerprint()
+    assert other.fingerprint() != heads.fingerprint()
 
 
 def test_heads_come_back_from_a_file(tiny_backbone: Backbone, tmp_path: Path) -> None:

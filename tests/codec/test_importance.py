@@ -1,4 +1,4 @@
-"""How important a token is follows what it says, what is asked, and what is protected."""
+"""The importance of a token depends on what it is and on what is protected."""
 
 import math
 import re
@@ -21,30 +21,30 @@ def offsets_of(text: str) -> list[tuple[int, int]]:
 def tokens_that_weigh(weight: float, text: str, protect: Protection | None = None) -> list[str]:
     offsets = offsets_of(text)
     weights = token_weights(text, offsets, protect)
-    return [text[start:end].strip() for (start, end), each in zip(offsets, weights, strict=True) if each == weight]
+    return [text[start:end].strip() for (start, end), w in zip(offsets, weights, strict=True) if w == weight]
 
 
 class TestNumbersAndNames:
-    def test_numbers_weigh_more_with_the_points_inside_them(self) -> None:
+    def test_numbers_weigh_more_and_so_do_the_points_inside_them(self) -> None:
         text = "about 3.14 of it, at 12:30 on the 2nd, see b52."
         assert tokens_that_weigh(SALIENT, text) == ["3", ".", "14", "12", ":", "30", "2nd", "b52"]
 
     def test_capitalised_words_weigh_more(self) -> None:
         assert tokens_that_weigh(SALIENT, "they went to Paris with Ada Lovelace.") == ["Paris", "Ada", "Lovelace"]
 
-    def test_words_that_merely_begin_a_sentence_do_not(self) -> None:
+    def test_words_that_merely_begin_a_sentence_do_not_weigh_more(self) -> None:
         assert tokens_that_weigh(SALIENT, 'Rain fell. Nobody came! "Where?" Everyone asked.\nSilence.') == []
 
-    def test_names_that_begin_a_sentence_do_if_they_are_names_elsewhere(self) -> None:
+    def test_names_that_begin_a_sentence_weigh_more_if_they_are_names_elsewhere(self) -> None:
         assert tokens_that_weigh(SALIENT, "Paris slept. They left Paris.") == ["Paris", "Paris"]
 
-    def test_words_with_inner_capitals_do_everywhere(self) -> None:
+    def test_words_with_inner_capitals_weigh_more_everywhere(self) -> None:
         assert tokens_that_weigh(SALIENT, "NASA said so. McDonald agreed.") == ["NASA", "McDonald"]
 
-    def test_names_after_initials_do(self) -> None:
+    def test_names_after_initials_weigh_more(self) -> None:
         assert "Smith" in tokens_that_weigh(SALIENT, "it was John J. Smith.")
 
-    def test_pronouns_and_articles_do_not(self) -> None:
+    def test_pronouns_and_articles_do_not_weigh_more(self) -> None:
         assert tokens_that_weigh(SALIENT, "so I said: see The end") == []
 
 
@@ -110,7 +110,7 @@ def test_every_token_of_every_text_has_a_weight(text: str, literals: list[str]) 
 
 
 @pytest.mark.parametrize("piece", ["1.", "A. ", "word ", "\n", "9"])
-def test_long_texts_take_time_in_proportion(piece: str) -> None:
+def test_time_is_linear_in_the_length_of_the_text(piece: str) -> None:
     text = piece * 20_000
     start = time.process_time()
     token_weights(text, offsets_of(text), Protection.of([piece]))

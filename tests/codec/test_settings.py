@@ -1,4 +1,4 @@
-"""Settings refuse what no codec can have, and survive being written down."""
+"""Settings refuse impossible values, and come back from JSON."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_a_margin_below_zero_is_refused(margin: float) -> None:
 
 
 @pytest.mark.parametrize("values", [{"window": "many"}, {"window": 1.5}, {"window": None}, {"margin": "small"}])
-def test_what_is_no_number_is_refused(values: dict[str, object]) -> None:
+def test_a_value_that_is_no_number_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(OptionError, match="must be a number"):
         CodecSettings(**values)  # type: ignore[arg-type]
 
@@ -47,25 +47,25 @@ def test_codes_that_no_stream_can_hold_are_refused(values: dict[str, int]) -> No
 
 @some
 @given(CODECS | HEADS)
-def test_settings_come_back_from_json(one: CodecSettings | HeadSettings) -> None:
-    assert type(one).from_dict(json.loads(json.dumps(one.to_dict()))) == one
+def test_settings_come_back_from_json(saved: CodecSettings | HeadSettings) -> None:
+    assert type(saved).from_dict(json.loads(json.dumps(saved.to_dict()))) == saved
 
 
 @some
 @given(CODECS | HEADS, CODECS | HEADS)
 def test_only_equal_settings_have_the_same_canonical_json(
-    one: CodecSettings | HeadSettings, two: CodecSettings | HeadSettings
+    first: CodecSettings | HeadSettings, second: CodecSettings | HeadSettings
 ) -> None:
-    assert (one.to_json() == two.to_json()) == (one == two)
+    assert (first.to_json() == second.to_json()) == (first == second)
 
 
-@pytest.mark.parametrize("one", [CodecSettings(), HeadSettings()])
-def test_canonical_json_has_its_keys_in_order(one: CodecSettings | HeadSettings) -> None:
-    keys = list(json.loads(one.to_json()))
+@pytest.mark.parametrize("defaults", [CodecSettings(), HeadSettings()])
+def test_canonical_json_has_its_keys_in_order(defaults: CodecSettings | HeadSettings) -> None:
+    keys = list(json.loads(defaults.to_json()))
     assert keys == sorted(keys)
 
 
-def test_settings_that_miss_entries_take_the_usual_ones() -> None:
+def test_missing_settings_take_their_default() -> None:
     assert CodecSettings.from_dict({"window": 64}) == CodecSettings(window=64)
     assert HeadSettings.from_dict({"subcodes": 2}) == HeadSettings(subcodes=2)
 

@@ -1,4 +1,4 @@
-"""Texts become tokens that know where they stand; no Z-token reaches over the end of a sentence."""
+"""Tokens know their places in the text, and no Z-token reaches over the end of a unit."""
 
 import numpy as np
 import pytest
@@ -38,11 +38,11 @@ def test_each_unit_begins_with_a_token_that_is_always_kept(tiny_codec: Codec, te
 
 
 def check_units(codec: Codec, text: str, ratio: float | None) -> None:
-    """Check that the text of no Z-token has a boundary of two units in it, but where its anchor straddles one."""
-    edges = {start for start, _ in sentences(text)}
+    """Check that no unit begins within the text of a Z-token, unless its anchor straddles the boundary."""
+    boundaries = {start for start, _ in sentences(text)}
     for token in codec.explain(text, ratio=ratio).tokens:
-        assert not edges & set(range(token.anchor_end, token.end)) or token.gap == 0
-        assert not any(token.anchor_end <= edge < token.end for edge in edges)
+        assert not boundaries & set(range(token.anchor_end, token.end)) or token.gap == 0
+        assert not any(token.anchor_end <= boundary < token.end for boundary in boundaries)
 
 
 @few
@@ -70,11 +70,13 @@ def test_an_empty_text_has_no_units() -> None:
 
 
 @pytest.mark.parametrize("text", ["naïve 日本 \x04 end", "é", ""])
-def test_offsets_are_those_of_the_source_although_characters_are_escaped(ascii_codec: Codec, text: str) -> None:
+def test_offsets_refer_to_the_source_even_where_characters_are_escaped(ascii_codec: Codec, text: str) -> None:
     source = read_source(text, ascii_codec.backbone, CompressOptions(protect=["日本"]))
     assert source.escaped == (not text.isascii())
     assert all(0 <= start <= end <= len(text) for start, end in source.offsets)
-    covered = {place for start, end in source.offsets for place in range(start, end)}
+    covered = {index for start, end in source.offsets for index in range(start, end)}
     assert covered == set(range(len(text)))
-    over = [i for i, (start, end) in enumerate(source.offsets) if start < text.find("本") + 1 and end > text.find("日")]
-    assert "日" not in text or (over and source.forced[over].all())
+    protected = [
+        i for i, (start, end) in enumerate(source.offsets) if start < text.find("本") + 1 and end > text.find("日")
+    ]
+    assert "日" not in text or (protected and source.forced[protected].all())

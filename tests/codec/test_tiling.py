@@ -1,4 +1,4 @@
-"""As many tokens stay as were asked for, and those that are worth most."""
+"""The most valuable tokens stay as anchors, as many as the options ask for."""
 
 import numpy as np
 import pytest
@@ -35,18 +35,18 @@ def window_of(*symbols: int, forced: tuple[int, ...] = (0,)) -> ScoredWindow:
 
 def kept_of(windows: list[ScoredWindow], **options: float) -> list[bool]:
     kept = choose_kept(windows, CompressOptions(**options))  # type: ignore[arg-type]
-    assert [len(own) for own in kept] == [len(window.ids) for window in windows]
-    return [bool(one) for own in kept for one in own]
+    assert [len(mask) for mask in kept] == [len(window.ids) for window in windows]
+    return [bool(is_kept) for mask in kept for is_kept in mask]
 
 
 def forced_of(windows: list[ScoredWindow]) -> list[bool]:
-    return [bool(one) for window in windows for one in np.isinf(window.worth)]
+    return [bool(is_forced) for window in windows for is_forced in np.isinf(window.worth)]
 
 
 class TestLength:
     @some
     @given(WINDOWS, RATIOS)
-    def test_a_ratio_gives_the_nearest_number_of_z_tokens_that_there_may_be(
+    def test_a_ratio_gives_the_nearest_possible_number_of_z_tokens(
         self, windows: list[ScoredWindow], ratio: float
     ) -> None:
         kept, forced = kept_of(windows, ratio=ratio), forced_of(windows)
@@ -58,7 +58,7 @@ class TestLength:
     @given(WINDOWS, RATIOS, RATIOS)
     def test_tilings_at_several_ratios_are_nested(self, windows: list[ScoredWindow], one: float, other: float) -> None:
         fewer, more = (kept_of(windows, ratio=ratio) for ratio in sorted((one, other), reverse=True))
-        assert all(b or not a for a, b in zip(fewer, more, strict=True))
+        assert all(in_more or not in_fewer for in_fewer, in_more in zip(fewer, more, strict=True))
 
     @some
     @given(WINDOWS, st.integers(1, 60))
@@ -91,7 +91,7 @@ class TestLength:
         ("tokens", "ratio", "count"),
         [(100, 4, 25), (10, 3, 3), (10, 4, 3), (10, 4.5, 2), (3, 100, 1), (1, 1, 1), (10, 1.05, 10)],
     )
-    def test_the_nearest_count_is_nearest_by_the_ratio(self, tokens: int, ratio: float, count: int) -> None:
+    def test_the_nearest_count_has_the_nearest_ratio(self, tokens: int, ratio: float, count: int) -> None:
         assert nearest_count(tokens, ratio) == count
 
 
@@ -109,15 +109,13 @@ class TestWhatIsKept:
 
     @some
     @given(WINDOWS)
-    def test_without_a_length_each_window_keeps_what_is_worth_more_than_usual(
-        self, windows: list[ScoredWindow]
-    ) -> None:
+    def test_without_a_length_each_window_keeps_what_exceeds_the_usual_worth(self, windows: list[ScoredWindow]) -> None:
         kept = kept_of(windows)
-        alone = [one for window in windows for one in kept_of([window])]
+        alone = [is_kept for window in windows for is_kept in kept_of([window])]
         assert kept == alone
         assert sum(kept) == sum(int((window.worth > USUAL_WORTH).sum()) for window in windows)
 
-    def test_of_equals_the_rarer_and_then_the_first_is_kept(self) -> None:
+    def test_of_equally_valuable_tokens_the_rarer_and_then_the_first_is_kept(self) -> None:
         window = ScoredWindow.of([5, 7, 9, 9], np.array([0, 3, 3, 3]), np.eye(4)[0] > 0, np.ones(4))
         assert kept_of([window], ratio=2) == [True, False, True, False]
 
@@ -127,17 +125,15 @@ class TestWhatIsKept:
 
     @some
     @given(WINDOWS)
-    def test_with_a_query_and_no_ratio_only_what_it_needs_is_kept(self, windows: list[ScoredWindow]) -> None:
+    def test_with_a_query_and_no_ratio_only_forced_tokens_are_kept(self, windows: list[ScoredWindow]) -> None:
         kept = choose_kept(windows, CompressOptions(query="Who?"))
-        assert [bool(one) for own in kept for one in own] == forced_of(windows)
+        assert [bool(is_kept) for mask in kept for is_kept in mask] == forced_of(windows)
 
 
 class TestMisses:
     @some
     @given(WINDOWS, RATIOS)
-    def test_a_miss_of_more_than_a_tenth_is_explained_and_no_other(
-        self, windows: list[ScoredWindow], ratio: float
-    ) -> None:
+    def test_only_a_miss_of_more_than_a_tenth_is_explained(self, windows: list[ScoredWindow], ratio: float) -> None:
         count = sum(kept_of(windows, ratio=ratio))
         tokens = sum(len(window.ids) for window in windows)
         missed = explain_miss(windows, count, CompressOptions(ratio=ratio))
@@ -158,7 +154,7 @@ class TestMisses:
         assert missed == "ratio 1.9 was asked for, and 1.50 is the nearest for 3 tokens"
 
     @pytest.mark.parametrize("options", [{}, {"max_tokens": 1}])
-    def test_nothing_is_missed_that_was_not_asked_for(self, options: dict[str, int]) -> None:
+    def test_without_a_ratio_nothing_is_missed(self, options: dict[str, int]) -> None:
         assert explain_miss([window_of(0, 0)], 1, CompressOptions(**options)) is None  # type: ignore[arg-type]
 
     def test_no_tokens_miss_nothing(self) -> None:
@@ -174,6 +170,6 @@ def test_z_tokens_cover_the_window(window: ScoredWindow, ratio: float) -> None:
     assert [token.anchor for token in tokens] == window.ids[kept].tolist()
 
 
-def test_z_tokens_have_the_gaps_between_what_is_kept() -> None:
+def test_gaps_are_the_numbers_of_dropped_tokens() -> None:
     kept = np.array([True, False, False, True, True, False])
     assert window_of(*[0] * 6).z_tokens(kept) == [ZToken(0, 2), ZToken(3, 0), ZToken(4, 1)]

@@ -36,15 +36,15 @@ def reader(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 @pytest.fixture(scope="session")
 def make(codec: Codec) -> Callable[[str], Baseline]:
-    """Make methods with the tiny codec and its tokenizer; "broken" fails when it is used."""
+    """Return a factory of methods over the tiny codec; "broken" fails when used, "absent" is not installed."""
 
     def create(name: str) -> Baseline:
         if name == "broken":
             return Broken()
         if name == "absent":
             raise OptionError("The baseline 'absent' is not installed.")
-        known = {"codec": codec} if name == "ztokens" else {"tokenizer": codec.backbone.tokenizer}
-        return baselines.create(name, **known)
+        options = {"codec": codec} if name == "ztokens" else {"tokenizer": codec.backbone.tokenizer}
+        return baselines.create(name, **options)
 
     return create
 
@@ -60,7 +60,7 @@ def context(codec: Codec, reader: Reader, make: Callable[[str], Baseline], ltsc_
 
 
 class Broken:
-    """Fails."""
+    """Fails at each text."""
 
     name, own_length, output = "broken", False, "text"
 

@@ -1,4 +1,4 @@
-"""A run has a reader of Z-tokens and one of LTSC's meta-tokens, shipped or a user's."""
+"""A run has a reader of Z-tokens and one of LTSC meta-tokens, shipped or the user's."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ from zprompt.reader import Reader
 SETTINGS = BenchSettings(("ltsc-tuned", "random", "ltsc"), ("qa",), (2.0,), limit=2)
 
 
-def test_readers_take_the_place_of_shipped_ones_by_what_they_read(
+def test_chosen_readers_replace_the_shipped_ones_that_read_the_same_input(
     codec: Codec, ltsc_reader: Path, tmp_path: Path
 ) -> None:
     z = str(write_random_reader(tmp_path / "z", codec))
@@ -49,25 +49,25 @@ def test_other_weights_are_another_fingerprint(codec: Codec, ltsc_reader: Path, 
 def test_the_reader_of_ltsc_answers_from_meta_tokens_and_from_the_text(
     context: EvaluationContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[int] = []  # meta-tokens in each prompt that it gets
+    meta_tokens: list[int] = []  # in each prompt that it reads
     embed = LtscReader.embed
 
-    def spied(reader: LtscReader, ids: Sequence[int]) -> Tensor:
-        read.append(sum(token >= reader.meta_embedding.first for token in ids))
+    def counting_embed(reader: LtscReader, ids: Sequence[int]) -> Tensor:
+        meta_tokens.append(sum(token >= reader.meta_embedding.first for token in ids))
         return embed(reader, ids)
 
-    monkeypatch.setattr(LtscReader, "embed", spied)
+    monkeypatch.setattr(LtscReader, "embed", counting_embed)
     row = '{"question": "Who?", "answers": ["Ada"], "passages": [{"title": "T", "text": "%s", "gold": true}]}'
     file = tmp_path / "questions.jsonl"
     file.write_text(row % ("The quick brown fox jumps over Ada Hale of Bristol. " * 4), "utf-8")
 
-    found = run(replace(SETTINGS, data=(str(file),)), tmp_path / "run", context=context)
+    results = run(replace(SETTINGS, data=(str(file),)), tmp_path / "run", context=context)
 
-    by_method = {one.cell.method: one for one in found.cells}
+    by_method = {cell.cell.method: cell for cell in results.cells}
     for name in (FULL, "ltsc-tuned"):
         assert {f"F1, {LTSC_READER}", f"KV MB, {LTSC_READER}"} <= by_method[name].figures.keys()
         assert by_method[name].times[f"reading s, {LTSC_READER}"].value > 0
-    assert read[0] == 0 < read[1]
+    assert meta_tokens[0] == 0 < meta_tokens[1]
     full, tuned = (by_method[name].figures[f"KV MB, {LTSC_READER}"].value for name in (FULL, "ltsc-tuned"))
     assert tuned < full
     assert "ltsc-text" in by_method["ltsc-tuned"].missing[READER]
@@ -75,18 +75,18 @@ def test_the_reader_of_ltsc_answers_from_meta_tokens_and_from_the_text(
         assert not {name for name in by_method[name].figures if LTSC_READER in name}
 
 
-def test_what_has_no_reader_of_ltsc_says_so(
+def test_a_missing_reader_of_ltsc_is_a_reason(
     codec: Codec, reader: Reader, make: Callable[[str], Baseline], tmp_path: Path
 ) -> None:
-    other = EvaluationContext(0, codec, {READER: reader}, make, ChosenReaders(ltsc=str(tmp_path)))
-    [full, *_] = run(replace(SETTINGS, methods=("ltsc",)), tmp_path / "run", context=other).cells
+    context = EvaluationContext(0, codec, {READER: reader}, make, ChosenReaders(ltsc=str(tmp_path)))
+    [full, *_] = run(replace(SETTINGS, methods=("ltsc",)), tmp_path / "run", context=context).cells
     assert "No reader" in full.missing[LTSC_READER] and f"F1, {READER}" in full.figures
 
 
-def test_the_reader_of_ltsc_does_not_read_the_full_text_for_nothing(
+def test_the_reader_of_ltsc_reads_the_full_text_only_if_it_is_compared(
     codec: Codec, reader: Reader, make: Callable[[str], Baseline], tmp_path: Path
 ) -> None:
-    other = EvaluationContext(0, codec, {READER: reader}, make, methods=("ltsc",))
-    [full, *_] = run(replace(SETTINGS, methods=("ltsc",)), tmp_path / "run", context=other).cells
+    context = EvaluationContext(0, codec, {READER: reader}, make, methods=("ltsc",))
+    [full, *_] = run(replace(SETTINGS, methods=("ltsc",)), tmp_path / "run", context=context).cells
     assert f"F1, {READER}" in full.figures
     assert LTSC_READER not in full.missing and not {name for name in full.figures if LTSC_READER in name}

@@ -1,4 +1,4 @@
-"""Rows of public datasets become questions; a dataset is read through the real `datasets`, from a folder."""
+"""Rows of public datasets become questions; the real `datasets` library reads them from a folder."""
 
 import json
 from pathlib import Path
@@ -65,16 +65,16 @@ def test_a_row_of_the_hub_becomes_a_question(name: str, tmp_path: Path) -> None:
 
 def test_original_files_are_read_too() -> None:
     article = {"article": "Ada lit it.", "article_id": "a", "title": "Tea"}
-    asked = [{"question": "Who?", "options": ["Ada", "Bo"], "gold_label": label} for label in (1, 2)]
-    rows = list(normalise_row({**article, "questions": asked}))
+    questions = [{"question": "Who?", "options": ["Ada", "Bo"], "gold_label": label} for label in (1, 2)]
+    rows = list(normalise_row({**article, "questions": questions}))
     assert [(row["id"], row["answers"]) for row in rows] == [("a-0", ["Ada"]), ("a-1", ["Bo"])]
 
-    pairs = {"context": [["Tea", ["Ada lit it."]], ["Sea", ["Wet."]]], "supporting_facts": [["Tea", 0]], "_id": "7"}
-    (row,) = normalise_row({"question": "Who?", "answer": "Ada", **pairs})
+    passages = {"context": [["Tea", ["Ada lit it."]], ["Sea", ["Wet."]]], "supporting_facts": [["Tea", 0]], "_id": "7"}
+    (row,) = normalise_row({"question": "Who?", "answer": "Ada", **passages})
     assert row["id"] == "7" and [passage["gold"] for passage in row["passages"]] == [True, False]
 
 
-def test_what_has_no_answer_is_left_out_and_other_rows_stay() -> None:
+def test_questions_without_an_answer_are_left_out_and_other_rows_stay() -> None:
     assert not list(normalise_row({**ROWS["squad"], "answers": {"text": [], "answer_start": []}}))
     assert not list(normalise_row({**ROWS["musique"], "answerable": False}))
     other = {"text": "Ada lit it."}

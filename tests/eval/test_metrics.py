@@ -43,7 +43,7 @@ def test_the_first_word_of_a_sentence_is_not_a_name() -> None:
     assert names('Rain fell. "Where?" asked Ida.\n\nThen Bo left! Nobody saw.') == ["Ida", "Bo"]
 
 
-def test_what_begins_no_sentence_but_starts_with_punctuation_is_a_name() -> None:
+def test_a_capitalised_word_after_punctuation_within_a_sentence_is_a_name() -> None:
     assert names("the ship (Aurora) sank") == ["Aurora"]
 
 
@@ -59,12 +59,12 @@ def test_bleu_is_that_of_sacrebleu() -> None:
     assert CorpusBleu(SOURCES, RESTORED).score() == pytest.approx(sacrebleu.corpus_bleu(RESTORED, [SOURCES]).score)
 
 
-def test_bleu_of_a_hopeless_text_is_smoothed_as_in_sacrebleu() -> None:
-    back = ["A walk on sand and by the sea.", "People saw mud."]
-    assert CorpusBleu(SOURCES, back).score() == pytest.approx(sacrebleu.corpus_bleu(back, [SOURCES]).score)
+def test_bleu_without_common_n_grams_is_smoothed_as_in_sacrebleu() -> None:
+    restored = ["A walk on sand and by the sea.", "People saw mud."]
+    assert CorpusBleu(SOURCES, restored).score() == pytest.approx(sacrebleu.corpus_bleu(restored, [SOURCES]).score)
 
 
-def test_bleu_of_drawn_documents_counts_repeated_ones_again() -> None:
+def test_bleu_of_resampled_documents_counts_repeated_ones_again() -> None:
     expected = sacrebleu.corpus_bleu([RESTORED[0], RESTORED[0]], [[SOURCES[0], SOURCES[0]]]).score
     assert CorpusBleu(SOURCES, RESTORED).score([0, 0]) == pytest.approx(expected)
 
@@ -89,20 +89,20 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("answer", "golds"), ANSWERS)
 def test_answers_are_scored_as_squad_does(answer: str, golds: list[str]) -> None:
-    theirs = squad(
+    expected = squad(
         [{"prediction_text": answer, "id": "0"}],
         [{"answers": {"answer_start": [0] * len(golds), "text": golds}, "id": "0"}],
     )
 
-    assert 100 * f1(answer, golds) == pytest.approx(theirs["f1"].item())
-    assert 100 * exact_match(answer, golds) == theirs["exact_match"].item()
+    assert 100 * f1(answer, golds) == pytest.approx(expected["f1"].item())
+    assert 100 * exact_match(answer, golds) == expected["exact_match"].item()
 
 
 def test_bm25_finds_the_document_that_has_the_rare_word() -> None:
     index = SearchIndex(["the cat sat", "the dog sat", "the dog and the bird"])
 
     assert index.rank("a dog with a BIRD", 2) == 1
-    assert index.rank("cat", 1) == 3  # nothing speaks for it
+    assert index.rank("cat", 1) == 3  # no word of it matches
     assert index.rank("", 0) == 3
 
 

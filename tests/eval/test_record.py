@@ -1,4 +1,4 @@
-"""The record of a run on any system."""
+"""The record of a run works on any system."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from zprompt.eval import record
 
 
-def test_peak_memory_is_measured_and_can_start_again() -> None:
+def test_peak_memory_is_measured_and_can_be_reset() -> None:
     record.reset_peak_memory()
     peak = record.peak_megabytes()
 
@@ -16,14 +16,14 @@ def test_peak_memory_is_measured_and_can_start_again() -> None:
 
 
 @pytest.mark.parametrize(("platform", "unit"), [("darwin", 1e6), ("freebsd14", 1e6 / 1024)])
-def test_peak_memory_needs_no_proc(platform: str, unit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak_memory_is_measured_without_proc(platform: str, unit: float, monkeypatch: pytest.MonkeyPatch) -> None:
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(sys, "platform", platform)
 
     assert record.peak_megabytes() == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
-def test_peak_memory_that_the_system_does_not_tell_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak_memory_is_none_where_the_system_does_not_report_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, *_: object, **__: object) -> str:
         raise FileNotFoundError(path)
 

@@ -1,4 +1,4 @@
-"""Reports of results that are made here, without a model."""
+"""Reports of made-up results, without a model."""
 
 import re
 from dataclasses import replace
@@ -32,14 +32,14 @@ def rows(section: Section) -> list[tuple[str, ...]]:
 
 
 def measured(method: str, ratio: float | None, f1: float) -> CellResult:
-    reached = ratio or 1.0
-    figures = {"positions ratio": figure(reached), "F1": figure(f1), "bits per position": figure(15.6)}
+    actual_ratio = ratio or 1.0
+    figures = {"positions ratio": figure(actual_ratio), "F1": figure(f1), "bits per position": figure(15.6)}
     samples = tuple(
-        {"id": str(place), "group": "a", "shares": {"F1": [top, 1.0]}}
-        for place, top in enumerate((f1 / 2, f1, 1.5 * f1))
+        {"id": str(index), "group": "a", "shares": {"F1": [score, 1.0]}}
+        for index, score in enumerate((f1 / 2, f1, 1.5 * f1))
     )
     return CellResult(
-        Cell(method, "qa", ratio), "key", None, figures, {SPEED.name: figure(500 / reached)}, 900.0, {}, samples
+        Cell(method, "qa", ratio), "key", None, figures, {SPEED.name: figure(500 / actual_ratio)}, 900.0, {}, samples
     )
 
 
@@ -56,7 +56,7 @@ def test_results_come_back_from_their_file(results: BenchResults, tmp_path: Path
     save_results(results, tmp_path)
     again = load_results(tmp_path)
 
-    assert [one.cell for one in again.cells] == [one.cell for one in results.cells]
+    assert [result.cell for result in again.cells] == [result.cell for result in results.cells]
     assert (again.settings, again.tasks, again.cells[3]) == (results.settings, results.tasks, results.cells[3])
     assert not list(tmp_path.glob("*.part"))
     save_results(again, tmp_path)
@@ -83,7 +83,7 @@ def test_a_report_has_every_cell_or_its_reason(results: BenchResults) -> None:
     ]  # fmt: skip
 
 
-def test_the_summary_says_what_only_the_reader_of_ltsc_could_read(results: BenchResults) -> None:
+def test_the_summary_marks_scores_that_come_from_the_reader_of_ltsc(results: BenchResults) -> None:
     task = replace(results.tasks[0], main="F1, reader")
     tuned = replace(measured("ltsc-tuned", None, 0.4), figures={"F1, LTSC's reader": figure(0.4)})
     full = replace(measured(FULL, None, 0.5), figures={"F1, LTSC's reader": figure(0.5), "F1, reader": figure(0.6)})
@@ -95,12 +95,14 @@ def test_the_summary_says_what_only_the_reader_of_ltsc_could_read(results: Bench
     assert "which is another model: the full text was not measured." in summary.note
 
 
-def test_kinds_of_text_are_shown_alone_where_there_are_several(results: BenchResults) -> None:
+def test_kinds_of_text_have_a_section_where_there_are_several(results: BenchResults) -> None:
     def row(group: str, source: float) -> dict[str, object]:
         return {"id": group, "group": group, "shares": {"positions ratio": [source, 10.0]}}
 
-    cells = [replace(one, samples=(row("logs", 80.0), row("news", 20.0))) for one in results.cells[:1]]
-    [section] = [one for one in sections(replace(results, cells=tuple(cells))) if one.title.endswith("kind of text")]
+    cells = [replace(cell, samples=(row("logs", 80.0), row("news", 20.0))) for cell in results.cells[:1]]
+    [section] = [
+        section for section in sections(replace(results, cells=tuple(cells))) if section.title.endswith("kind of text")
+    ]
 
     assert section.table is not None and list(section.table) == ["method", "asked", "logs", "news"]
     assert rows(section) == [(FULL, "–", "8.00", "2.00")]
@@ -118,23 +120,23 @@ def test_markdown_and_page_are_written(results: BenchResults, tmp_path: Path) ->
     assert "| broken | all | qa 2 | it \\| does <not> work |" in text and "## Compared: Questions" in text
     html = page.read_text("utf-8")
     assert "it | does &lt;not&gt; work" in html and "A &lt;machine&gt;" in html
-    assert not re.search(r"<script|<link|src=|@import|url\((?!#)", html)  # nothing from elsewhere
+    assert not re.search(r"<script|<link|src=|@import|url\((?!#)", html)  # the page loads nothing
     assert "prefers-color-scheme: dark" in html and "width=device-width" in html
     checker = _Nesting()
     checker.feed(html)
     assert checker.open == []
 
 
-def test_drawings_take_the_colours_of_the_page(results: BenchResults) -> None:
-    drawn = draw_charts(results)
+def test_charts_use_the_colours_of_the_page(results: BenchResults) -> None:
+    charts = draw_charts(results)
 
-    assert [chart.title for chart in drawn] == ["Questions: what is kept", "Questions: what it takes"]
-    for chart in drawn:
+    assert [chart.title for chart in charts] == ["Questions: what is kept", "Questions: what it takes"]
+    for chart in charts:
         ElementTree.fromstring(chart.svg)
         assert "var(--m1)" in chart.svg and "var(--ink)" in chart.svg
         assert not re.search(r"#0[0-4][0-9a-f]{2}0[0-4]\b", chart.svg)
         assert "source tokens per position" in chart.svg
-    assert draw_charts(results) == drawn
+    assert draw_charts(results) == charts
 
 
 def test_two_runs_are_compared_by_sample(results: BenchResults) -> None:
@@ -150,7 +152,7 @@ def test_two_runs_are_compared_by_sample(results: BenchResults) -> None:
 
 
 class _Nesting(HTMLParser):
-    """Checks that elements close in the order in which they open."""
+    """Checks that elements are nested correctly."""
 
     def __init__(self) -> None:
         super().__init__()

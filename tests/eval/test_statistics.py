@@ -1,4 +1,4 @@
-"""Estimates as quotients of sums, and their intervals."""
+"""Estimates are quotients of sums, with intervals."""
 
 import numpy as np
 import pytest
@@ -7,20 +7,20 @@ from zprompt.eval.statistics import Ratio, bootstrap, estimate, paired_differenc
 
 
 def test_an_estimate_is_the_quotient_of_sums_with_interval_and_worst_case() -> None:
-    found = estimate([Ratio(3, 4), None, Ratio(1, 4), Ratio(0, 0)], seed=0)
+    mean = estimate([Ratio(3, 4), None, Ratio(1, 4), Ratio(0, 0)], seed=0)
 
-    assert found is not None
-    assert (found.value, found.worst, found.samples) == (0.5, 0.25, 2)
-    assert (found.low, found.high) == (0.25, 0.75)
+    assert mean is not None
+    assert (mean.value, mean.worst, mean.samples) == (0.5, 0.25, 2)
+    assert (mean.low, mean.high) == (0.25, 0.75)
 
 
 def test_the_worst_case_is_the_highest_where_less_is_better() -> None:
-    found = estimate([Ratio(3), Ratio(1)], seed=0, less_is_better=True)
+    mean = estimate([Ratio(3), Ratio(1)], seed=0, less_is_better=True)
 
-    assert found is not None and found.worst == 3
+    assert mean is not None and mean.worst == 3
 
 
-def test_samples_for_which_nothing_is_defined_give_no_estimate() -> None:
+def test_samples_without_a_defined_ratio_give_no_estimate() -> None:
     assert estimate([None, Ratio(0, 0)], seed=0) is None
 
 
@@ -38,8 +38,8 @@ def test_the_interval_holds_the_mean_and_is_the_same_for_the_same_seed() -> None
     assert 9 < first.low < values.mean() < first.high < 20
 
 
-def test_a_difference_draws_the_same_samples_for_both() -> None:
-    one = [Ratio(value) for value in (0.2, 0.5, 0.9)]
-    interval = paired_difference([Ratio(own.numerator + 0.1) for own in one], one)
+def test_a_paired_difference_resamples_both_sides_alike() -> None:
+    ratios = [Ratio(value) for value in (0.2, 0.5, 0.9)]
+    interval = paired_difference([Ratio(ratio.numerator + 0.1) for ratio in ratios], ratios)
 
     assert (interval.low, interval.high) == pytest.approx((0.1, 0.1))

@@ -13,11 +13,11 @@ from zprompt.eval.metrics import BLEU, NUMBERS
 from zprompt.eval.tasks import TASKS, Reconstruction, canonical, copying_samples, make_tasks
 
 
-def prediction(text: str, rest: str, group: str = "text") -> Prediction:
-    return Prediction(Sample("a", group, (text,)), (Shortened(rest, 10, 5, "some"),), None)
+def prediction(text: str, shortened: str, group: str = "text") -> Prediction:
+    return Prediction(Sample("a", group, (text,)), (Shortened(shortened, 10, 5, "some"),), None)
 
 
-def test_all_tasks_have_shipped_samples_and_say_so() -> None:
+def test_all_tasks_have_shipped_samples_and_name_their_source() -> None:
     for task in make_tasks(TASKS, (), limit=5, characters=1000, seed=0):
         assert len(task.samples) == 5 or task.name == "structure"
         assert "shipped with zprompt" in task.source or task.source == "made from seed 0"
@@ -50,7 +50,7 @@ def test_a_file_goes_to_the_tasks_that_it_fits(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row), "utf-8")
     (tmp_path / "a.json").write_text('{"a": 1}', "utf-8")
     files = [str(file) for file in sorted(tmp_path.iterdir())]
-    texts = {task.name: [one.texts[0] for one in task.samples] for task in make_tasks(TASKS, files, 9, 99, 0)}
+    texts = {task.name: [sample.texts[0] for sample in task.samples] for task in make_tasks(TASKS, files, 9, 99, 0)}
 
     assert sorted(texts["qa"]) == ["Ada did.", "Bo did."]
     assert texts["summarisation"] == ["It rained."]
@@ -59,7 +59,7 @@ def test_a_file_goes_to_the_tasks_that_it_fits(tmp_path: Path) -> None:
     assert texts["queries"] == ["tea. which green tea"]
 
 
-def test_questions_with_gold_and_other_passages_are_asked_of_all_and_of_the_gold_ones(tmp_path: Path) -> None:
+def test_questions_are_asked_of_all_passages_and_of_the_gold_ones(tmp_path: Path) -> None:
     passages = [{"title": "A", "text": "Bo did.", "gold": True}, {"title": "B", "text": "Cy slept.", "gold": False}]
     (tmp_path / "a.jsonl").write_text(
         json.dumps({"question": "Who?", "answers": ["Bo"], "passages": passages}), "utf-8"
@@ -79,7 +79,7 @@ def test_shipped_questions_are_asked_of_their_passage_among_others() -> None:
         assert any(answer.lower() in text.lower() for answer in sample.answers for text in sample.texts)
 
 
-def test_what_fits_no_task_is_refused(tmp_path: Path) -> None:
+def test_rows_that_fit_no_task_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"question": "Who?", "passages": []}', "utf-8")
     with pytest.raises(TrainingDataError, match="Row 1 is no question"):
@@ -89,7 +89,7 @@ def test_what_fits_no_task_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "good"),
+    ("text", "kind", "parses"),
     [
         ('{"b": 1, "a": [2]}', "json", True),
         ('{"b": 1, "a"', "json", False),
@@ -99,20 +99,20 @@ def test_what_fits_no_task_is_refused(tmp_path: Path) -> None:
         ("[" * 100_000, "json", False),
     ],
 )
-def test_structure_is_parsed(text: str, kind: str, good: bool) -> None:
-    assert (canonical(text, kind) is not None) == good
+def test_canonical_is_none_for_what_does_not_parse(text: str, kind: str, parses: bool) -> None:
+    assert (canonical(text, kind) is not None) == parses
 
 
-def test_the_order_of_keys_means_nothing() -> None:
+def test_the_order_of_keys_does_not_matter() -> None:
     assert canonical('{"a": 1, "b": 2}', "json") == canonical('{"b": 2,\n "a": 1}', "json")
 
 
 def test_reconstruction_counts_facts_and_words() -> None:
-    pairs = [
+    predictions = [
         prediction("It was Ada Hale who came on 3 May 1834.", "It was Ada Hale who came on 3 May."),
         prediction("There were 12 of them in all here.", ""),
     ]
-    scores = Reconstruction("here", [one.sample for one in pairs]).score(pairs, EvaluationContext(0))
+    scores = Reconstruction("here", [p.sample for p in predictions]).score(predictions, EvaluationContext(0))
 
     assert [(ratio.numerator, ratio.denominator) for ratio in scores.ratios[NUMBERS] if ratio] == [(1, 2), (0, 1)]
     assert scores.estimates[BLEU].worst == 0 and 0 < scores.estimates[BLEU].value < 100

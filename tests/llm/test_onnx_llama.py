@@ -45,7 +45,7 @@ def in_levels(weight: Tensor) -> Tensor:
 
 @pytest.fixture
 def packed_dir(tiny_backbone_dir: Path, tmp_path: Path) -> Path:
-    """Give the tiny Llama with all projections in levels, but those of two modules."""
+    """Return the tiny Llama with all projections in levels, but those of two modules."""
     folder = shutil.copytree(tiny_backbone_dir, tmp_path / "packed")
     tensors = load_file(folder / "model.safetensors")
     for name, weight in tensors.items():

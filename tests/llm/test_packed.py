@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(not can_pack(torch.zeros(1, 1)), reason="this to
 
 @pytest.fixture
 def model() -> nn.Module:
-    """Give two linear layers without a bias and one with."""
+    """Return two linear layers without a bias and one with."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(48, 32, bias=False), nn.ReLU(), nn.Linear(32, 8, bias=False), nn.Linear(8, 3))
 

@@ -21,7 +21,7 @@ MAX_GAP = 4
 
 
 def train_chat_tokenizer() -> Tokenizer:
-    """Train a byte-level BPE with the special tokens of ChatML, and the bytes of every text."""
+    """Train a byte-level BPE with the special tokens of ChatML, and every byte."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -34,7 +34,7 @@ def train_chat_tokenizer() -> Tokenizer:
 
 
 def random_adapter(codec: Codec, seed: int = 0) -> Lora:
-    """Make a LoRA that changes much, so that the reader is another model than the backbone."""
+    """Make a LoRA large enough that the reader predicts other tokens than the backbone."""
     adapter = new_lora(codec.backbone.decoder, 4, 8.0, seed)  # type: ignore[arg-type]  # a Llama
     random = torch.Generator().manual_seed(seed)
     for name, up in adapter.up.items():
@@ -43,7 +43,7 @@ def random_adapter(codec: Codec, seed: int = 0) -> Lora:
 
 
 def random_embedding(codec: Codec, seed: int = 0) -> ZEmbedding:
-    """Make a Z-embedding in which gaps count."""
+    """Make a Z-embedding with a random vector for each gap."""
     embedding = ZEmbedding(codec.backbone.hidden_size, MAX_GAP)
     random = torch.Generator().manual_seed(seed)
     embedding.gap.data = 0.02 * torch.randn(embedding.gap.shape, generator=random)
@@ -60,36 +60,36 @@ def write_random_reader(folder: Path, codec: Codec, seed: int = 0, kind: str = "
 
 @pytest.fixture(scope="session")
 def chat_backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    """Give a tiny Llama that knows ChatML."""
+    """Return a tiny Llama that knows ChatML."""
     folder = save_llama(tmp_path_factory.mktemp("backbones") / "chat", train_chat_tokenizer())
     return load_backbone(str(folder), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def chat_codec(chat_backbone: Backbone) -> Codec:
-    """Give a codec over it."""
+    """Return a codec over that Llama."""
     return Codec(chat_backbone, SETTINGS, name="chat")
 
 
 @pytest.fixture(scope="session")
 def reader_folder(tmp_path_factory: pytest.TempPathFactory, chat_codec: Codec) -> Path:
-    """Give the folder of a reader of that codec."""
+    """Return the folder of a reader of that codec."""
     return write_random_reader(tmp_path_factory.mktemp("readers") / "tiny", chat_codec)
 
 
 @pytest.fixture(scope="session")
 def tiny_reader(reader_folder: Path, chat_codec: Codec) -> Reader:
-    """Give that reader, loaded."""
+    """Return the reader in that folder."""
     return load_reader(str(reader_folder), codec=chat_codec)
 
 
 @pytest.fixture(scope="session")
 def other_codec_of_chat(chat_backbone: Backbone) -> Codec:
-    """Give another codec over the same backbone."""
+    """Return another codec over the same backbone."""
     return Codec(chat_backbone, CodecSettings(window=16, margin=1e-4), name="other")
 
 
 @pytest.fixture(scope="session")
 def other_span(other_codec_of_chat: Codec) -> str:
-    """Give a Z-span of that codec."""
+    """Return a Z-span of the other codec."""
     return str(other_codec_of_chat.compress("The fox").documents)

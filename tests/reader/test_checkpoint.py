@@ -1,4 +1,4 @@
-"""Readers are written, found and read back, over the weights that they were trained on and over no others."""
+"""Readers are saved, found and loaded, over the weights that they were trained on and over no others."""
 
 import json
 import shutil
@@ -52,12 +52,12 @@ def folder(config: ReaderConfig, embedding: ZEmbedding, tiny_backbone: Backbone,
     return tmp_path / "mine"
 
 
-def test_a_reader_comes_back(
+def test_a_saved_reader_is_loaded_as_it_was(
     folder: Path, config: ReaderConfig, embedding: ZEmbedding, tiny_backbone: Backbone
 ) -> None:
     assert read_reader_config(folder) == config
-    again = load_z_embedding(folder, config, tiny_backbone.hidden_size)
-    assert torch.equal(again.gap, embedding.gap) and again.max_gap == MAX_GAP and not again.gap.requires_grad
+    loaded = load_z_embedding(folder, config, tiny_backbone.hidden_size)
+    assert torch.equal(loaded.gap, embedding.gap) and loaded.max_gap == MAX_GAP and not loaded.gap.requires_grad
     ids = torch.arange(10)[None]
     assert torch.equal(merged_decoder(folder, tiny_backbone)(ids), tiny_backbone.hidden(ids))
 
@@ -117,7 +117,7 @@ def test_other_weights_are_refused(folder: Path, narrow_backbone: Backbone) -> N
 
 @pytest.fixture
 def shipped(tmp_path: Path, reader_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Ship a reader named "default"."""
+    """Replace the shipped readers by one named "default"; return their folder."""
     shutil.copytree(reader_folder, tmp_path / "default" / "reader")
     monkeypatch.setattr(reader_checkpoint, "SHIPPED", tmp_path)
     monkeypatch.setattr(sys.modules[shared_codec.__module__], "_codecs", {})
@@ -133,14 +133,14 @@ def test_a_reader_comes_with_the_llm_that_it_was_trained_on(
     assert reader.complete("The fox", max_new_tokens=20) == tiny_reader.complete("The fox", max_new_tokens=20)
 
 
-def test_a_codec_that_was_loaded_before_is_used_again(shipped: Path, chat_backbone: Backbone) -> None:
+def test_a_codec_that_is_already_loaded_is_reused(shipped: Path, chat_backbone: Backbone) -> None:
     codec = shared_codec(chat_backbone.name, device="cpu")
 
     assert zprompt.load_reader(device="cpu").codec is codec
     assert zprompt.load_reader(codec=chat_backbone.name, device="cpu").codec is codec
 
 
-def test_the_reader_is_another_model_and_the_backbone_stays(tiny_reader: Reader) -> None:
+def test_the_reader_is_another_model_and_leaves_the_backbone_unchanged(tiny_reader: Reader) -> None:
     backbone = tiny_reader.backbone
     adapted = tiny_reader.decoder.layers[0].self_attn.q_proj.weight
     ids = torch.tensor([[3, 4, 5]])
@@ -154,20 +154,20 @@ def test_a_reader_reads_every_codec_over_its_weights(
     reader_folder: Path, other_codec_of_chat: Codec, other_span: str, tiny_reader: Reader, chat_codec: Codec
 ) -> None:
     reader = load_reader(str(reader_folder), codec=other_codec_of_chat, engine="fp32")
-    same = [f"Read {span}" for span in (other_span, str(chat_codec.compress("The fox").documents))]
+    prompts = [f"Read {span}" for span in (other_span, str(chat_codec.compress("The fox").documents))]
 
-    assert reader.complete(same[0], max_new_tokens=9) == tiny_reader.complete(same[1], max_new_tokens=9)
+    assert reader.complete(prompts[0], max_new_tokens=9) == tiny_reader.complete(prompts[1], max_new_tokens=9)
     with pytest.raises(WrongCodecError):
-        reader.complete(same[1])
+        reader.complete(prompts[1])
 
 
 @pytest.mark.parametrize("engine", ["bf16", "onnx"])
-def test_in_another_engine_a_reader_reads_without_the_codecs_llm(
+def test_a_reader_in_another_engine_does_not_load_the_llm_of_the_codec(
     reader_folder: Path, chat_backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     backbone = load_backbone(chat_backbone.name, device="cpu")
-    with monkeypatch.context() as without:
-        without.setattr(backbone, "load", lambda: pytest.fail("no text is compressed"))
+    with monkeypatch.context() as patch:
+        patch.setattr(backbone, "load", lambda: pytest.fail("no text is compressed"))
         reader = load_reader(str(reader_folder), codec=Codec(backbone), engine=engine)
         assert reader.complete(["The fox", "The"], max_new_tokens=9)[0].usage.generated_tokens > 0
         reader.save_pretrained(tmp_path / "saved")
@@ -179,19 +179,19 @@ def test_in_another_engine_a_reader_reads_without_the_codecs_llm(
         export_reader(reader, tmp_path / "export")
 
 
-def test_in_onnx_a_reader_says_what_it_says_in_torch(
+def test_a_reader_generates_the_same_in_onnx_as_in_torch(
     reader_folder: Path, chat_codec: Codec, tiny_reader: Reader
 ) -> None:
     reader = load_reader(str(reader_folder), codec=chat_codec, engine="onnx")
     prompts = ["The fox", f"{chat_codec.compress('The quick brown fox jumps over the lazy dog.').documents} and", "So"]
 
-    for prompt, ours, theirs in zip(
+    for prompt, in_onnx, in_torch in zip(
         prompts,
         reader.complete(prompts, max_new_tokens=20),
         tiny_reader.complete(prompts, max_new_tokens=20),
         strict=True,
     ):
-        assert ours == theirs == reader.complete(prompt, max_new_tokens=20)
+        assert in_onnx == in_torch == reader.complete(prompt, max_new_tokens=20)
 
 
 def test_an_unknown_engine_is_refused(reader_folder: Path, chat_codec: Codec) -> None:
@@ -217,7 +217,7 @@ def test_an_unknown_reader_is_named(shipped: Path) -> None:
         load_reader("nothing")
 
 
-def test_a_saved_reader_is_the_reader(reader_folder: Path, chat_codec: Codec, tmp_path: Path) -> None:
+def test_a_loaded_reader_is_saved_to_the_same_files(reader_folder: Path, chat_codec: Codec, tmp_path: Path) -> None:
     Reader.from_pretrained(str(reader_folder), codec=chat_codec).save_pretrained(tmp_path)
 
     files = sorted(path.relative_to(reader_folder) for path in reader_folder.rglob("*") if path.is_file())
@@ -225,7 +225,7 @@ def test_a_saved_reader_is_the_reader(reader_folder: Path, chat_codec: Codec, tm
     assert all((reader_folder / file).read_bytes() == (tmp_path / file).read_bytes() for file in files)
 
 
-def test_a_reader_that_was_put_together_without_its_lora_is_not_saved(tiny_reader: Reader, tmp_path: Path) -> None:
+def test_a_reader_without_its_lora_cannot_be_saved(tiny_reader: Reader, tmp_path: Path) -> None:
     reader = Reader(tiny_reader.codec, tiny_reader.decoder, tiny_reader.z_embedding)
 
     with pytest.raises(OptionError, match="lora="):

@@ -17,7 +17,7 @@ def reader() -> Reader:
     return zprompt.load_reader(device="cpu")
 
 
-def test_a_question_decides_what_is_read_word_for_word(reader: Reader) -> None:
+def test_focused_passages_are_read_word_for_word_by_default(reader: Reader) -> None:
     compressed = reader.codec.compress(NOTE, query="Who is the captain?").documents
     answer = reader.answer("Who is the captain?", compressed)
     whole = reader.answer("Who is the captain?", compressed, max_passage_tokens=None)
@@ -26,7 +26,7 @@ def test_a_question_decides_what_is_read_word_for_word(reader: Reader) -> None:
     assert answer.usage.z_tokens == 0 and whole.usage.z_tokens > 0
 
 
-def test_of_many_passages_those_that_the_question_needs_are_read(reader: Reader) -> None:
+def test_of_many_passages_only_those_that_the_question_needs_are_read(reader: Reader) -> None:
     others = [
         f"The ferry number {number} carries forty cars, and is painted white every spring." for number in range(40)
     ]
@@ -36,7 +36,7 @@ def test_of_many_passages_those_that_the_question_needs_are_read(reader: Reader)
     assert answer.usage.prompt_positions < 300
 
 
-def test_what_is_not_there_is_not_found(reader: Reader) -> None:
+def test_an_answer_that_is_not_in_the_passages_is_not_found(reader: Reader) -> None:
     answers = reader.answer(["What is the price of gold?", "Who is the captain?"], [NOTE, ""])
 
     assert [answer.found for answer in answers] == [False, False]

@@ -1,4 +1,4 @@
-"""What is exported is what transformers loads, and it says what our reader says."""
+"""transformers loads an exported reader, which then generates what our reader does."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def prompts(chat_codec: Codec) -> list[list[Message]]:
     return [[{"role": "user", "content": content}] for content in contents]
 
 
-def test_transformers_says_what_the_reader_says(
+def test_transformers_generates_what_the_reader_does(
     model: Any,  # noqa: ANN401
     exported: Path,
     tiny_reader: Reader,
@@ -71,12 +71,12 @@ def test_the_exported_tokenizer_writes_the_same_prompt(exported: Path, tiny_read
     )
 
 
-def test_the_exported_model_ends_where_the_reader_ends(model: Any, tiny_reader: Reader) -> None:  # noqa: ANN401
+def test_the_exported_model_has_the_end_tokens_of_the_reader(model: Any, tiny_reader: Reader) -> None:  # noqa: ANN401
     assert set(model.generation_config.eos_token_id) == tiny_reader.end_ids
     assert model.dtype == torch.float32
 
 
-def test_both_generations_of_transformers_find_what_they_look_for(exported: Path, tiny_reader: Reader) -> None:
+def test_the_config_serves_both_generations_of_transformers(exported: Path, tiny_reader: Reader) -> None:
     config, tokenizer = (json.loads((exported / name).read_text()) for name in ("config.json", "tokenizer_config.json"))
 
     assert config["architectures"] == ["LlamaForCausalLM"]
@@ -85,20 +85,20 @@ def test_both_generations_of_transformers_find_what_they_look_for(exported: Path
     assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
 
 
-def test_the_z_embedding_goes_along(exported: Path, tiny_reader: Reader) -> None:
-    about = json.loads((exported / "zprompt.json").read_text())
-    embedding = ZEmbedding(tiny_reader.backbone.hidden_size, about["max_gap"])
+def test_the_z_embedding_is_exported_too(exported: Path, tiny_reader: Reader) -> None:
+    config = json.loads((exported / "zprompt.json").read_text())
+    embedding = ZEmbedding(tiny_reader.backbone.hidden_size, config["max_gap"])
     embedding.load_state_dict(load_file(exported / "zprompt" / "z_embedding.safetensors"))
 
-    assert about["codec_fingerprint"] == tiny_reader.codec.fingerprint
+    assert config["codec_fingerprint"] == tiny_reader.codec.fingerprint
     assert torch.equal(embedding.gap, tiny_reader.z_embedding.gap)
 
 
-def test_the_model_is_all_that_an_engine_finds_when_it_looks_for_weights(exported: Path) -> None:
+def test_the_model_is_the_only_weight_file_in_the_folder_itself(exported: Path) -> None:
     assert [path.name for path in exported.glob("*.safetensors")] == ["model.safetensors"]  # vLLM loads all of them
 
 
-def test_an_export_can_be_written_again_but_over_nothing_else(tiny_reader: Reader, tmp_path: Path) -> None:
+def test_an_export_overwrites_an_export_and_nothing_else(tiny_reader: Reader, tmp_path: Path) -> None:
     export_reader(tiny_reader, tmp_path / "one")
     export_reader(tiny_reader, tmp_path / "one")
     (tmp_path / "other").mkdir()

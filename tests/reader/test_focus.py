@@ -1,4 +1,4 @@
-"""What a reader reads of its passages."""
+"""A reader gets the passages that fit, and otherwise their most relevant sentences."""
 
 import pytest
 
@@ -23,15 +23,15 @@ def focus(chat_codec: Codec) -> PassageFocus:
     )
 
 
-def read(focus: PassageFocus, passages: object, most: int) -> list[object]:
-    return list(focus.choose(QUESTION, read_documents(passages), most))
+def read(focus: PassageFocus, passages: object, max_tokens: int) -> list[object]:
+    return list(focus.choose(QUESTION, read_documents(passages), max_tokens))
 
 
-def test_what_fits_is_read_as_it_is(focus: PassageFocus) -> None:
+def test_passages_that_fit_are_read_as_they_are(focus: PassageFocus) -> None:
     assert read(focus, PASSAGES, 21) == PASSAGES
 
 
-def test_of_what_does_not_fit_the_most_relevant_sentences_are_read(focus: PassageFocus) -> None:
+def test_of_passages_that_do_not_fit_the_most_relevant_sentences_are_read(focus: PassageFocus) -> None:
     assert read(focus, PASSAGES, 8) == ["In 1969 two people walked on the Moon.", "…"]
 
 
@@ -44,17 +44,17 @@ def test_titles_stay(focus: PassageFocus) -> None:
     assert read(focus, passages, 8)[0] == {"text": "In 1969 two people walked on the Moon.", "title": "Moon", "id": 7}
 
 
-def test_marks_of_what_was_left_out_before_stay_single(focus: PassageFocus) -> None:
+def test_elision_marks_are_not_doubled(focus: PassageFocus) -> None:
     text = f"It is 1969. {ELISION} Mud is stone. {ELISION} In 1969 two people walked on the Moon."
     [chosen] = read(focus, text, 12)
     assert chosen.count(ELISION) == 1 and chosen.endswith("walked on the Moon.")
 
 
-def test_focused_z_spans_are_read_as_far_as_they_stand_word_for_word(focus: PassageFocus, chat_codec: Codec) -> None:
+def test_the_verbatim_sentences_of_focused_z_spans_are_read_as_text(focus: PassageFocus, chat_codec: Codec) -> None:
     text = "".join(f"{sentence} " for sentence in SENTENCES)
     spans: list[str] = chat_codec.compress([text, text], query=QUESTION, ratio=3).documents
     chosen = read(focus, spans, 192)
-    assert all(not list(find_spans(str(one))) for one in chosen)
+    assert all(not list(find_spans(str(passage))) for passage in chosen)
     for piece in str(chosen[0]).split(f" {ELISION} "):
         assert piece in text
 

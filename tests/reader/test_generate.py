@@ -1,5 +1,5 @@
-"""Tokens are drawn from what the options leave; a text comes in whole characters and ends where it should; texts that
-are generated together are those that each would be alone.
+"""Tokens are sampled as the options say; a text is streamed in whole characters and ends where it should; a batch
+generates the same texts as each prompt alone.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from zprompt.llm import Backbone
 from zprompt.llm.llama import LlamaDecoder
 from zprompt.reader.generate import (
     Advance,
+    BatchGenerator,
     Detokenizer,
-    Engine,
     GenerateOptions,
     Request,
     Sampler,
@@ -31,7 +31,7 @@ from zprompt.reader.reader import Reader
 
 GREEDY = Sampling()
 LENGTHS = (1, 2, 7, 64, 65, 130)
-LOGITS = torch.tensor([0.5, 0.25, 0.15, 0.1]).log()[torch.tensor([3, 0, 2, 1])]  # the likeliest is token 1
+LOGITS = torch.tensor([0.5, 0.25, 0.15, 0.1]).log()[torch.tensor([3, 0, 2, 1])]  # token 1 is the likeliest
 
 
 def draws(sampling: Sampling, logits: Tensor = LOGITS, count: int = 2000) -> list[int]:
@@ -39,33 +39,33 @@ def draws(sampling: Sampling, logits: Tensor = LOGITS, count: int = 2000) -> lis
     return [sampler.draw(logits) for _ in range(count)]
 
 
-def test_tokens_come_as_often_as_they_are_likely() -> None:
+def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
     drawn = torch.tensor(draws(Sampling(temperature=1.0, seed=0), count=5000)).bincount() / 5000
 
     torch.testing.assert_close(drawn, torch.tensor([0.1, 0.5, 0.15, 0.25]), atol=0.03, rtol=0)
 
 
-def test_a_low_temperature_leaves_the_likeliest() -> None:
+def test_a_low_temperature_leaves_the_likeliest_token() -> None:
     assert set(draws(Sampling(temperature=1e-4, seed=0))) == {1}
 
 
-@pytest.mark.parametrize(("top_k", "left"), [(1, {1}), (2, {1, 3}), (4, {0, 1, 2, 3}), (99, {0, 1, 2, 3})])
-def test_top_k_leaves_the_k_likeliest(top_k: int, left: set[int]) -> None:
-    assert set(draws(Sampling(temperature=1.0, top_k=top_k, seed=0))) == left
+@pytest.mark.parametrize(("top_k", "allowed"), [(1, {1}), (2, {1, 3}), (4, {0, 1, 2, 3}), (99, {0, 1, 2, 3})])
+def test_top_k_leaves_the_k_likeliest_tokens(top_k: int, allowed: set[int]) -> None:
+    assert set(draws(Sampling(temperature=1.0, top_k=top_k, seed=0))) == allowed
 
 
-@pytest.mark.parametrize(("top_p", "left"), [(1e-6, {1}), (0.49, {1}), (0.6, {1, 3}), (0.8, {1, 3, 2})])
-def test_top_p_leaves_the_fewest_that_sum_to_it(top_p: float, left: set[int]) -> None:
-    assert set(draws(Sampling(temperature=1.0, top_p=top_p, seed=0))) == left
+@pytest.mark.parametrize(("top_p", "allowed"), [(1e-6, {1}), (0.49, {1}), (0.6, {1, 3}), (0.8, {1, 3, 2})])
+def test_top_p_leaves_the_fewest_tokens_that_sum_to_it(top_p: float, allowed: set[int]) -> None:
+    assert set(draws(Sampling(temperature=1.0, top_p=top_p, seed=0))) == allowed
 
 
-def test_the_same_seed_draws_the_same_and_another_one_does_not() -> None:
-    one, again, other = (draws(Sampling(temperature=1.0, seed=seed), count=50) for seed in (7, 7, 8))
+def test_the_same_seed_draws_the_same_tokens_and_another_seed_does_not() -> None:
+    first, again, other = (draws(Sampling(temperature=1.0, seed=seed), count=50) for seed in (7, 7, 8))
 
-    assert one == again != other
+    assert first == again != other
 
 
-def test_no_seed_is_another_one_each_time() -> None:
+def test_without_a_seed_each_sampler_draws_other_tokens() -> None:
     assert draws(Sampling(temperature=1.0), count=50) != draws(Sampling(temperature=1.0), count=50)
 
 
@@ -93,7 +93,7 @@ def test_impossible_tokens_are_never_drawn() -> None:
         {"seed": "7"},
     ],
 )
-def test_options_that_nothing_can_be_drawn_with_are_refused(options: dict[str, object]) -> None:
+def test_impossible_sampling_options_are_refused(options: dict[str, object]) -> None:
     [name] = options
     with pytest.raises(OptionError, match=name):
         Sampling(**options)  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def test_other_options_are_checked_too(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, -1, (1 << 63) - 1, -(1 << 63), np.int64(3), 2.0])
-def test_every_seed_of_64_bits_will_do(seed: int) -> None:
+def test_every_seed_of_64_bits_is_allowed(seed: int) -> None:
     assert draws(Sampling(temperature=1.0, seed=seed), count=1)
 
 
@@ -116,11 +116,11 @@ def pieces(backbone: Backbone, ids: list[int]) -> list[str]:
     return [*(detokenizer.feed(token_id) for token_id in ids), detokenizer.finish()]
 
 
-def cut(stops: list[str], parts: list[str]) -> tuple[str, bool]:
+def cut_at_stop(stops: list[str], pieces: list[str]) -> tuple[str, bool]:
     finder = StopFinder(stops)
     shown = ""
-    for part in parts:
-        shown += finder.feed(part)
+    for piece in pieces:
+        shown += finder.feed(piece)
         if finder.found:
             return shown, True
     return shown + finder.finish(), False
@@ -128,7 +128,7 @@ def cut(stops: list[str], parts: list[str]) -> tuple[str, bool]:
 
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(max_size=20))
-def test_any_text_comes_in_whole_characters(chat_backbone: Backbone, text: str) -> None:
+def test_any_text_is_streamed_in_whole_characters(chat_backbone: Backbone, text: str) -> None:
     parts = pieces(chat_backbone, chat_backbone.encode(text))
 
     assert "".join(parts) == text
@@ -137,12 +137,12 @@ def test_any_text_comes_in_whole_characters(chat_backbone: Backbone, text: str) 
 
 def test_a_character_waits_for_its_last_byte(chat_backbone: Backbone) -> None:
     ids = chat_backbone.encode("🚀")
-    assert len(ids) == 4  # one token a byte
+    assert len(ids) == 4  # one token per byte
 
     assert pieces(chat_backbone, ids) == ["", "", "", "🚀", ""]
 
 
-def test_bytes_that_are_no_character_are_shown_when_that_is_certain(chat_backbone: Backbone) -> None:
+def test_invalid_bytes_are_shown_once_no_character_can_follow_from_them(chat_backbone: Backbone) -> None:
     broken = chat_backbone.encode("🚀")[:2]
     [letter] = chat_backbone.encode("a")
 
@@ -152,7 +152,7 @@ def test_bytes_that_are_no_character_are_shown_when_that_is_certain(chat_backbon
 
 @settings(max_examples=100, deadline=None)
 @given(ids=st.lists(st.integers(0, 400), max_size=30))
-def test_any_tokens_come_as_the_text_that_they_are_together(chat_backbone: Backbone, ids: list[int]) -> None:
+def test_the_pieces_of_any_tokens_add_up_to_their_text(chat_backbone: Backbone, ids: list[int]) -> None:
     assert "".join(pieces(chat_backbone, ids)) == chat_backbone.decode(ids)
 
 
@@ -164,7 +164,7 @@ def test_a_decoder_that_strips_the_first_space_strips_no_other() -> None:
     assert [detokenizer.feed(token_id) for token_id in [0, 1, 2, 1]] == ["a", " b", "c", " b"]
 
 
-def test_tokens_without_text_show_nothing() -> None:
+def test_tokens_without_text_give_empty_pieces() -> None:
     detokenizer = Detokenizer(lambda ids: "".join("ab "[i] for i in ids if i < 3))
 
     assert [detokenizer.feed(token_id) for token_id in [7, 0, 7, 7, 1]] == ["", "a", "", "", "b"]
@@ -183,17 +183,17 @@ def test_tokens_without_text_show_nothing() -> None:
         ([], ["a", "b"], ("ab", False)),
         (["x", "yy"], ["ayyx"], ("a", True)),
         (["b", "abc"], ["abc"], ("a", True)),  # "b" is complete first
-        (["cd", "bcd"], ["abcd"], ("a", True)),  # complete together: the longer one
+        (["cd", "bcd"], ["abcd"], ("a", True)),  # both are complete at once: the longer one counts
         (["é"], ["caf", "é!"], ("caf", True)),
     ],
 )
 def test_a_text_ends_before_its_first_stop_string(
     stops: list[str], parts: list[str], expected: tuple[str, bool]
 ) -> None:
-    assert cut(stops, parts) == expected
+    assert cut_at_stop(stops, parts) == expected
 
 
-def test_nothing_of_a_possible_stop_string_is_shown_before_it_is_certain() -> None:
+def test_a_possible_stop_string_is_held_back_until_it_is_certain() -> None:
     finder = StopFinder(["\nuser:"])
 
     assert [finder.feed(part) for part in ["yes", "\n", "us", "ual", "\nuser", ":"]] == [
@@ -213,18 +213,18 @@ def test_nothing_of_a_possible_stop_string_is_shown_before_it_is_certain() -> No
     stops=st.lists(st.text("abc", min_size=1, max_size=4), max_size=3),
     data=st.data(),
 )
-def test_the_cut_does_not_depend_on_how_the_text_comes(text: str, stops: list[str], data: st.DataObject) -> None:
-    edges = sorted({0, len(text), *data.draw(st.lists(st.integers(0, len(text)), max_size=5))})
-    parts = [text[start:end] for start, end in pairwise(edges)]
+def test_the_end_does_not_depend_on_the_pieces_of_the_text(text: str, stops: list[str], data: st.DataObject) -> None:
+    boundaries = sorted({0, len(text), *data.draw(st.lists(st.integers(0, len(text)), max_size=5))})
+    pieces = [text[start:end] for start, end in pairwise(boundaries)]
 
-    assert cut(stops, parts) == cut(stops, list(text))
+    assert cut_at_stop(stops, pieces) == cut_at_stop(stops, list(text))
 
 
 @pytest.fixture
-def make_engine(tiny_reader: Reader) -> Callable[..., Engine]:
-    def make(end_ids: frozenset[int] = frozenset()) -> Engine:
+def make_generator(tiny_reader: Reader) -> Callable[..., BatchGenerator]:
+    def make(end_ids: frozenset[int] = frozenset()) -> BatchGenerator:
         backbone = tiny_reader.backbone
-        return Engine(tiny_reader.decoder, backbone.logits, backbone.decode, end_ids)
+        return BatchGenerator(tiny_reader.decoder, backbone.logits, backbone.decode, end_ids)
 
     return make
 
@@ -243,76 +243,80 @@ def text_of(advances: list[Advance], row: int = 0) -> str:
 
 
 def plain_greedy(reader: Reader, embedded: Tensor, count: int) -> list[int]:
-    """Decode without a cache, a batch or anything else that could go wrong."""
+    """Decode greedily without a cache or a batch, as a reference."""
     ids: list[int] = []
     for _ in range(count):
-        said = reader.decoder.embed_tokens(torch.tensor(ids, dtype=torch.long))
-        hidden = reader.decoder.run(torch.cat((embedded, said))[None])
+        generated = reader.decoder.embed_tokens(torch.tensor(ids, dtype=torch.long))
+        hidden = reader.decoder.run(torch.cat((embedded, generated))[None])
         ids.append(int((hidden[0, -1] @ reader.backbone.output_embeddings.T).argmax()))
     return ids
 
 
-def test_greedy_decoding_is_the_argmax_of_the_whole_text_each_time(
-    make_engine: Callable[..., Engine], tiny_reader: Reader
+def test_greedy_decoding_takes_the_argmax_given_the_whole_text(
+    make_generator: Callable[..., BatchGenerator], tiny_reader: Reader
 ) -> None:
     embedded = prompt(tiny_reader.decoder, 20)
 
-    advances = list(make_engine().run([request(embedded, 30)]))
+    advances = list(make_generator().run([request(embedded, 30)]))
 
     assert text_of(advances) == tiny_reader.backbone.decode(plain_greedy(tiny_reader, embedded, 30))
     assert advances[-1].finish_reason == "length" and advances[-1].generated_tokens == 30
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=1.5, top_p=0.95, seed=3)], ids=["greedy", "sampled"])
-def test_a_batch_of_unequal_prompts_writes_what_each_writes_alone(
-    make_engine: Callable[..., Engine], tiny_reader: Reader, sampling: Sampling
+def test_a_batch_of_unequal_prompts_generates_what_each_does_alone(
+    make_generator: Callable[..., BatchGenerator], tiny_reader: Reader, sampling: Sampling
 ) -> None:
-    # Each leaves the batch at another time, in another order than they came.
+    # They finish at different times, and not in the order of the batch.
     requests = [
         request(prompt(tiny_reader.decoder, length), limit, sampling)
         for length, limit in zip(LENGTHS, (30, 5, 80, 1, 70, 12), strict=True)
     ]
-    engine = make_engine()
+    generator = make_generator()
 
-    together = list(engine.run(requests))
+    together = list(generator.run(requests))
 
-    for row, own in enumerate(requests):
-        alone = list(engine.run([own]))
+    for row, single in enumerate(requests):
+        alone = list(generator.run([single]))
         assert text_of(together, row) == text_of(alone)
-        assert max(advance.generated_tokens for advance in together if advance.row == row) == own.options.max_new_tokens
+        assert (
+            max(advance.generated_tokens for advance in together if advance.row == row) == single.options.max_new_tokens
+        )
 
 
-def test_rows_of_a_batch_have_their_own_options(make_engine: Callable[..., Engine], tiny_reader: Reader) -> None:
+def test_rows_of_a_batch_have_their_own_options(
+    make_generator: Callable[..., BatchGenerator], tiny_reader: Reader
+) -> None:
     embedded = prompt(tiny_reader.decoder, 9)
     samplings = [GREEDY, Sampling(temperature=2.0, seed=1), Sampling(temperature=2.0, seed=1)]
 
-    advances = list(make_engine().run([request(embedded, 20, sampling) for sampling in samplings]))
+    advances = list(make_generator().run([request(embedded, 20, sampling) for sampling in samplings]))
 
     greedy, sampled, again = (text_of(advances, row) for row in range(3))
-    assert greedy != sampled == again  # the same seed says the same, wherever in the batch
+    assert greedy != sampled == again  # the row in the batch does not matter
 
 
 def test_a_text_ends_at_an_end_token_without_showing_it(
-    make_engine: Callable[..., Engine], tiny_reader: Reader
+    make_generator: Callable[..., BatchGenerator], tiny_reader: Reader
 ) -> None:
     embedded = prompt(tiny_reader.decoder, 20)
     ids = plain_greedy(tiny_reader, embedded, 30)
-    end = next(token_id for place, token_id in enumerate(ids) if place > 3 and token_id not in ids[:place])
+    end = next(token_id for index, token_id in enumerate(ids) if index > 3 and token_id not in ids[:index])
     before = ids[: ids.index(end)]
 
-    advances = list(make_engine(frozenset({end})).run([request(embedded, 30)]))
+    advances = list(make_generator(frozenset({end})).run([request(embedded, 30)]))
 
     assert text_of(advances) == tiny_reader.backbone.decode(before)
     assert advances[-1].finish_reason == "stop"
     assert advances[-1].generated_tokens == len(before) + 1
 
 
-def test_a_text_ends_before_a_stop_string(make_engine: Callable[..., Engine], tiny_reader: Reader) -> None:
+def test_a_text_ends_before_a_stop_string(make_generator: Callable[..., BatchGenerator], tiny_reader: Reader) -> None:
     embedded = prompt(tiny_reader.decoder, 20)
-    whole = text_of(list(make_engine().run([request(embedded, 30)])))
+    whole = text_of(list(make_generator().run([request(embedded, 30)])))
     stop = whole[7:10]
 
-    advances = list(make_engine().run([request(embedded, 30, stops=(stop,))]))
+    advances = list(make_generator().run([request(embedded, 30, stops=(stop,))]))
 
     assert text_of(advances) == whole[: whole.index(stop)]
     assert advances[-1].finish_reason == "stop"
@@ -320,21 +324,21 @@ def test_a_text_ends_before_a_stop_string(make_engine: Callable[..., Engine], ti
 
 
 def test_the_beginning_of_a_stop_string_is_shown_when_the_text_ends(
-    make_engine: Callable[..., Engine], tiny_reader: Reader
+    make_generator: Callable[..., BatchGenerator], tiny_reader: Reader
 ) -> None:
     embedded = prompt(tiny_reader.decoder, 20)
-    whole = text_of(list(make_engine().run([request(embedded, 10)])))
+    whole = text_of(list(make_generator().run([request(embedded, 10)])))
 
-    advances = list(make_engine().run([request(embedded, 10, stops=(whole[-3:] + "never",))]))
+    advances = list(make_generator().run([request(embedded, 10, stops=(whole[-3:] + "never",))]))
 
     assert text_of(advances) == whole
     assert advances[-1].finish_reason == "length"
 
 
-def test_texts_come_as_they_are_written(make_engine: Callable[..., Engine], tiny_reader: Reader) -> None:
+def test_rows_advance_one_token_at_a_time(make_generator: Callable[..., BatchGenerator], tiny_reader: Reader) -> None:
     requests = [request(prompt(tiny_reader.decoder, length), 3) for length in (4, 6)]
 
-    advances = list(make_engine().run(requests))
+    advances = list(make_generator().run(requests))
 
     assert [(advance.row, advance.generated_tokens) for advance in advances] == [
         (0, 1), (1, 1), (0, 2), (1, 2), (0, 3), (1, 3),

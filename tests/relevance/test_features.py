@@ -1,4 +1,4 @@
-"""A unit's features say what it shares with a question, and how it compares with the others."""
+"""The features of a unit tell what it shares with the question and how it compares with other units."""
 
 import numpy as np
 import pytest
@@ -11,36 +11,36 @@ RARITY = {"tower": 10.0, "bern": 12.0}
 
 
 def features(question: str, *passages: list[str], titles: tuple[str, ...] = (), **column: str) -> dict[str, Floats]:
-    """Compute the features of passages of units without an embedder, by name."""
-    edges = [0, *np.cumsum([len(own) for own in passages]).tolist()]
-    laid = Units([text for own in passages for text in own], edges, titles or ("",) * len(passages))
-    found = unit_features(question, laid, RARITY, None)
-    return {name: found[:, place] for place, name in enumerate(NAMES)}
+    """Return the features of passages, each a list of units, by name; there is no embedder."""
+    edges = [0, *np.cumsum([len(passage) for passage in passages]).tolist()]
+    units = Units([text for passage in passages for text in passage], edges, titles or ("",) * len(passages))
+    values = unit_features(question, units, RARITY, None)
+    return {name: values[:, index] for index, name in enumerate(NAMES)}
 
 
 def with_embeddings(
     question: list[float], *passages: list[list[float]], titles: list[list[float]]
 ) -> dict[str, Floats]:
-    """Compute the features of passages of units without words that have some embeddings."""
-    edges = [0, *np.cumsum([len(own) for own in passages]).tolist()]
-    units = np.array([vector for own in passages for vector in own], np.float32)
-    laid = Units(["."] * len(units), edges, [""] * len(passages))
-    own = Embeddings(np.array(question, np.float32), units, np.array(titles, np.float32))
-    found = unit_features("", laid, {}, own)
-    return {name: found[:, place] for place, name in enumerate(NAMES)}
+    """Return the features of passages, each a list of embeddings of units without words, by name."""
+    edges = [0, *np.cumsum([len(passage) for passage in passages]).tolist()]
+    vectors = np.array([vector for passage in passages for vector in passage], np.float32)
+    units = Units(["."] * len(vectors), edges, [""] * len(passages))
+    embeddings = Embeddings(np.array(question, np.float32), vectors, np.array(titles, np.float32))
+    values = unit_features("", units, {}, embeddings)
+    return {name: values[:, index] for index, name in enumerate(NAMES)}
 
 
 def test_words_of_a_unit_its_neighbours_and_its_title_count_by_their_rarity() -> None:
-    found = features("", ["The towers.", "Rain.", "Snow.", "Hail."], ["Rain."], titles=("", "Bern"))
-    assert found["words_context"] == pytest.approx([10 / 22, 10 / 22, 0, 0, 12 / 22])
-    assert found["words_passage"] == pytest.approx([10 / 22] * 4 + [12 / 22])
+    by_name = features("", ["The towers.", "Rain.", "Snow.", "Hail."], ["Rain."], titles=("", "Bern"))
+    assert by_name["words_context"] == pytest.approx([10 / 22, 10 / 22, 0, 0, 12 / 22])
+    assert by_name["words_passage"] == pytest.approx([10 / 22] * 4 + [12 / 22])
 
 
 def test_a_unit_with_more_of_the_rare_words_stands_out() -> None:
-    found = features("", ["The tower of Bern.", "A tower.", "Rain falls on the town."])
-    assert found["z_words"][0] > found["z_words"][1] > found["z_words"][2]
-    assert found["z_bm25"][0] > found["z_bm25"][1] > found["z_bm25"][2]
-    assert found["z_words"].mean() == pytest.approx(0) and found["z_bm25"].std() == pytest.approx(1)
+    by_name = features("", ["The tower of Bern.", "A tower.", "Rain falls on the town."])
+    assert by_name["z_words"][0] > by_name["z_words"][1] > by_name["z_words"][2]
+    assert by_name["z_bm25"][0] > by_name["z_bm25"][1] > by_name["z_bm25"][2]
+    assert by_name["z_words"].mean() == pytest.approx(0) and by_name["z_bm25"].std() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -54,44 +54,44 @@ def test_a_unit_with_more_of_the_rare_words_stands_out() -> None:
         ("Who built Bern?", "name", "It is by Berchtold.", "A duke built Bern."),
     ],
 )
-def test_a_unit_has_what_the_question_asks_for_and_did_not_name(
+def test_a_unit_has_what_the_question_asks_for_and_does_not_contain(
     question: str, feature: str, has: str, lacks: str
 ) -> None:
     assert features(question, [has, lacks])[feature].tolist() == [1, 0]
     assert features("Is it old?", [has, lacks])[feature].tolist() == [0, 0]
 
 
-def test_length_and_place_are_told() -> None:
-    found = features("", ["One two three.", "One."], ["One."])
-    assert found["length"] == pytest.approx(np.log([4, 2, 2]))
-    assert found["opens"].tolist() == [1, 0, 1]
+def test_length_and_position_are_features() -> None:
+    by_name = features("", ["One two three.", "One."], ["One."])
+    assert by_name["length"] == pytest.approx(np.log([4, 2, 2]))
+    assert by_name["opens"].tolist() == [1, 0, 1]
 
 
 def test_cosines_compare_a_unit_its_surroundings_and_its_title() -> None:
-    found = with_embeddings([1, 0], [[1, 0], [0, 1], [-1, 0]], [[0, 1]], titles=[[0, 0], [1, 0]])
-    assert found["cosine"].tolist() == [1, 0, -1, 0]
-    assert found["cosine_context"] == pytest.approx(
+    by_name = with_embeddings([1, 0], [[1, 0], [0, 1], [-1, 0]], [[0, 1]], titles=[[0, 0], [1, 0]])
+    assert by_name["cosine"].tolist() == [1, 0, -1, 0]
+    assert by_name["cosine_context"] == pytest.approx(
         [1 / np.hypot(1, 0.25), 0.25 / np.hypot(0.25, 1), -1 / np.hypot(1, 0.5), 0.5 / np.hypot(0.5, 1)]
     )
-    assert found["cosine_title"].tolist() == [0, 0, 0, 1]
-    assert found["cosine_neighbour"].tolist() == [0, 1, 0, 0]  # a unit alone is its own neighbour
+    assert by_name["cosine_title"].tolist() == [0, 0, 0, 1]
+    assert by_name["cosine_neighbour"].tolist() == [0, 1, 0, 0]  # the only unit of a passage is its own neighbour
 
 
-def test_a_second_hop_is_near_the_best_units_of_other_passages_alone() -> None:
-    found = with_embeddings([1, 0, 0], [[0.8, 0.6, 0]], [[0, 1, 0], [0, 0, 1]], titles=[[0, 0, 0]] * 2)
-    assert found["cosine_bridge"] == pytest.approx([0.6, 0.6, 0])
+def test_a_bridge_is_a_unit_near_the_best_units_of_other_passages_only() -> None:
+    by_name = with_embeddings([1, 0, 0], [[0.8, 0.6, 0]], [[0, 1, 0], [0, 0, 1]], titles=[[0, 0, 0]] * 2)
+    assert by_name["cosine_bridge"] == pytest.approx([0.6, 0.6, 0])
     alone = with_embeddings([1, 0, 0], [[0.8, 0.6, 0], [0, 1, 0]], titles=[[0, 0, 0]])
     assert not alone["cosine_bridge"].any()
 
 
-def test_without_an_embedder_nothing_is_said_of_meaning() -> None:
-    found = features("Who?", ["The tower of Bern.", "Rain."])
-    assert not any(found[name].any() for name in MEANING)
+def test_without_an_embedder_the_features_of_meaning_are_zero() -> None:
+    by_name = features("Who?", ["The tower of Bern.", "Rain."])
+    assert not any(by_name[name].any() for name in MEANING)
 
 
-def test_units_that_are_alike_do_not_stand_out() -> None:
-    found = features("tower", ["The tower."], ["The tower."])
-    assert not found["z_words"].any() and not found["z_bm25"].any()
+def test_equal_units_do_not_stand_out() -> None:
+    by_name = features("tower", ["The tower."], ["The tower."])
+    assert not by_name["z_words"].any() and not by_name["z_bm25"].any()
 
 
 @settings(max_examples=60)

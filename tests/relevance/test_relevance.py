@@ -28,8 +28,8 @@ TOWN = (
 def best(question: str, *texts: str, scorer: Relevance = WORDS) -> str:
     """Return the unit that scores highest."""
     scored = scorer.score(question, [Passage(text) for text in texts])
-    own, text = max(zip(scored, texts, strict=True), key=lambda pair: pair[0].relevance)
-    start, end = own.units[int(own.scores.argmax())]
+    passage, text = max(zip(scored, texts, strict=True), key=lambda pair: pair[0].relevance)
+    start, end = passage.units[int(passage.scores.argmax())]
     return text[start:end]
 
 
@@ -54,7 +54,7 @@ def test_a_chinese_sentence_is_found_by_its_characters() -> None:
     )
 
 
-def test_a_title_speaks_for_its_passage() -> None:
+def test_a_matching_title_raises_its_passage() -> None:
     plain, titled = WORDS.score("tower of Bern", [Passage("It is old."), Passage("It is old.", "The tower of Bern")])
     assert titled.relevance > plain.relevance
 
@@ -62,45 +62,45 @@ def test_a_title_speaks_for_its_passage() -> None:
 @pytest.mark.parametrize("texts", [[], [""], ["", " \n"], [TOWN[0], "", TOWN[1], " "]])
 def test_empty_passages_have_no_units_and_no_relevance(texts: list[str]) -> None:
     scored = WORDS.score("Who?", [Passage(text) for text in texts])
-    assert [len(one.units) for one in scored] == [int(bool(text.strip())) for text in texts]
-    assert all((one.relevance > 0) == bool(one.units) for one in scored)
+    assert [len(passage.units) for passage in scored] == [int(bool(text.strip())) for text in texts]
+    assert all((passage.relevance > 0) == bool(passage.units) for passage in scored)
 
 
 @settings(max_examples=50)
 @given(
     question=st.text(max_size=40), texts=st.lists(st.text("ab. \n1É。", max_size=30) | st.text(max_size=20), max_size=4)
 )
-def test_any_passages_are_scored_and_twice_the_same(question: str, texts: list[str]) -> None:
+def test_any_passages_are_scored_and_always_the_same(question: str, texts: list[str]) -> None:
     passages = [Passage(text, text[:5]) for text in texts]
     once, again = WORDS.score(question, passages), WORDS.score(question, passages)
-    for passage, one, other in zip(passages, once, again, strict=True):
-        assert np.array_equal(one.scores, other.scores) and np.isfinite(one.scores).all()
-        assert one.units == other.units and len(one.units) == len(one.scores)
-        assert "".join(passage.text[start:end] for start, end in one.units) in (passage.text, "")
+    for passage, first, second in zip(passages, once, again, strict=True):
+        assert np.array_equal(first.scores, second.scores) and np.isfinite(first.scores).all()
+        assert first.units == second.units and len(first.units) == len(first.scores)
+        assert "".join(passage.text[start:end] for start, end in first.units) in (passage.text, "")
 
 
-def test_a_log_odds_beyond_all_reason_is_still_a_probability() -> None:
+def test_extreme_log_odds_are_still_a_probability() -> None:
     assert ScoredPassage(((0, 1),), np.array([-1e5])).relevance == 0
     assert ScoredPassage(((0, 1),), np.array([1e5])).relevance == 1
     assert ScoredPassage(((0, 1),), np.array([1.0])).relevance == pytest.approx(1 / (1 + np.exp(-1)))
 
 
-def test_rare_words_count_more_and_words_of_form_nothing() -> None:
-    found = rarities("When was the zymurgy of water?")
-    assert found["zymurgy"] > found["water"] > 0 and len(found) == 2
+def test_rare_words_count_more_and_function_words_do_not_count() -> None:
+    rarity = rarities("When was the zymurgy of water?")
+    assert rarity["zymurgy"] > rarity["water"] > 0 and len(rarity) == 2
 
 
 class Synonyms:
-    """Knows that some words mean the same."""
+    """Embeds synonyms alike."""
 
     def embed_query(self, text: str) -> list[float]:
-        return [float(any(word in text for word in own)) for own in (("feline", "cat"), ("bank", "loan"))] + [0.1]
+        return [float(any(word in text for word in words)) for words in (("feline", "cat"), ("bank", "loan"))] + [0.1]
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return list(map(self.embed_query, texts))
 
 
-def test_an_embedder_finds_what_no_word_tells() -> None:
+def test_an_embedder_finds_an_answer_that_shares_no_word() -> None:
     scorer = Relevance.from_pretrained(embedder=Synonyms())
     texts = ("A loan is cheap. ", "Rain fell. ", "The cat is asleep.")
     assert best("Is that feline tired?", "".join(texts), scorer=scorer) == texts[2]
@@ -108,7 +108,7 @@ def test_an_embedder_finds_what_no_word_tells() -> None:
     assert WORDS.name == "words"
 
 
-def test_the_default_scorer_does_without_an_embedder_that_cannot_be_had(
+def test_the_default_scorer_does_without_an_embedder_that_cannot_be_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZPROMPT_CACHE", str(tmp_path))
@@ -121,36 +121,36 @@ def test_the_default_scorer_does_without_an_embedder_that_cannot_be_had(
 
 
 def test_a_failed_download_is_tried_again_after_some_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[object] = [Synonyms(), DownloadError("No network."), DownloadError("No network.")]
+    outcomes: list[object] = [Synonyms(), DownloadError("No network."), DownloadError("No network.")]
     now = [0.0]
 
     def open_embedder(embedder: object) -> object:
-        if isinstance(one := found.pop(), Exception):
-            raise one
-        return one
+        if isinstance(outcome := outcomes.pop(), Exception):
+            raise outcome
+        return outcome
 
     def name_at(seconds: float) -> str:
         now[0] = seconds
         relevance.shared_relevance()
         return relevance.shared_relevance().name
 
-    monkeypatch.setattr(threading, "Thread", lambda target, daemon: SimpleNamespace(start=target))  # no waiting
+    monkeypatch.setattr(threading, "Thread", lambda target, daemon: SimpleNamespace(start=target))  # runs at once
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(relevance, "open_embedder", open_embedder)
     monkeypatch.setattr(relevance, "_shared", {})
     monkeypatch.setattr(relevance, "_retry_at", math.inf)
 
-    minutes = relevance.RETRY_AFTER
-    names = [name_at(seconds) for seconds in (0, minutes / 2, minutes, 1.5 * minutes, 2 * minutes, 9 * minutes)]
+    delay = relevance.RETRY_AFTER
+    names = [name_at(seconds) for seconds in (0, delay / 2, delay, 1.5 * delay, 2 * delay, 9 * delay)]
     assert names == ["words", "words", "words", "words", "Synonyms", "Synonyms"]
 
 
-def test_an_embedder_that_is_none_is_refused() -> None:
+def test_an_object_that_is_no_embedder_is_refused() -> None:
     with pytest.raises(OptionError, match="LangChain"):
         Relevance.from_pretrained(embedder=3)
 
 
-def test_weights_that_were_written_are_read_again(tmp_path: Path) -> None:
+def test_saved_weights_are_read_back(tmp_path: Path) -> None:
     first = LogisticWeights(("cosine", "z_words"), (0.1, 0.2), (1.0, 2.0), (3.0, 4.0), -1.0, 0.9)
     second = LogisticWeights(("number",), (0.5,), (0.5,), (1.0,), 0.0, 1.0)
     path = tmp_path / "new" / "weights.json"
@@ -175,7 +175,7 @@ def test_weights_that_were_written_are_read_again(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_weights_of_another_make_are_refused(tmp_path: Path, change: dict[str, object], error: str) -> None:
+def test_weights_of_another_form_are_refused(tmp_path: Path, change: dict[str, object], error: str) -> None:
     data = json.loads(SHIPPED.read_text())
     for name, value in change.items():
         data[name] = {**data[name], **value} if isinstance(value, dict) and value else value

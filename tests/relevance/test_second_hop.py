@@ -1,4 +1,4 @@
-"""A passage that the best sentence of another one names is raised, and never overtakes that sentence."""
+"""A passage that the best sentence of another passage names is raised, but never above that sentence."""
 
 import numpy as np
 import pytest
@@ -13,10 +13,10 @@ FOUNDED = "Gull Press was founded by Ada Lund."
 
 
 def raised(*passages: tuple[str, str, float], question: str = QUESTION) -> list[float]:
-    """Raise the score of passages of one unit each: title, text and score."""
+    """Return the raised scores of passages of one unit, each given as title, text and score."""
     named = [(title, [text]) for title, text, _ in passages]
     scores = [np.array([score]) for *_, score in passages]
-    return [float(own[0]) for own in raise_named(question, named, scores)]
+    return [float(unit_scores[0]) for unit_scores in raise_named(question, named, scores)]
 
 
 def test_a_passage_that_the_best_sentence_names_is_raised_up_to_it() -> None:
@@ -25,12 +25,12 @@ def test_a_passage_that_the_best_sentence_names_is_raised_up_to_it() -> None:
     assert raised(("", FOUNDED, 2.0), ("Ada Lund (publisher)", "She came from Bergen.", 1.5)) == [2.0, 2.0]
 
 
-def test_one_that_is_better_already_stays_where_it_is() -> None:
+def test_a_passage_that_is_better_already_keeps_its_score() -> None:
     assert raised(("", FOUNDED, 2.0), ("Ada Lund", "She came from Bergen.", 3.0)) == [2.0, 3.0]
 
 
 @pytest.mark.parametrize("title", ["Ada Byron", "Gull Press", "Press", "The", "(Lund)"])
-def test_a_name_of_which_a_part_is_missing_or_that_the_question_has_is_none(title: str) -> None:
+def test_an_incomplete_name_or_one_from_the_question_does_not_count(title: str) -> None:
     assert raised(("", FOUNDED, 2.0), (title, "it rained.", -3.0))[1] == -3.0
 
 
@@ -40,7 +40,7 @@ def test_a_passage_without_a_title_is_named_by_its_first_words() -> None:
     assert one_word[1] == -3.0
 
 
-def test_only_the_best_sentences_name() -> None:
+def test_only_the_best_sentences_raise_what_they_name() -> None:
     others = [("", "It rained.", 5.0)] * NAMING
     assert raised(*others, ("", FOUNDED, 2.0), ("Ada Lund", "She came from Bergen.", -3.0))[-1] == -3.0
 
@@ -49,7 +49,7 @@ def test_a_passage_does_not_name_itself() -> None:
     assert raised(("Ada Lund", "Ada Lund founded a press.", 2.0), ("", "It rained.", -3.0)) == [2.0, -3.0]
 
 
-def test_no_passages_and_empty_ones_are_fine() -> None:
+def test_no_passages_and_empty_passages_are_allowed() -> None:
     assert raise_named(QUESTION, [], []) == []
     [empty] = raise_named(QUESTION, [("", [])], [np.zeros(0)])
     assert not len(empty)
@@ -57,10 +57,10 @@ def test_no_passages_and_empty_ones_are_fine() -> None:
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from(["", "Ada Lund", "Bergen"]), st.floats(-9, 9)), max_size=6))
-def test_scores_rise_by_so_much_at_most_and_the_best_stays_the_best(found: list[tuple[str, float]]) -> None:
-    before = [score for _, score in found]
-    after = raised(*((title, "Ada Lund came from Bergen.", score) for title, score in found))
-    assert all(one <= other <= one + RAISE for one, other in zip(before, after, strict=True))
+def test_scores_rise_by_a_bounded_amount_and_the_best_score_stays(passages: list[tuple[str, float]]) -> None:
+    before = [score for _, score in passages]
+    after = raised(*((title, "Ada Lund came from Bergen.", score) for title, score in passages))
+    assert all(old <= new <= old + RAISE for old, new in zip(before, after, strict=True))
     assert max(after, default=0.0) == max(before, default=0.0)
 
 

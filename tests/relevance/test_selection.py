@@ -1,4 +1,4 @@
-"""One budget is spent on the best units, and units that need another one bring it along."""
+"""One budget is spent on the best units, and a unit that needs another one brings it along."""
 
 import numpy as np
 import pytest
@@ -27,14 +27,14 @@ def cost(kept: Bools, costs: list[int]) -> int:
 
 @settings(max_examples=150)
 @given(call=calls(), most=st.integers(0, 200))
-def test_a_limit_is_kept_and_whatever_fits_with_what_it_needs_is_taken(call: Call, most: int) -> None:
+def test_a_limit_is_kept_and_no_unit_that_would_fit_is_left_out(call: Call, most: int) -> None:
     _, costs, needs = call
     kept = choose_within(*call, most)
-    left = most - cost(kept, costs)
-    assert left >= 0
+    remaining = most - cost(kept, costs)
+    assert remaining >= 0
     for index in np.flatnonzero(~kept):
         need = needs[index]
-        assert costs[index] + (0 if need is None or kept[need] else costs[need]) > left
+        assert costs[index] + (0 if need is None or kept[need] else costs[need]) > remaining
 
 
 @settings(max_examples=150)
@@ -50,10 +50,10 @@ def test_a_wanted_length_keeps_the_best_unit_and_stops_when_it_is_reached(call: 
 
 
 def _worse_by_ratio(index: int, kept: Bools, costs: list[int], needs: list[int | None], wanted: float) -> bool:
-    """Return whether a unit that was passed over would have taken the length further off."""
-    have, need = cost(kept, costs), needs[index]
-    longer = have + costs[index] + (0 if need is None or kept[need] else costs[need])
-    return longer > wanted and longer / wanted >= wanted / have * (1 - 1e-9)
+    """Return whether a unit that was passed over would have made the length miss by more."""
+    length, need = cost(kept, costs), needs[index]
+    longer = length + costs[index] + (0 if need is None or kept[need] else costs[need])
+    return longer > wanted and longer / wanted >= wanted / length * (1 - 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_larger_coverage_keeps_all_that_a_smaller_one_keeps(call: Call, shares
     assert fewer.any() == bool(len(call[0]))
 
 
-def test_one_unit_that_stands_out_is_enough_and_many_alike_are_all_needed() -> None:
+def test_one_unit_that_stands_out_is_enough_but_equal_units_are_all_needed() -> None:
     costs, needs = [1] * 5, [None] * 5
     assert choose_covering(np.array([0.0, 9.0, 0.0, 0.0, 0.0]), costs, needs, 0.9).tolist() == [0, 1, 0, 0, 0]
     assert choose_covering(np.zeros(5), costs, needs, 0.9).all()
@@ -80,7 +80,7 @@ def test_one_unit_that_stands_out_is_enough_and_many_alike_are_all_needed() -> N
 
 @settings(max_examples=100)
 @given(call=calls(), length=st.integers(1, 200), share=st.floats(0, 1))
-def test_what_a_unit_needs_is_kept_with_it_unless_it_was_only_brought_itself(
+def test_what_a_unit_needs_is_kept_with_it_unless_the_unit_was_only_brought_along(
     call: Call, length: int, share: float
 ) -> None:
     needs = call[2]
@@ -95,7 +95,7 @@ def test_of_equal_scores_the_first_is_taken() -> None:
     assert choose_within(np.zeros(3), [5] * 3, [None] * 3, 11).tolist() == [True, True, False]
 
 
-def test_a_sentence_that_leans_on_another_brings_it() -> None:
+def test_a_sentence_that_refers_to_the_one_before_brings_it() -> None:
     texts = [
         "It rains. ",
         "Bern is old. ",
@@ -119,14 +119,14 @@ def test_a_row_of_delimited_values_brings_its_header() -> None:
 
 
 @pytest.mark.parametrize("lines", [["1,2,3\n", "3,4,5\n", "5,6,7\n"], ["Hi, Bob\n", "Yes, Ann\n", "No, thanks\n"]])
-def test_lines_without_names_of_columns_bring_nothing(lines: list[str]) -> None:
+def test_lines_without_column_names_bring_nothing(lines: list[str]) -> None:
     assert companions(lines) == [None] * 3
 
 
-PLACES = ["src/a.py:12: ", "2025-03-04 11:02:17 ERROR ", "[11:02:17] ", "a.c(12): ", "a.py-3-"]
+PREFIXES = ["src/a.py:12: ", "2025-03-04 11:02:17 ERROR ", "[11:02:17] ", "a.c(12): ", "a.py-3-"]
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_later_sentence_of_a_record_brings_the_beginning_of_its_line(place: str) -> None:
-    first = [f"{place}It opens a file. ", "The file is long. ", "Nobody closes it.\n"]
-    assert companions([*first, f"{place}Next.\n", "The end. ", "Yes."]) == [None, 0, 0, None, None, None]
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_later_sentence_of_a_record_brings_the_beginning_of_its_line(prefix: str) -> None:
+    first = [f"{prefix}It opens a file. ", "The file is long. ", "Nobody closes it.\n"]
+    assert companions([*first, f"{prefix}Next.\n", "The end. ", "Yes."]) == [None, 0, 0, None, None, None]

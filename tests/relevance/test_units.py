@@ -118,22 +118,22 @@ PIECES = st.sampled_from(
 @settings(max_examples=150)
 @given(st.lists(PIECES | st.text(max_size=4) | st.characters(categories=["Cs"]), max_size=20).map("".join))
 def test_units_are_adjacent_and_cover_any_text(text: str) -> None:
-    found = list(sentences(text))
-    assert [start for start, _ in found] == [0, *(end for _, end in found)][: len(found)]
-    assert found == [] if not text else found[-1][1] == len(text)
-    assert all(start < end for start, end in found)
+    units = list(sentences(text))
+    assert [start for start, _ in units] == [0, *(end for _, end in units)][: len(units)]
+    assert units == [] if not text else units[-1][1] == len(text)
+    assert all(start < end for start, end in units)
 
 
 @settings(max_examples=60)
 @given(st.lists(PIECES, max_size=20).map("".join))
-def test_only_a_text_without_any_other_has_a_unit_of_white_space(text: str) -> None:
-    found = [text[start:end] for start, end in sentences(text)]
-    assert not any(unit.isspace() for unit in found) or len(found) == 1
+def test_a_unit_of_white_space_is_the_only_unit_of_its_text(text: str) -> None:
+    units = [text[start:end] for start, end in sentences(text)]
+    assert not any(unit.isspace() for unit in units) or len(units) == 1
 
 
 @settings(max_examples=60)
 @given(st.lists(PIECES, max_size=20).map("".join))
-def test_no_unit_goes_on_after_a_line_of_words(text: str) -> None:
+def test_no_unit_has_more_than_one_line_of_words(text: str) -> None:
     for start, end in sentences(text):
         unit = text[start:end]
         lines = [line for line in unit.split("\n") if not line.isspace() and line]
@@ -141,7 +141,7 @@ def test_no_unit_goes_on_after_a_line_of_words(text: str) -> None:
 
 
 @pytest.mark.parametrize(("piece", "ends"), [("so we went on ", " "), ("塔很古老", ""), ("Zm9v", "")])
-def test_a_text_without_full_stops_is_cut_where_it_can_be(piece: str, ends: str) -> None:
+def test_a_text_without_full_stops_is_cut_at_spaces_if_it_has_any(piece: str, ends: str) -> None:
     units = [(piece * 900)[start:end] for start, end in sentences(piece * 900)]
     assert "".join(units) == piece * 900
     assert all(LONGEST // 4 < len(unit) <= LONGEST for unit in units[:-1])
@@ -155,7 +155,7 @@ def test_a_decomposed_accent_is_part_of_its_word() -> None:
 @pytest.mark.parametrize(
     "piece", ["a. ", "Word ", "日本語。", "\n", "1. ", "。", "x\n", "...", "Dr. ", "  \n", "1. \n"]
 )
-def test_long_texts_take_time_in_proportion(piece: str) -> None:
+def test_time_is_linear_in_the_length_of_the_text(piece: str) -> None:
     start = time.process_time()
     list(sentences(piece * 50_000))
     assert time.process_time() - start < 4
@@ -163,14 +163,14 @@ def test_long_texts_take_time_in_proportion(piece: str) -> None:
 
 @pytest.mark.parametrize("space", ["\x85", "\xa0", "\u2003", "\u2028", "\u202f", "\u3000"])
 @pytest.mark.parametrize("before", ["the J.", "Mr J.", "?\rB", "by J. R."])
-def test_an_initial_may_stand_before_any_white_space(before: str, space: str) -> None:
+def test_an_initial_may_be_followed_by_any_white_space(before: str, space: str) -> None:
     text = f"{before}{space}Smith. {space}9W.{space}It rains."
     assert "".join(text[start:end] for start, end in sentences(text)) == text
 
 
 @pytest.mark.parametrize("sentence", ["It rains in Bern, as Dr. Smith says. ", "日本語です。", "x" * 5000 + ". "])
-def test_a_line_is_split_alike_however_long_it_is(sentence: str) -> None:
+def test_a_line_is_split_in_the_same_way_however_long_it_is(sentence: str) -> None:
     count = 20_000 // len(sentence)
     pieces = -(-len(sentence) // LONGEST)
     ends = [end for _, end in sentences(sentence * count)][pieces - 1 :: pieces]
-    assert ends == [len(sentence) * place for place in range(1, count + 1)]
+    assert ends == [len(sentence) * number for number in range(1, count + 1)]

@@ -1,4 +1,4 @@
-"""Serve a reader over real HTTP: uvicorn in a thread, on a port of its own."""
+"""Serve a reader over real HTTP: uvicorn in a thread, on a free port."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass
 class Running:
-    """A server that runs, and how to ask it."""
+    """A server that runs, with clients for it."""
 
     server: Server
     url: str
@@ -58,7 +58,7 @@ class Running:
 def running(reader: FakeReader | Reader, settings: ServerSettings) -> Iterator[Running]:
     """Run a server until the block ends."""
     with bind("127.0.0.1", 0) as bound:
-        server = Server(reader, settings)  # type: ignore[arg-type] - a fake has what is needed of a reader
+        server = Server(reader, settings)  # type: ignore[arg-type] - a fake has what the server needs
         thread = threading.Thread(target=server.run, args=([bound],))
         run = Running(server, url_of(bound), thread)
         thread.start()
@@ -73,7 +73,7 @@ def running(reader: FakeReader | Reader, settings: ServerSettings) -> Iterator[R
 
 
 def error_of(server: Running, path: str, body: object, status: int) -> dict[str, Any]:
-    """Post something bad, and give the error that came back."""
+    """Post a bad request and return the error that comes back."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer = server.http().post(path, content=content, headers=JSON)
     assert answer.status_code == status, answer.text
@@ -85,54 +85,54 @@ def error_of(server: Running, path: str, body: object, status: int) -> dict[str,
 
 
 def until(holds: Callable[[], object]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     end = time.monotonic() + PATIENCE
     while not holds():
-        assert time.monotonic() < end, "it never came to be so"
+        assert time.monotonic() < end, "the condition never held"
         time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")
-def one_reader() -> FakeReader:
-    """Return the one reader of all tests."""
+def shared_reader() -> FakeReader:
+    """Return the reader that all tests share."""
     return FakeReader()
 
 
 @pytest.fixture(scope="session")
-def one_server(one_reader: FakeReader) -> Iterator[Running]:
-    """Return the one server of all tests that leave no trace: starting and stopping takes longer than they do."""
-    with running(one_reader, ServerSettings()) as run:
+def shared_server(shared_reader: FakeReader) -> Iterator[Running]:
+    """Return the server that all tests share which leave it as it is: starting one takes longer than a test."""
+    with running(shared_reader, ServerSettings()) as run:
         yield run
 
 
 @pytest.fixture
-def reader(one_reader: FakeReader) -> FakeReader:
-    """Return the reader, reset."""
-    vars(one_reader).update(vars(FakeReader()))
-    return one_reader
+def reader(shared_reader: FakeReader) -> FakeReader:
+    """Return the shared reader, reset."""
+    vars(shared_reader).update(vars(FakeReader()))
+    return shared_reader
 
 
 @pytest.fixture
 def serve(reader: FakeReader) -> Iterator[Callable[..., Running]]:
-    """Return a function that starts a server with some settings; it ends with the test."""
+    """Return a function that starts a server with some settings; it stops after the test."""
     with ExitStack() as stack:
 
         def start(**settings: object) -> Running:
             return stack.enter_context(running(reader, ServerSettings(**settings)))  # type: ignore[arg-type]
 
         yield start
-        reader.gate.set()  # else a test that failed would leave the worker waiting
+        reader.gate.set()  # otherwise a failed test would leave the worker waiting
 
 
 @pytest.fixture
-def server(one_server: Running, reader: FakeReader) -> Iterator[Running]:
+def server(shared_server: Running, reader: FakeReader) -> Iterator[Running]:
     """Return a server with the default settings, which the test must leave as it is."""
     with ExitStack() as stack:
-        yield replace(one_server, stack=stack)
+        yield replace(shared_server, stack=stack)
         reader.gate.set()
 
 
 @pytest.fixture
-def own_server(serve: Callable[..., Running]) -> Running:
-    """Return a server with the default settings for one test alone: its figures start at zero, it may be stopped."""
+def fresh_server(serve: Callable[..., Running]) -> Running:
+    """Return a server for one test alone, with default settings: its metrics start at zero, and it may be stopped."""
     return serve()

@@ -1,4 +1,4 @@
-"""A reader without a model: it repeats the last words of its prompt, as slowly and as wrongly as a test wants."""
+"""A reader without a model: it repeats the last message of its prompt, as slowly as a test wants, or fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE = 20.0  # seconds until a test that hangs fails instead
 
 
 class FakeCodec(ByteCodec):
-    """A codec whose work can be watched and takes as many steps as it is told."""
+    """A codec that counts its steps and takes as many as a test wants."""
 
     fingerprint = FINGERPRINT
     steps = 1
@@ -34,10 +34,10 @@ class FakeCodec(ByteCodec):
             progress("compress", step, self.steps)
             self.steps_done += 1
             time.sleep(0.01 if self.steps > 1 else 0)
-        wanted = {name: value for name, value in asdict(options).items() if value is not None}
+        given = {name: value for name, value in asdict(options).items() if value is not None}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RatioWarning)  # which the codec leaves to the stats
-            return super().compress(docs, **wanted)
+            warnings.simplefilter("ignore", RatioWarning)  # the stats report a missed ratio
+            return super().compress(docs, **given)
 
     def decompress(self, documents: object, *, progress: Progress, **options: object) -> object:
         progress("decompress", 0, 1)
@@ -58,18 +58,18 @@ class FakePrompt:
 
 @dataclass
 class FakeReader:
-    """Repeats, a word a token, what a prompt says last."""
+    """Repeats the last text of a prompt, one word per token."""
 
     max_positions: int = 1000
-    seconds: float = 0.0  # a token takes
+    seconds: float = 0.0  # per token
     codec: FakeCodec = field(default_factory=FakeCodec)
-    batches: list[int] = field(default_factory=list)  # texts of each batch that was written
-    options: list[GenerateOptions] = field(default_factory=list)  # of each text that was written
+    batches: list[int] = field(default_factory=list)  # texts in each batch
+    options: list[GenerateOptions] = field(default_factory=list)  # of each text
     prompts: list[str | Sequence[Message]] = field(default_factory=list)
     reads: int = 0  # prompts that were read
-    steps: int = 0  # tokens written
-    begun: threading.Event = field(default_factory=threading.Event)  # a batch was begun
-    gate: threading.Event = field(default_factory=threading.Event)  # nothing is written until it is open
+    steps: int = 0  # tokens generated
+    begun: threading.Event = field(default_factory=threading.Event)  # a batch has begun
+    gate: threading.Event = field(default_factory=threading.Event)  # while it is closed, nothing is generated
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -100,25 +100,25 @@ class FakeReader:
         self.begun.set()
         assert self.gate.wait(PATIENCE)
         words = [prompt.texts[-1].split() for prompt in prompts]
-        if any(FAULT in " ".join(said) for said in words):
+        if any(FAULT in " ".join(text_words) for text_words in words):
             raise RuntimeError("The secret of the machine is 42.")
-        going = list(range(len(prompts)))
+        running = list(range(len(prompts)))
         step = 0
-        while going:
+        while running:
             step += 1
-            for index in list(going):
+            for index in list(running):
                 if not wanted(index):
-                    going.remove(index)
+                    running.remove(index)
                     continue
                 time.sleep(self.seconds)
                 self.steps += 1
-                said, limit = words[index], options[index].max_new_tokens
-                text = said[step - 1] if step == 1 else f" {said[step - 1]}"
+                text_words, limit = words[index], options[index].max_new_tokens
+                text = text_words[step - 1] if step == 1 else f" {text_words[step - 1]}"
                 generation = None
-                if step == min(len(said), limit):
+                if step == min(len(text_words), limit):
                     usage = Usage(sizes[index].positions, sizes[index].z_tokens, sizes[index].source_tokens, step)
-                    generation = Generation(" ".join(said[:step]), "stop" if step < limit else "length", usage)
-                    going.remove(index)
+                    generation = Generation(" ".join(text_words[:step]), "stop" if step < limit else "length", usage)
+                    running.remove(index)
                 yield Delta(index, text, generation)
 
 

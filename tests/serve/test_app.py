@@ -1,4 +1,4 @@
-"""Chats, completions, compression and what the server says about itself, through OpenAI's own client and plain HTTP."""
+"""Chats, completions, compression, health and metrics, through OpenAI's own client and plain HTTP."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ DOCUMENTS: list[Any] = ["a text", ["two", "texts"], {"id": 7, "text": "a documen
 
 
 def test_a_message_is_answered(server: Running) -> None:
-    done = server.openai().chat.completions.create(
+    completion = server.openai().chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": "one two three"}], max_tokens=10
     )
 
-    [choice] = done.choices
+    [choice] = completion.choices
     assert (choice.message.role, choice.message.content, choice.finish_reason) == ("assistant", "one two three", "stop")
-    assert done.id.startswith("chatcmpl-") and done.object == "chat.completion" and done.model == MODEL
-    assert done.system_fingerprint == f"fp_{FINGERPRINT}"
+    assert (
+        completion.id.startswith("chatcmpl-") and completion.object == "chat.completion" and completion.model == MODEL
+    )
+    assert completion.system_fingerprint == f"fp_{FINGERPRINT}"
 
 
-def test_a_z_token_is_one_prompt_token_and_usage_says_what_it_stands_for(server: Running) -> None:
+def test_a_z_token_counts_as_one_prompt_token_and_usage_has_its_source_tokens(server: Running) -> None:
     content = f"Read {SPAN} and answer"
-    done = server.openai().chat.completions.create(model=MODEL, messages=[{"role": "user", "content": content}])
+    completion = server.openai().chat.completions.create(model=MODEL, messages=[{"role": "user", "content": content}])
 
-    assert done.usage
-    assert done.usage.prompt_tokens == 3 + 3
-    assert done.usage.total_tokens == done.usage.prompt_tokens + done.usage.completion_tokens
-    assert done.usage.model_extra == {"z_tokens": 3, "source_tokens": 12}
+    assert completion.usage
+    assert completion.usage.prompt_tokens == 3 + 3
+    assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens
+    assert completion.usage.model_extra == {"z_tokens": 3, "source_tokens": 12}
 
 
 def test_z_spans_may_stand_in_any_message(server: Running, reader: FakeReader) -> None:
@@ -52,13 +54,13 @@ def test_a_prompt_is_read_once(server: Running, reader: FakeReader) -> None:
     assert reader.reads == 1
 
 
-def test_an_answer_that_is_cut_off_says_so(server: Running) -> None:
-    done = server.openai().chat.completions.create(
+def test_an_answer_that_is_cut_off_has_finish_reason_length(server: Running) -> None:
+    completion = server.openai().chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": "one two three"}], max_completion_tokens=2
     )
 
-    assert (done.choices[0].message.content, done.choices[0].finish_reason) == ("one two", "length")
-    assert done.usage and done.usage.completion_tokens == 2
+    assert (completion.choices[0].message.content, completion.choices[0].finish_reason) == ("one two", "length")
+    assert completion.usage and completion.usage.completion_tokens == 2
 
 
 def test_options_reach_the_reader(server: Running, reader: FakeReader) -> None:
@@ -73,31 +75,31 @@ def test_options_reach_the_reader(server: Running, reader: FakeReader) -> None:
         extra_body={"top_k": 20},
     )
 
-    [asked] = reader.options
-    assert (asked.max_new_tokens, asked.stops) == (7, ("\n", "END"))
-    sampling = asked.sampling
+    [options] = reader.options
+    assert (options.max_new_tokens, options.stops) == (7, ("\n", "END"))
+    sampling = options.sampling
     assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed) == (0.5, 0.9, 20, 3)
 
 
-def test_without_a_limit_an_answer_takes_the_default_or_what_fits(
+def test_without_a_limit_an_answer_has_the_default_length_or_what_fits(
     serve: Callable[..., Running], reader: FakeReader
 ) -> None:
     server = serve(default_new_tokens=50)
     for words in (10, 990):
         server.openai().chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "word " * words}])
 
-    assert [asked.max_new_tokens for asked in reader.options] == [50, 10]
+    assert [options.max_new_tokens for options in reader.options] == [50, 10]
 
 
-def test_what_openai_takes_from_an_agent_without_tools_is_taken(server: Running) -> None:
-    said_nothing = {"role": "assistant", "content": None}
-    asked = {"role": "user", "content": "Explain a[z1:z2] in Python."}
-    body = {"model": MODEL, "messages": [asked, said_nothing, asked], "parallel_tool_calls": False, "tools": []}
+def test_a_request_of_an_agent_without_tools_is_accepted_as_by_openai(server: Running) -> None:
+    empty_reply = {"role": "assistant", "content": None}
+    message = {"role": "user", "content": "Explain a[z1:z2] in Python."}
+    body = {"model": MODEL, "messages": [message, empty_reply, message], "parallel_tool_calls": False, "tools": []}
 
-    assert post(server, "/v1/chat/completions", **body)["choices"][0]["message"]["content"] == asked["content"]
+    assert post(server, "/v1/chat/completions", **body)["choices"][0]["message"]["content"] == message["content"]
 
 
-def test_content_may_come_in_parts_and_developers_are_the_system(server: Running, reader: FakeReader) -> None:
+def test_content_may_come_in_parts_and_developer_messages_count_as_system(server: Running, reader: FakeReader) -> None:
     server.openai().chat.completions.create(
         model=MODEL,
         messages=[
@@ -109,18 +111,18 @@ def test_content_may_come_in_parts_and_developers_are_the_system(server: Running
     assert reader.prompts == [[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "one two"}]]
 
 
-def test_an_answer_can_be_sent_back(server: Running) -> None:
+def test_an_answer_can_be_sent_back_in_the_next_request(server: Running) -> None:
     client = server.openai()
     first = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "one"}])
-    sent = [first.choices[0].message.model_dump(), {"role": "user", "content": "two"}]
+    messages = [first.choices[0].message.model_dump(), {"role": "user", "content": "two"}]
 
-    second = client.chat.completions.create(model=MODEL, messages=sent)  # type: ignore[arg-type]
+    second = client.chat.completions.create(model=MODEL, messages=messages)  # type: ignore[arg-type]
 
     assert second.choices[0].message.content == "two"
 
 
-def test_what_asks_for_nothing_is_no_error(server: Running) -> None:
-    done = server.openai().chat.completions.create(
+def test_parameters_at_their_neutral_values_are_accepted(server: Running) -> None:
+    completion = server.openai().chat.completions.create(
         model=MODEL,
         messages=[{"role": "user", "content": "one"}],
         n=1,
@@ -132,7 +134,7 @@ def test_what_asks_for_nothing_is_no_error(server: Running) -> None:
         user="me",
     )
 
-    assert done.choices[0].message.content == "one"
+    assert completion.choices[0].message.content == "one"
 
 
 def test_a_stream_gives_the_text_in_pieces(server: Running) -> None:
@@ -162,7 +164,9 @@ def test_a_stream_ends_with_its_usage_if_asked(server: Running) -> None:
     assert all(chunk.usage is None for chunk in chunks)
 
 
-def test_the_first_piece_comes_before_the_last_is_written(serve: Callable[..., Running], reader: FakeReader) -> None:
+def test_the_first_piece_arrives_before_the_last_is_generated(
+    serve: Callable[..., Running], reader: FakeReader
+) -> None:
     reader.seconds = 0.05
     stream = (
         serve()
@@ -177,37 +181,37 @@ def test_the_first_piece_comes_before_the_last_is_written(serve: Callable[..., R
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_characters_of_all_kinds_come_through(server: Running, stream: bool) -> None:
+def test_characters_of_all_kinds_are_transmitted(server: Running, stream: bool) -> None:
     text = "naïve 漢字 🙂 \u2028 \x7f end"
     client = server.openai()
     if stream:
         pieces = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": text}], stream=True)
-        said = "".join(piece.choices[0].delta.content or "" for piece in pieces)
+        reply = "".join(piece.choices[0].delta.content or "" for piece in pieces)
     else:
-        done = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": text}])
-        said = done.choices[0].message.content or ""
+        completion = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": text}])
+        reply = completion.choices[0].message.content or ""
 
-    assert said == " ".join(text.split())
+    assert reply == " ".join(text.split())
 
 
-def test_a_text_is_gone_on_with(server: Running) -> None:
-    done = server.openai().completions.create(model=MODEL, prompt="one two three", max_tokens=2)
+def test_a_text_is_completed(server: Running) -> None:
+    completion = server.openai().completions.create(model=MODEL, prompt="one two three", max_tokens=2)
 
-    [choice] = done.choices
+    [choice] = completion.choices
     assert (choice.text, choice.finish_reason) == ("one two", "length")
-    assert done.object == "text_completion" and done.id.startswith("cmpl-")
+    assert completion.object == "text_completion" and completion.id.startswith("cmpl-")
 
 
-def test_several_prompts_are_several_choices_written_together(server: Running, reader: FakeReader) -> None:
-    done = server.openai().completions.create(model=MODEL, prompt=["one", "two three", write_span("four")])
+def test_several_prompts_are_several_choices_of_one_batch(server: Running, reader: FakeReader) -> None:
+    completion = server.openai().completions.create(model=MODEL, prompt=["one", "two three", write_span("four")])
 
-    assert [(choice.index, choice.text) for choice in done.choices][:2] == [(0, "one"), (1, "two three")]
+    assert [(choice.index, choice.text) for choice in completion.choices][:2] == [(0, "one"), (1, "two three")]
     assert reader.batches == [3]
-    assert done.usage and done.usage.prompt_tokens == 4
-    assert done.usage.model_extra == {"z_tokens": 1, "source_tokens": 4}
+    assert completion.usage and completion.usage.prompt_tokens == 4
+    assert completion.usage.model_extra == {"z_tokens": 1, "source_tokens": 4}
 
 
-def test_several_prompts_are_told_apart_in_a_stream(server: Running) -> None:
+def test_several_prompts_are_told_apart_by_index_in_a_stream(server: Running) -> None:
     stream = server.openai().completions.create(
         model=MODEL, prompt=["a b", "c d e"], stream=True, stream_options={"include_usage": True}
     )
@@ -225,31 +229,31 @@ def test_several_prompts_are_told_apart_in_a_stream(server: Running) -> None:
 def test_the_model_is_listed_and_described(server: Running) -> None:
     client = server.openai()
 
-    [listed] = client.models.list().data
-    assert listed.id == MODEL
+    [model] = client.models.list().data
+    assert model.id == MODEL
     assert client.models.retrieve(MODEL).model_extra == {"max_model_len": 1000, "codec": FINGERPRINT}
 
 
-def test_health_is_there_for_everyone(server: Running) -> None:
+def test_health_is_reported_without_a_key(server: Running) -> None:
     answer = server.http().get("/healthz")
 
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "waiting": 0})
 
 
-def test_metrics_count_requests_and_tokens(own_server: Running) -> None:
-    own_server.openai().completions.create(model=MODEL, prompt=f"{write_span('twelve bytes')} one")
-    own_server.http().post("/v1/completions", content=b"{")
-    own_server.http().get("/v1/made/up")
+def test_metrics_count_requests_and_tokens(fresh_server: Running) -> None:
+    fresh_server.openai().completions.create(model=MODEL, prompt=f"{write_span('twelve bytes')} one")
+    fresh_server.http().post("/v1/completions", content=b"{")
+    fresh_server.http().get("/v1/made/up")
 
     def count(status: int, path: str) -> float:
-        return own_server.metric(f'zprompt_requests_total{{path="{path}",status="{status}"}}')
+        return fresh_server.metric(f'zprompt_requests_total{{path="{path}",status="{status}"}}')
 
     assert count(200, "/v1/completions") == count(400, "/v1/completions") == count(404, "other") == 1
     names = ("prompt_positions", "z_tokens", "source_tokens", "generated_tokens")
-    assert [own_server.metric(f"zprompt_{name}_total") for name in names] == [4, 3, 12, 2]
-    assert own_server.metric("zprompt_batch_size_sum") == 1
-    assert own_server.metric("zprompt_first_piece_seconds_count") == 1
-    assert own_server.metric("zprompt_waiting") == own_server.metric("zprompt_running") == 0
+    assert [fresh_server.metric(f"zprompt_{name}_total") for name in names] == [4, 3, 12, 2]
+    assert fresh_server.metric("zprompt_batch_size_sum") == 1
+    assert fresh_server.metric("zprompt_first_piece_seconds_count") == 1
+    assert fresh_server.metric("zprompt_waiting") == fresh_server.metric("zprompt_running") == 0
 
 
 def post(server: Running, path: str, **body: object) -> Any:  # noqa: ANN401 - JSON
@@ -268,7 +272,7 @@ def test_documents_come_back_as_they_were(server: Running, documents: object) ->
     assert compressed["stats"]["exact"] is None  # not verified
 
 
-def test_spans_are_restored_where_they_stand(server: Running) -> None:
+def test_spans_are_restored_in_place(server: Running) -> None:
     restored = post(server, "/v1/decompress", input=f"before {write_span('inside')} after")
 
     assert restored["output"] == "before inside after"
@@ -282,9 +286,9 @@ def test_a_ratio_that_was_missed_is_in_the_stats(server: Running, reader: FakeRe
 
 @pytest.mark.parametrize("text", ["Explain a[z1:z2] in Python.", "y = x[z2:n]", "A Z-span is [z2:…]."])
 def test_a_message_that_only_looks_like_a_span_is_answered(server: Running, text: str) -> None:
-    done = server.openai().chat.completions.create(model=MODEL, messages=[{"role": "user", "content": text}])
+    completion = server.openai().chat.completions.create(model=MODEL, messages=[{"role": "user", "content": text}])
 
-    assert done.choices[0].message.content == text
+    assert completion.choices[0].message.content == text
 
 
 def test_options_reach_the_codec(server: Running, reader: FakeReader) -> None:
@@ -305,14 +309,14 @@ def test_options_reach_the_codec(server: Running, reader: FakeReader) -> None:
     ]
 
 
-def test_regular_expressions_are_not_taken_from_strangers(server: Running, reader: FakeReader) -> None:
+def test_regular_expressions_are_not_accepted_from_clients(server: Running, reader: FakeReader) -> None:
     answer = server.http().post("/v1/compress", json={"input": "a" * 30, "protect": "(a+)+$"})
 
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "protect")
     assert reader.codec.calls == []
 
 
-def test_half_a_surrogate_pair_in_a_document_is_an_error_and_not_a_fault(server: Running) -> None:
+def test_half_a_surrogate_pair_in_a_document_causes_no_internal_error(server: Running) -> None:
     body = b'{"input": {"text": "a", "note": "\\ud83d"}}'
     answer = server.http().post("/v1/compress", content=body, headers={"Content-Type": "application/json"})
 
@@ -338,14 +342,14 @@ def test_compression_stops_at_the_time_limit(serve: Callable[..., Running], read
 def test_chat_and_compression_do_not_wait_for_one_another(server: Running, reader: FakeReader) -> None:
     reader.gate.clear()
     with ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(server.openai().completions.create, model=MODEL, prompt="one")
+        pending = pool.submit(server.openai().completions.create, model=MODEL, prompt="one")
         until(reader.begun.is_set)
 
         assert post(server, "/v1/compress", input="text")["output"] == write_span("text")
-        assert not writing.done()
+        assert not pending.done()
 
         reader.gate.set()
-        assert writing.result().choices[0].text == "one"
+        assert pending.result().choices[0].text == "one"
 
 
 def test_compressions_wait_for_one_another(server: Running, reader: FakeReader) -> None:

@@ -25,7 +25,7 @@ CHAT: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content":
     [b"{", b"", b"null", b"[]", b'"text"', b"\xff\xfe", b"{} {}", b"[" * 100_000, b'{"seed": ' + b"1" * 9999 + b"}"],
     ids=["cut", "empty", "null", "list", "string", "no UTF-8", "two", "deep", "digits"],
 )
-def test_what_is_no_json_object_is_refused(server: Running, path: str, body: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_refused(server: Running, path: str, body: bytes) -> None:
     assert error_of(server, path, body, 400)["type"] == "invalid_request_error"
 
 
@@ -67,7 +67,7 @@ def test_a_value_that_is_not_allowed_is_named(
     [{"messages": [{"role": "user", "content": "\ud83d"}]}, {"stop": "\ud83d"}, {"\ud83d": 1}, {"model": "\ud83d"}],
     ids=ascii,
 )
-def test_half_a_surrogate_pair_is_an_error_and_not_a_fault(server: Running, change: dict[str, Any]) -> None:
+def test_half_a_surrogate_pair_is_a_client_error(server: Running, change: dict[str, Any]) -> None:
     error_of(server, "/v1/chat/completions", CHAT | change, 404 if "model" in change else 400)
 
 
@@ -88,7 +88,7 @@ def test_half_a_surrogate_pair_is_an_error_and_not_a_fault(server: Running, chan
         ("reasoning_effort", "high"),
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(
+def test_an_unsupported_parameter_is_refused_by_name(
     server: Running, reader: FakeReader, name: str, value: object
 ) -> None:
     error = error_of(server, "/v1/chat/completions", CHAT | {name: value}, 400)
@@ -101,7 +101,7 @@ def test_what_is_not_supported_is_refused_by_name(
 @pytest.mark.parametrize(
     "change", [{"best_of": 2}, {"echo": True}, {"suffix": "end"}, {"logprobs": 0}, {"prompt": [1, 2, 3]}], ids=str
 )
-def test_what_completions_do_not_support_is_refused(server: Running, change: dict[str, Any]) -> None:
+def test_unsupported_parameters_of_completions_are_refused(server: Running, change: dict[str, Any]) -> None:
     error = error_of(server, "/v1/completions", {"model": MODEL, "prompt": "one"} | change, 400)
 
     assert error["param"].startswith(next(iter(change)))
@@ -117,7 +117,7 @@ def test_what_completions_do_not_support_is_refused(server: Running, change: dic
     ],
     ids=["image", "name", "calls", "tool"],
 )
-def test_messages_that_are_more_than_text_are_refused(server: Running, message: dict[str, Any]) -> None:
+def test_messages_with_more_than_text_are_refused(server: Running, message: dict[str, Any]) -> None:
     error_of(server, "/v1/chat/completions", CHAT | {"messages": [message]}, 400)
 
 
@@ -133,9 +133,9 @@ def test_messages_that_are_more_than_text_are_refused(server: Running, message: 
 )
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_damaged_span_is_refused(server: Running, reader: FakeReader, span: str, code: str, stream: bool) -> None:
-    asked = CHAT | {"messages": [{"role": "user", "content": f"Read {span}"}], "stream": stream}
+    body = CHAT | {"messages": [{"role": "user", "content": f"Read {span}"}], "stream": stream}
 
-    assert error_of(server, "/v1/chat/completions", asked, 400)["code"] == code
+    assert error_of(server, "/v1/chat/completions", body, 400)["code"] == code
     assert reader.batches == []
 
 
@@ -145,9 +145,9 @@ def test_a_damaged_span_is_not_decompressed(server: Running) -> None:
 
 def test_a_span_of_another_codec_is_refused(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.serve.fake_reader.FINGERPRINT", "ba9876543210")
-    asked = CHAT | {"messages": [{"role": "user", "content": SPAN}]}
+    body = CHAT | {"messages": [{"role": "user", "content": SPAN}]}
 
-    assert error_of(server, "/v1/chat/completions", asked, 400)["code"] == "wrong_codec"
+    assert error_of(server, "/v1/chat/completions", body, 400)["code"] == "wrong_codec"
 
 
 def test_a_prompt_that_does_not_fit_is_refused_before_anything_runs(server: Running, reader: FakeReader) -> None:
@@ -171,7 +171,7 @@ def test_an_unknown_model_is_not_found(server: Running) -> None:
     assert error_of(server, "/v1/compress", {"input": "a", "model": "gpt-9"}, 404)["code"] == "model_not_found"
 
 
-def test_an_answer_that_takes_too_long_is_given_up(serve: Callable[..., Running], reader: FakeReader) -> None:
+def test_an_answer_that_takes_too_long_is_cancelled(serve: Callable[..., Running], reader: FakeReader) -> None:
     reader.seconds = 0.02
     server = serve(timeout=0.2)
     with pytest.raises(openai.APIStatusError) as raised:
@@ -196,26 +196,28 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(serve: Callable[..., Ru
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_fault_is_logged_and_tells_nothing(server: Running, caplog: pytest.LogCaptureFixture, stream: bool) -> None:
-    asked = CHAT | {"messages": [{"role": "user", "content": FAULT}], "stream": stream}
+def test_an_internal_error_is_logged_and_its_details_are_not_sent(
+    server: Running, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    body = CHAT | {"messages": [{"role": "user", "content": FAULT}], "stream": stream}
     with caplog.at_level(logging.ERROR, "zprompt.serve"):
-        error = error_of(server, "/v1/chat/completions", asked, 500)
+        error = error_of(server, "/v1/chat/completions", body, 500)
 
     assert error["type"] == "server_error"
     assert "secret" not in error["message"] and "secret" in caplog.text
-    done = server.openai().completions.create(model=MODEL, prompt="and on it goes")
-    assert done.choices[0].text == "and on it goes"
+    completion = server.openai().completions.create(model=MODEL, prompt="and on it goes")
+    assert completion.choices[0].text == "and on it goes"
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/nowhere", 404), ("GET", "/v1/compress", 405)])
-def test_paths_and_methods_that_are_not_there(server: Running, method: str, path: str, status: int) -> None:
+def test_unknown_paths_and_methods_are_refused(server: Running, method: str, path: str, status: int) -> None:
     answer = server.http().request(method, path)
 
     assert answer.status_code == status
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_a_body_that_is_not_called_json_is_told_how_to(server: Running) -> None:
+def test_a_body_with_another_content_type_than_json_is_refused_with_the_remedy(server: Running) -> None:
     answer = server.http().post("/v1/compress", content=b'{"input": "a"}', headers={"Content-Type": "text/plain"})
 
     assert answer.status_code == 400
@@ -229,7 +231,7 @@ def test_too_many_prompts_in_one_request_are_refused(serve: Callable[..., Runnin
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (
             [{"type": "text", "text": "one"}, {"type": "image_url", "image_url": {"url": "x"}}],
@@ -242,17 +244,17 @@ def test_too_many_prompts_in_one_request_are_refused(serve: Callable[..., Runnin
         ({"type": "text", "text": "one"}, "not an object"),
     ],
 )
-def test_a_content_that_is_no_text_is_named_in_plain_words(server: Running, content: object, said: str) -> None:
+def test_content_that_is_no_text_is_explained_in_plain_words(server: Running, content: object, message: str) -> None:
     error = error_of(server, "/v1/chat/completions", CHAT | {"messages": [{"role": "user", "content": content}]}, 400)
 
-    assert said in error["message"] and "Text" not in error["message"]
+    assert message in error["message"] and "Text" not in error["message"]
     assert error["param"].startswith("messages.0")
 
 
-def test_a_document_that_is_none_is_named_in_plain_words(server: Running) -> None:
-    for bad, said in [(5, "not a number"), ([["a"]], "a list in a list"), (None, "missing")]:
-        error = error_of(server, "/v1/compress", {"input": bad}, 400)
-        assert (error["param"], said in error["message"]) == ("input", True), error
+def test_input_that_is_no_document_is_explained_in_plain_words(server: Running) -> None:
+    for document, message in [(5, "not a number"), ([["a"]], "a list in a list"), (None, "missing")]:
+        error = error_of(server, "/v1/compress", {"input": document}, 400)
+        assert (error["param"], message in error["message"]) == ("input", True), error
 
 
 def test_bad_requests_change_nothing(server: Running) -> None:
@@ -262,5 +264,5 @@ def test_bad_requests_change_nothing(server: Running) -> None:
 
     assert server.openai().completions.create(model=MODEL, prompt="one two").choices[0].text == before
     assert server.texts.waiting == 0
-    with server.texts.admit():  # no place was lost
+    with server.texts.admit():  # no place in the queue was lost
         pass

@@ -1,4 +1,4 @@
-"""Gateways shorten their messages here: by plain HTTP, and by LiteLLM's own guardrail."""
+"""Gateways shorten messages through the server: by plain HTTP, and by LiteLLM's own guardrail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.serve.conftest import Running, error_of
 from tests.test_messages import AGENT, QUESTION, TOWN, calls, tool, user
 from zprompt.messages import text_hash
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it is fetched otherwise
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # otherwise it is fetched
 
 LATER = [*AGENT, {"role": "assistant", "content": "Hale did."}, user("When was the railway left?")]
 
@@ -25,7 +25,7 @@ def shortened(server: Running, **body: object) -> dict[str, Any]:
     return result
 
 
-def test_messages_come_back_shorter_with_the_figures_of_the_contract(server: Running) -> None:
+def test_messages_come_back_shorter_with_their_token_counts(server: Running) -> None:
     result = shortened(server, messages=LATER, model="gpt-4o", ratio=4)
 
     assert [message["role"] for message in result["messages"]] == [message["role"] for message in LATER]
@@ -46,7 +46,7 @@ def test_an_original_can_be_asked_for(server: Running) -> None:
     assert answer.json() == {"hash": text_hash(TOWN), "original_content": TOWN}
 
 
-def test_an_original_that_had_to_go_is_not_one_that_never_was(serve: Callable[..., Running]) -> None:
+def test_an_evicted_original_is_told_apart_from_an_unknown_one(serve: Callable[..., Running]) -> None:
     server = serve(max_request_bytes=4000, originals_bytes=4000)
     for number in range(9):
         text = TOWN.replace("1834", str(1834 + number))
@@ -59,7 +59,7 @@ def test_an_original_that_had_to_go_is_not_one_that_never_was(serve: Callable[..
 
 
 @pytest.mark.parametrize(
-    ("body", "param", "said"),
+    ("body", "param", "message"),
     [
         ({"messages": "hello"}, "messages", "list"),
         ({"messages": [user("hi"), {"role": "robot"}]}, None, "messages[1]"),
@@ -68,26 +68,26 @@ def test_an_original_that_had_to_go_is_not_one_that_never_was(serve: Callable[..
         ({"messages": [], "colour": "red"}, "colour", "not known"),
     ],
 )
-def test_what_is_wrong_is_named(server: Running, body: object, param: str | None, said: str) -> None:
+def test_a_wrong_value_is_named(server: Running, body: object, param: str | None, message: str) -> None:
     error = error_of(server, "/v1/compress", body, 400)
 
-    assert error["param"] == param and said in error["message"]
+    assert error["param"] == param and message in error["message"]
 
 
 @pytest.fixture
 def guardrail(server: Running) -> Any:  # noqa: ANN401 - LiteLLM's
-    return _guardrail(api_base=server.url)
+    return _make_guardrail(api_base=server.url)
 
 
-def _guardrail(**options: object) -> Any:  # noqa: ANN401 - LiteLLM's
+def _make_guardrail(**options: object) -> Any:  # noqa: ANN401 - LiteLLM's
     from litellm.proxy.guardrails.guardrail_hooks.headroom import HeadroomGuardrail
 
     return HeadroomGuardrail(guardrail_name="zprompt", event_hook="pre_call", default_on=True, **options)
 
 
 @pytest.mark.slow  # LiteLLM takes seconds to import
-@pytest.mark.filterwarnings("ignore")  # its own
-def test_litellm_sends_what_it_may_and_gives_its_model_a_way_back(guardrail: Any) -> None:  # noqa: ANN401
+@pytest.mark.filterwarnings("ignore")  # LiteLLM's own warnings
+def test_litellm_shortens_tool_results_and_lets_its_model_retrieve_the_original(guardrail: Any) -> None:  # noqa: ANN401
     async def ask() -> tuple[dict[str, Any], str]:
         data: dict[str, Any] = {"messages": LATER, "model": "gpt-4o"}
         inputs = await guardrail.apply_guardrail({"structured_messages": LATER}, data, "request")
@@ -98,24 +98,24 @@ def test_litellm_sends_what_it_may_and_gives_its_model_a_way_back(guardrail: Any
     messages = inputs["structured_messages"]
     assert messages[:3] == LATER[:3] and messages[4:] == LATER[4:]
     assert "Margaret Hale" in messages[3]["content"] and f"hash={text_hash(TOWN)}" in messages[3]["content"]
-    assert [one["function"]["name"] for one in inputs["tools"]] == ["headroom_retrieve"]
+    assert [tool["function"]["name"] for tool in inputs["tools"]] == ["headroom_retrieve"]
     assert original == TOWN
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_litellm_without_a_way_back_loses_nothing_that_its_last_question_asked_for(server: Running) -> None:
+def test_litellm_without_retrieval_keeps_what_the_last_question_asked_for(server: Running) -> None:
     turn = [*LATER, calls("search", "c2"), tool(TOWN, "c2"), calls("search", "c3"), tool(TOWN, "c3")]
     later = [*turn, {"role": "assistant", "content": "In 1962."}, user("Thanks."), user("And the school?")]
 
     async def ask(messages: list[dict[str, Any]]) -> Any:  # noqa: ANN401
-        guardrail = _guardrail(api_base=server.url, ccr_retrieval=False)
+        guardrail = _make_guardrail(api_base=server.url, ccr_retrieval=False)
         data = {"messages": messages, "model": "gpt-4o"}
         return (await guardrail.apply_guardrail({"structured_messages": messages}, data, "request"))[
             "structured_messages"
         ]
 
-    assert asyncio.run(ask(turn)) == turn  # it sends the first question, and what was returned for the second
+    assert asyncio.run(ask(turn)) == turn  # it sends the first question and the results for the second
     shorter = asyncio.run(ask(later))
     assert "1962" in shorter[7]["content"] and len(shorter[7]["content"]) < len(TOWN) / 2
 
@@ -125,11 +125,11 @@ def test_litellm_without_a_way_back_loses_nothing_that_its_last_question_asked_f
 def test_litellm_fails_open_or_closed_as_its_caller_says() -> None:
     from fastapi import HTTPException
 
-    nobody = "http://127.0.0.1:9"
+    unreachable = "http://127.0.0.1:9"
     inputs = {"structured_messages": [*LATER[:4], calls("other", "c9"), *LATER[4:]]}
 
     async def ask(fallback: str) -> Any:  # noqa: ANN401
-        guardrail = _guardrail(api_base=nobody, unreachable_fallback=fallback)
+        guardrail = _make_guardrail(api_base=unreachable, unreachable_fallback=fallback)
         return await guardrail.apply_guardrail(inputs, {"messages": LATER, "model": "gpt-4o"}, "request")
 
     assert asyncio.run(ask("fail_open")) is inputs

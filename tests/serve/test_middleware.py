@@ -1,4 +1,4 @@
-"""What a request passes before its route: the API key, and the limits of its body."""
+"""Before its route, a request is checked for the API key and the limits of its body."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from zprompt.serve import ServerSettings
 
 
 @pytest.fixture(scope="module")
-def guarded(one_reader: FakeReader) -> Iterator[Running]:
-    with running(one_reader, ServerSettings(api_key="the secret")) as run:
+def guarded(shared_reader: FakeReader) -> Iterator[Running]:
+    with running(shared_reader, ServerSettings(api_key="the secret")) as run:
         yield run
 
 
@@ -32,7 +32,7 @@ def test_a_wrong_key_is_refused(guarded: Running, reader: FakeReader, key: str) 
     assert reader.batches == []
 
 
-def test_the_right_key_is_let_in(serve: Callable[..., Running]) -> None:
+def test_a_request_with_the_right_key_is_accepted(serve: Callable[..., Running]) -> None:
     server = serve(api_key="the sécret")
 
     with pytest.raises(openai.AuthenticationError):
@@ -47,13 +47,13 @@ def test_the_right_key_is_let_in(serve: Callable[..., Running]) -> None:
 
 def test_an_oversized_request_is_refused(serve: Callable[..., Running], reader: FakeReader) -> None:
     server = serve(max_request_bytes=1000)
-    asked = {"model": MODEL, "messages": [{"role": "user", "content": "x" * 1000}]}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "x" * 1000}]}
 
-    assert error_of(server, "/v1/chat/completions", asked, 413)["code"] == "request_too_large"
+    assert error_of(server, "/v1/chat/completions", body, 413)["code"] == "request_too_large"
     assert reader.batches == []
 
 
-def test_an_oversized_request_that_does_not_say_so_is_refused(serve: Callable[..., Running]) -> None:
+def test_an_oversized_request_without_a_content_length_is_refused(serve: Callable[..., Running]) -> None:
     server = serve(max_request_bytes=1000)
     sent = 0
 
@@ -71,7 +71,7 @@ def test_an_oversized_request_that_does_not_say_so_is_refused(serve: Callable[..
     assert sent < 200_000_000
 
 
-def test_a_request_that_comes_too_slowly_is_given_up(serve: Callable[..., Running]) -> None:
+def test_a_request_that_arrives_too_slowly_times_out(serve: Callable[..., Running]) -> None:
     server = serve(timeout=0.2)
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:

@@ -1,4 +1,4 @@
-"""What waits together is written together, the queue is bounded, and who leaves is not written for."""
+"""Requests that wait together are one batch, the queue is bounded, and clients that leave are dropped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pool() -> Any:  # noqa: ANN401 - an executor
 
 
 class Asker:
-    """Asks for texts in threads."""
+    """Requests completions from many threads."""
 
     def __init__(self, server: Running, pool: ThreadPoolExecutor) -> None:
         self.server, self.pool, self.client = server, pool, server.openai()
@@ -39,12 +39,14 @@ class Asker:
     def occupy(self, reader: FakeReader) -> Future[str]:
         """Keep the worker busy until the gate opens."""
         reader.gate.clear()
-        asked = self.ask("busy")
+        future = self.ask("busy")
         until(reader.begun.is_set)
-        return asked
+        return future
 
 
-def test_what_waits_together_is_written_together(server: Running, reader: FakeReader, pool: ThreadPoolExecutor) -> None:
+def test_requests_that_wait_together_are_one_batch(
+    server: Running, reader: FakeReader, pool: ThreadPoolExecutor
+) -> None:
     asker = Asker(server, pool)
     first = asker.occupy(reader)
     others = [asker.ask(f"text number {n}", temperature=n / 10, seed=n) for n in range(10)]
@@ -56,7 +58,9 @@ def test_what_waits_together_is_written_together(server: Running, reader: FakeRe
     assert reader.batches == [1, 10]
 
 
-def test_a_batch_has_a_size(serve: Callable[..., Running], reader: FakeReader, pool: ThreadPoolExecutor) -> None:
+def test_a_batch_has_at_most_batch_size_texts(
+    serve: Callable[..., Running], reader: FakeReader, pool: ThreadPoolExecutor
+) -> None:
     server = serve(batch_size=4)
     asker = Asker(server, pool)
     asker.occupy(reader)
@@ -68,7 +72,7 @@ def test_a_batch_has_a_size(serve: Callable[..., Running], reader: FakeReader, p
     assert reader.batches == [1, 4, 2]
 
 
-def test_a_full_queue_says_when_to_come_back(
+def test_a_full_queue_says_when_to_retry(
     serve: Callable[..., Running], reader: FakeReader, pool: ThreadPoolExecutor
 ) -> None:
     server = serve(queue_length=2)
@@ -82,14 +86,14 @@ def test_a_full_queue_says_when_to_come_back(
     assert 1 <= int(raised.value.response.headers["Retry-After"]) <= 60
     assert raised.value.code == "queue_full"
     answer = server.http().post("/v1/compress", json={"input": "text"})
-    assert answer.status_code == 200  # it has a queue of its own
+    assert answer.status_code == 200  # conversions have their own queue
 
     reader.gate.set()
     assert [text.result() for text in (running, *waiting)] == ["busy", "one", "two"]
     assert asker.ask("three").result() == "three"
 
 
-def test_the_event_loop_is_free_while_texts_are_written(
+def test_the_event_loop_is_free_while_texts_are_generated(
     server: Running, reader: FakeReader, pool: ThreadPoolExecutor
 ) -> None:
     running = Asker(server, pool).occupy(reader)
@@ -100,39 +104,39 @@ def test_the_event_loop_is_free_while_texts_are_written(
     assert running.result() == "busy"
 
 
-def test_a_stream_that_nobody_reads_any_more_is_not_written_on(own_server: Running, reader: FakeReader) -> None:
+def test_a_stream_whose_client_left_stops_the_generation(fresh_server: Running, reader: FakeReader) -> None:
     reader.seconds = 0.02
-    with own_server.openai().chat.completions.create(
+    with fresh_server.openai().chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": "word " * 200}], stream=True
     ) as stream:
         next(iter(stream))
 
-    until(lambda: own_server.metric('zprompt_running{queue="texts"}') == 0)
+    until(lambda: fresh_server.metric('zprompt_running{queue="texts"}') == 0)
     assert reader.steps < 100
-    assert own_server.metric('zprompt_cancelled_total{reason="client_left"}') == 1
+    assert fresh_server.metric('zprompt_cancelled_total{reason="client_left"}') == 1
 
 
-def test_who_hangs_up_leaves_the_batch_to_the_others(
-    own_server: Running, reader: FakeReader, pool: ThreadPoolExecutor
+def test_a_waiting_client_that_hangs_up_is_not_answered(
+    fresh_server: Running, reader: FakeReader, pool: ThreadPoolExecutor
 ) -> None:
-    asker = Asker(own_server, pool)
+    asker = Asker(fresh_server, pool)
     asker.occupy(reader)
-    impatient = httpx.Client(base_url=own_server.url, timeout=0.3)
-    left = pool.submit(impatient.post, "/v1/completions", json={"model": MODEL, "prompt": "long " * 200})
+    impatient = httpx.Client(base_url=fresh_server.url, timeout=0.3)
+    abandoned = pool.submit(impatient.post, "/v1/completions", json={"model": MODEL, "prompt": "long " * 200})
     patient = asker.ask("short text")
-    until(lambda: own_server.texts.waiting == 2)
+    until(lambda: fresh_server.texts.waiting == 2)
     with pytest.raises(httpx.ReadTimeout):
-        left.result()
+        abandoned.result()
     impatient.close()
-    until(lambda: own_server.texts.waiting == 1)
+    until(lambda: fresh_server.texts.waiting == 1)
     reader.gate.set()
 
     assert patient.result() == "short text"
     assert reader.batches == [1, 1]
-    assert own_server.metric('zprompt_cancelled_total{reason="client_left"}') == 1
+    assert fresh_server.metric('zprompt_cancelled_total{reason="client_left"}') == 1
 
 
-def test_requests_that_come_at_once_are_written_together(
+def test_requests_that_arrive_at_once_are_one_batch(
     serve: Callable[..., Running], reader: FakeReader, pool: ThreadPoolExecutor
 ) -> None:
     asker = Asker(serve(batch_wait=1.0, batch_size=8), pool)
@@ -143,22 +147,22 @@ def test_requests_that_come_at_once_are_written_together(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
-def test_calls_have_a_lower_priority_than_texts(own_server: Running) -> None:
+def test_calls_have_a_lower_priority_than_texts(fresh_server: Running) -> None:
     def niceness(worker: str) -> int:
-        [thread] = [one for one in threading.enumerate() if one.name == worker and one.ident in own]
+        [thread] = [thread for thread in threading.enumerate() if thread.name == worker and thread.ident in idents]
         assert thread.native_id
         return os.getpriority(os.PRIO_PROCESS, thread.native_id)
 
-    own = {queue._thread.ident for queue in own_server.server.queues}
+    idents = {queue._thread.ident for queue in fresh_server.server.queues}
     until(lambda: niceness("zprompt-conversions") == niceness("zprompt-messages") == 10 + niceness("zprompt-texts"))
 
 
-def test_many_clients_are_all_answered_rightly(
+def test_many_clients_all_get_the_right_answer(
     serve: Callable[..., Running], reader: FakeReader, pool: ThreadPoolExecutor
 ) -> None:
     reader.seconds = 0.0005
     asker = Asker(serve(queue_length=64), pool)
-    before = set(threading.enumerate())  # other tests leave some, too
+    before = set(threading.enumerate())  # other tests leave threads, too
     texts = [asker.ask(f"this is text {n}") for n in range(200)]
 
     assert [text.result() for text in texts] == [f"this is text {n}" for n in range(200)]

@@ -1,4 +1,4 @@
-"""The server before a real reader: a tiny random Llama, whose words mean nothing and whose rules are the real ones."""
+"""The server with a real reader: a tiny random Llama, whose answers are meaningless but deterministic."""
 
 from __future__ import annotations
 
@@ -51,24 +51,28 @@ def test_texts_go_to_z_spans_and_back(real_server: Running) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_the_server_says_what_the_reader_says(real_server: Running, real_reader: Reader, stream: bool) -> None:
+def test_the_server_answers_as_the_reader_does(real_server: Running, real_reader: Reader, stream: bool) -> None:
     messages = [{"role": "user", "content": f"Read {compressed(real_server, SENTENCES[0])} and say something."}]
     expected = real_reader.generate(messages, max_new_tokens=12)
 
-    done = real_server.openai().chat.completions.create(model=MODEL, messages=messages, max_tokens=12, stream=stream)  # type: ignore[call-overload]
-    said = (
-        "".join(piece.choices[0].delta.content or "" for piece in done) if stream else done.choices[0].message.content
+    completion = real_server.openai().chat.completions.create(
+        model=MODEL, messages=messages, max_tokens=12, stream=stream
+    )  # type: ignore[call-overload]
+    reply = (
+        "".join(piece.choices[0].delta.content or "" for piece in completion)
+        if stream
+        else completion.choices[0].message.content
     )
 
-    assert said == expected.text
+    assert reply == expected.text
     if not stream:
-        assert done.usage.prompt_tokens == expected.usage.prompt_positions
-        assert done.usage.completion_tokens == expected.usage.generated_tokens
+        assert completion.usage.prompt_tokens == expected.usage.prompt_positions
+        assert completion.usage.completion_tokens == expected.usage.generated_tokens
         extra = {"z_tokens": expected.usage.z_tokens, "source_tokens": expected.usage.source_tokens}
-        assert done.usage.model_extra == extra and extra["z_tokens"] > 0
+        assert completion.usage.model_extra == extra and extra["z_tokens"] > 0
 
 
-def test_a_seed_gives_the_same_text_whatever_is_written_beside_it(real_server: Running) -> None:
+def test_a_seed_gives_the_same_text_whatever_else_is_in_the_batch(real_server: Running) -> None:
     client = real_server.openai()
 
     def ask(seed: int) -> str:
@@ -102,7 +106,7 @@ def test_what_the_reader_refuses_is_a_bad_request(real_server: Running, backbone
     assert too_large.value.status_code == 413
 
 
-def test_a_stream_that_is_closed_is_not_written_on(real_server: Running) -> None:
+def test_a_closed_stream_stops_the_generation(real_server: Running) -> None:
     before = real_server.metric("zprompt_generated_tokens_total")
     stream = real_server.openai().completions.create(
         model=MODEL, prompt=SENTENCES[0], max_tokens=900, temperature=1.0, seed=1, stream=True
@@ -111,4 +115,6 @@ def test_a_stream_that_is_closed_is_not_written_on(real_server: Running) -> None
     stream.close()
 
     until(lambda: real_server.metric("zprompt_running") == 0)
-    assert real_server.metric("zprompt_generated_tokens_total") == before  # counted at the end, to which it never came
+    assert (
+        real_server.metric("zprompt_generated_tokens_total") == before
+    )  # tokens are counted at the end, which was not reached

@@ -1,4 +1,4 @@
-"""Settings and addresses are checked; a server that is told to stop finishes what runs, and refuses the rest."""
+"""Settings and addresses are checked; a stopping server finishes running requests and refuses the others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_setting_that_is_not_allowed_is_named(setting: dict[str, object]) -> N
         ServerSettings(**setting)  # type: ignore[arg-type]
 
 
-def test_a_port_is_taken_once() -> None:
+def test_a_port_can_be_bound_only_once() -> None:
     with bind("127.0.0.1", 0) as bound:
         port = bound.getsockname()[1]
         assert url_of(bound) == f"http://127.0.0.1:{port}"
@@ -54,16 +54,16 @@ def test_an_address_that_others_reach_is_not_local() -> None:
         assert not is_local(bound)
 
 
-def test_what_runs_is_finished_and_what_waits_is_refused(own_server: Running, reader: FakeReader) -> None:
+def test_running_requests_are_finished_and_waiting_ones_are_refused(fresh_server: Running, reader: FakeReader) -> None:
     reader.gate.clear()
-    client = own_server.openai()
+    client = fresh_server.openai()
     with ThreadPoolExecutor(2) as pool:
         running = pool.submit(lambda: client.completions.create(model=MODEL, prompt="it runs").choices[0].text)
         until(reader.begun.is_set)
         waiting = pool.submit(lambda: client.completions.create(model=MODEL, prompt="it waits"))
-        until(lambda: own_server.texts.waiting == 1)
+        until(lambda: fresh_server.texts.waiting == 1)
 
-        own_server.server.should_exit = True
+        fresh_server.server.should_exit = True
 
         with pytest.raises(openai.APIStatusError) as raised:
             waiting.result()
@@ -71,23 +71,25 @@ def test_what_runs_is_finished_and_what_waits_is_refused(own_server: Running, re
         assert "Retry-After" in raised.value.response.headers
         reader.gate.set()
         assert running.result() == "it runs"
-    own_server.thread.join(5)
-    assert not own_server.thread.is_alive()
+    fresh_server.thread.join(5)
+    assert not fresh_server.thread.is_alive()
 
 
-def test_a_stream_is_finished_too(own_server: Running, reader: FakeReader) -> None:
+def test_a_running_stream_is_finished_too(fresh_server: Running, reader: FakeReader) -> None:
     reader.seconds = 0.02
-    stream = own_server.openai().completions.create(model=MODEL, prompt="word " * 30, stream=True)
+    stream = fresh_server.openai().completions.create(model=MODEL, prompt="word " * 30, stream=True)
     pieces = iter(stream)
     text = next(pieces).choices[0].text
 
-    own_server.server.should_exit = True
+    fresh_server.server.should_exit = True
     text += "".join(piece.choices[0].text for piece in pieces)
 
     assert text == ("word " * 30).strip()
 
 
-def test_what_takes_too_long_is_given_up(serve: Callable[..., Running], reader: FakeReader) -> None:
+def test_requests_that_outlast_the_shutdown_timeout_are_cancelled(
+    serve: Callable[..., Running], reader: FakeReader
+) -> None:
     reader.seconds = 0.05
     server = serve(shutdown_timeout=1.0)
     stream = server.openai().completions.create(model=MODEL, prompt="word " * 900, stream=True)
@@ -103,15 +105,15 @@ def test_what_takes_too_long_is_given_up(serve: Callable[..., Running], reader: 
     assert reader.steps < 200
 
 
-def test_a_server_that_shuts_down_says_so_and_lets_nothing_in(own_server: Running) -> None:
-    for queue in own_server.server.queues:
+def test_a_server_that_shuts_down_says_so_and_accepts_no_requests(fresh_server: Running) -> None:
+    for queue in fresh_server.server.queues:
         queue.drain()
 
-    answer = own_server.http().get("/healthz")
+    answer = fresh_server.http().get("/healthz")
     assert (answer.status_code, answer.json()["status"]) == (503, "shutting down")
-    with pytest.raises(ApiError), own_server.texts.admit():
+    with pytest.raises(ApiError), fresh_server.texts.admit():
         pass
     with pytest.raises(openai.InternalServerError) as raised:
-        own_server.openai().completions.create(model=MODEL, prompt="one")
+        fresh_server.openai().completions.create(model=MODEL, prompt="one")
     assert raised.value.status_code == 503
-    assert own_server.http().post("/v1/compress", json={"input": "text"}).status_code == 503
+    assert fresh_server.http().post("/v1/compress", json={"input": "text"}).status_code == 503

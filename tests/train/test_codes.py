@@ -1,4 +1,4 @@
-"""Codes are learned with what reads them: sub-codes of spans, and paper A's flat codebook."""
+"""Codes are learned together with the reader of them: sub-codes of spans, and paper A's flat codebook."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,7 +43,7 @@ Draw: TypeAlias = Callable[[int], list[PackedSequence]]
 
 @pytest.fixture(scope="module")
 def llama() -> Backbone:
-    """A random Llama of two layers and 16 tokens, without a tokenizer."""
+    """Return a random Llama of two layers and 16 tokens, without a tokenizer."""
     shape = LlamaShape(16, WIDTH, 2 * WIDTH, 2, 4, 2, WIDTH // 4, 1e-5, 1e4, 256)
     decoder, random = LlamaDecoder(shape), torch.Generator().manual_seed(0)
     for name, weights in decoder.named_parameters():
@@ -68,7 +68,7 @@ def llama() -> Backbone:
 
 
 def copying(ids: np.ndarray, kind: str, ratio: int = 2) -> PackedSequence:
-    """Ask for a text again."""
+    """Make a sequence that asks for the repetition of a text."""
     gaps = np.zeros(len(ids), np.int64)
     if kind == "paper-a":
         gaps[0] = len(ids) - 1
@@ -79,7 +79,7 @@ def copying(ids: np.ndarray, kind: str, ratio: int = 2) -> PackedSequence:
 
 
 def texts(step: int, count: int, kind: str, sizes: tuple[int, ...] = (4, 6)) -> list[PackedSequence]:
-    """Draw texts of so many letters."""
+    """Draw texts of random letters, in some sizes."""
     random = np.random.default_rng(step)
     return [copying(random.integers(2, 2 + LETTERS, size=random.choice(sizes)), kind) for _ in range(count)]
 
@@ -101,17 +101,17 @@ def trainer_of(backbone: Backbone, folder: Path, size: int = 4, **changes: objec
     return ReaderTrainer(content, backbone, new_start(backbone, config), folder)
 
 
-def again(asked: PackedSequence) -> PackedSequence:
-    """Ask for the same text, without giving it."""
-    return replace(asked, branches=())
+def without_text(sequence: PackedSequence) -> PackedSequence:
+    """Leave out the expected text of a sequence, so that the model has to write it."""
+    return replace(sequence, branches=())
 
 
-def lengths_of(model: CodesModel, asked: list[PackedSequence]) -> list[float]:
-    """Return K / |X| of texts."""
+def lengths_of(model: CodesModel, sequences: list[PackedSequence]) -> list[float]:
+    """Return codes per token, K / |X|, of each text."""
     assert isinstance(model.codes, Codebook)
     shares = []
-    for one in asked:
-        embedded = model.vectors[torch.from_numpy(one.trunk.ids[1:])][None]
+    for sequence in sequences:
+        embedded = model.vectors[torch.from_numpy(sequence.trunk.ids[1:])][None]
         inside = torch.ones(embedded.shape[:2], dtype=torch.bool)
         shares.append(int(model.codes.translate(model, embedded, inside, None).lengths[0]) / embedded.shape[1])
     return shares
@@ -125,22 +125,22 @@ def train(trainer: ReaderTrainer) -> CodesModel:
 
 
 @pytest.mark.slow
-def test_paper_a_writes_a_text_again_better_than_by_chance(llama: Backbone, tmp_path: Path) -> None:
+def test_paper_a_repeats_a_text_better_than_by_chance(llama: Backbone, tmp_path: Path) -> None:
     trainer = trainer_of(llama, tmp_path, steps=STEPS)
     figures: list[float] = []
-    run_steps(trainer, Limit(STEPS), STEPS, lambda progress, own: figures.append(own["repetition"]))
+    run_steps(trainer, Limit(STEPS), STEPS, lambda progress, step_figures: figures.append(step_figures["repetition"]))
     assert isinstance(trainer.model, CodesModel)
 
-    assert np.mean(figures[-20:]) < 0.9 * 4 / 5 * np.log(LETTERS)  # 4 letters, and the end, which is certain
-    written = [trainer.model.write(again(one), END, 12) for one in texts(10**6, 8, "paper-a", (4,))]
-    assert all(id_ < len(llama.output_embeddings) for ids in written for id_ in ids)  # text, and no codes
+    assert np.mean(figures[-20:]) < 0.9 * 4 / 5 * np.log(LETTERS)  # 4 letters, and the end token, which is certain
+    written = [trainer.model.write(without_text(sequence), END, 12) for sequence in texts(10**6, 8, "paper-a", (4,))]
+    assert all(id_ < len(llama.output_embeddings) for ids in written for id_ in ids)  # tokens of text, no codes
 
 
 def test_paper_as_length_follows_the_ratio(llama: Backbone, tmp_path: Path) -> None:
-    asked, shares = texts(10**6, 16, "paper-a", (6,)), []
+    sequences, shares = texts(10**6, 16, "paper-a", (6,)), []
     for ratio in (2.0, 3.0):
         model = train(trainer_of(llama, tmp_path / str(ratio), 6, steps=40, batch=16, ratios=(ratio,)))
-        shares.append(np.mean(lengths_of(model, asked)))
+        shares.append(np.mean(lengths_of(model, sequences)))
 
     assert shares == pytest.approx([1 / 2, 1 / 3], abs=0.15) and shares[0] > shares[1] + 0.1
 
@@ -149,10 +149,10 @@ def test_segments_share_a_sub_code(llama: Backbone, tmp_path: Path) -> None:
     trainer = trainer_of(llama, tmp_path, input="codes", tokens_per_code=2)
     assert isinstance(trainer.embedding, SpanCodes)
 
-    at = trainer.embedding.segments(torch.tensor([[0, 3, 0, 0, 0, 1, 0, 0]]))
+    segments = trainer.embedding.segments(torch.tensor([[0, 3, 0, 0, 0, 1, 0, 0]]))
 
-    assert at.dropped.int().tolist() == [[0, 0, 1, 1, 1, 0, 1, 0]]
-    assert [part.tolist() for part in (at.firsts, at.ends, at.anchors, at.slots)] == [
+    assert segments.dropped.int().tolist() == [[0, 0, 1, 1, 1, 0, 1, 0]]
+    assert [values.tolist() for values in (segments.firsts, segments.ends, segments.anchors, segments.slots)] == [
         [2, 4, 6],
         [3, 4, 6],
         [1, 1, 5],
@@ -160,62 +160,62 @@ def test_segments_share_a_sub_code(llama: Backbone, tmp_path: Path) -> None:
     ]
 
 
-def test_codes_that_add_nothing_leave_anchors_to_be_read(llama: Backbone, tmp_path: Path) -> None:
+def test_codes_of_zeros_leave_the_anchors_alone_to_be_read(llama: Backbone, tmp_path: Path) -> None:
     trainer = trainer_of(llama, tmp_path, input="codes")
     assert isinstance(trainer.embedding, SpanCodes)
     torch.nn.init.zeros_(trainer.embedding.table)
-    asked = texts(0, 5, "codes")
+    sequences = texts(0, 5, "codes")
     shorter = []
-    for one in asked:
-        keep = np.concatenate(([True], np.arange(len(one.trunk) - 1) % 2 == 0))
-        trunk = Positions(one.trunk.ids[keep], one.trunk.gaps[keep])
-        shorter.append(PackedSequence(one.task, trunk, (replace(one.branches[0], fork=len(trunk)),)))
+    for sequence in sequences:
+        keep = np.concatenate(([True], np.arange(len(sequence.trunk) - 1) % 2 == 0))
+        trunk = Positions(sequence.trunk.ids[keep], sequence.trunk.gaps[keep])
+        shorter.append(PackedSequence(sequence.task, trunk, (replace(sequence.branches[0], fork=len(trunk)),)))
     plain = ReaderModel.of(llama, trainer.model.decoder, ZEmbedding(WIDTH))
 
     with torch.no_grad():
-        assert torch.allclose(trainer.model.hidden(make_batch(asked)), plain.hidden(make_batch(shorter)), atol=1e-4)
+        assert torch.allclose(trainer.model.hidden(make_batch(sequences)), plain.hidden(make_batch(shorter)), atol=1e-4)
 
 
 KINDS = [{"input": "paper-a"}, {"input": "codes"}, {"input": "codes", "tokens_per_code": 3, "code_layer": 1}]
 
 
 @pytest.mark.parametrize("changes", [*KINDS, {"input": "codes", "codes": 1}])
-def test_a_text_is_written_as_when_each_token_is_predicted_anew(
+def test_a_text_is_written_as_if_each_token_were_predicted_without_a_cache(
     llama: Backbone, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     trainer = trainer_of(llama, tmp_path, **changes)
     torch.nn.init.normal_(next(trainer.embedding.parameters()))
-    model, [asked] = trainer.model, texts(0, 1, trainer.config.input, (6,))
+    model, [sequence] = trainer.model, texts(0, 1, trainer.config.input, (6,))
     assert isinstance(model, CodesModel)
-    [branch] = asked.branches
-    given = replace(branch, ids=branch.ids[:2], first=2)
+    [branch] = sequence.branches
+    prompt = replace(branch, ids=branch.ids[:2], first=2)
 
     expected: list[int] = []
     for _ in range(5):
-        ids = np.array([*given.ids, *expected, END], np.int64)
-        batch = make_batch([replace(asked, branches=(Branch(branch.fork, ids, len(ids) - 1),))])
+        ids = np.array([*prompt.ids, *expected, END], np.int64)
+        batch = make_batch([replace(sequence, branches=(Branch(branch.fork, ids, len(ids) - 1),))])
         with torch.no_grad():
             expected.append(int((model.hidden(batch)[-1] @ model.head.T).argmax()))
 
-    assert model.write(replace(asked, branches=(given,)), -1, 5) == expected
+    assert model.write(replace(sequence, branches=(prompt,)), -1, 5) == expected
 
 
 @pytest.mark.parametrize("changes", KINDS)
-def test_all_that_is_trained_learns(llama: Backbone, tmp_path: Path, changes: dict[str, object]) -> None:
+def test_nearly_all_parameters_have_a_gradient(llama: Backbone, tmp_path: Path, changes: dict[str, object]) -> None:
     trainer = trainer_of(llama, tmp_path, batch=6, **changes)
     for ups in trainer.ups.values():
         for up in ups.values():
             torch.nn.init.normal_(up, std=0.1, generator=torch.Generator().manual_seed(0))
-    asked = [*texts(0, 3, trainer.config.input), *(replace(one, task="questions") for one in texts(1, 3, "paper-a"))]
-    batch = make_batch(asked if trainer.config.input == "paper-a" else texts(0, 6, "codes"))
+    sequences = [*texts(0, 3, trainer.config.input), *(replace(s, task="questions") for s in texts(1, 3, "paper-a"))]
+    batch = make_batch(sequences if trainer.config.input == "paper-a" else texts(0, 6, "codes"))
     hidden, penalty = trainer._hidden(batch, 0, 0.5)
     gradients = torch.autograd.grad(hidden.square().sum() + penalty, trainer.parameters, materialize_grads=True)
 
     missing = [index for index, gradient in enumerate(gradients) if not gradient.any()]
-    assert len(missing) <= len(gradients) // 20  # of the compressor's last layer, what no state needs
+    assert len(missing) <= len(gradients) // 20  # parts of the compressor's last layer that no hidden state needs
 
 
-def test_codes_are_written_and_read(llama: Backbone, tmp_path: Path) -> None:
+def test_saved_codes_are_loaded_as_they_were(llama: Backbone, tmp_path: Path) -> None:
     for kind in ("codes", "paper-a"):
         trainer = trainer_of(llama, tmp_path / kind, input=kind)
         trainer.save()  # rounds to half precision
@@ -227,6 +227,6 @@ def test_codes_are_written_and_read(llama: Backbone, tmp_path: Path) -> None:
             )
 
 
-def test_even_usage_costs_nothing_and_one_code_all() -> None:
+def test_the_usage_penalty_is_zero_for_even_usage_and_one_for_a_single_code() -> None:
     assert float(usage_penalty(torch.eye(4))) == pytest.approx(0.0, abs=1e-6)
     assert float(usage_penalty(torch.eye(4)[:1])) == pytest.approx(1.0, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Training text is read from what people have."""
+"""Training text is read from files, folders and compressed files."""
 
 import gzip
 import json
@@ -77,12 +77,12 @@ def test_an_unreadable_file_is_named(tmp_path: Path, name: str, data: bytes) -> 
         read_texts([str(tmp_path / name)])
 
 
-@pytest.mark.parametrize("kept", [100, -10])
+@pytest.mark.parametrize("end", [100, -10])
 @pytest.mark.parametrize(("suffix", "compress"), [(".xz", lzma.compress), (".gz", gzip.compress)])
-def test_a_truncated_file_is_named(tmp_path: Path, suffix: str, compress: object, kept: int) -> None:
+def test_a_truncated_file_is_named(tmp_path: Path, suffix: str, compress: object, end: int) -> None:
     assert callable(compress)
     path = tmp_path / f"a.txt{suffix}"
-    path.write_bytes(compress(" ".join(map(str, range(5000))).encode())[:kept])
+    path.write_bytes(compress(" ".join(map(str, range(5000))).encode())[:end])
     with pytest.raises(TrainingDataError, match="cannot be read as UTF-8"):
         read_texts([str(path)])
 

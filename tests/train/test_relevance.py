@@ -37,9 +37,16 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Write a file of each form; give their paths."""
-    rows = {kind: [kind(town, 1200 + 31 * at) for at, town in enumerate(TOWNS)] for kind in (with_answers, with_marks)}
-    return [str(write(tmp_path / f"{kind.__name__}.jsonl", own)) for kind, own in rows.items()]
+    """Write a file of each form; return the paths."""
+    return [
+        str(
+            write(
+                tmp_path / f"{make_row.__name__}.jsonl",
+                [make_row(town, 1200 + 31 * index) for index, town in enumerate(TOWNS)],
+            )
+        )
+        for make_row in (with_answers, with_marks)
+    ]
 
 
 class LetterEmbedder:
@@ -57,9 +64,9 @@ class LetterEmbedder:
 def answers(question: LabelledQuestion) -> list[str]:
     """Return the units that answer a question."""
     return [
-        one.passage.text[start:end].strip()
-        for one in question.passages
-        for (start, end), is_answer in zip(one.units, one.answers, strict=True)
+        labelled.passage.text[start:end].strip()
+        for labelled in question.passages
+        for (start, end), is_answer in zip(labelled.units, labelled.answers, strict=True)
         if is_answer
     ]
 
@@ -75,11 +82,11 @@ def answers(question: LabelledQuestion) -> list[str]:
 def test_the_units_that_answer_are_marked(tmp_path: Path, row: dict[str, Any], answer: str) -> None:
     (question,) = read_labelled(write(tmp_path / "rows.jsonl", [row]))
     assert answers(question) == [answer] and question.question == row["question"]
-    assert len(question.passages) == 1  # none that is not gold
+    assert len(question.passages) == 1  # the gold one only
     assert question.passages[0].passage.title == row.get("title", row.get("passages", [{}])[0].get("title", ""))
 
 
-def test_questions_that_nothing_answers_and_empty_lines_are_left_out(tmp_path: Path) -> None:
+def test_questions_without_an_answer_and_empty_lines_are_left_out(tmp_path: Path) -> None:
     rows = [{**with_answers("Bern", 1256), "answers": ["never"]}, {**with_marks("Oslo", 1300), "answer_sentences": []}]
     path = write(tmp_path / "rows.jsonl", [*rows, with_marks("Rome", 1400)])
     path.write_text(path.read_text("utf-8") + "\n \n", "utf-8")
@@ -111,9 +118,7 @@ def test_too_few_questions_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("embedder", [LetterEmbedder(), None])
-def test_weights_that_were_trained_find_answers_to_other_questions(
-    files: list[str], tmp_path: Path, embedder: object
-) -> None:
+def test_trained_weights_find_answers_to_other_questions(files: list[str], tmp_path: Path, embedder: object) -> None:
     trained = train_relevance(files, tmp_path / "new" / "weights.json", embedder=embedder)
     scorer = Relevance.from_pretrained(trained.path, embedder=embedder)
     texts = [with_answers("Nuuk", 1650)["passages"][0]["text"], "Bears live there. It was cold."]
@@ -133,10 +138,10 @@ def test_training_twice_gives_the_same_weights(files: list[str], tmp_path: Path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_a_feature_that_no_question_of_the_training_varied_is_ignored(files: list[str], tmp_path: Path) -> None:
+def test_a_feature_that_never_varied_in_training_is_ignored(files: list[str], tmp_path: Path) -> None:
     trained = train_relevance(files[1:], tmp_path / "weights.json", embedder=LetterEmbedder())
     weights = Relevance.from_pretrained(trained.path, embedder=LetterEmbedder()).weights
-    assert weights.weights[weights.names.index("name")] == 0  # no question asks for one
+    assert weights.weights[weights.names.index("name")] == 0  # no question asks for a name
     assert all(deviation > 0 for deviation in weights.deviation)
     scorer = Relevance.from_pretrained(trained.path, embedder=LetterEmbedder())
     (scored,) = scorer.score("Who fell?", [Passage("It is by Anna. It is cold.", "A title")])

@@ -1,8 +1,8 @@
 """Other packages as their authors ship them, each behind the protocol and with our model.
 
-None is edited, and none is a dependency of zprompt. Where a package would fetch a model, a subclass of its own class is
-handed the backbone; where it expects an older transformers, it gets the interface that it was written for. It gets the
-budget once, and what comes out is counted. Whatever a package raises becomes a `PeerError`, which a benchmark reports.
+None is modified, and none is a dependency of zprompt. Where a package would fetch a model, a subclass of its own class
+is given the backbone; where it expects an older transformers, it gets the interface that it was written for. It is
+given the budget once, and its output is counted. Anything it raises becomes a `PeerError`, which benchmarks report.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _LONGLLMLINGUA: dict[str, Any] = {
 
 
 def call_peer(package: str, work: Callable[[], Result]) -> Result:
-    """Run another package's code, and raise PeerError if it raises anything."""
+    """Run another package's code; raise PeerError if it raises anything."""
     try:
         return work()
-    except Exception as error:  # whatever a peer raises is a finding
+    except Exception as error:  # anything that a peer raises is a finding
         raise PeerError(
             f"{package} failed on this text with {type(error).__name__}: {error}. That is no error of zprompt; leave "
             "this text or this baseline out."
@@ -58,7 +58,7 @@ def call_peer(package: str, work: Callable[[], Result]) -> Result:
 
 
 class PeerPruning(ABC):
-    """Prunes texts with another package, and the backbone as its model."""
+    """Prunes texts with another package that uses the backbone as its model."""
 
     name: str
     own_length: ClassVar[bool] = False
@@ -84,9 +84,9 @@ class PeerPruning(ABC):
         """Prune a text.
 
         :param text: The source.
-        :param budget: Tokens to aim at; how near the result comes is up to the package. None: the ratio decides.
-        :param query: The question that the text is to answer, for packages that use it.
-        :return: What the package made of the text.
+        :param budget: Tokens to aim at; how close the result comes is up to the package. None: the ratio decides.
+        :param query: The question that the text should answer, for packages that use it.
+        :return: The pruned text.
         """
         check_text(text)
         count = len(self.backbone.encode(text))
@@ -102,7 +102,7 @@ class PeerPruning(ABC):
 
 
 class LLMLingua(PeerPruning):
-    """Prunes texts with the package `llmlingua`; with a query as LongLLMLingua, paragraphs being the passages."""
+    """Prunes texts with the package `llmlingua`; with a query as LongLLMLingua, with paragraphs as passages."""
 
     name = "llmlingua"
 
@@ -114,10 +114,10 @@ class LLMLingua(PeerPruning):
         backbone = self.backbone
 
         class LocalCompressor(PromptCompressor):  # type: ignore[misc]  # an optional package has no types
-            """The compressor with a model and a vocabulary that are here already.
+            """The compressor, with a model and a vocabulary that are loaded already.
 
             The constructor of version 0.2.2 would load a model from the hub and download tiktoken's vocabulary, so it
-            is replaced by one that sets the same attributes; all methods are the package's own.
+            is replaced by one that sets the same attributes; all methods are those of the package.
             """
 
             def __init__(self) -> None:
@@ -158,12 +158,12 @@ class SelectiveContext(PeerPruning):
     def compressor(self) -> Any:  # noqa: ANN401 - an optional package's
         """Return the package's `SelectiveContext`, with the backbone in place of GPT-2."""
         with redirect_stdout(StringIO()):  # the package prints while it is imported and constructed
-            from selective_context import SelectiveContext as Theirs
+            from selective_context import SelectiveContext as PeerSelectiveContext
 
             backbone = self.backbone
 
-            class LocalContext(Theirs):  # type: ignore[misc]  # an optional package has no types
-                """The compressor with a model that is here already."""
+            class LocalContext(PeerSelectiveContext):  # type: ignore[misc]  # an optional package has no types
+                """The compressor, with a model that is loaded already."""
 
                 def _prepare_model(self) -> None:
                     self.tokenizer, self.model = transformers_tokenizer(backbone), backbone.model
@@ -181,7 +181,7 @@ class SelectiveContext(PeerPruning):
 class DeltaLtsc:
     """Replaces repeats with the package `delta-ltsc`.
 
-    It has no text form: the text here is its sequence as JSON, ids and meta-tokens by name.
+    The package has no text form: the text here is its sequence as JSON, ids and meta-tokens by name.
     """
 
     name = "delta-ltsc"
@@ -198,8 +198,8 @@ class DeltaLtsc:
         """Choose the mode.
 
         :param selection: "greedy", "optimal", "beam" or "ilp", as the package calls them.
-        :param longest: Tokens of the longest repeat; beyond 16 the package warns.
-        :param nested: Whether entries of the dictionary may use entries.
+        :param longest: Maximum tokens of a repeat; above 16 the package warns.
+        :param nested: Whether entries of the dictionary may use other entries.
         :param tokenizer: Cuts texts into tokens; None: the default backbone's.
         """
         self._selection, self._longest, self._nested, self._tokenizer = selection, longest, nested, tokenizer
@@ -234,7 +234,7 @@ class DeltaLtsc:
             selection_mode=self._selection,
             max_subsequence_length=self._longest,
             hierarchical_enabled=self._nested,
-            dict_length_enabled=self._nested,  # without lengths, its nested dictionaries are not restored
+            dict_length_enabled=self._nested,  # without lengths, the package fails to restore nested dictionaries
             metrics_enabled=False,
             static_dictionary_auto=False,
         )
@@ -256,8 +256,8 @@ class TupleCacheModel:
     def __init__(self, model: Any) -> None:  # noqa: ANN401 - any of transformers' causal LMs
         """Wrap a model."""
         self._model = model
-        taken = inspect.signature(model.forward).parameters
-        self._cache_name = "cache" if "cache" in taken else "past_key_values"  # its name before transformers 5.24
+        parameters = inspect.signature(model.forward).parameters
+        self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # the name before transformers 5.24
 
     def __call__(
         self,
@@ -276,10 +276,10 @@ class TupleCacheModel:
         """
         from transformers import DynamicCache
 
-        cache: Any = DynamicCache(config=self._model.config)  # its layers have keys and values, but for linear ones
+        cache: Any = DynamicCache(config=self._model.config)  # its layers have keys and values, unless they are linear
         for layer, (keys, values) in enumerate(past_key_values or ()):
             cache.update(keys, values, layer)
-        named: dict[str, Any] = {self._cache_name: cache}
-        output = self._model(input_ids=input_ids, attention_mask=attention_mask, use_cache=True, **named)
+        cache_argument: dict[str, Any] = {self._cache_name: cache}
+        output = self._model(input_ids=input_ids, attention_mask=attention_mask, use_cache=True, **cache_argument)
         pairs = [(layer.keys, layer.values) for layer in cache.layers]
         return SimpleNamespace(logits=output.logits, past_key_values=pairs)

@@ -1,10 +1,10 @@
-"""What every baseline has in common: a text goes in, a shorter one comes out, and some can restore the first one.
+"""The protocol of baselines: a text goes in, a shorter one comes out, and lossless ones restore the source.
 
     shortened = baseline.shorten(text, budget=200, query="Who …?")
     baseline.restore(shortened.text) == text          # if the baseline is lossless
 
-Lengths are in tokens of the model that reads the result: by default the default backbone, whose tokenizer loads without
-its weights.
+Lengths are in tokens of the model that reads the result: by default of the default backbone, whose tokenizer loads
+without its weights.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Shortened:
 
     text: str
     source_tokens: int
-    tokens: int  # of the shortened text, with all that it needs to be read
+    tokens: int  # of the shortened text, including all that is needed to read it
     baseline: str  # its name
 
     @property
@@ -49,19 +49,19 @@ class Shortened:
 class Baseline(Protocol):
     """A way of shortening a text."""
 
-    own_length: ClassVar[bool]  # True if its results have the length they have, whatever budget and ratio ask for
+    own_length: ClassVar[bool]  # True if results have a length of their own, whatever budget and ratio ask for
     output: ClassVar[Output]
 
     @property
     def name(self) -> str:
-        """Return the name under which reports show it."""
+        """Return the baseline's name in reports."""
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
         """Shorten a text.
 
         :param text: The source.
-        :param budget: Tokens that the result may have; None: the baseline's own ratio decides.
-        :param query: The question that the text is to answer; ignored by baselines that do not use it.
+        :param budget: Maximum tokens of the result; None: the baseline's own ratio decides.
+        :param query: The question that the text should answer; some baselines ignore it.
         :return: The shortened text.
         """
 
@@ -83,16 +83,16 @@ class JointBaseline(Baseline, Protocol):
     ) -> list[Shortened]:
         """Shorten texts that are read together.
 
-        :param texts: The sources, one at least.
-        :param budget: Tokens that all results may have together; None: the baseline's own ratio decides.
+        :param texts: The sources, at least one.
+        :param budget: Maximum tokens of all results together; None: the baseline's own ratio decides.
         :param query: As in `shorten`.
-        :param titles: Of each text, which are not shortened; empty for none.
+        :param titles: The title of each text, which is not shortened; empty for none.
         :return: The shortened texts, in order.
         """
 
 
 class Tokenizer(Protocol):
-    """What cuts a text into tokens: the backbone's, or one of `tokenizers`, `transformers` or `tiktoken`."""
+    """A tokenizer: the backbone's, or one of `tokenizers`, `transformers` or `tiktoken`."""
 
     def encode(self, text: str, /) -> list[int]:
         """Cut a text without lone surrogates into token ids."""
@@ -129,7 +129,7 @@ def check_text(text: object) -> None:
 
 
 def target_tokens(source_tokens: int, budget: int | None, ratio: float) -> int:
-    """Return how many tokens a result may have: the budget, or without one source_tokens / ratio."""
+    """Return how many tokens a result may have: the budget, or source_tokens / ratio without one."""
     check_budget(budget)
     if budget is None:
         budget = max(round(source_tokens / ratio), 1)

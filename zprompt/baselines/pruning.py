@@ -1,20 +1,20 @@
-"""Prune what the model did not expect least: after LLMLingua (arXiv 2310.05736) and LongLLMLingua (arXiv 2310.06839).
+"""Drop the words that a model expects most: after LLMLingua (arXiv 2310.05736) and LongLLMLingua (arXiv 2310.06839).
 
     text ─► passages ─► words, segment by segment ─► the best words that fit the budget exactly
             coarse      fine
 
 A passage is a document if there are several, else a paragraph, else a sentence. Surprisal is in nats:
 
-    coarse, no query     a passage scores  mean −log p(passage)            the less it is expected, the more it says
+    coarse, no query     a passage scores  mean −log p(passage)            the less it is expected, the better
     coarse, query        a passage scores  mean  log p(query | passage)    the better it explains the query
     fine, no query       s[t] = −log p(x[t] | kept, x[<t])
     fine, query          s[t] = −log p(x[t] | kept, x[<t]) + log p(x[t] | query, kept, x[<t])
 
 The best passages stay until they have `slack · budget` tokens, and share the budget in proportion to their lengths;
 with a query, the k-th best of N is kept at a rate ∝ rate + spread · (1 − 2 k / (N − 1)). A word scores the mean of its
-tokens. Words are kept whole. Protected words stay or are an error; numbers come first if that is asked for.
+tokens. Words are kept whole. Protected words stay, or it is an error; words with digits come first if asked for.
 
-Each text is computed alone, one segment at a time, so no result depends on what else is pruned.
+Each call is computed alone, one segment at a time, so no result depends on earlier calls.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _UNSCORED = float("-inf")  # the score of words whose passage was dropped
 class PrunedDocuments:
     """Documents that were pruned together."""
 
-    documents: Any  # of the same types and in the same order, with ids and metadata; a dropped one has an empty text
+    documents: Any  # same types, order, ids and metadata; a dropped document has an empty text
     results: tuple[Shortened, ...]  # one for each
 
     @property
@@ -68,9 +68,9 @@ class Source:
 
     text: str
     ids: list[int]
-    blank: list[bool]  # tokens of white space alone: they belong to a word, and say nothing about it
+    blank: list[bool]  # whether a token is only white space, which does not count in its word's score
     words: list[Word]
-    owners: list[int]  # the word of each token, ascending
+    owners: list[int]  # index of each token's word, ascending
 
     @classmethod
     def of(cls, text: str, tokenizer: TextTokenizer) -> Source:
@@ -81,7 +81,7 @@ class Source:
         return cls(text, ids, blank, words, words_of_tokens(words, offsets))
 
     def tokens(self, first: int, last: int) -> range:
-        """Return the positions of the tokens of the words from `first` up to, not including, `last`."""
+        """Return the positions of the tokens of words `first` to `last`, `last` not included."""
         return range(bisect_left(self.owners, first), bisect_left(self.owners, last))
 
     def costs(self) -> list[int]:
@@ -93,7 +93,7 @@ class Source:
 
         :param first: The first word.
         :param last: One past the last word.
-        :param size: Tokens of a run.
+        :param size: Maximum tokens of a run.
         :yields: The first word of a run and one past its last.
         """
         start = first
@@ -118,7 +118,7 @@ class Source:
 
 
 class Pruning:
-    """Prunes texts; the same text gives the same result, whatever was pruned before."""
+    """Prunes texts; a result does not depend on what was pruned before."""
 
     name = "pruning"
     own_length: ClassVar[bool] = False
@@ -138,12 +138,12 @@ class Pruning:
         """Choose how to prune.
 
         :param ratio: Source tokens per token of the result, without a budget.
-        :param slack: Passages of up to slack · budget tokens stay; at least 1.
-        :param spread: With a query, how much more densely the best passage is kept than the mean, from 0 to 1.
-        :param segment: Tokens that are scored at a time; at most a quarter of the context.
+        :param slack: The best passages stay until they have slack · budget tokens; at least 1.
+        :param spread: With a query, how much more of the best passage is kept than on average, from 0 to 1.
+        :param segment: Tokens to score at a time; at most a quarter of the context.
         :param context: Tokens that the model sees at a time; at least 64.
-        :param protect: A regular expression, or literal strings, whose words all stay.
-        :param digits: Whether words with digits come before all others, in passages that stay.
+        :param protect: A regular expression or literal strings; words that they match all stay.
+        :param digits: Whether words with digits come before others, in passages that stay.
         :param backbone: The model; None: the default codec's, loaded once per process.
         :raises OptionError: If an option has a value that is not allowed.
         """
@@ -170,8 +170,8 @@ class Pruning:
         """Prune a text to whole words in their order.
 
         :param text: The source; its paragraphs, or sentences if it has one paragraph, are the passages.
-        :param budget: Tokens that the result may have; None: the ratio decides.
-        :param query: The question that the text is to answer: what it explains stays.
+        :param budget: Maximum tokens of the result; None: the ratio decides.
+        :param query: The question that the text should answer; words that it makes more expected stay.
         :return: The pruned text.
         """
         check_text(text)
@@ -184,11 +184,11 @@ class Pruning:
         budget: int | None = None,
         query: str | None = None,
     ) -> PrunedDocuments:
-        """Prune documents together: the best passages and words of all get the budget.
+        """Prune documents together: the best passages and words of all share one budget.
 
         :param documents: A document or a sequence of them, as `zprompt.compress` takes them; each is a passage.
-        :param budget: Tokens that all results may have together; None: the ratio decides.
-        :param query: The question that the documents are to answer.
+        :param budget: Maximum tokens of all results together; None: the ratio decides.
+        :param query: The question that the documents should answer.
         :return: The documents, of the same types and in the same order, with ids and metadata.
         """
         batch = read_documents(documents)
@@ -198,13 +198,13 @@ class Pruning:
     def shorten_together(
         self, texts: Sequence[str], budget: int | None = None, query: str | None = None, titles: Sequence[str] = ()
     ) -> list[Shortened]:
-        """Prune texts together; as `shorten_documents`, which keeps what else documents have."""
+        """Prune texts together, like `shorten_documents`."""
         for text in texts:
             check_text(text)
         return self._prune(texts, budget, query)
 
     def scores(self, text: str, budget: int | None = None, query: str | None = None) -> list[float]:
-        """Score the words of a text, to inspect and compare what pruning is based on.
+        """Return the word scores that pruning is based on, to inspect and compare them.
 
         :param text: The source.
         :param budget: As in `shorten`, since a word is scored after the words kept before it.
@@ -239,7 +239,7 @@ class Pruning:
         """Score the words of the passages that stay."""
         ids: list[int] = []
         if query and query.strip():
-            # As LongLLMLingua writes it; of a query that is too long, the end counts.
+            # Worded as in LongLLMLingua; of a query that is too long, only the end is used.
             ids = self.backbone.encode(f"\n{query.strip()} {_RESTRICTION}\n")[-(self._context // 4) :]
         scorer = _WordScorer(self.backbone, ids, self._context, self._segment)
         scored = [_WordScores.unscored(source) for source in sources]
@@ -254,7 +254,7 @@ class Pruning:
         passages = _cut_passages(sources, longest)
         target = self._slack * budget
         if not query and sum(len(passage.tokens) for passage in passages) <= target:
-            return _share_budget(passages, range(len(passages)), budget, 0.0)  # all stay, and alike
+            return _share_budget(passages, range(len(passages)), budget, 0.0)  # all stay, at the same rate
         scores = []
         for passage in passages:
             ids = [sources[passage.document].ids[position] for position in passage.tokens[:longest]]
@@ -266,12 +266,12 @@ class Pruning:
     def _ranks(
         self, sources: Sequence[Source], protected: Sequence[Sequence[bool]], scored: Sequence[_WordScores]
     ) -> list[tuple[bool, bool, bool, float]]:
-        """Return the sort key of each word of all documents; the best words come first."""
+        """Return a sort key for each word of all documents; the best words sort first."""
         keys = []
-        for source, must, words in zip(sources, protected, scored, strict=True):
-            for word, forced, kept, score in zip(source.words, must, words.kept, words.scores, strict=True):
+        for source, marks, words in zip(sources, protected, scored, strict=True):
+            for word, is_protected, kept, score in zip(source.words, marks, words.kept, words.scores, strict=True):
                 number = self._digits and score > _UNSCORED and any(map(str.isdigit, word.text))
-                keys.append((not forced, not number, not kept, -score))
+                keys.append((not is_protected, not number, not kept, -score))
         return keys
 
 
@@ -282,7 +282,7 @@ def _choose_words(
     ranks: Sequence[tuple[bool, bool, bool, float]],
     budget: int,
 ) -> list[str]:
-    """Write each document with the best words that one budget has room for."""
+    """Write each document with the best words that fit one budget for all."""
     starts = [0, *accumulate(len(source.words) for source in sources)]
 
     def texts(kept: Sequence[bool]) -> list[str]:
@@ -294,7 +294,7 @@ def _choose_words(
     def count(kept: Sequence[bool]) -> int:
         return sum(len(tokenizer.encode(text)) for text in texts(kept))
 
-    needed = count([must for words in protected for must in words])
+    needed = count([is_protected for marks in protected for is_protected in marks])
     if needed > budget:
         raise OptionError(
             f"The budget is {budget} tokens, but what is protected takes {needed}. Allow more, or protect less."
@@ -308,8 +308,8 @@ def _choose_words(
 class _Passage:
     """Words of a document that belong together."""
 
-    document: int
-    first: int  # word
+    document: int  # index
+    first: int  # index of the first word
     last: int  # one past the last word
     tokens: range  # positions of its tokens in the document
 
@@ -354,7 +354,7 @@ def _best_passages(passages: Sequence[_Passage], scores: Sequence[float], target
 def _share_budget(
     passages: Sequence[_Passage], ranked: Sequence[int], budget: int, spread: float
 ) -> list[tuple[_Passage, float]]:
-    """Return the passages that stay, in their order, each with the tokens that it may keep."""
+    """Return the passages that stay, in their order, each with the number of tokens to keep."""
     sizes = {index: len(passages[index].tokens) for index in ranked}
     total = sum(sizes.values())
     rate = min(1.0, budget / total) if total else 1.0
@@ -367,7 +367,7 @@ def _share_budget(
 
 @dataclass(frozen=True, slots=True)
 class _WordScores:
-    """What the fine step finds out about a document's words."""
+    """The result of the fine step for a document's words."""
 
     scores: list[float]
     kept: list[bool]
@@ -383,19 +383,21 @@ class _WordScorer:
 
     def __init__(self, backbone: Backbone, query: Sequence[int], context: int, segment: int) -> None:
         self._plain = IncrementalLM(backbone, context)
-        self._asked = IncrementalLM(backbone, context, query) if query else None
+        self._conditioned = IncrementalLM(backbone, context, query) if query else None
         self._segment = segment
-        self._unspent = 0.0  # tokens that may be kept and are not yet: parts of words that did not fit
+        self._unspent = 0.0  # tokens of the budget carried over, since no word fitted them
 
-    def score(self, source: Source, passage: _Passage, tokens: float, must: Sequence[bool], words: _WordScores) -> None:
-        """Score the words of a passage, of which `tokens` tokens and all that must stay are kept, into `words`."""
+    def score(
+        self, source: Source, passage: _Passage, tokens: float, protected: Sequence[bool], words: _WordScores
+    ) -> None:
+        """Score the words of a passage into `words`, keeping about `tokens` tokens and all protected words."""
         scores, kept, costs = words.scores, words.kept, words.costs
         rate = tokens / max(len(passage.tokens), 1)
         for first, last in source.runs(passage.first, passage.last, self._segment):
             scores[first:last] = self._segment_scores(source, first, last)
             self._unspent += rate * sum(costs[first:last])
-            for word in sorted(range(first, last), key=lambda word: (not must[word], -scores[word], word)):
-                if must[word] or costs[word] <= self._unspent:
+            for word in sorted(range(first, last), key=lambda word: (not protected[word], -scores[word], word)):
+                if protected[word] or costs[word] <= self._unspent:
                     kept[word] = True
                     self._unspent -= costs[word]
             self._read([source.ids[index] for index in source.tokens(first, last) if kept[source.owners[index]]])
@@ -403,7 +405,7 @@ class _WordScorer:
     def _segment_scores(self, source: Source, first: int, last: int) -> list[float]:
         positions = source.tokens(first, last)
         surprisal: list[float] = []
-        # A word may be longer than a segment: it is scored in pieces, each as if the one before had not been there.
+        # A word longer than a segment is scored in pieces, each as if the previous one were absent.
         for start in range(positions.start, positions.stop, self._segment):
             surprisal += self._surprisal(source.ids[start : min(start + self._segment, positions.stop)])
         sums, counts = [0.0] * (last - first), [0] * (last - first)
@@ -415,12 +417,12 @@ class _WordScorer:
 
     def _surprisal(self, ids: Sequence[int]) -> list[float]:
         plain = self._plain.surprisal(ids)
-        if self._asked is None:
+        if self._conditioned is None:
             return plain
-        return [before - after for before, after in zip(plain, self._asked.surprisal(ids), strict=True)]
+        return [before - after for before, after in zip(plain, self._conditioned.surprisal(ids), strict=True)]
 
     def _read(self, ids: Sequence[int]) -> None:
         for start in range(0, len(ids), self._segment):
-            for model in (self._plain, self._asked):
+            for model in (self._plain, self._conditioned):
                 if model:
                     model.read(ids[start : start + self._segment])

@@ -1,6 +1,6 @@
-"""Create baselines by name; their modules are imported when they are asked for.
+"""Create baselines by name; their modules are imported on demand.
 
-names()                                   all of them, whether they can be used here or not
+names()                                   all of them, usable here or not
 unavailable("llmlingua")                  why not, or None
 options_of("truncation")                  the options that it takes
 create("truncation", keep="end")          the baseline
@@ -24,7 +24,7 @@ class _Entry:
 
     module: str  # in zprompt.baselines
     class_name: str
-    needs: tuple[tuple[str, str], ...] = ()  # modules beside zprompt's own dependencies, and how to install each
+    needs: tuple[tuple[str, str], ...] = ()  # modules that zprompt does not depend on, and how to install each
 
 
 _ENTRIES = {
@@ -68,7 +68,7 @@ def unavailable(name: str) -> str | None:
     return f"The baseline {name!r} needs what is not installed here: {remedies}."
 
 
-def create(name: str, **options: Any) -> Baseline:  # noqa: ANN401 - each baseline's own
+def create(name: str, **options: Any) -> Baseline:  # noqa: ANN401 - each baseline has its own
     """Create a baseline.
 
     :param name: One of `names()`.
@@ -84,8 +84,8 @@ def create(name: str, **options: Any) -> Baseline:  # noqa: ANN401 - each baseli
         raise OptionError(
             f"The baseline {name!r} has no option {unknown[0]!r}. Allowed: {', '.join(allowed) or 'none'}."
         )
-    made: Any = class_of(name)  # a protocol says nothing about constructors
-    baseline: Baseline = made(**options)
+    baseline_class: Any = class_of(name)  # a protocol says nothing about constructors
+    baseline: Baseline = baseline_class(**options)
     return baseline
 
 
@@ -97,8 +97,8 @@ def options_of(name: str) -> tuple[str, ...]:
 def class_of(name: str) -> type[Baseline]:
     """Import the class of a baseline, whose attributes say what it can do."""
     entry = _entry(name)
-    found: type[Baseline] = getattr(import_module(f"zprompt.baselines.{entry.module}"), entry.class_name)
-    return found
+    baseline_class: type[Baseline] = getattr(import_module(f"zprompt.baselines.{entry.module}"), entry.class_name)
+    return baseline_class
 
 
 def _entry(name: str) -> _Entry:

@@ -34,7 +34,7 @@ class Truncation:
     def __init__(
         self, keep: Keep = "start", ratio: float = DEFAULT_RATIO, tokenizer: TextTokenizer | None = None
     ) -> None:
-        """Choose the end.
+        """Choose the end to keep.
 
         :param keep: Which end stays: "start" or "end".
         :param ratio: Source tokens per token of the result, without a budget.
@@ -47,7 +47,7 @@ class Truncation:
         self._keep, self._ratio, self._tokenizer = keep, ratio, tokenizer
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
-        """Cut a text off after the last token that fits, or before the first one; the query is ignored."""
+        """Cut a text off after the last token that fits, or before the first that does; the query is ignored."""
         check_text(text)
         tokenizer = self._tokenizer or default_tokenizer()
         ids, offsets = tokenizer.encode_with_offsets(text)
@@ -56,12 +56,12 @@ class Truncation:
             return Shortened(text, len(ids), len(ids), self.name)
         for piece in self._pieces(text, offsets, target):
             tokens = len(tokenizer.encode(piece))
-            if tokens <= target:  # a token of the source may become two where its neighbour is cut off
+            if tokens <= target:  # may be more than `target`: a token can become two once its neighbour is cut off
                 return Shortened(piece, len(ids), tokens, self.name)
         return Shortened("", len(ids), 0, self.name)
 
     def _pieces(self, text: str, offsets: list[tuple[int, int]], target: int) -> Iterator[str]:
-        """Yield what could stay, the longest first."""
+        """Yield the pieces that could stay, longest first."""
         for count in range(target, 0, -1):
             yield text[: offsets[count - 1][1]] if self._keep == "start" else text[offsets[-count][0] :]
 

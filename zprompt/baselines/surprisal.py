@@ -1,4 +1,4 @@
-"""How little a language model expects a text after other text: −log p(x[t] | start, what was read, x[<t]), in nats."""
+"""Surprisal of a text under a language model that has read other text: −log p(x[t] | start, read, x[<t]), in nats."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ if TYPE_CHECKING:
 
 
 class IncrementalLM:
-    """A language model that has read something, and says how little it expects what follows.
+    """A language model that reads a text piece by piece, and scores what could come next.
 
-    It sees `context` tokens at a time. Where what it read no longer fits, the first half is forgotten, so a text of any
-    length is read in windows that overlap. What is read waits for the next question, and is computed in the same pass:
-    a pass over few tokens takes nearly as long as one over many.
+    It sees `context` tokens at a time. When the tokens read no longer fit, the older ones are dropped, so a text of any
+    length is read in overlapping windows. Tokens read are computed only with the next tokens to score, in one pass: a
+    pass over few tokens takes nearly as long as one over many.
     """
 
     def __init__(self, backbone: Backbone, context: int, start: Sequence[int] = ()) -> None:
-        """Begin to read.
+        """Start with nothing read.
 
         :param backbone: The model.
         :param context: Tokens that it sees at a time.
-        :param start: Token ids before everything else, which are never forgotten.
+        :param start: Token ids before everything else, which are never dropped.
         """
         self._backbone, self._context = backbone, context
         self._start = [backbone.start_id, *start]
         self._read: list[int] = []
-        self._waiting: list[int] = []  # read, but not computed yet
-        self._last = torch.empty(0)  # (1, D), the state that expects the token after what was computed
+        self._pending: list[int] = []  # read, but not computed yet
+        self._last = torch.empty(0)  # (1, D), the state that predicts the token after the last computed one
         self._restart()
 
     def surprisal(self, ids: Sequence[int]) -> list[float]:
-        """Return −log p of each token after what was read, in nats; the tokens do not count as read.
+        """Return −log p of each token after those read, in nats; the tokens do not count as read.
 
         :param ids: Token ids, few enough for the context.
-        :return: A number for each.
+        :return: The surprisal of each token.
         """
         if not ids:
             return []
         self._make_room(len(ids))
-        kept, waiting = self._cache.lengths + len(self._waiting), len(self._waiting)
-        states = self._backbone.hidden(torch.tensor([[*self._waiting, *ids]]), self._cache)[0]  # (T, D)
-        self._cache.rollback(kept)
-        if waiting:
-            self._waiting, self._last = [], states[waiting - 1 : waiting]
-        before = torch.cat((self._last, states[waiting:-1]))
-        logits = self._backbone.logits(before)  # (T, V)
+        pending = len(self._pending)
+        lengths = self._cache.lengths + pending  # without `ids`
+        states = self._backbone.hidden(torch.tensor([[*self._pending, *ids]]), self._cache)[0]  # (T, D)
+        self._cache.rollback(lengths)
+        if pending:
+            self._pending, self._last = [], states[pending - 1 : pending]
+        logits = self._backbone.logits(torch.cat((self._last, states[pending:-1])))  # (T, V)
         targets = torch.tensor(list(ids), device=logits.device)[:, None]
         losses: list[float] = (logits.logsumexp(-1) - logits.gather(1, targets)[:, 0]).tolist()
         return losses
@@ -58,11 +58,11 @@ class IncrementalLM:
         if not ids:
             return
         self._make_room(len(ids))
-        self._waiting += ids
+        self._pending += ids
         self._read += ids
 
     def _make_room(self, count: int) -> None:
-        """Forget the first half of what was read, if `count` more tokens would not fit."""
+        """Drop the older tokens if `count` more would not fit; those that stay fill half of the room."""
         room = self._context - len(self._start) - count
         if len(self._read) > room:
             self._read = self._read[len(self._read) - max(room // 2, 0) :]
@@ -70,7 +70,7 @@ class IncrementalLM:
 
     def _restart(self) -> None:
         self._cache = self._backbone.new_cache(1)
-        self._waiting = self._start + self._read
+        self._pending = self._start + self._read
 
 
 def mean_surprisal(backbone: Backbone, before: Sequence[int], ids: Sequence[int]) -> float:

@@ -2,11 +2,11 @@
 
 A word is an unbroken run of letters, digits and marks, with the hyphens, apostrophes and points inside it ("e-mail",
 "don't", "3.14", "a.load"), a URL, or a run of signs. Scripts that write without spaces (Chinese, Japanese, Thai …) have
-no visible words: there each character with its marks is one. A dropped word leaves no trace, except that a line break
-stays a line break and two words are never fused.
+no visible words: there each character with its marks is a word. A dropped word leaves no trace, except that a line
+break stays a line break and two words are never fused.
 
 The tokens of a text are not the sum of its words' tokens, since tokens depend on their neighbours. So `keep_best`
-counts the tokens of every text that it tries, and uses the words' own counts only to decide what to try:
+counts the tokens of every text that it tries, and uses the counts of single words only to decide what to try:
 
     1. the longest prefix of the order, best word first, that fits
     2. the next words that fit into the rest of the budget
@@ -68,7 +68,7 @@ def words_of_tokens(words: Sequence[Word], offsets: Sequence[tuple[int, int]]) -
 
     :param words: All words of a text.
     :param offsets: For each token, its first character and one past its last.
-    :return: The index of each token's word, the last word for tokens after it; empty if there are no words.
+    :return: The index of each token's word, the last word for tokens behind it; empty if there are no words.
     """
     ends = [word.end for word in words]
     if not ends:
@@ -77,7 +77,7 @@ def words_of_tokens(words: Sequence[Word], offsets: Sequence[tuple[int, int]]) -
 
 
 def count_by_word(owners: Sequence[int], words: int) -> list[int]:
-    """Count the tokens of each word, from the words of the tokens."""
+    """Count the tokens of each word, given the word of each token."""
     counts = [0] * words
     for owner in owners:
         counts[owner] += 1
@@ -129,7 +129,7 @@ def keep_best(order: Sequence[int], costs: Sequence[int], budget: int, count: Co
 
     :param order: The indices of all words, best first.
     :param costs: Tokens of each word, approximately.
-    :param budget: Tokens that the text may have.
+    :param budget: Maximum tokens of the text.
     :param count: Counts the tokens of the text that the kept words make.
     :return: For each word whether it is kept; their text never exceeds the budget.
     """

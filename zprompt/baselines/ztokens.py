@@ -1,7 +1,7 @@
-"""Z-tokens as a baseline among others: the text is a Z-span, its length is in Z-tokens, and it is restored exactly.
+"""Z-tokens as a baseline: the result is a Z-span, its length is in Z-tokens, and the text is restored exactly.
 
 Without a budget or ratio, the text's own predictability decides how many Z-tokens there are. With one, there are as
-many as asked for, as far as the text allows; what they leave open is in the residual of the Z-span.
+many as asked for, as far as the text allows; the residual of the Z-span has what they do not determine.
 
 Focusing (`zprompt.compress(…, query=…)`) knows the question, and spends one budget over all texts of a sample.
 """
@@ -60,8 +60,8 @@ class ZTokens:
         """Compress a text.
 
         :param text: The source.
-        :param budget: Z-tokens that the Z-span is to have, as far as the text allows; None: the ratio decides.
-        :param query: Not used: `FocusZ` does.
+        :param budget: Z-tokens of the Z-span, as far as the text allows; None: the ratio decides.
+        :param query: Ignored; `FocusZ` uses it.
         :return: The Z-span.
         """
         check_text(text)
@@ -69,7 +69,7 @@ class ZTokens:
         ratio = self._ratio if budget is None else self._ratio_for(text, budget)
         if budget is None:
             result = self.codec.compress(text, ratio=ratio)
-        else:  # as far as the text allows, so without a warning
+        else:  # without the warning of `compress` if the text does not allow the ratio
             result = self.codec.compress_with(CompressOptions(ratio), text)
         return Shortened(str(result.documents), result.stats.source_tokens, result.stats.positions, self.name)
 
@@ -78,7 +78,7 @@ class ZTokens:
         return str(self.codec.decompress(text))
 
     def restore_all(self, texts: Sequence[str]) -> list[str]:
-        """Decompress several Z-spans together, which is faster than one after the other."""
+        """Decompress several Z-spans together, which is faster than one by one."""
         return list(self.codec.decompress(list(texts)))
 
     def _ratio_for(self, text: str, budget: int) -> float:
@@ -88,7 +88,7 @@ class ZTokens:
 
 
 class FocusZ(ZTokens):
-    """Writes texts as Z-spans in which the sentences that a question needs are word for word."""
+    """Writes texts as Z-spans that keep the sentences that a question needs word for word."""
 
     name = "focus-z"
 
@@ -111,14 +111,14 @@ class FocusZ(ZTokens):
         backbone = self.codec.backbone
         before = [len(backbone.encode(backbone.escape(text).text)) for text in texts]
         ratio = self._ratio if budget is None else max(1.0, sum(before) / max(budget, 1))
-        result = self.codec.compress_with(CompressOptions(ratio, query=query), _titled(texts, titles))
+        result = self.codec.compress_with(CompressOptions(ratio, query=query), _titled_documents(texts, titles))
         spans = [document["text"] for document in result.documents]
         after = [sum(read_header(match.text).count for match in find_spans(span)) for span in spans]
         return [Shortened(*row, self.name) for row in zip(spans, before, after, strict=True)]
 
 
 class FocusText:
-    """Leaves the sentences that a question does not need out of texts."""
+    """Drops the sentences that a question does not need."""
 
     name = "focus-text"
     own_length: ClassVar[bool] = False
@@ -128,7 +128,7 @@ class FocusText:
         """Choose the length.
 
         :param ratio: Source tokens per token of the result, without a budget.
-        :param tokenizer: What lengths are counted in; None: the default reader's tokens.
+        :param tokenizer: Counts tokens; None: the default reader's.
         """
         check_ratio(ratio)
         self._ratio = ratio
@@ -136,7 +136,7 @@ class FocusText:
 
     @cached_property
     def relevance(self) -> Relevance:
-        """Return what scores the sentences."""
+        """Return the scorer of sentences."""
         return shared_relevance()
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
@@ -153,36 +153,36 @@ class FocusText:
         if not query:
             raise OptionError(f"{self.name} chooses what a question needs, and there is no question. Give a query.")
         before = [self._count(text) for text in texts]
-        written = list(texts)
+        shortened = list(texts)
         if sum(before):
             ratio = self._ratio if budget is None else max(1.0, sum(before) / max(budget, 1))
             options = CompressOptions(ratio, query=query)
-            result = shorten(options, _titled(texts, titles), self.relevance, self._count)
-            written = [document["text"] for document in result.documents]
-        after = [self._count(text) for text in written]
-        return [Shortened(*row, self.name) for row in zip(written, before, after, strict=True)]
+            result = shorten(options, _titled_documents(texts, titles), self.relevance, self._count)
+            shortened = [document["text"] for document in result.documents]
+        after = [self._count(text) for text in shortened]
+        return [Shortened(*row, self.name) for row in zip(shortened, before, after, strict=True)]
 
 
 class SentencesByWords(FocusText):
-    """The same with nothing learned and no model: the sentences that BM25 ranks highest."""
+    """`FocusText` without a model or anything learned: keeps the sentences that BM25 ranks highest."""
 
     name = "sentences-words"
 
     @cached_property
     def relevance(self) -> Relevance:
-        """Return what scores the sentences."""
+        """Return the scorer of sentences."""
         weights = _one_feature("z_bm25")
         return Relevance(weights, weights, None)
 
 
 class SentencesByEmbeddings(FocusText):
-    """The same with nothing learned but the embeddings: the sentences whose cosine to the question is highest."""
+    """`FocusText` with nothing learned but embeddings: keeps the sentences with the highest cosine to the question."""
 
     name = "sentences-embeddings"
 
     @cached_property
     def relevance(self) -> Relevance:
-        """Return what scores the sentences.
+        """Return the scorer of sentences.
 
         :return: The scorer.
         :raises BaselineUnavailableError: If there is no embedding model.
@@ -198,5 +198,5 @@ def _one_feature(name: str) -> LogisticWeights:
     return LogisticWeights((name,), (0.0,), (1.0,), (1.0,), 0.0, 0.95)
 
 
-def _titled(texts: Sequence[str], titles: Sequence[str]) -> list[dict[str, str]]:
+def _titled_documents(texts: Sequence[str], titles: Sequence[str]) -> list[dict[str, str]]:
     return [{"text": text, "title": title} for text, title in zip(texts, titles or [""] * len(texts), strict=True)]

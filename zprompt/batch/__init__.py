@@ -1,7 +1,7 @@
 """Bulk compression: files of any size in, files of Z-spans out.
 
-`inputs` cuts files into chunks, a `worker` does a chunk as a whole or not at all, `engines` are processes or Ray, and
-`run` is the whole of it.
+`inputs` cuts files into chunks, a `worker` compresses a chunk as a whole or not at all, `engines` run workers in
+processes or on Ray, and `run` puts these together.
 """
 
 from zprompt.batch.engines import DEATHS, Engine

@@ -1,9 +1,9 @@
-"""Where chunks are done: in processes of this machine, or by Ray on many.
+"""Run workers on chunks: in processes of this machine, or by Ray on many.
 
-Processes are started anew, not forked, each with one chunk at a time, which it gets when it is free: what waits is in
-the input. A worker that dies takes nothing with it but that chunk, which another one does again. A chunk that takes
-`DEATHS` workers with it (more memory than there is, mostly) is left out of this run, so that the others are done; the
-next run tries it again. Ray does the same: an actor for each worker, its dead ones restarted, its lost chunks repeated.
+Processes are spawned, not forked. Each gets one chunk at a time, cut from the input only when the process is free. A
+worker that dies loses only that chunk, which another one repeats. A chunk that kills `DEATHS` workers (mostly for lack
+of memory) is left out of this run, so that the others get done; the next run tries it again. Ray does the same: an
+actor for each worker, dead actors restarted, lost chunks repeated.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from zprompt.errors import MissingDependencyError, WorkerError, ZPromptError
 
 Engine: TypeAlias = Literal["processes", "ray"]
 
-DEATHS = 3  # of workers, after which a chunk is left out
-_BLOCKS = 50_000  # of Ray Data, at most; a block is what an actor is given, and repeats if it dies
+DEATHS = 3  # workers that a chunk kills before it is left out
+_BLOCKS = 50_000  # of Ray Data, at most; an actor gets a block at a time, which is repeated if the actor dies
 _REMEDY = "If memory is short, take fewer workers or smaller chunks."
-_IN_A_ROW = 12  # deaths without a chunk that was done: then it is not the chunks
+_IN_A_ROW = 12  # deaths with no chunk done between: then the chunks are not the cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +45,26 @@ class LeftOut:
 def on_processes(
     settings: BatchSettings, chunks: Iterator[Chunk], workers: int | None
 ) -> Iterator[ChunkResult | LeftOut]:
-    """Do chunks in processes of this machine.
+    """Compress chunks in processes of this machine.
 
-    :param settings: What to do.
-    :param chunks: The chunks, which are taken when a worker is free.
-    :param workers: Processes; None: one for each GPU, or without any one for each core.
-    :yields: What became of each chunk, in the order in which they are done.
-    :raises WorkerError: If workers die whatever they do.
+    :param settings: How to compress.
+    :param chunks: The chunks; the next one is taken when a worker is free.
+    :param workers: Number of processes; None: one for each GPU, or, without GPUs, one for each core.
+    :yields: The result of each chunk, in the order in which they are done.
+    :raises WorkerError: If workers keep dying.
     """
     gpus = _gpus(settings.device)
     count = workers or len(gpus) or cores()
     pool = [
-        _Process(settings, max(1, cores() // count), gpus[place % len(gpus)] if gpus else None)
-        for place in range(count)
+        _Process(settings, max(1, cores() // count), gpus[index % len(gpus)] if gpus else None)
+        for index in range(count)
     ]
-    again: deque[Chunk] = deque()
+    retries: deque[Chunk] = deque()
     deaths = _Deaths()
     try:
         while True:
             for process in pool:
-                if process.chunk is None and (chunk := again.popleft() if again else next(chunks, None)):
+                if process.chunk is None and (chunk := retries.popleft() if retries else next(chunks, None)):
                     process.give(chunk)
             busy = {process.connection: (process, process.chunk) for process in pool if process.chunk}
             if not busy:
@@ -73,7 +73,7 @@ def on_processes(
                 process, chunk = busy[cast(Connection, connection)]
                 result = process.take(chunk)
                 if deaths.count(result):
-                    again.append(chunk)
+                    retries.append(chunk)
                 else:
                     yield result
     finally:
@@ -82,26 +82,26 @@ def on_processes(
 
 
 class _Deaths:
-    """Counts how often workers died."""
+    """Counts the deaths of workers."""
 
     def __init__(self) -> None:
-        self._of: Counter[tuple[str, int]] = Counter()  # each chunk
+        self._by_chunk: Counter[tuple[str, int]] = Counter()
         self._in_a_row = 0
 
     def count(self, result: ChunkResult | LeftOut) -> bool:
-        """Return whether a chunk is to be done again; raise WorkerError if nothing is ever done."""
+        """Return whether to repeat the chunk; raise WorkerError if workers keep dying."""
         if isinstance(result, ChunkResult):
             self._in_a_row = 0
             return False
         self._in_a_row += 1
         if self._in_a_row == _IN_A_ROW:
             raise WorkerError(f"{_IN_A_ROW} workers died, one after the other. {result.reason}")
-        self._of[result.chunk.key] += 1
-        return self._of[result.chunk.key] < DEATHS
+        self._by_chunk[result.chunk.key] += 1
+        return self._by_chunk[result.chunk.key] < DEATHS
 
 
 class _Process:
-    """A worker in a process, which is started when there is something to do."""
+    """A worker in a process, which starts with its first chunk."""
 
     def __init__(self, settings: BatchSettings, threads: int, gpu: str | None) -> None:
         self.chunk: Chunk | None = None
@@ -110,19 +110,19 @@ class _Process:
         self._process: SpawnProcess | None = None
 
     def give(self, chunk: Chunk) -> None:
-        """Let it do a chunk."""
+        """Send it a chunk."""
         if self._process is None:
             context = multiprocessing.get_context("spawn")
-            self.connection, theirs = context.Pipe()
-            self._process = context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
+            self.connection, worker_connection = context.Pipe()
+            self._process = context.Process(target=_work, args=(worker_connection, *self._arguments), daemon=True)
             self._process.start()
-            theirs.close()  # so that its end is noticed here
+            worker_connection.close()  # so that the death of the process closes the pipe
         self.chunk = chunk
-        with suppress(OSError):  # it is dead, which the next reading of its connection finds
+        with suppress(OSError):  # it is dead; the next recv reports that
             self.connection.send(chunk)
 
     def take(self, chunk: Chunk) -> ChunkResult | LeftOut:
-        """Return what became of the chunk that it was given; raise what it raised."""
+        """Return the result of its chunk; raise what the worker raised."""
         self.chunk = None
         try:
             result: ChunkResult | Exception = self.connection.recv()
@@ -135,11 +135,11 @@ class _Process:
         return result
 
     def stop(self) -> int:
-        """End the process, unless it has ended; return its exit code."""
+        """End the process if it still runs; return its exit code."""
         if self._process is None:
             return 0
         if self._process.exitcode is None:
-            self._process.join(0.1)  # one that was killed is gone in no time, and its own code counts
+            self._process.join(0.1)  # a killed process ends at once, and its own exit code counts
         self._process.terminate()
         self._process.join()
         code = self._process.exitcode or 0
@@ -149,10 +149,10 @@ class _Process:
 
 
 def _work(connection: Connection, settings: BatchSettings, threads: int, gpu: str | None) -> None:
-    """Do chunks until the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    """Compress chunks until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # torch has not looked yet
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before torch reads it
     worker = ChunkWorker(settings, threads)
     with suppress(EOFError, OSError):
         while True:
@@ -165,17 +165,17 @@ def _result_or_error(worker: ChunkWorker, chunk: Chunk) -> ChunkResult | Excepti
         return worker(chunk)
     except Exception as error:  # noqa: BLE001 - raised again where it can be reported
         if not isinstance(error, ZPromptError | OSError):
-            error.add_note(traceback.format_exc())  # of the worker, which is not pickled
+            error.add_note(traceback.format_exc())  # pickling loses the worker's traceback
         return error
 
 
 def on_ray(settings: BatchSettings, chunks: Iterator[Chunk], workers: int | None) -> Iterator[ChunkResult | LeftOut]:
-    """Do chunks by Ray Data, on the cluster at RAY_ADDRESS or on this machine; the folders must be there on all of it.
+    """Compress chunks by Ray Data, on the cluster at RAY_ADDRESS or on this machine; all nodes must share the folders.
 
-    :param settings: What to do.
+    :param settings: How to compress.
     :param chunks: The chunks.
-    :param workers: Actors; None: one for each GPU, or without any one for each core.
-    :yields: What became of each chunk, in the order in which they are done, and at the end those that were left out.
+    :param workers: Number of actors; None: one for each GPU, or, without GPUs, one for each core.
+    :yields: The result of each chunk, in the order in which they are done, and at the end the chunks left out.
     :raises MissingDependencyError: If Ray is not installed.
     """
     try:
@@ -184,13 +184,13 @@ def on_ray(settings: BatchSettings, chunks: Iterator[Chunk], workers: int | None
         raise MissingDependencyError(
             "engine='ray' needs Ray, which is not installed: pip install 'zprompt[ray]'."
         ) from error
-    own = not ray.is_initialized()
-    if own:
+    started_here = not ray.is_initialized()
+    if started_here:
         ray.init()
     try:
         yield from _ray_results(settings, list(chunks), workers)
     finally:
-        if own:
+        if started_here:
             ray.shutdown()
 
 
@@ -201,7 +201,7 @@ class _Actor:
         self._worker = ChunkWorker(settings, threads)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Do the chunk of a batch."""
+        """Compress the chunk of a batch."""
         results = [_result_or_error(self._worker, pickle.loads(chunk)) for chunk in batch["chunk"]]
         return {"result": [pickle.dumps(result) for result in results]}
 
@@ -211,15 +211,15 @@ def _ray_results(settings: BatchSettings, chunks: list[Chunk], workers: int | No
 
     if not chunks:
         return
-    has = ray.cluster_resources()
-    cpus, gpus = int(has.get("CPU", 1)), 0 if settings.device == "cpu" else int(has.get("GPU", 0))
+    resources = ray.cluster_resources()
+    cpus, gpus = int(resources.get("CPU", 1)), 0 if settings.device == "cpu" else int(resources.get("GPU", 0))
     count = workers or gpus or cpus
     threads = max(1, cpus // count)
     rows = [{"chunk": pickle.dumps(chunk)} for chunk in chunks]
     dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
-    dataset.context.max_errored_blocks = -1  # of chunks that kill actors; whatever else is wrong is a result
+    dataset.context.max_errored_blocks = -1  # unlimited: such chunks kill actors; all other errors are results
     dataset.context.enable_progress_bars = False
-    done = dataset.map_batches(
+    results = dataset.map_batches(
         _Actor,
         fn_constructor_args=(settings, threads),
         batch_size=1,
@@ -229,7 +229,7 @@ def _ray_results(settings: BatchSettings, chunks: list[Chunk], workers: int | No
         max_task_retries=DEATHS - 1,
     )
     missing = {chunk.key: chunk for chunk in chunks}
-    for row in done.iter_rows():
+    for row in results.iter_rows():
         result = pickle.loads(row["result"])
         if isinstance(result, Exception):
             raise result
@@ -240,7 +240,7 @@ def _ray_results(settings: BatchSettings, chunks: list[Chunk], workers: int | No
 
 
 def _gpus(device: str) -> list[str]:
-    """Return the GPUs that there are to compute on, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the GPUs that may be used, as CUDA_VISIBLE_DEVICES names them."""
     if device == "cpu":
         return []
     import torch

@@ -1,10 +1,10 @@
-"""What a bulk run reads: JSON lines, Parquet, and folders of text, cut into chunks that any worker can read by itself.
+"""Read the inputs of a bulk run: JSON lines, Parquet and folders of text, cut into chunks that workers read themselves.
 
-A chunk says where its rows are and holds none of them. So the process that cuts needs as much memory for a billion
-rows as for a thousand, and what goes to the workers is small. How an input is cut depends on it and `chunk_rows` alone.
+A chunk says where its rows are and holds none of them. So cutting takes as much memory for a billion rows as for a
+thousand, and little is sent to the workers. How an input is cut depends on it and `chunk_rows` alone.
 
-Whatever it comes from, a row is a line of JSON: that of a file of JSON lines as it is, byte for byte; of Parquet all
-columns; of a text file {"path": …, "text": …}. A path that is not UTF-8 is shown with its bytes escaped.
+A row is always a line of JSON: of a JSON lines file the line itself, byte for byte; of Parquet all columns; of a text
+file {"path": …, "text": …}. In a path, bytes that are not UTF-8 are escaped.
 """
 
 from __future__ import annotations
@@ -30,54 +30,54 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BYTES_A_ROW = 4096  # a chunk with longer rows than this has fewer of them
+BYTES_A_ROW = 4096  # a chunk whose rows are longer than this on average has fewer of them
 _PARQUET = (".parquet",)
 _BLANK = " \t\r\n" + BOM
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row as it was read."""
+    """A row as read from a source."""
 
     file: str
-    number: int  # of its line, or its row in Parquet, counted from 1
-    line: str  # JSON; what can be shown of it if there is a problem
-    problem: str | None = None  # why it is no text at all
+    number: int  # of its line, or of its row in Parquet, from 1
+    line: str  # JSON; if there is a problem, what can be shown of it
+    problem: str | None = None  # why it cannot be read
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows that are compressed in one go, and written to one file."""
+    """Rows that are compressed together, and written to one file."""
 
     source: Source
-    number: int  # counted from 0 in each source
+    number: int  # from 0 in each source
     where: tuple[int, ...] | tuple[str, ...]  # as the source understands it
-    size: int  # bytes of the source that it takes, about
+    size: int  # approximate bytes of the source
 
     @property
     def key(self) -> tuple[str, int]:
-        """Return what no other chunk of a run has."""
+        """Return a key that is unique in a run."""
         return self.source.name, self.number
 
     def rows(self) -> Iterator[Row]:
-        """Read the rows; blank lines are none."""
+        """Read the rows; blank lines are skipped."""
         return self.source.read(self)
 
 
 class Source(Protocol):
-    """A file or a folder that rows come from."""
+    """A file or folder that rows come from."""
 
     @property
     def name(self) -> str:
-        """Return what its chunks are called after."""
+        """Return the name that its chunks' names begin with."""
 
     @property
     def path(self) -> Path:
-        """Return where it is."""
+        """Return its path."""
 
     @property
     def size(self) -> int:
-        """Return the bytes that it has, about."""
+        """Return its approximate size in bytes."""
 
     def cut(self, chunk_rows: int) -> Iterator[Chunk]:
         """Cut it into chunks, in order."""
@@ -87,7 +87,7 @@ class Source(Protocol):
 
 
 def find_sources(inputs: Sequence[Path], field: str, out: Path) -> list[Source]:
-    """Find what there is to read.
+    """Find the sources among files and folders.
 
     :param inputs: Files and folders. Of a folder, JSON lines and Parquet are sources of their own, and all other files
         are texts; hidden files and files of Z-spans are left out.
@@ -123,10 +123,10 @@ def _sources(path: Path, field: str, out: Path) -> Iterator[Source]:
 
 
 def _file(path: Path, name: str) -> Source | None:
-    """Return the source that a file is; None for a text."""
+    """Return a file as a source; None for a text."""
     try:
         path.open("rb").close()
-    except OSError as error:  # which is to be said now, not by a worker
+    except OSError as error:  # reported now, not by a worker
         raise OptionError(f"{path} cannot be read: {error.strerror}. Give files, and folders of them.") from error
     suffix = path.suffix.lower()
     return _JsonLines(path, name) if suffix in LINES_SUFFIXES else _Parquet(path, name) if suffix in _PARQUET else None
@@ -134,7 +134,7 @@ def _file(path: Path, name: str) -> Source | None:
 
 @dataclass(frozen=True, slots=True)
 class _JsonLines:
-    """JSON objects, one on each line; a chunk is where its lines begin, their bytes, and the first's number."""
+    """JSON objects, one a line; a chunk is the offset and size of its lines in bytes, and the first line's number."""
 
     path: Path
     name: str
@@ -164,7 +164,7 @@ class _JsonLines:
 
 @dataclass(frozen=True, slots=True)
 class _Parquet:
-    """A Parquet file; a chunk is a row group, its first row in it and in the file, and how many it has."""
+    """A Parquet file; a chunk is a row group, its first row in the group and in the file, and its number of rows."""
 
     path: Path
     name: str
@@ -195,13 +195,13 @@ class _Parquet:
 
 @dataclass(frozen=True, slots=True)
 class _TextFiles:
-    """A folder of texts; a chunk is the files' paths below it."""
+    """A folder of texts; a chunk is the paths of its files in the folder."""
 
     folder: Path
     name: str
     field: str
     out: Path
-    chosen: str | None = None  # one file in it; None: all that are no sources of their own
+    chosen: str | None = None  # one file in it; None: all that are not sources of their own
 
     @property
     def path(self) -> Path:
@@ -233,15 +233,15 @@ class _TextFiles:
 
 
 def _grouped(items: Iterable[tuple[T, int]], chunk_rows: int) -> Iterator[tuple[list[T], int]]:
-    """Group items, given with their bytes, into chunks; yield those of each, and their bytes together."""
+    """Group items with their sizes into chunks; yield the items of each chunk and their total size, in bytes."""
     group: list[T] = []
     size = 0
-    for item, own in items:
-        if len(group) == chunk_rows or (group and size + own > chunk_rows * BYTES_A_ROW):
+    for item, item_size in items:
+        if len(group) == chunk_rows or (group and size + item_size > chunk_rows * BYTES_A_ROW):
             yield group, size
             group, size = [], 0
         group.append(item)
-        size += own
+        size += item_size
     if group:
         yield group, size
 
@@ -256,7 +256,7 @@ def _decoded(path: Path, number: int, data: bytes) -> Row:
 
 
 def _shown(path: str | Path) -> str:
-    """Return a path as text that can be written: bytes that are not UTF-8 are escaped."""
+    """Return a path as UTF-8 text: bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
@@ -268,11 +268,11 @@ def _open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
             f"{path} needs pyarrow, which is not installed: pip install 'zprompt[parquet]'."
         ) from error
     with _read_as_parquet(path):
-        # pyarrow would encode the path as UTF-8, which not every name is.
+        # As bytes, since pyarrow would encode the path as UTF-8, which not every name is.
         return pyarrow.parquet.ParquetFile(pyarrow.OSFile(os.fsencode(path)))
 
 
-@lru_cache(maxsize=1)  # a worker's next chunk is rarely from another one
+@lru_cache(maxsize=1)  # a worker's next chunk is mostly of the same one
 def _row_group(path: Path, group: int) -> pyarrow.Table:
     file = _open_parquet(path)
     with _read_as_parquet(path):
@@ -281,7 +281,7 @@ def _row_group(path: Path, group: int) -> pyarrow.Table:
 
 @contextmanager
 def _read_as_parquet(path: Path) -> Iterator[None]:
-    """Let errors of pyarrow name the file."""
+    """Turn pyarrow's errors into OptionErrors that name the file."""
     import pyarrow
 
     try:
@@ -292,7 +292,7 @@ def _read_as_parquet(path: Path) -> Iterator[None]:
 
 
 def _jsonable(value: Any) -> Any:  # noqa: ANN401 - whatever a column has
-    """Return a value as JSON has it: bytes in base64, times and decimals as text, null for what is not a number."""
+    """Return a value as JSON has it: bytes in base64, times and decimals as text, null for non-finite numbers."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -301,7 +301,7 @@ def _jsonable(value: Any) -> Any:  # noqa: ANN401 - whatever a column has
         case bytes():
             return base64.b64encode(value).decode()
         case dict():
-            return {str(name): _jsonable(own) for name, own in value.items()}
+            return {str(name): _jsonable(item) for name, item in value.items()}
         case list() | tuple():
-            return [_jsonable(own) for own in value]
+            return [_jsonable(item) for item in value]
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

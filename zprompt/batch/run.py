@@ -1,4 +1,4 @@
-"""Compress more than fits in memory: from files to files, on all cores or machines, and to be stopped at any time."""
+"""Compress more than fits into memory: files to files, on all cores or many machines, resumable at any time."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from zprompt.batch.worker import BAD, EMBEDDINGS, PARTIAL, ROWS, BatchSettings, 
 from zprompt.errors import OptionError
 from zprompt.options import whole_number
 
-INPUTS = "inputs.json"  # in the folder of results: where its inputs were, by name
+INPUTS = "inputs.json"  # in the folder of results: paths of the inputs, by name
 _CHUNK = re.compile(r"(.*)-\d{7,}-[0-9a-f]{16}\.(?:jsonl|safetensors)")
 _ENGINES = {"processes": on_processes, "ray": on_ray}
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What a bulk run did so far, or in all."""
+    """What a bulk run has done so far."""
 
-    rows: int = 0  # that are there now
-    bad: int = 0  # rows that are not, and why is in a file of the folder `bad`
+    rows: int = 0  # written, by this run or an earlier one
+    bad: int = 0  # rows that could not be compressed; the folder `bad` says why
     chunks: int = 0
     done_before: int = 0  # of the chunks, by an earlier run
     left_out: tuple[str, ...] = ()  # chunks that killed their workers; the next run tries them again
     new_rows: int = 0  # of the rows, by this run
-    source_tokens: int = 0  # of these, and …
+    source_tokens: int = 0  # of the new rows, and …
     positions: int = 0  # … that they take now
     seconds: float = 0.0
     read_bytes: int = 0  # of the inputs
-    new_bytes: int = 0  # of these, what this run compressed
+    new_bytes: int = 0  # of these, compressed by this run
     total_bytes: int = 0
 
     @property
     def ratio(self) -> float:
-        """Return the source tokens per position of what this run compressed."""
+        """Return source tokens per position, of the rows that this run compressed."""
         return self.source_tokens / self.positions if self.positions else 1.0
 
     @property
     def complete(self) -> bool:
-        """Return whether all rows are there."""
+        """Return whether all rows were compressed."""
         return not self.bad and not self.left_out
 
 
@@ -58,18 +58,18 @@ def batch(
     engine: Engine = "processes",
     progress: Callable[[BatchResult], None] | None = None,
 ) -> BatchResult:
-    """Replace the text of each row of files by a Z-span; started again with the same folder, go on.
+    """Replace the text of each row of files by a Z-span; resume if the folder has results already.
 
-    Each row is compressed by itself: what becomes of it depends neither on the others nor on the workers. What the
-    folder `settings.out` has afterwards is in `zprompt.batch.worker`. A script that calls this needs
+    Each row is compressed on its own: its Z-span depends neither on the others nor on the workers. The content of the
+    folder `settings.out` is described in `zprompt.batch.worker`. A script that calls this needs
     `if __name__ == "__main__":`, since workers import it.
 
     :param inputs: Files of JSON lines (*.jsonl, *.ndjson), Parquet (*.parquet) or text, and folders of these; or one.
-    :param settings: What to do, and the folder for the results.
-    :param workers: Processes or actors; None: one for each GPU, or without any one for each core.
+    :param settings: How to compress, and the folder for the results.
+    :param workers: Number of processes or actors; None: one for each GPU, or, without GPUs, one for each core.
     :param engine: "processes" of this machine, or "ray".
-    :param progress: Called with what is done so far, after each chunk.
-    :return: What is done.
+    :param progress: Called after each chunk with the result so far.
+    :return: The result.
     :raises OptionError: If an option is not allowed, an input cannot be read, or the folder is in use or has the
         results of other options or of another input of the same name.
     """
@@ -79,7 +79,7 @@ def batch(
         if value is not None and whole_number(name, value) < 1:
             raise OptionError(f"{name} must be at least 1, got {value}.")
     _ = settings.options  # checked now, not in a worker
-    settings = replace(settings, out=settings.out.absolute())  # Ray's workers are elsewhere
+    settings = replace(settings, out=settings.out.absolute())  # workers of Ray have another working directory
     paths = [inputs] if isinstance(inputs, str | Path) else inputs
     sources = find_sources([Path(path).absolute() for path in paths], settings.field, settings.out)
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -109,17 +109,17 @@ def _run(
         if progress:
             progress(state)
     if not state.left_out:
-        _remove_others(settings.out, {source.name for source in sources}, names)
+        _remove_stale(settings.out, {source.name for source in sources}, names)
     return state
 
 
 def _claim_names(out: Path, sources: Sequence[Source]) -> None:
-    """Write where the inputs are; raise OptionError if one would replace the results of another of the same name."""
+    """Record where the inputs are; raise OptionError if one would replace the results of another of the same name."""
     path = out / INPUTS
     known: dict[str, str] = read_record(path) if path.exists() else {}
     for source in sources:
         before = Path(known.get(source.name, source.path))
-        if before.exists() and not before.samefile(source.path):  # one that is not there any more was moved
+        if before.exists() and not before.samefile(source.path):  # an input that no longer exists was moved
             raise OptionError(
                 f"{out} has the results of {before}, and those of {source.path} would replace them, as both inputs "
                 f"are called {source.name!r}. Choose another folder; or remove {path} if one is a copy of the other."
@@ -131,8 +131,8 @@ def _claim_names(out: Path, sources: Sequence[Source]) -> None:
 def _add(state: BatchResult, result: ChunkResult | LeftOut) -> BatchResult:
     read = state.read_bytes + result.chunk.size
     if isinstance(result, LeftOut):
-        place = f"{result.chunk.source.name}, chunk {result.chunk.number}: {result.reason}"
-        return replace(state, chunks=state.chunks + 1, left_out=(*state.left_out, place), read_bytes=read)
+        message = f"{result.chunk.source.name}, chunk {result.chunk.number}: {result.reason}"
+        return replace(state, chunks=state.chunks + 1, left_out=(*state.left_out, message), read_bytes=read)
     return replace(
         state,
         rows=state.rows + result.rows,
@@ -147,12 +147,12 @@ def _add(state: BatchResult, result: ChunkResult | LeftOut) -> BatchResult:
     )
 
 
-def _remove_others(out: Path, sources: set[str], names: set[str]) -> None:
-    """Remove files that interrupted runs left, and chunks of the sources that are not theirs any more: they changed."""
+def _remove_stale(out: Path, sources: set[str], names: set[str]) -> None:
+    """Remove partial files of interrupted runs, and chunks of what the sources were before they changed."""
     for folder in (out / ROWS, out / BAD, out / EMBEDDINGS):
         for path in folder.rglob("*"):
             name = path.relative_to(folder).as_posix()
             match = _CHUNK.fullmatch(name)
-            old = match and match[1] in sources and name.rpartition(".")[0] not in names
-            if old or path.name.endswith(PARTIAL):
+            stale = match and match[1] in sources and name.rpartition(".")[0] not in names
+            if stale or path.name.endswith(PARTIAL):
                 path.unlink()

@@ -1,15 +1,15 @@
-"""What a worker does with a chunk: all of it, or nothing that anyone sees.
+"""Compress a chunk as a whole, or leave no trace of it.
 
     OUT/run.json                                    what all chunks were made with
-    OUT/inputs.json                                 where the inputs were, by name
+    OUT/inputs.json                                 paths of the inputs, by name
     OUT/rows/wiki.jsonl-0000012-1f0c….jsonl         the rows, each with a Z-span in place of its text
     OUT/bad/wiki.jsonl-0000012-1f0c….jsonl          rows that cannot be compressed, and why; if there are any
-    OUT/embeddings/wiki.jsonl-0000012-1f0c….safetensors     sentences of the rows, if they were asked for
+    OUT/embeddings/wiki.jsonl-0000012-1f0c….safetensors     sentences of the rows, if asked for
 
-A chunk's name has a hash of its rows and of what they were compressed with, so it says what is in the file. Each file
-is written under another name, put on the disk and renamed, the rows last: a chunk whose rows are there is done. One
-that is done is not done again, whoever asks, and one that was interrupted is done anew and gives the same bytes, since
-no row depends on the others.
+A chunk's name has a hash of its rows and of what they were compressed with, so it identifies the content. Each file is
+written under another name, synced to disk and renamed, the rows last: a chunk whose rows are there is done. A chunk
+that is done is never done again; one that was interrupted is done anew and gives the same bytes, since no row depends
+on the others.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     from zprompt.codec import Codec
 
 RUN, ROWS, BAD, EMBEDDINGS = "run.json", "rows", "bad", "embeddings"  # in the folder of results
-PARTIAL = ".partial"  # ends the names of files that are not whole yet
+PARTIAL = ".partial"  # suffix of files that are not complete yet
 _HASH_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """What a bulk run does with each row, and where it puts the results."""
+    """How a bulk run compresses rows, and where it writes the results."""
 
     out: Path  # or a str
-    field: str = "text"  # of a row, with its text
-    ratio: float | None = None  # source tokens per Z-token of each row; None: as it is hard to predict
+    field: str = "text"  # of a row, that has its text
+    ratio: float | None = None  # source tokens per Z-token of each row; None: by how hard it is to predict
     protect: Protect | None = None  # a regex, or literal strings, whose tokens are all kept as anchors
     min_tokens: int | None = None  # shorter texts pass through unchanged
     embedder: object = None  # of sentences: as `zprompt.relevance.open_embedder` takes it; None: no embeddings
@@ -53,24 +53,24 @@ class BatchSettings:
     backbone: str | None = None
     device: str = "auto"
     quantization: str = "auto"
-    chunk_rows: int = 256  # rows of a chunk at most; they do not depend on it
+    chunk_rows: int = 256  # at most; the Z-spans do not depend on it
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
 
     @property
     def options(self) -> CompressOptions:
-        """Return the options of compression, checked."""
+        """Return the compression options, checked."""
         return CompressOptions(ratio=self.ratio, protect=self.protect, min_tokens=self.min_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """What became of a chunk."""
+    """The result of a chunk."""
 
     chunk: Chunk
-    name: str  # of its files, without their folders and suffixes
-    rows: int  # that were written
+    name: str  # of its files, without folder and suffix
+    rows: int  # written
     bad: int
     source_tokens: int = 0  # of the rows, and …
     positions: int = 0  # … that they take now; 0 if the chunk was done before
@@ -78,25 +78,25 @@ class ChunkResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _TextRow:
     """A row that has a text, or null in its place."""
 
     row: Row
     text: JsonText | None
 
     def render(self, text: str) -> str:
-        """Return the row's line with another text."""
-        own = self.text
-        return self.row.line if own is None else self.row.line[: own.start] + own.write(text) + self.row.line[own.end :]
+        """Return the row's line with its text replaced."""
+        line, old = self.row.line, self.text
+        return line if old is None else line[: old.start] + old.write(text) + line[old.end :]
 
 
 class ChunkWorker:
-    """Does chunks, one after the other; loads the codec for the first."""
+    """Compresses chunks one by one; loads the codec for the first."""
 
     def __init__(self, settings: BatchSettings, threads: int) -> None:
         """Prepare a worker.
 
-        :param settings: What to do.
+        :param settings: How to compress.
         :param threads: Cores to compute on.
         """
         self.settings, self.threads = settings, threads
@@ -105,11 +105,11 @@ class ChunkWorker:
         self._made_with = b""
 
     def __call__(self, chunk: Chunk) -> ChunkResult:
-        """Do a chunk, unless it is done.
+        """Compress a chunk, unless it is done.
 
         :param chunk: The chunk.
-        :return: What became of it.
-        :raises OptionError: If the folder has chunks that were made with something else.
+        :return: Its result.
+        :raises OptionError: If the folder has chunks made with other settings.
         """
         codec = self._codec or self._load()
         rows = list(chunk.rows())
@@ -118,24 +118,24 @@ class ChunkWorker:
         if done.exists():
             bad = _count_lines(self.settings.out / BAD / f"{name}.jsonl")
             return ChunkResult(chunk, name, len(rows) - bad, bad, new=False)
-        found, bad_rows = self._find(rows)
-        texts = [own.text.value for own in found if own.text]
+        text_rows, bad_rows = self._find_texts(rows)
+        texts = [text_row.text.value for text_row in text_rows if text_row.text]
         compressed, lengths = self._compress(codec, texts)
         good, lines = [], []
         results = iter(compressed)
-        for own in found:
-            result = next(results) if own.text else ""
+        for text_row in text_rows:
+            result = next(results) if text_row.text else ""
             if isinstance(result, InvalidTextError):
-                bad_rows.append(replace(own.row, problem=str(result)))
+                bad_rows.append(replace(text_row.row, problem=str(result)))
             else:
-                good.append(own)
-                lines.append(own.render(result))
+                good.append(text_row)
+                lines.append(text_row.render(result))
         self._write(name, good, lines, sorted(bad_rows, key=lambda row: (row.file, row.number)))
-        source_tokens, positions = (sum(own) for own in zip(*lengths, strict=True)) if lengths else (0, 0)
+        source_tokens, positions = (sum(counts) for counts in zip(*lengths, strict=True)) if lengths else (0, 0)
         return ChunkResult(chunk, name, len(good), len(bad_rows), source_tokens, positions)
 
     def _load(self) -> Codec:
-        """Load the codec, and see that the folder's chunks are made with the same."""
+        """Load the codec, and check that the folder's chunks are made with the same."""
         import torch
 
         from zprompt.codec import Codec
@@ -156,22 +156,22 @@ class ChunkWorker:
         self._codec = codec
         return codec
 
-    def _find(self, rows: Sequence[Row]) -> tuple[list[_Found], list[Row]]:
-        """Find the texts of rows, and the rows that have none."""
-        found, bad = [], []
+    def _find_texts(self, rows: Sequence[Row]) -> tuple[list[_TextRow], list[Row]]:
+        """Find the texts of rows; return rows with a text, and bad rows."""
+        text_rows, bad = [], []
         for row in rows:
             try:
                 if row.problem:
                     raise DocumentTypeError(row.problem)
-                found.append(_Found(row, find_text(row.line, self.settings.field)))
+                text_rows.append(_TextRow(row, find_text(row.line, self.settings.field)))
             except DocumentTypeError as error:
                 bad.append(replace(row, problem=str(error)))
-        return found, bad
+        return text_rows, bad
 
     def _compress(
         self, codec: Codec, texts: Sequence[str]
     ) -> tuple[list[str | InvalidTextError], list[tuple[int, int]]]:
-        """Compress texts, each by itself; return Z-spans or why there is none, and what the codec says of lengths."""
+        """Compress texts one by one; return each Z-span or error, and each text's source tokens and positions."""
         try:
             result = codec.compress_with(self.settings.options, texts, each=True)
         except InvalidTextError as error:  # before anything was computed
@@ -182,14 +182,14 @@ class ChunkWorker:
             return first[0] + second[0], first[1] + second[1]
         return list(result.documents), list(result.tokens)
 
-    def _write(self, name: str, good: Sequence[_Found], lines: Sequence[str], bad: Sequence[Row]) -> None:
+    def _write(self, name: str, good: Sequence[_TextRow], lines: Sequence[str], bad: Sequence[Row]) -> None:
         """Write the files of a chunk, the rows last."""
         out = self.settings.out
         if bad:
-            said = ({"file": row.file, "line": row.number, "reason": row.problem, "row": row.line} for row in bad)
-            write_whole(out / BAD / f"{name}.jsonl", _lines(json.dumps(own) for own in said))
+            records = ({"file": row.file, "line": row.number, "reason": row.problem, "row": row.line} for row in bad)
+            write_whole(out / BAD / f"{name}.jsonl", _lines(json.dumps(record) for record in records))
         if self._embeddings:
-            texts = [own.text.value if own.text else "" for own in good]
+            texts = [text_row.text.value if text_row.text else "" for text_row in good]
             write_whole(out / EMBEDDINGS / f"{name}.safetensors", embed_sentences(texts, self._embeddings))
         write_whole(out / ROWS / f"{name}.jsonl", _lines(lines))
 
@@ -198,16 +198,16 @@ def embed_sentences(texts: Sequence[str], embeddings: EmbeddingCache) -> bytes:
     """Embed the sentences of texts.
 
     :param texts: The texts.
-    :param embeddings: What embeds them.
-    :return: A file in the format of safetensors: `vectors`, (n, d) in float16, each of length 1; `rows`, (n,) in int32,
-        which text each is of, counted from 0; `ranges`, (n, 2) in int32, the characters where it begins and ends.
+    :param embeddings: Embeds them.
+    :return: A safetensors file: `vectors`, (n, d) in float16, each of length 1; `rows`, (n,) in int32, the index of the
+        text of each; `ranges`, (n, 2) in int32, the characters where the sentence starts and ends.
     """
     from safetensors.numpy import save
 
-    places = [(row, *own) for row, text in enumerate(texts) if text.strip() for own in sentences(text)]
-    units = [texts[row][start:end].strip() for row, start, end in places]
+    ranges = [(row, *span) for row, text in enumerate(texts) if text.strip() for span in sentences(text)]
+    units = [texts[row][start:end].strip() for row, start, end in ranges]
     vectors = embeddings.texts(units) if units else np.zeros((0, 0), np.float32)
-    columns = np.array(places, np.int32).reshape(-1, 3)
+    columns = np.array(ranges, np.int32).reshape(-1, 3)
     tensors: dict[str, Any] = {
         "vectors": vectors.astype(np.float16),
         "rows": np.ascontiguousarray(columns[:, 0]),
@@ -217,13 +217,13 @@ def embed_sentences(texts: Sequence[str], embeddings: EmbeddingCache) -> bytes:
 
 
 def _made_with(settings: BatchSettings, fingerprint: str, embedder: str | None) -> dict[str, Any]:
-    """Return all that the files of a chunk depend on, beside its rows."""
+    """Return all that the files of a chunk depend on, except its rows."""
     protection = settings.options.protection
     return {
         "codec": fingerprint,
         "field": settings.field,
-        "ratio": None if settings.ratio is None else float(settings.ratio),  # 4 is 4.0, in the hash, too
-        "protect": [*protection.literals, *([own.pattern, own.flags] for own in protection.patterns)],
+        "ratio": None if settings.ratio is None else float(settings.ratio),  # 4 and 4.0 have the same hash
+        "protect": [*protection.literals, *([pattern.pattern, pattern.flags] for pattern in protection.patterns)],
         "min_tokens": settings.min_tokens,
         "embedder": embedder,
         "chunk_rows": settings.chunk_rows,
@@ -231,7 +231,7 @@ def _made_with(settings: BatchSettings, fingerprint: str, embedder: str | None) 
 
 
 def _claim(path: Path, made_with: dict[str, Any]) -> None:
-    """Write what a run's chunks are made with; raise OptionError if the folder has those of another."""
+    """Record what a run's chunks are made with; raise OptionError if the folder has a run with other settings."""
     if not path.exists():
         write_whole(path, json.dumps(made_with, indent=1).encode() + b"\n")
     before = read_record(path)
@@ -242,7 +242,7 @@ def _claim(path: Path, made_with: dict[str, Any]) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read what a run wrote about itself; raise OptionError if that is damaged."""
+    """Read a record that a run wrote; raise OptionError if it is damaged."""
     try:
         values = json.loads(path.read_bytes())
         if not isinstance(values, dict):
@@ -269,7 +269,7 @@ def _count_lines(path: Path) -> int:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all, even if the machine fails."""
+    """Write a file atomically, even if the machine fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     with partial.open("wb") as file:

@@ -1,4 +1,4 @@
-"""`zprompt answer`, `zprompt pull` and `zprompt export`: use a reader, and fetch or hand on the models."""
+"""`zprompt answer`, `zprompt pull` and `zprompt export`: use a reader, and fetch or export the models."""
 
 from __future__ import annotations
 

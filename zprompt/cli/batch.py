@@ -1,4 +1,4 @@
-"""`zprompt batch`: files of any size to files of Z-spans, to be stopped and started again at any time."""
+"""`zprompt batch`: files of any size to files of Z-spans, resumable at any time."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def _batch(
         ratio_now = f", ratio {result.ratio:.2f}" if result.positions else ""
         done = f"; {result.done_before:,} of {result.chunks:,} chunks were done before" if result.done_before else ""
         note(f"{result.rows:,} rows in {out / 'rows'}{ratio_now}, {result.seconds:,.0f} s{done}.")
-    for one in result.left_out:
-        warn(f"Left out: {one} Run the same again to try it again.")
+    for chunk in result.left_out:
+        warn(f"Left out: {chunk} Run the same again to try it again.")
     if result.bad:
         warn(f"{result.bad:,} rows could not be compressed: {out / 'bad'} has them, and why.")
     if not result.complete:
@@ -108,7 +108,7 @@ def _batch(
 
 @contextmanager
 def _bar(enabled: bool) -> Iterator[Callable[[BatchResult], None] | None]:
-    """Draw a bar on stderr: rows, rows a second, and the time left if the rest is like what this run did."""
+    """Draw a bar on stderr: rows, rows per second, and the time left at the speed of this run."""
     if not enabled:
         yield None
         return
@@ -126,9 +126,9 @@ def _bar(enabled: bool) -> Iterator[Callable[[BatchResult], None] | None]:
 
 
 def _describe(state: BatchResult) -> str:
-    """Say how far a run is."""
-    said = f"{state.rows:,} rows" + (f", {state.bad:,} bad" if state.bad else "")
+    """Describe the progress of a run."""
+    rows = f"{state.rows:,} rows" + (f", {state.bad:,} bad" if state.bad else "")
     if not state.new_rows:
-        return said
-    left = (state.total_bytes - state.read_bytes) * state.seconds / state.new_bytes
-    return f"{said}, {state.new_rows / state.seconds:,.1f} rows/s, {timedelta(seconds=round(left))} left"
+        return rows
+    seconds_left = (state.total_bytes - state.read_bytes) * state.seconds / state.new_bytes
+    return f"{rows}, {state.new_rows / state.seconds:,.1f} rows/s, {timedelta(seconds=round(seconds_left))} left"

@@ -1,6 +1,6 @@
 """`zprompt bench`: what each way of shortening a prompt keeps and costs; `zprompt bench report`: the same as a page.
 
-Defaults are those of `zprompt.eval.BenchSettings`. It is imported when the command runs, or when --help shows them.
+The defaults are those of `zprompt.eval.BenchSettings`, imported only when the command runs or --help shows them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from zprompt.cli.messages import is_terminal, note
 from zprompt.errors import MissingDependencyError
 
-_MODULES = {  # of zprompt[bench], and the packages that have them
+_MODULES = {  # of zprompt[bench], and their packages
     "bm25s": "bm25s",
     "matplotlib": "matplotlib",
     "pandas": "pandas",
@@ -28,13 +28,13 @@ _MODULES = {  # of zprompt[bench], and the packages that have them
 
 
 class _Bench(TyperGroup):
-    """The group, whose help shows the defaults of the settings."""
+    """The bench group, whose help shows the defaults of the settings."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  # Click's or Typer's own
         """Write the help."""
         from zprompt.eval import BenchSettings
 
-        defaults = {one.name: one.default for one in fields(BenchSettings) if one.default not in (MISSING, ())}
+        defaults = {field.name: field.default for field in fields(BenchSettings) if field.default not in (MISSING, ())}
         for option in self.params:
             if option.name in defaults:
                 option.default = defaults[option.name]
@@ -84,7 +84,7 @@ def _bench(
     from zprompt.eval import TASKS, BenchSettings, run, write_reports
     from zprompt.progress import rich_progress
 
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "methods": _all_of(baselines.names(), _split(methods)),
         "tasks": _all_of(TASKS, _split(tasks)),
         "ratios": _numbers(_split(ratios)),
@@ -95,11 +95,11 @@ def _bench(
         "jobs": jobs,
         "seed": seed,
     }
-    settings = BenchSettings(**{name: value for name, value in given.items() if value not in (None, ())})
+    settings = BenchSettings(**{name: value for name, value in options.items() if value not in (None, ())})
     with rich_progress(not quiet and is_terminal()) as progress:
         results = run(settings, out, progress)
     markdown, page = write_reports(results, out)
-    measured = sum(one.reason is None for one in results.cells)
+    measured = sum(cell.reason is None for cell in results.cells)
     note(f"{measured} of {len(results.cells)} cells were measured: {markdown}, {page}.")
 
 
@@ -121,12 +121,12 @@ def _report(
 
 
 def _split(values: Sequence[str] | None) -> tuple[str, ...]:
-    """Split values at their commas."""
+    """Split values at commas."""
     return tuple(part.strip() for value in values or () for part in value.split(",") if part.strip())
 
 
 def _all_of(names: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
-    """Return what is chosen of some names: all of them, if "all" is."""
+    """Return the chosen names, or all names if "all" is chosen."""
     return tuple(names) if "all" in chosen else tuple(chosen)
 
 
@@ -138,7 +138,7 @@ def _numbers(values: Sequence[str]) -> tuple[float, ...]:
 
 
 def _require_extra() -> None:
-    """Raise MissingDependencyError if what measures and draws is not installed."""
+    """Raise MissingDependencyError if a package of the extra is missing."""
     if missing := [name for module, name in _MODULES.items() if find_spec(module) is None]:
         raise MissingDependencyError(
             f"zprompt bench needs {', '.join(missing)}, which is not installed: pip install 'zprompt[bench]'."

@@ -87,7 +87,7 @@ def _compress(
             return "it is compressed already"
         return "its text is there, too" if file.with_name(_without_suffix(file.name)).is_file() else None
 
-    from zprompt.zspan import escape_literal  # numpy, which --help does not need
+    from zprompt.zspan import escape_literal  # imports numpy, which --help does not need
 
     sources = read_sources(files, output, why_left_out=why_left_out)
     targets = plan_outputs(sources, output, rename, force=force)
@@ -132,7 +132,7 @@ def _without_suffix(name: str) -> str:
 
 
 def _unfit(text: str) -> ZPromptError | None:
-    """Return why no codec compresses a text."""
+    """Return why no codec can compress a text; None if one can."""
     from zprompt.zspan import require_no_surrogates
 
     try:
@@ -143,7 +143,7 @@ def _unfit(text: str) -> ZPromptError | None:
 
 
 def _damaged(text: str) -> ZPromptError | None:
-    """Return why no codec restores a text, as far as can be told without one."""
+    """Return why no codec can restore a text, as far as its Z-spans' headers tell."""
     from zprompt.zspan import find_spans, read_header
 
     try:
@@ -156,17 +156,17 @@ def _damaged(text: str) -> ZPromptError | None:
 
 @dataclass(slots=True)
 class _File:
-    """A file that is converted."""
+    """A file to convert."""
 
     target: Path | None
     content: Content
-    results: list[str | ZPromptError | None]  # of each text; None: not converted yet
+    results: list[str | ZPromptError | None]  # for each text; None: not converted yet
 
     @property
     def errors(self) -> list[ZPromptError]:
-        """Return why texts cannot be converted, each with its place."""
+        """Return the errors of texts that cannot be converted, with their places."""
         pairs = zip(self.content.places, self.results, strict=True)
-        return [located(own, place) for place, own in pairs if isinstance(own, ZPromptError)]
+        return [located(result, place) for place, result in pairs if isinstance(result, ZPromptError)]
 
 
 def _convert_files(
@@ -178,15 +178,15 @@ def _convert_files(
     convert: Callable[[Sequence[Document]], Sequence[str | ZPromptError]],
     keep: Callable[[str], str],
 ) -> None:
-    """Convert all texts in one call; nothing is written before that.
+    """Convert all texts in one call, then write the files.
 
     :param sources: The files.
-    :param targets: Where each goes.
+    :param targets: The output of each; None: stdout.
     :param read: Finds the texts of each.
     :param on_error: What to do about texts that cannot be converted.
     :param check: Returns why a text cannot be converted, as far as can be told without a model.
-    :param convert: Converts the others, or returns why not.
-    :param keep: Writes a text that stays as it is.
+    :param convert: Converts the other texts, or returns why not.
+    :param keep: Renders a text that stays as it is.
     :raises Exit: If files were left out.
     """
     if on_error is options.OnError.SKIP and len(sources.members) == 1:
@@ -202,10 +202,15 @@ def _convert_files(
             continue
         files.append(_File(target, content, [check(text) for text in content.texts]))
     _raise_first(files, on_error)
-    new = [one for file in files for one, own in zip(file.content.documents, file.results, strict=True) if own is None]
+    new = [
+        document
+        for file in files
+        for document, result in zip(file.content.documents, file.results, strict=True)
+        if result is None
+    ]
     converted = iter(convert(new) if new else [])
     for file in files:
-        file.results = [next(converted) if own is None else own for own in file.results]
+        file.results = [next(converted) if result is None else result for result in file.results]
     _raise_first(files, on_error)
     written = sum(_write(file, on_error, keep) for file in files)
     if written < len(sources.members):
@@ -220,13 +225,14 @@ def _raise_first(files: Sequence[_File], on_error: options.OnError) -> None:
 
 
 def _write(file: _File, on_error: options.OnError, keep: Callable[[str], str]) -> bool:
-    """Write a file, unless it is to be left out for a text in it; name those that cannot be converted."""
+    """Write a file and report its errors; return False if it is skipped because of them."""
     skipped = bool(file.errors) and on_error is options.OnError.SKIP
     for error in file.errors:
         (complain if skipped else warn)(str(error))
     if not skipped:
         pairs = zip(file.content.texts, file.results, strict=True)
         write_text(
-            file.target, file.content.render([own if isinstance(own, str) else keep(text) for text, own in pairs])
+            file.target,
+            file.content.render([result if isinstance(result, str) else keep(text) for text, result in pairs]),
         )
     return not skipped

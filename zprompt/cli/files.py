@@ -1,10 +1,10 @@
-"""Read the texts of files, and write other texts in their places, byte for byte.
+"""Read the texts of files, and replace them; everything else stays byte for byte.
 
-Several inputs become files in one folder, with the names that they have below the folders that were given:
+Several inputs become files in one folder, with their names below the input folders:
 
     zprompt compress notes/ letter.txt -o out      notes/a/b.txt → out/a/b.txt.z,  letter.txt → out/letter.txt.z
 
-A plain file is one text. A file of JSON lines has one text per line, under some field; everything except that field's
+A plain file is one text. A file of JSON lines has one text per line, in some field; everything except that field's
 value is kept byte for byte: other fields, the order of keys, white space, line ends, blank lines (json_lines.py).
 """
 
@@ -30,7 +30,7 @@ STREAM = Path("-")  # stdin or stdout
 
 _SLASHES = tuple(filter(None, (os.sep, os.altsep)))
 _DEFAULT_FIELD = "text"
-_DIGITS = 20  # of a number that is read as one: Python refuses those of thousands
+_DIGITS = 20  # most digits of a number that is converted: Python refuses thousands of them
 _RECORDS = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits)
 
 
@@ -38,7 +38,7 @@ _RECORDS = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) 
 class Source:
     """The text of a file."""
 
-    name: PurePath  # below the folder that was given
+    name: PurePath  # relative to the input folder
     text: str
     path: Path | None = None  # None: stdin
 
@@ -48,7 +48,7 @@ class Sources:
     """The texts of all files."""
 
     members: tuple[Source, ...]
-    several: bool  # the outputs need a folder; True for one folder with one file in it, too
+    several: bool  # the outputs need a folder; also True for a folder with one file in it
 
 
 def read_sources(
@@ -60,14 +60,14 @@ def read_sources(
     """Read the texts of files, folders and stdin.
 
     :param paths: Files and folders; a folder stands for all text files in it; none, or -, is stdin.
-    :param out: Where the outputs go; if it lies in one of the folders, it is left out.
-    :param why_left_out: Says why a file of a folder is left out, too; None: it is not.
+    :param out: Where the outputs go; it is left out of the folder that it lies in.
+    :param why_left_out: Returns why a file of a folder is left out; None: it is not.
     :return: The texts.
     :raises OptionError: If there is none.
     """
     paths = paths or [STREAM]
-    place = None if out is None else Path(out)
-    members = tuple(source for path in paths for source in _read(path, place, why_left_out))
+    out_path = None if out is None else Path(out)
+    members = tuple(source for path in paths for source in _read(path, out_path, why_left_out))
     if not members:
         raise OptionError(f"There is no text file in {', '.join(map(str, paths))}. Text is what decodes as UTF-8.")
     return Sources(members, several=len(members) > 1 or any(path.is_dir() for path in paths))
@@ -88,10 +88,10 @@ def read_text(path: Path) -> str:
 
 
 def write_text(path: Path | None, text: str) -> None:
-    """Write a text to a file, whose folder is made if it is missing, or to stdout if there is no path."""
+    """Write a text to a file, whose folder is created if it is missing, or to stdout if there is no path."""
     if path is None:
         sys.stdout.buffer.write(text.encode())
-        sys.stdout.buffer.flush()  # a closed pipe is to be noticed here, not when Python exits
+        sys.stdout.buffer.flush()  # so that a closed pipe is noticed here, not when Python exits
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode())
@@ -104,11 +104,11 @@ def plan_outputs(
 
     :param sources: The sources.
     :param out: The value of --output; what ends in a slash is a folder, which need not exist yet.
-    :param rename: Makes the name of an output in a folder of its source's name.
-    :param force: Whether an output may take the place of a source.
+    :param rename: Turns the name of a source into that of its output, in a folder.
+    :param force: Whether an output may overwrite a source.
     :return: A file for each source, or None for stdout.
-    :raises BadParameter: If there is no folder for the outputs, which several sources need.
-    :raises OptionError: If two outputs have the same place, or one that of a source.
+    :raises BadParameter: If several sources have no folder for their outputs.
+    :raises OptionError: If two outputs have the same path, or an output that of a source.
     """
     targets = _targets(sources, None if out == str(STREAM) else out, rename)
     read = {source.path.resolve() for source in sources.members if source.path}
@@ -119,16 +119,18 @@ def plan_outputs(
 
 
 def _targets(sources: Sources, out: str | None, rename: Callable[[str], str]) -> list[Path | None]:
-    place = None if out is None else Path(out)
+    out_path = None if out is None else Path(out)
     is_folder = out is not None and (out.endswith(_SLASHES) or Path(out).is_dir())
     if not sources.several and not is_folder:
-        return [place]
-    if place is None or place.is_file():
-        problem = f"{place} is a file, not a folder." if place else "Several inputs need a folder for their outputs."
+        return [out_path]
+    if out_path is None or out_path.is_file():
+        problem = (
+            f"{out_path} is a file, not a folder." if out_path else "Several inputs need a folder for their outputs."
+        )
         raise typer.BadParameter(problem, param_hint="--output")
     targets: dict[Path, Source] = {}
     for source in sources.members:
-        target = place / source.name.with_name(rename(source.name.name))
+        target = out_path / source.name.with_name(rename(source.name.name))
         if target in targets:
             raise OptionError(
                 f"Two inputs would both be written to {target}. Give them in two calls, with two folders."
@@ -159,7 +161,7 @@ def _title(path: Path) -> str:
 
 
 class Content(Protocol):
-    """The texts of a file, and what is around them."""
+    """The texts of a file, and what surrounds them."""
 
     @property
     def texts(self) -> Sequence[str]:
@@ -167,14 +169,14 @@ class Content(Protocol):
 
     @property
     def documents(self) -> Sequence[str | dict[str, Any]]:
-        """Return the texts with what is known about each, such as its title."""
+        """Return the texts with their other fields, such as titles."""
 
     @property
     def places(self) -> Sequence[str]:
         """Return where each text is, for messages."""
 
     def render(self, texts: Sequence[str]) -> str:
-        """Return the file with other texts, as many as there are."""
+        """Return the file's content with each text replaced."""
 
 
 def read_content(source: Source, field: str | None, *, restore: bool = False, focus: bool = False) -> Content:
@@ -182,9 +184,9 @@ def read_content(source: Source, field: str | None, *, restore: bool = False, fo
 
     :param source: The file.
     :param field: The field that holds the text in each of its JSON lines; None: the file's name decides.
-    :param restore: Whether `render` puts texts in the places of Z-spans, not the other way round.
-    :param focus: Whether `render` puts others of the same texts in the places of Z-spans, where there are any.
-    :return: The texts, and what is around them.
+    :param restore: Whether `render` will replace Z-spans by texts, not texts by Z-spans.
+    :param focus: Whether `render` will replace Z-spans by other Z-spans of the same texts.
+    :return: The texts, and what surrounds them.
     :raises DocumentTypeError: If a line is no JSON object, or has no text under that field.
     """
     name = source.name.name.lower()
@@ -192,8 +194,9 @@ def read_content(source: Source, field: str | None, *, restore: bool = False, fo
         name = name.removesuffix(SPANS_SUFFIX)
     if field is None and not name.endswith(LINES_SUFFIXES):
         return _PlainText(source.text, str(source.name))
-    found = tuple(_find_texts(source, _DEFAULT_FIELD if field is None else field, restore, focus))
-    return _JsonLines(source.text, str(source.name), tuple(own for _, own in found), tuple(line for line, _ in found))
+    pairs = list(_find_texts(source, _DEFAULT_FIELD if field is None else field, restore, focus))
+    fields, numbers = tuple(text for _, text in pairs), tuple(number for number, _ in pairs)
+    return _JsonLines(source.text, str(source.name), fields, numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,18 +228,18 @@ class _JsonLines:
 
     text: str  # of the file
     name: str
-    found: tuple[JsonText, ...]
-    numbers: tuple[int, ...]  # of their lines, counted from 1
+    fields: tuple[JsonText, ...]
+    numbers: tuple[int, ...]  # of their lines, from 1
 
     @property
     def texts(self) -> Sequence[str]:
-        return [own.value for own in self.found]
+        return [field.value for field in self.fields]
 
     @property
     def documents(self) -> Sequence[dict[str, Any]]:
         lines = self.text.split("\n")
         records = (_RECORDS.decode(lines[number - 1].removeprefix(BOM)) for number in self.numbers)
-        return [{**record, "text": own.value} for record, own in zip(records, self.found, strict=True)]
+        return [{**record, "text": field.value} for record, field in zip(records, self.fields, strict=True)]
 
     @property
     def places(self) -> Sequence[str]:
@@ -244,26 +247,26 @@ class _JsonLines:
 
     def render(self, texts: Sequence[str]) -> str:
         pieces, position = [], 0
-        for own, text in zip(self.found, texts, strict=True):
-            pieces += [self.text[position : own.start], own.write(text)]
-            position = own.end
+        for field, text in zip(self.fields, texts, strict=True):
+            pieces += [self.text[position : field.start], field.write(text)]
+            position = field.end
         return "".join([*pieces, self.text[position:]])
 
 
 def _find_texts(source: Source, field: str, restore: bool, focus: bool) -> Iterator[tuple[int, JsonText]]:
-    """Find the field's value on each line that is not blank and where it is not null, with the number of the line."""
-    from zprompt.zspan import is_span  # numpy, which --help does not need
+    """Yield the field's value on each line that has one, with the number of the line."""
+    from zprompt.zspan import is_span  # imports numpy, which --help does not need
 
     offset = 0
     for number, line in enumerate(source.text.split("\n"), 1):
         if line.strip(" \t\r" + BOM):
             try:
-                found = find_text(line, field, restore=restore)
+                json_text = find_text(line, field, restore=restore)
             except DocumentTypeError as error:
                 raise located(error, f"{source.name}, line {number}") from error
-            if found and focus and is_span(found.value):  # what its text was written in stays marked
-                notation, end = read_mark(line, found.end)
-                found = replace(found, notation=notation, end=end, follows=line[end : end + 1])
-            if found:
-                yield number, replace(found, start=offset + found.start, end=offset + found.end)
+            if json_text and focus and is_span(json_text.value):  # the mark of its text's notation stays
+                notation, end = read_mark(line, json_text.end)
+                json_text = replace(json_text, notation=notation, end=end, follows=line[end : end + 1])
+            if json_text:
+                yield number, replace(json_text, start=offset + json_text.start, end=offset + json_text.end)
         offset += len(line) + 1

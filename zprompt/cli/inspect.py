@@ -1,4 +1,4 @@
-"""`zprompt inspect`, `stats` and `analyze`: how a text is cut, what a question keeps, what Z-spans and codes say."""
+"""`zprompt inspect`, `stats` and `analyze`: show tilings, what a question keeps, figures of Z-spans and codes."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def _inspect(
         else:
             loaded = options.open_codec(codec, backbone, device, quantization)
             result = loaded.compress(content.documents, **chosen)
-        said = options.open_reader("default", loaded, device).answer(query, result.documents) if answer else None
-        write_text(html, zprompt.show(result, said).html)
+        reply = options.open_reader("default", loaded, device).answer(query, result.documents) if answer else None
+        write_text(html, zprompt.show(result, reply).html)
         note(f"What the question keeps is in {html}.")
         return
     if answer or form is options.Form.TEXT:
@@ -104,8 +104,8 @@ def _analyze(
     """Measure what learned codes mean: usage, polysemy, and consistency in context, as JSON."""
     from zprompt.train import analyze_codes
 
-    found = analyze_codes(folder, data, passages=passages, codec_name=codec)
-    typer.echo(json.dumps(found.to_dict(), indent=1))
+    analysis = analyze_codes(folder, data, passages=passages, codec_name=codec)
+    typer.echo(json.dumps(analysis.to_dict(), indent=1))
 
 
 @app.command("stats")
@@ -117,8 +117,8 @@ def _stats(
     """Show the figures of Z-spans, without restoring them: no LLM is needed."""
     sources = read_sources(files).members
     spans = [list(_spans(source, field)) for source in sources]
-    rows = [_SpanFigures.of(name, found) for name, found in zip(_names(sources), spans, strict=True)]
-    total = _SpanFigures.of("total", [span for found in spans for span in found])
+    rows = [_SpanFigures.of(name, file_spans) for name, file_spans in zip(_names(sources), spans, strict=True)]
+    total = _SpanFigures.of("total", [span for file_spans in spans for span in file_spans])
     for row in rows:
         if not row.documents:
             note(f"{row.name} holds no Z-spans.")
@@ -154,8 +154,8 @@ class _SpanFigures:
             documents=len(spans),
             z_tokens=sum(len(span.tokens) for span in spans),
             source_tokens=sum(span.source_tokens for span in spans),
-            z_token_bits=sum(sum(own) for own, _ in bits),
-            residual_bits=sum(sum(own) for _, own in bits),
+            z_token_bits=sum(sum(z_token_bits) for z_token_bits, _ in bits),
+            residual_bits=sum(sum(residual_bits) for _, residual_bits in bits),
             codecs=tuple(sorted({span.fingerprint for span in spans})),
         )
 
@@ -181,13 +181,13 @@ class _SpanFigures:
 
 
 def _names(sources: Sequence[Source]) -> list[str]:
-    """Name files, those of the same name by their whole paths."""
+    """Return the names of files, or whole paths where names are equal."""
     counts = Counter(source.name for source in sources)
     return [str(source.path if source.path and counts[source.name] > 1 else source.name) for source in sources]
 
 
 def _spans(source: Source, field: str | None) -> Iterator[ZSpan]:
-    """Read the Z-spans of a file; those that are damaged are reported and left out."""
+    """Yield the Z-spans of a file; report and skip damaged ones."""
     from zprompt.zspan import find_spans, parse_span
 
     for match in (match for text in read_content(source, field).texts for match in find_spans(text)):

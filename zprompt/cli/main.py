@@ -1,8 +1,7 @@
 """The program `zprompt`: its commands, its version, and how it fails.
 
-What zprompt raises on purpose, and what the operating system refuses, becomes one message on stderr and exit code 1; a
-wrong option becomes exit code 2. A ratio that was missed is one line on stderr. Typer ends quietly on a closed pipe and
-on Ctrl-C.
+Errors of zprompt and of the operating system become one message on stderr and exit code 1; a wrong option becomes exit
+code 2. A missed ratio is one line on stderr. Typer ends quietly on a closed pipe and on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from zprompt.errors import RatioWarning, ZPromptError
 
 
 class _Program(TyperGroup):
-    """The group of all commands, which turns errors and ratios that were missed into messages."""
+    """The group of all commands, which turns errors and missed ratios into messages."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # the Context is Click's or Typer's own, by Typer's version
-        """Run the command; report an error that zprompt raised on purpose, and exit with 1.
+        """Run the command; report errors of zprompt or the operating system, and exit with 1.
 
         :param ctx: The context.
         :return: What the command returns.
         :raises Exit: If the command failed.
         """
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal or pipe that does not have all letters shows others
+        if isinstance(sys.stdout, io.TextIOWrapper):  # letters that the output's encoding lacks become "?"
             sys.stdout.reconfigure(errors="replace")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always", RatioWarning)
-                warnings.showwarning = _shown_by(warnings.showwarning)
+                warnings.showwarning = _warning_printer(warnings.showwarning)
                 return super().invoke(ctx)
         except (ZPromptError, OSError) as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:  # the reader has seen enough
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:  # a closed pipe
                 raise
             if ctx.params["debug"]:
                 traceback.print_exc()
@@ -49,8 +48,8 @@ class _Program(TyperGroup):
             raise typer.Exit(1) from error
 
 
-def _shown_by(python: Callable[..., None]) -> Callable[..., None]:
-    """Return what shows a RatioWarning as a line of ours, and all others as Python does."""
+def _warning_printer(python: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that prints a RatioWarning as one line, and other warnings as Python does."""
 
     def show(message: Warning | str, category: type[Warning], *place: Any) -> None:  # noqa: ANN401 - Python's own
         if issubclass(category, RatioWarning):

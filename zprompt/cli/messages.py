@@ -26,7 +26,7 @@ def warn(message: str) -> None:
 
 
 def note(message: str) -> None:
-    """Report what the program does that one might not expect."""
+    """Report what the user might not expect, or want to know."""
     _say("", message, "dim")
 
 
@@ -68,7 +68,7 @@ def show(content: RenderableType) -> None:
 def _say(label: str, message: str, style: str) -> None:
     from rich.text import Text
 
-    # Messages quote files and documents, which may hold whatever moves a terminal.
+    # Messages quote files and documents, which may have control characters.
     _console().print(Text.assemble((label, style), visible(message) if label else (visible(message), style)))
 
 

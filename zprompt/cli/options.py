@@ -1,6 +1,6 @@
 """The options that commands share, and the codec or reader that they choose.
 
-torch is imported when a codec or reader is opened and not before.
+torch is imported only when a codec or reader is opened.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Device(StrEnum):
 
 
 class Engine(StrEnum):
-    """What runs a reader, and in what."""
+    """What runs a reader, and in which precision."""
 
     FP32 = "fp32"
     ONNX = "onnx"
@@ -70,7 +70,7 @@ Inputs: TypeAlias = Annotated[
 ]
 Input: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help="A file; - for stdin.")]
 Output: TypeAlias = Annotated[
-    str | None,  # a Path would lose the slash at the end
+    str | None,  # a Path would lose a trailing slash
     typer.Option(
         "--output",
         "-o",

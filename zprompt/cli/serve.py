@@ -73,7 +73,7 @@ def _serve(
         queue_length=queue,
         batch_size=batch_size,
         shutdown_timeout=shutdown_timeout,
-        originals=originals or _kept_originals(),
+        originals=originals or _default_originals(),
         originals_bytes=originals_bytes,
     )
     with bind(host, port) as bound:
@@ -96,15 +96,15 @@ def _serve_tools(
     from zprompt.mcp_server import create_server
     from zprompt.originals import Originals
 
-    create_server(root, Originals(originals or _kept_originals(), originals_bytes)).run()
+    create_server(root, Originals(originals or _default_originals(), originals_bytes)).run()
 
 
-def _kept_originals() -> Path:
+def _default_originals() -> Path:
     return data_dir() / "originals.sqlite"
 
 
 def _require_extra() -> None:
-    """Raise MissingDependencyError with the name of the extra, if one of its packages is missing."""
+    """Raise MissingDependencyError if a package of the extra is missing."""
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401

@@ -1,13 +1,13 @@
 """Show a text as its Z-tokens, in the terminal and on an HTML page.
 
-Character offsets of tokens may overlap or be empty (an emoji is several tokens, all of them at the same character); the
-tiles here never do: in order, they are the text.
+The character ranges of tokens may overlap or be empty (an emoji is several tokens, all at the same character); tiles
+never overlap: joined in order, they are the text.
 
     text = before anchor span · before anchor span · … · tail
 
-In the terminal, Z-tokens take turns in two hues, deep where they are dense; the anchor is bold, the span after it dim.
-Without colours, spans stand in ‹angle quotes›. On the page (templates/tiling.html), each Z-token is a `<span>` with a
-card of what it is made of.
+In the terminal, Z-tokens alternate between two hues, deep where they are dense; the anchor is bold, the span after it
+dim. Without colours, spans are in ‹angle quotes›. On the page (templates/tiling.html), each Z-token is a `<span>` with
+a card of its details.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Tiling:
 
 
 def cut(explanation: Explanation) -> Tiling:
-    """Cut a text into tiles, which are the text when they are joined."""
+    """Cut a text into tiles, which joined are the text."""
     tiles = tuple(_tiles(explanation))
     length = sum(len(tile.before) + len(tile.text) for tile in tiles)
     return Tiling(tiles, explanation.text[length:])
@@ -94,7 +94,7 @@ def tiling_text(explanation: Explanation, coloured: bool = True) -> Text:
     left, right = ("", "") if coloured else ("‹", "›")
     text = Text()
     for tile in tiling.tiles:
-        # The hue by turns, the shade by how many source tokens the Z-token stands for.
+        # The hue alternates; the shade is by the number of source tokens that the Z-token stands for.
         background = f" on {_shade(tile.token.index, density(tile.token.gap + 1, _MAX_TOKENS))}"
         text.append(visible(tile.before))
         text.append(visible(tile.anchor), _ANCHOR + background)
@@ -122,7 +122,7 @@ def _legend(coloured: bool) -> Text:
 
 
 def render_page(explanation: Explanation, title: str) -> str:
-    """Render the HTML page that shows a tiling and needs nothing else."""
+    """Render a tiling as a self-contained HTML page."""
     sizes = Counter(token.gap + 1 for token in explanation.tokens)
     largest = max(sizes, default=0)
     return render(
@@ -139,7 +139,7 @@ def render_page(explanation: Explanation, title: str) -> str:
 
 
 def _card(tile: Tile) -> str:
-    """List what a Z-token is made of."""
+    """List the details of a Z-token."""
     token = tile.token
     rows = {
         "Z-token": f"{token.index}, for {token.gap + 1} source tokens" if token.gap else f"{token.index}",

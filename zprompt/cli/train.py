@@ -2,15 +2,15 @@
 
 The options of `reader` and `prepare` are generated from the config dataclass in zprompt.train:
 
-    name       the field's, with hyphens; tuples (`ratios`) become an option that may be repeated (--ratio)
+    name       the field's, with hyphens; a tuple (`ratios`) becomes an option that may be repeated (--ratio)
     type       the field's annotation: int, float, str or tuple[float, ...]
     default    the field's
     help       the comment on the field's line, as docs/_site/field_comments.py reads it
 
         steps: int = 500  # optimizer steps
 
-The comment of such a field must therefore make sense alone. This module lists which fields are options. The dataclass
-refuses what cannot be trained; LEAST is what makes sense of a real text, where it also takes the sizes of toys.
+So the comment of such a field must make sense on its own. This module lists which fields are options. The dataclass
+refuses what cannot be trained; LEAST has the smallest values that make sense for real text (toys may be smaller).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Figures: TypeAlias = dict[str, float]
 Report: TypeAlias = Callable[[str, int, int, Figures], None]  # stage, step, steps, figures
 
-LINE_EVERY = 50  # steps between lines where there is no terminal
+LINE_EVERY = 50  # steps between lines if stderr is no terminal
 
 READER_OPTIONS = (
     *("input", "steps", "batch", "passages", "passage_tokens", "shortest_context", "continued", "ratios"),
@@ -88,14 +88,14 @@ Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with th
 
 
 class _TrainGroup(TyperGroup):
-    """Builds its command when it is asked for: the options come from a config, whose import loads torch."""
+    """Builds a command only when it is used: its options come from a config whose import loads torch."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - Click's or Typer's own Context
         """Return the names of the commands."""
         return ["reader", "prepare", "run", "relevance"]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - Click's or Typer's own Command
-        """Build a command; None if there is none of this name."""
+        """Build a command; return None if there is none of this name."""
         if cmd_name in ("reader", "prepare"):
             return _generated_command(cmd_name)
         return super().get_command(ctx, cmd_name)
@@ -204,13 +204,13 @@ def _run(
 
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of the config that options stand for."""
+    """Turn the values of options into fields of the config."""
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return {**values, **lists, "alpha": float(values["rank"])}
 
 
 def _sum_up(trained: TrainedReader) -> None:
-    """Write the figures of a reader."""
+    """Print the figures of a reader."""
     for ratio, benefit in trained.benefit.items():
         low, high = benefit.kept_interval
         note(
@@ -226,7 +226,7 @@ def _sum_up(trained: TrainedReader) -> None:
 
 
 def _line(figures: Figures) -> str:
-    """Write the figures of a step."""
+    """Format the figures of a step."""
     from zprompt.train import TASKS
 
     tasks = [f"{task} {figures[task]:.2f}" for task in TASKS if task in figures]
@@ -234,7 +234,7 @@ def _line(figures: Figures) -> str:
     return ", ".join([*tasks, *kept])
 
 
-# From the config to options.
+# From config to options.
 
 
 @cache
@@ -244,7 +244,9 @@ def _generated_command(name: str) -> Any:  # noqa: ANN401 - Click's or Typer's o
 
     function: Any = {"reader": _reader, "prepare": _prepare}[name]
     signature = inspect.signature(function, eval_str=True)
-    written = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    written = [
+        parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
     generated = options_of(ReaderTrainConfig, READER_OPTIONS)
     function.__signature__ = signature.replace(parameters=[*written, *generated])
     alone = typer.Typer(add_completion=False)
@@ -253,7 +255,7 @@ def _generated_command(name: str) -> Any:  # noqa: ANN401 - Click's or Typer's o
 
 
 def options_of(config: type[Any], names: Sequence[str]) -> list[inspect.Parameter]:
-    """Return a parameter that Typer makes an option of for each listed field of a config dataclass."""
+    """Return, for each listed field of a config dataclass, a parameter that Typer turns into an option."""
     fields = {field.name: field for field in dataclasses.fields(config)}
     hints, comments = get_type_hints(config), field_comments(config)
     options = []
@@ -273,7 +275,7 @@ def options_of(config: type[Any], names: Sequence[str]) -> list[inspect.Paramete
 
 
 def field_comments(config: type[Any]) -> dict[str, str]:
-    """Return the comment on the line of each field of a dataclass that has one."""
+    """Return the comments of a dataclass's fields, by field; a comment is on its field's line."""
     source = inspect.getsource(config)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
@@ -284,12 +286,12 @@ def field_comments(config: type[Any]) -> dict[str, str]:
     }
 
 
-# Progress: a bar for each stage on a terminal, else a line now and then.
+# Progress: a bar for each stage on a terminal, else a line every LINE_EVERY steps.
 
 
 @contextmanager
 def _reporting() -> Iterator[Report]:
-    """Yield what training calls after each step."""
+    """Yield a function that training calls after each step."""
     if not is_terminal():
         yield _line_report()
         return

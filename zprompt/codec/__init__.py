@@ -1,8 +1,8 @@
 """Text to Z-tokens and back.
 
-A passage goes from `codec` (documents in, documents out) and `source` (text to tokens) to `compressor`, which runs the
-LLM, and `tiling`, which chooses the tokens that stay; `importance` is how much a reader needs each. `decompressor` goes
-back. `heads` with `code_layout` and `codes` are learned codes, an option. The written form of it all is in
+A passage goes from `codec` (documents in, documents out) through `source` (text to tokens) to `compressor`, which runs
+the LLM, and `tiling`, which chooses the tokens that stay; `importance` weighs how much a reader needs each.
+`decompressor` goes back. `heads`, `code_layout` and `codes` are learned codes, an option. The written form is in
 `zprompt.zspan`.
 """
 

@@ -1,7 +1,7 @@
 """Codecs on disk: a folder with `config.json`, and `heads.safetensors` if the codec has learned codes.
 
-Most codecs need no folder: any causal LM is one, with the usual settings. A folder names an LLM and keeps other
-settings, or heads; these belong to the exact weights that they were trained on, and loading over others is refused.
+Most codecs need no folder: any causal LM is one, with the default settings. A folder names an LLM and holds other
+settings, or heads; heads belong to the exact weights that they were trained on, and others are refused.
 """
 
 import json
@@ -20,9 +20,9 @@ SHIPPED = Path(__file__).parent.parent / "models"
 
 @dataclass(frozen=True, slots=True)
 class CodecConfig:
-    """What a codec's folder says about it."""
+    """The content of a codec's `config.json`."""
 
-    backbone: str  # its name, as `load_backbone` takes it
+    backbone: str  # the name that `load_backbone` takes
     backbone_fingerprint: str  # of the weights, before any quantization
     settings: CodecSettings
     heads: HeadSettings | None  # None: the codec has no learned codes
@@ -41,7 +41,7 @@ def find_codec(name: str) -> Path | None:
 
 
 def read_config(folder: Path) -> CodecConfig:
-    """Read a codec's config.json; raise CheckpointError if it is not of the known form."""
+    """Read a codec's `config.json`; raise CheckpointError if it is not a valid one."""
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text("utf-8"))
@@ -63,7 +63,7 @@ def read_config(folder: Path) -> CodecConfig:
 
 
 def write_codec(folder: Path, config: CodecConfig, heads: CodecHeads | None) -> None:
-    """Write a codec to a folder, which is made if it is missing."""
+    """Write a codec to a folder, which is created if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     if heads:
         heads.save(folder / HEADS_FILE)
@@ -83,7 +83,7 @@ def load_heads(folder: Path, config: CodecConfig, backbone: Backbone) -> CodecHe
     :param folder: The codec's folder.
     :param config: Its config.
     :param backbone: The backbone.
-    :return: The heads, frozen; None if it has none.
+    :return: The heads, frozen; None if the codec has none.
     :raises CheckpointError: If the codec was made on other weights.
     """
     advice = "Load that one, or compress with this one: zprompt.load(…) takes the name of any causal LM."

@@ -1,15 +1,15 @@
-"""Which sub-code of a Z-token speaks about which tokens of its span.
+"""Which sub-code of a Z-token describes which tokens of its span.
 
-A code has M sub-codes; a span has g tokens. Sub-code m speaks about one *segment*:
+A code has M sub-codes; a span has g tokens. Sub-code m describes one *segment*:
 
-    g >= M    the span is cut into M runs of neighbouring tokens, and sub-code m has run m
-    g <  M    every token has one sub-code or more; the second, third ... of the same token are its *stages*,
-              each of which says what the ones before it left (residual vector quantisation)
+    g >= M    the span is cut into M runs of neighbouring tokens, and sub-code m describes run m
+    g <  M    every token has one sub-code or more: its *stages*, each of which describes what the ones before it
+              left over (residual vector quantisation)
 
 So a sub-code's value depends on its segment alone and not on the span around it: the same words get the same sub-code
-in every span, a text needs each segment classified only once, and a reader can learn what a value means. The *role*
-of a sub-code is its stage, or the size of its segment; roles do not share values. A *place* is a token's part in a
-role: one of the stages, or the i-th token of a segment of its size.
+in every span, each segment of a text is classified only once, and a reader can learn what a value means. The *role* of
+a sub-code is its stage, or the size of its segment; roles do not share values. A *place* is a token's position within a
+role: one of the stages, or the i-th token of a segment of that size.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The part of a span that one sub-code speaks about."""
+    """The part of a span that one sub-code describes."""
 
     start: int  # first token, counted from the span's first
     size: int  # tokens
-    stage: int  # sub-codes that speak about the same token before this one
+    stage: int  # number of sub-codes before this one that describe the same token
 
 
 def segments(gap: int, subcodes: int) -> list[Segment]:
@@ -49,7 +49,7 @@ class Layout:
     place: Indices  # (G + 1, G): place of each token; a token with several stages has the place of the last
     follower: Indices  # (G + 1, G): role of the sub-code after those of a token, -1 if there is none
     follower_start: Indices  # (G + 1, G): first token of that sub-code's segment
-    sizes: tuple[int, ...]  # size of the segments of each role; the first M roles are the stages
+    sizes: tuple[int, ...]  # segment size of each role; the first M roles are the stages
     first_place: tuple[int, ...]  # place of the first token of each role
 
     @property

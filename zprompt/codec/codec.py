@@ -3,8 +3,8 @@
     text ─► tokens (source.py, focused.py) ─► windows ─► symbols (compressor.py) ─► Z-tokens (tiling.py) ─► Z-span
     text ◄─ tokens, checked by the text's hash ◄─ windows (decompressor.py) ◄─ Z-tokens and symbols ◄─ Z-span
 
-A codec is a causal LM and two numbers (settings.py); nothing in it is trained for compression. Learned codes (codes.py)
-are an option of those who have heads for them.
+A codec is a causal LM and two numbers (settings.py); nothing in it is trained for compression. A codec with heads may
+also write learned codes (codes.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,17 +57,17 @@ from zprompt.zspan import (
     unescape,
 )
 
-COMPRESS_BATCH = 8  # windows a pass
-DECOMPRESS_BATCH = 16  # windows a step
+COMPRESS_BATCH = 8  # windows per pass
+DECOMPRESS_BATCH = 16  # windows per step
 SYMBOLS = "symbols.sqlite"  # in the cache folder
-TEXTS = 20_000_000  # characters of Z-spans' texts that a codec remembers, so that these are focused without the LLM
-SPANS = 200_000  # source tokens of Z-spans that it remembers, as reading one of 150 takes 7 ms
+TEXTS = 20_000_000  # characters of source texts kept in memory, so that their Z-spans are focused without the LLM
+SPANS = 200_000  # source tokens of parsed Z-spans kept in memory: parsing one of 150 tokens takes 7 ms
 
 logger = logging.getLogger(__name__)
 
 
 class Codec:
-    """Compresses documents to Z-spans and restores them; may be used from several threads at a time."""
+    """Compresses documents to Z-spans and restores them; thread-safe."""
 
     def __init__(
         self,
@@ -76,24 +76,24 @@ class Codec:
         heads: CodecHeads | None = None,
         name: str = "custom",
     ) -> None:
-        """Put a codec together; `Codec.from_pretrained` does it for most uses.
+        """Build a codec from its parts; `Codec.from_pretrained` is for most uses.
 
         :param backbone: The LLM.
-        :param settings: None: the usual ones.
-        :param heads: Heads that were trained for the LLM, with which spans may have learned codes.
+        :param settings: None: the defaults for the LLM's context length.
+        :param heads: Heads trained for the LLM, with which spans may have learned codes.
         :param name: What the codec is called.
         """
         self.name, self.backbone, self.heads = name, backbone, heads
         self.settings = settings or CodecSettings.for_positions(backbone.max_positions)
-        parts = backbone.fingerprint + self.settings.to_json()
+        identity = backbone.fingerprint + self.settings.to_json()
         if heads:
             heads.round_to_half()
-            parts += heads.fingerprint()
-        self.fingerprint = hashlib.sha256(parts.encode()).hexdigest()[:FINGERPRINT_DIGITS]
+            identity += heads.fingerprint()
+        self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:FINGERPRINT_DIGITS]
         self._compressor = Compressor(backbone, self.settings)
         self._code_writer = CodeWriter(self._compressor, heads) if heads else None
         self._decompressor = Decompressor(backbone, heads)
-        self.cache: SymbolCache | None = SymbolCache(self._cached_as)  # of the LLM's symbols; None: it is asked anew
+        self.cache: SymbolCache | None = SymbolCache(self._cache_key)  # None: symbols are always computed
         self._texts: Recent[bytes, str] = Recent(TEXTS)  # by digest
         self._spans: Recent[str, ZSpan] = Recent(SPANS)
 
@@ -123,19 +123,19 @@ class Codec:
             codec = cls(llm, config.settings, load_heads(folder, config, llm), name)
         else:
             codec = cls(llm, name=name)
-        codec.cache = SymbolCache(codec._cached_as, cache_dir() / SYMBOLS)
+        codec.cache = SymbolCache(codec._cache_key, cache_dir() / SYMBOLS)
         return codec
 
     def remember_nothing(self) -> None:
-        """Keep nothing of what is compressed from now on, neither in memory nor on disk: for texts that come once."""
+        """Stop caching, in memory and on disk: for texts that are compressed only once."""
         self.cache, self._texts, self._spans = None, Recent(0), Recent(0)
 
     @property
-    def _cached_as(self) -> str:
+    def _cache_key(self) -> str:
         return f"{self.fingerprint} {self.backbone.device.type}"
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the codec to a folder from which `from_pretrained` loads it; the LLM is named, not copied."""
+        """Write the codec to a folder that `from_pretrained` loads; the LLM is named, not copied."""
         heads = self.heads.settings if self.heads else None
         config = CodecConfig(self.backbone.name, self.backbone.weights_fingerprint, self.settings, heads)
         write_codec(Path(folder), config, self.heads)
@@ -158,27 +158,27 @@ class Codec:
         verify: bool = False,
         relevance: Relevance | None = None,
     ) -> CompressionResult:
-        """Replace the text of documents by Z-spans.
+        """Replace the text of documents with Z-spans.
 
         :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node.
-        :param ratio: Source tokens per Z-token that all documents together are to reach; None: what suits how
+        :param ratio: Source tokens per Z-token, to be met over all documents together; None: it depends on how
             predictable they are. Each sentence and line keeps its first token, so a ratio may be out of reach: then the
-            nearest is taken, and a miss of more than a tenth is a RatioWarning, and `stats.missed` says why. Every text
-            is restored exactly at every ratio: at a lower one anchors say more, at a higher one the residual.
-        :param max_tokens: Z-tokens that all documents may take together.
-        :param query: What will be asked: the sentences that matter for it are kept word for word, as anchors, over all
-            documents as many as the ratio or max_tokens allows, or without either as many as 95 % of the answers need.
-            A document that is a Z-span of this codec is focused then, without the LLM where its text is known.
-        :param protect: A regex, or a sequence of literal strings and compiled regexes, whose tokens are all kept as
-            anchors.
+            nearest is taken, a miss of more than a tenth is a RatioWarning, and `stats.missed` says why. Every text is
+            restored exactly at every ratio: at a lower one the anchors hold more of it, at a higher one the residual.
+        :param max_tokens: Most Z-tokens that all documents may take together.
+        :param query: The question that will be asked. The sentences that it needs are kept word for word, as anchors:
+            over all documents as many as the ratio or max_tokens allows, or without either as many as 95 % of the
+            answers need. Documents that are Z-spans of this codec are focused, without the LLM if their text is known.
+        :param protect: A regex, or a sequence of literal strings and compiled regexes; all tokens of their matches are
+            kept as anchors.
         :param min_tokens: Texts with fewer tokens pass through unchanged.
         :param on_error: "raise", or "passthrough" to leave texts that cannot be compressed as they are.
-        :param batch_size: Windows that the LLM reads at a time; the result does not depend on it.
+        :param batch_size: Windows per pass of the LLM; the result does not depend on it.
         :param progress: Called with ("compress", windows done, windows in all).
         :param verify: Restore every Z-span and compare; `stats.exact` is then the share that came back byte for byte.
             It takes as long as `decompress`.
-        :param relevance: What chooses the sentences; None: the default, shared by the process.
-        :return: The documents, of the same types and in the same order, and the figures of the call.
+        :param relevance: Chooses the sentences; None: the default, shared by the process.
+        :return: The documents, of the same types and in the same order, and the statistics of the call.
         """
         options = CompressOptions(ratio, max_tokens, query, protect, min_tokens, on_error)
         result = self.compress_with(
@@ -200,49 +200,51 @@ class Codec:
         read_spans: bool = True,
         each: bool = False,
     ) -> CompressionResult:
-        """Do what `compress` does, with options that were checked before, and leave it to `stats.missed` to warn.
+        """Compress documents with options that are already checked; a missed ratio is in `stats.missed`, not a warning.
 
-        :param options: What is asked for.
+        :param options: The options.
         :param docs: As in `compress`.
         :param batch_size: As in `compress`.
         :param progress: As in `compress`.
         :param verify: As in `compress`.
         :param relevance: As in `compress`.
-        :param read_spans: With a query, focus documents that are Z-spans; False: they are texts like any other.
-        :param each: Meet the ratio in each document by itself, so that none depends on the others; without a query.
+        :param read_spans: With a query, focus documents that are Z-spans; False: treat them as any other text.
+        :param each: Meet the ratio in each document by itself, so that none depends on the others; not with a query.
         :return: As from `compress`.
-        :raises OptionError: If each document is to be focused by itself.
+        :raises OptionError: If `each` is set and there is a query.
         """
         began = time.perf_counter()
         batch_size = check_batch_size(batch_size)
         if each and options.query:
             raise OptionError("each=True is for compressing without a query. Compress each document in its own call.")
         batch = read_documents(docs)
-        focused = bool(options.query) and read_spans  # Z-spans stand for their texts
-        originals = self.original_texts(batch, options.on_error, batch_size) if focused else list(batch.texts)
+        refocus = bool(options.query) and read_spans  # Z-spans stand for their texts
+        originals = self.original_texts(batch, options.on_error, batch_size) if refocus else list(batch.texts)
         sources: list[SourceText | None] = []
-        for place, (given, text) in enumerate(zip(batch.texts, originals, strict=True)):
-            if focused and text == given and is_span(given.strip()):  # it cannot be restored, and passes through
+        for index, (text, original) in enumerate(zip(batch.texts, originals, strict=True)):
+            if refocus and original == text and is_span(text.strip()):  # cannot be restored: it passes through
                 sources.append(None)
                 continue
-            with batch.naming(place):
-                sources.append(self._source(text, options, self._own_span(given) if text != given else None))
+            with batch.naming(index):
+                span = self._reusable_span(text) if original != text else None
+                sources.append(self._source(original, options, span))
         kept: list[KeptText] | None = None
         if options.query:
             relevance = relevance or shared_relevance()
             kept = self._focus(sources, originals, batch, options, relevance)
-        written, missed = self._tile(sources, options, batch_size, progress, each)
+        spans, missed = self._tile(sources, options, batch_size, progress, each)
         texts = [
-            format_span(span) if span else escape_literal(text) for text, span in zip(originals, written, strict=True)
+            format_span(span) if span else escape_literal(original)
+            for original, span in zip(originals, spans, strict=True)
         ]
-        self._remember(originals, written)
-        for text, span in zip(texts, written, strict=True):
+        self._remember_texts(originals, spans)
+        for text, span in zip(texts, spans, strict=True):
             if span:
                 self._spans.put(text, span, span.source_tokens)
         seconds = time.perf_counter() - began
         exact = self._share_restored(originals, texts) if verify else None
-        lengths = self._lengths(originals, written)
-        stats = self._stats(lengths, written, seconds, exact, missed)
+        lengths = self._lengths(originals, spans)
+        stats = self._stats(lengths, spans, seconds, exact, missed)
         if relevance and kept is not None:
             verbatim = sum(int(source.forced.sum()) for source in sources if source)
             stats = replace(stats, relevance=relevance.name, verbatim=verbatim / max(1, stats.source_tokens))
@@ -263,12 +265,12 @@ class Codec:
         batch_size: int = DECOMPRESS_BATCH,
         progress: Progress | None = None,
     ) -> Any:  # noqa: ANN401 - as it was given
-        """Put the text back in place of every Z-span of documents; what is around them stays.
+        """Replace every Z-span in documents with its text; what is around it stays.
 
         :param docs: A document or a sequence of them, as `compress` takes and returns them.
         :param on_error: "raise", or "passthrough" to leave documents that cannot be restored as they are, with a
             warning in the log for each.
-        :param batch_size: Windows that are decoded at a time; the result does not depend on it.
+        :param batch_size: Windows decoded at a time; the result does not depend on it.
         :param progress: Called with ("decompress", windows done, windows in all).
         :return: The documents, of the same types and in the same order.
         :raises SpanError: If a document cannot be restored; the message names its position.
@@ -277,40 +279,40 @@ class Codec:
         batch = read_documents(docs)
         restored = self.restore_texts(batch.texts, batch_size=batch_size, progress=progress)
         texts = list(batch.texts)
-        for place, own in enumerate(restored):
-            if isinstance(own, str):
-                texts[place] = own
+        for index, outcome in enumerate(restored):
+            if isinstance(outcome, str):
+                texts[index] = outcome
             else:
-                _report(batch, place, own, on_error)
+                _raise_or_log(batch, index, outcome, on_error)
         return batch.with_texts(texts)
 
     def restore_texts(
         self, texts: Sequence[str], *, batch_size: int = DECOMPRESS_BATCH, progress: Progress | None = None
     ) -> list[str | SpanError]:
-        """Put the text back in place of every Z-span of texts.
+        """Replace every Z-span in texts with its text.
 
         :param texts: The texts.
         :param batch_size: As in `decompress`.
         :param progress: As in `decompress`.
         :return: Each text restored, or why it cannot be.
         """
-        found: list[list[str | ZSpan] | SpanError] = []
+        split_texts: list[list[str | ZSpan] | SpanError] = []
         for text in texts:
             try:
-                found.append(list(self._pieces(text)))
+                split_texts.append(list(self._pieces(text)))
             except SpanError as error:
-                found.append(error)
-        pieces = [own for own in found if not isinstance(own, SpanError)]
-        spans = [piece for own in pieces for piece in own if isinstance(piece, ZSpan)]
+                split_texts.append(error)
+        readable = [pieces for pieces in split_texts if not isinstance(pieces, SpanError)]
+        spans = [piece for pieces in readable for piece in pieces if isinstance(piece, ZSpan)]
         try:
             ids: list[list[int] | SpanError] = [*self.restore_ids(spans, batch_size=batch_size, progress=progress)]
-        except SpanError:  # one of them is forged; which one, they say by themselves
+        except SpanError:  # some of them are forged: restore each alone to find out which
             ids = [self._ids_or_error(span) for span in spans]
-        restored = [self._text_or_error(span, own) for span, own in zip(spans, ids, strict=True)]
+        restored = [self._text_or_error(span, span_ids) for span, span_ids in zip(spans, ids, strict=True)]
         good = [(text, span) for text, span in zip(restored, spans, strict=True) if isinstance(text, str)]
-        self._remember([text for text, _ in good], [span for _, span in good])
-        rest = iter(restored)
-        return [own if isinstance(own, SpanError) else _joined(own, rest) for own in found]
+        self._remember_texts([text for text, _ in good], [span for _, span in good])
+        remaining = iter(restored)
+        return [pieces if isinstance(pieces, SpanError) else _join_pieces(pieces, remaining) for pieces in split_texts]
 
     def explain(
         self,
@@ -328,7 +330,7 @@ class Codec:
         :param max_tokens: As in `compress`.
         :param query: As in `compress`.
         :param protect: As in `compress`.
-        :return: The tiling, with what each Z-token stands for.
+        :return: The tiling, with the text that each Z-token stands for.
         """
         began = time.perf_counter()
         options = CompressOptions(ratio, max_tokens, query, protect)
@@ -343,45 +345,47 @@ class Codec:
     def original_texts(
         self, batch: DocumentBatch, on_error: OnError = "raise", batch_size: int = DECOMPRESS_BATCH
     ) -> list[str]:
-        """Return the texts that documents stand for, which takes no LLM for Z-spans whose texts are remembered.
+        """Return the texts that documents stand for, without the LLM where the texts of their Z-spans are in memory.
 
         :param batch: The documents.
-        :param on_error: As in `decompress`, for documents that are a Z-span and nothing else; where another one has
-            something of the form of a Z-span that cannot be restored, it is text like any other.
+        :param on_error: As in `decompress`, for documents that are a Z-span and nothing else; any other document with a
+            Z-span that cannot be restored is left as it is.
         :param batch_size: As in `decompress`.
-        :return: The text of each, what is around Z-spans included.
+        :return: The text of each, with what is around its Z-spans.
         :raises SpanError: If a document cannot be restored; the message names its position.
         """
         texts = list(batch.texts)
         unknown = []
-        for place, text in enumerate(texts):
+        for index, text in enumerate(texts):
             if any(find_spans(text)):
-                remembered = self._remembered(text)
+                remembered = self._remembered_text(text)
                 if remembered is None:
-                    unknown.append(place)
+                    unknown.append(index)
                 else:
-                    texts[place] = remembered
+                    texts[index] = remembered
         if not unknown:
             return texts
-        restored = self.restore_texts([texts[place] for place in unknown], batch_size=batch_size)
-        for place, own in zip(unknown, restored, strict=True):
-            if isinstance(own, str):
-                texts[place] = own
-            elif is_span(texts[place].strip()):
-                _report(batch, place, own, on_error)
+        restored = self.restore_texts([texts[index] for index in unknown], batch_size=batch_size)
+        for index, outcome in zip(unknown, restored, strict=True):
+            if isinstance(outcome, str):
+                texts[index] = outcome
+            elif is_span(texts[index].strip()):
+                _raise_or_log(batch, index, outcome, on_error)
         return texts
 
     def parse(self, text: str) -> ZSpan:
         """Read a Z-span of this codec; raise a SpanError for anything else."""
-        known = self._spans.get(text)
-        if known is None:
-            known = self._parse(text)
-            self._spans.put(text, known, known.source_tokens)
-        return known
+        span = self._spans.get(text)
+        if span is None:
+            span = self._parse(text)
+            self._spans.put(text, span, span.source_tokens)
+        return span
 
     def _parse(self, text: str) -> ZSpan:
         span = parse_span(text, self.fingerprint)
-        largest = max((*(token.anchor for token in span.tokens), *(one - LITERALS for one in span.symbols)), default=0)
+        largest = max(
+            (*(token.anchor for token in span.tokens), *(symbol - LITERALS for symbol in span.symbols)), default=0
+        )
         if largest >= self.backbone.vocab_size:
             raise DamagedSpanError(
                 f"A Z-span has the token {largest}, but its codec's LLM has {self.backbone.vocab_size}. "
@@ -406,24 +410,24 @@ class Codec:
         """
         batch_size = check_batch_size(batch_size)
         windows = [list(split_windows(span, self.settings.window)) for span in spans]
-        flat = [window for document in windows for window in document]
+        flat = [window for span_windows in windows for window in span_windows]
         ids = iter(self._decompressor.restore(flat, batch_size, _advance("decompress", len(flat), progress)))
-        return [[token for _ in document for token in next(ids)] for document in windows]
+        return [[token for _ in span_windows for token in next(ids)] for span_windows in windows]
 
-    def _remembered(self, text: str) -> str | None:
-        """Return the text of a Z-span, if it is one and its text is remembered."""
+    def _remembered_text(self, text: str) -> str | None:
+        """Return the source text of a Z-span; None if it is not in memory, or `text` is no Z-span."""
         try:
             return self._texts.get(self.parse(text).digest) if is_span(text) else None
-        except SpanError:  # restoring it says why
+        except SpanError:  # restoring it raises this again
             return None
 
-    def _own_span(self, text: str) -> ZSpan | None:
-        """Return the Z-span that a text is, if its symbols restore each token; codes would have to be written anew."""
+    def _reusable_span(self, text: str) -> ZSpan | None:
+        """Parse a Z-span whose symbols hold for any tiling; None for other text, and with codes, which do not."""
         span = self.parse(text) if is_span(text) else None
         return None if span and any(token.code for token in span.tokens) else span
 
-    def _remember(self, texts: Sequence[str], spans: Sequence[ZSpan | None]) -> None:
-        """Keep the texts of Z-spans."""
+    def _remember_texts(self, texts: Sequence[str], spans: Sequence[ZSpan | None]) -> None:
+        """Keep the source texts of Z-spans in memory."""
         for text, span in zip(texts, spans, strict=True):
             if span:
                 self._texts.put(span.digest, text, len(text))
@@ -437,17 +441,17 @@ class Codec:
         relevance: Relevance,
     ) -> list[KeptText]:
         """Focus the texts that do not pass through, in place; return what is kept of each document."""
-        places = [index for index, source in enumerate(sources) if source]
-        chosen = [source for source in sources if source]
-        titles = [title_of(batch.documents[index]) for index in places]
-        focused, own = focus_sources(chosen, titles, options, relevance, self.settings.window)
-        kept = [KeptText.whole(text) for text in originals]  # as what passes through is
-        for index, source, one in zip(places, focused, own, strict=True):
-            sources[index], kept[index] = source, one
+        indices = [index for index, source in enumerate(sources) if source]
+        titles = [title_of(batch.documents[index]) for index in indices]
+        compressible = [source for source in sources if source]
+        focused, kept_texts = focus_sources(compressible, titles, options, relevance, self.settings.window)
+        kept = [KeptText.whole(text) for text in originals]  # texts that pass through are kept whole
+        for index, source, kept_text in zip(indices, focused, kept_texts, strict=True):
+            sources[index], kept[index] = source, kept_text
         return kept
 
     def _source(self, text: str, options: CompressOptions, span: ZSpan | None) -> SourceText | None:
-        """Cut a text into tokens; None if it is to pass through."""
+        """Tokenize a text; None if it passes through."""
         try:
             source = read_source(text, self.backbone, options)
         except InvalidTextError:
@@ -466,69 +470,66 @@ class Codec:
         progress: Progress | None,
         each: bool = False,
     ) -> tuple[list[ZSpan | None], str | None]:
-        """Make Z-spans of all texts, None of those that pass through; and say why a ratio was missed, if it was."""
+        """Return a Z-span for each text, None where it passes through, and why the ratio was missed, if it was."""
         size = self.settings.window
-        places = [
-            (source, start) for source in sources if source is not None for start in range(0, len(source.ids), size)
-        ]
-        scored = []
-        for first in range(0, len(places), batch_size):
-            scored += self._score(places[first : first + batch_size], options)
+        starts = [(source, start) for source in sources if source for start in range(0, len(source.ids), size)]
+        windows: list[ScoredWindow] = []
+        for first in range(0, len(starts), batch_size):
+            windows += self._score(starts[first : first + batch_size], options)
             if progress:
-                progress("compress", len(scored), len(places))
-        if each:
-            ends = accumulate(-(-len(source.ids) // size) for source in sources if source)
-            groups = [scored[first:end] for first, end in pairwise([0, *ends])]
-        else:
-            groups = [scored]
-        kept = [own for group in groups for own in choose_kept(group, options)]
-        missed = explain_miss(scored, sum(int(own.sum()) for own in kept), options)
-        tiled = iter(zip(scored, kept, strict=True))
+                progress("compress", len(windows), len(starts))
+        counts = [-(-len(source.ids) // size) if source else 0 for source in sources]  # windows of each text
+        groups = [windows[first:end] for first, end in pairwise([0, *accumulate(counts)])] if each else [windows]
+        masks = [mask for group in groups for mask in choose_kept(group, options)]
+        missed = explain_miss(windows, sum(int(mask.sum()) for mask in masks), options)
+        tiled = zip(windows, masks, strict=True)
         spans: list[ZSpan | None] = []
-        for source in sources:
+        for source, count in zip(sources, counts, strict=True):
             plain: Written = [], []
             coded: Written = [], []
-            for _ in range(0, len(source.ids) if source else 0, size):
-                window, own = next(tiled)
-                parts = window.z_tokens(own), window.symbols[~own].tolist()
-                _extend(plain, parts)
+            for window, mask in islice(tiled, count):
+                tokens, symbols = window.z_tokens(mask), window.symbols[~mask].tolist()
+                _extend(plain, (tokens, symbols))
                 if self._code_writer and window.hidden is not None:
-                    _extend(coded, self._code_writer.write(window.ids.tolist(), window.hidden, *parts))
-            tokens, symbols = self._code_writer.shorter(plain, coded) if self._code_writer and coded[0] else plain
-            spans.append(self._span(source, tokens, symbols) if source else None)
+                    _extend(coded, self._code_writer.write(window.ids.tolist(), window.hidden, tokens, symbols))
+            best = self._code_writer.shorter(plain, coded) if self._code_writer and coded[0] else plain
+            spans.append(self._span(source, *best) if source else None)
         return spans, missed
 
-    def _score(self, places: Sequence[tuple[SourceText, int]], options: CompressOptions) -> list[ScoredWindow]:
-        """Score some windows, given where each begins in its text."""
-        parts = [slice(start, start + self.settings.window) for _, start in places]
-        ids = [source.ids[part] for (source, _), part in zip(places, parts, strict=True)]
-        # At ratio 1 all tokens are anchors, whatever the LLM thinks of them; and a Z-span has its symbols.
-        new = [index for index, (source, _) in enumerate(places) if source.span is None and options.ratio != 1.0]
-        read = dict(zip(new, self._read([ids[index] for index in new]), strict=True))
-        scored = []
-        for index, ((source, _), part, own) in enumerate(zip(places, parts, ids, strict=True)):
+    def _score(self, starts: Sequence[tuple[SourceText, int]], options: CompressOptions) -> list[ScoredWindow]:
+        """Score windows, given the text of each and its first token."""
+        slices = [slice(start, start + self.settings.window) for _, start in starts]
+        ids = [source.ids[tokens] for (source, _), tokens in zip(starts, slices, strict=True)]
+        # At ratio 1 all tokens are anchors, whatever their symbols; and a Z-span has its symbols.
+        new = [index for index, (source, _) in enumerate(starts) if source.span is None and options.ratio != 1.0]
+        computed = dict(zip(new, self._window_symbols([ids[index] for index in new]), strict=True))
+        windows = []
+        for index, ((source, _), tokens, window_ids) in enumerate(zip(starts, slices, ids, strict=True)):
             hidden = None
-            if index in read:
-                symbols, hidden = read[index]
+            if index in computed:
+                symbols, hidden = computed[index]
+            elif source.span:
+                symbols = span_symbols(source.span)[tokens]
             else:
-                symbols = span_symbols(source.span)[part] if source.span else np.zeros(len(own), np.int64)
-            forced = source.forced[part].copy()
+                symbols = np.zeros(len(window_ids), np.int64)
+            forced = source.forced[tokens].copy()
             forced[0] = True
-            window = ScoredWindow.of(own, symbols, forced, source.weight[part])
-            scored.append(replace(window, hidden=hidden))
-        return scored
+            window = ScoredWindow.of(window_ids, symbols, forced, source.weight[tokens])
+            windows.append(replace(window, hidden=hidden))
+        return windows
 
-    def _read(self, windows: Sequence[Sequence[int]]) -> list[tuple[Ints, Tensor | None]]:
-        """Return the symbols of windows' tokens, and what predicts the tokens, where codes need it."""
+    def _window_symbols(self, windows: Sequence[Sequence[int]]) -> list[tuple[Ints, Tensor | None]]:
+        """Return the symbols of windows of token ids, and with codes the hidden states that predict the tokens."""
         cache = None if self._code_writer else self.cache
-        symbols = {place: own for place, ids in enumerate(windows) if cache and (own := cache.get(ids)) is not None}
-        new = [place for place in range(len(windows)) if place not in symbols]
-        read = self._compressor.hidden([windows[place] for place in new]) if new else []
-        hidden = dict(zip(new, read, strict=True))
-        symbols |= zip(new, self._compressor.symbols(read, [windows[place] for place in new]), strict=True)
+        symbols = {i: cached for i, ids in enumerate(windows) if cache and (cached := cache.get(ids)) is not None}
+        new = [index for index in range(len(windows)) if index not in symbols]
+        new_windows = [windows[index] for index in new]
+        states = self._compressor.hidden(new_windows) if new else []
+        symbols |= zip(new, self._compressor.symbols(states, new_windows), strict=True)
         if cache and new:
-            cache.put([(windows[place], symbols[place]) for place in new])
-        return [(symbols[place], hidden.get(place) if self._code_writer else None) for place in range(len(windows))]
+            cache.put([(windows[index], symbols[index]) for index in new])
+        hidden = dict(zip(new, states, strict=True)) if self._code_writer else {}
+        return [(symbols[index], hidden.get(index)) for index in range(len(windows))]
 
     def _span(self, source: SourceText, tokens: Sequence[ZToken], symbols: Sequence[int]) -> ZSpan:
         digest = text_digest(source.text)
@@ -539,7 +540,7 @@ class Codec:
         return (piece if isinstance(piece, str) else self.parse(piece.text) for piece in split_at_spans(text))
 
     def _text(self, span: ZSpan, ids: list[int]) -> str:
-        """Return the text of restored token ids, once its hash is checked."""
+        """Decode restored token ids to the text, and check its hash."""
         text = self.backbone.decode(ids)
         text = unescape(text) if span.escaped else text
         if text_digest(text) != span.digest:
@@ -562,10 +563,10 @@ class Codec:
         except SpanError as error:
             return error
 
-    def _share_restored(self, texts: Sequence[str], written: Sequence[str]) -> float:
+    def _share_restored(self, texts: Sequence[str], compressed: Sequence[str]) -> float:
         """Restore texts one by one and return the share that comes back byte for byte, 0 to 1."""
         exact = 0
-        for text, span in zip(texts, written, strict=True):
+        for text, span in zip(texts, compressed, strict=True):
             try:
                 exact += self.decompress(span) == text
             except SpanError:
@@ -573,14 +574,14 @@ class Codec:
         return exact / len(texts) if texts else 1.0
 
     def _lengths(self, texts: Sequence[str], spans: Sequence[ZSpan | None]) -> tuple[tuple[int, int], ...]:
-        """Return the source tokens of each document and the positions that it takes, as many if it passed through."""
+        """Return the source tokens and the positions of each document, equal if it passed through."""
         lengths = []
         for text, span in zip(texts, spans, strict=True):
             if span:
                 lengths.append((span.source_tokens, len(span.tokens)))
-            else:  # it may hold lone surrogates, which no tokenizer takes
-                passed = len(self.backbone.encode(text.encode("utf-8", "replace").decode()))
-                lengths.append((passed, passed))
+            else:  # the text may hold lone surrogates, which no tokenizer accepts
+                length = len(self.backbone.encode(text.encode("utf-8", "replace").decode()))
+                lengths.append((length, length))
         return tuple(lengths)
 
     def _stats(
@@ -594,7 +595,7 @@ class Codec:
         written = [span for span in spans if span]
         compressed, z_tokens = sum(span.source_tokens for span in written), sum(len(span.tokens) for span in written)
         bits = sum(8 * len(span.stream) for span in written)
-        source_tokens, positions = (sum(own) for own in zip(*lengths, strict=True)) if lengths else (0, 0)
+        source_tokens, positions = (sum(column) for column in zip(*lengths, strict=True)) if lengths else (0, 0)
         return CompressionStats(
             documents=len(spans),
             source_tokens=source_tokens,
@@ -617,23 +618,24 @@ _lock = threading.Lock()
 def shared_codec(
     name: str = "default", *, backbone: str | None = None, device: str = "auto", quantization: str = "auto"
 ) -> Codec:
-    """Load a codec once a process; the arguments are those of `Codec.from_pretrained`."""
-    chosen = choose_device(device)
-    key = (name, backbone, chosen.type, choose_quantization(quantization, chosen))  # "auto" is one of the others
+    """Return the codec that this process shares, loaded once; the arguments are those of `Codec.from_pretrained`."""
+    chosen_device = choose_device(device)
+    # The choices and not the options, since "auto" is one of the others.
+    key = (name, backbone, chosen_device.type, choose_quantization(quantization, chosen_device))
     with _lock:  # two threads must not load it twice
         if key not in _codecs:
             _codecs[key] = Codec.from_pretrained(name, backbone=backbone, device=device, quantization=quantization)
         return _codecs[key]
 
 
-def _extend(whole: Written, part: Written) -> None:
+def _extend(text: Written, window: Written) -> None:
     """Append the Z-tokens and symbols of a window to those of the windows before."""
-    whole[0].extend(part[0])
-    whole[1].extend(part[1])
+    text[0].extend(window[0])
+    text[1].extend(window[1])
 
 
 def _advance(stage: str, total: int, progress: Progress | None) -> Callable[[int], None]:
-    """Turn counts of windows that were finished into calls of a `Progress`."""
+    """Return a callback that adds up the windows finished since its last call, and reports them to `progress`."""
     done = 0
 
     def advance(count: int) -> None:
@@ -645,16 +647,16 @@ def _advance(stage: str, total: int, progress: Progress | None) -> Callable[[int
     return advance
 
 
-def _report(batch: DocumentBatch, place: int, error: SpanError, on_error: OnError) -> None:
-    """Raise, or log, why a document cannot be restored."""
+def _raise_or_log(batch: DocumentBatch, index: int, error: SpanError, on_error: OnError) -> None:
+    """Raise or log why a document cannot be restored."""
     if on_error == "raise":
-        with batch.naming(place):
+        with batch.naming(index):
             raise error
-    logger.warning("The document at position %d is left as it is: %s", place, error)
+    logger.warning("The document at position %d is left as it is: %s", index, error)
 
 
-def _joined(pieces: Sequence[str | ZSpan], restored: Iterator[str | SpanError]) -> str | SpanError:
-    """Join the pieces of a text with what its Z-spans stand for; an error if one of them cannot be restored."""
+def _join_pieces(pieces: Sequence[str | ZSpan], restored: Iterator[str | SpanError]) -> str | SpanError:
+    """Join the pieces of a text, each Z-span replaced with its text; return the first error if there is one."""
     parts = [next(restored) if isinstance(piece, ZSpan) else piece for piece in pieces]
     errors = [part for part in parts if isinstance(part, SpanError)]
     return errors[0] if errors else "".join(map(str, parts))

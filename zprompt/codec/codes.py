@@ -4,10 +4,10 @@ A sub-code describes a segment of a span (code_layout.py). The decompressor read
 what the LLM expects of the segment's tokens (heads.py); tokens without a sub-code of their own are ranked as without
 heads. So a codec with heads writes no more bits than one without:
 
-    saving = Σ over the segment's tokens of (bits of the symbol without, bits with) − PRICE        kept if positive
+    saving = Σ over the segment's tokens of (bits of the symbol without − bits with) − PRICE       kept if positive
 
-The sub-codes of one token, its stages, are kept or left out together. What is kept is checked as a whole by the exact
-length of the stream: a window whose codes do not pay has none, and neither has a text whose windows' codes do not.
+The sub-codes of one token, its stages, are kept or left out together. The choice is then checked by the exact length of
+the stream: a window is written without codes if that is shorter, and so is a whole text.
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ from zprompt.zspan import NO_CODE, ZToken, encode, symbol_bits
 
 Written = tuple[list[ZToken], list[int]]  # Z-tokens, and the symbols of their dropped tokens
 
-PRICE = 9.0  # bits of a sub-code in a stream: its value, and that it is there
+PRICE = 9.0  # bits of a sub-code in a stream: its value, and the flag that it is written
 
 
 @dataclass(frozen=True, slots=True)
 class DroppedTokens:
     """The dropped tokens of one window whose spans may have a code, one row each."""
 
-    place: Indices  # (R,): among the dropped tokens of the window
+    place: Indices  # (R,): index among the dropped tokens of the window
     position: Indices  # (R,): in the window
     token: Indices  # (R,): which token j of its span
     gap: Indices  # (R,): length g of the span
@@ -50,17 +50,17 @@ class DroppedTokens:
         span = np.repeat(np.arange(len(tokens)), gaps)
         token = np.arange(len(span)) - (np.cumsum(gaps) - gaps)[span]
         start = np.cumsum(gaps + 1) - gaps  # of each span
-        own = np.flatnonzero((gaps[span] <= max_gap) & (span < len(tokens) - 1))
-        span, token = span[own], token[own]
+        rows = np.flatnonzero((gaps[span] <= max_gap) & (span < len(tokens) - 1))
+        span, token = span[rows], token[rows]
         following = np.append(anchors[1:], 0)
-        return cls(own, start[span] + token, token, gaps[span], following[span], span, codes[span])
+        return cls(rows, start[span] + token, token, gaps[span], following[span], span, codes[span])
 
     def written(self, heads: CodecHeads) -> NDArray[np.bool_]:
         """Return which rows have a sub-code of their own, (R,)."""
-        return np.asarray((self._own(heads) & (self.code != NO_CODE)).any(1))
+        return np.asarray((self._subcode_mask(heads) & (self.code != NO_CODE)).any(1))
 
-    def _own(self, heads: CodecHeads) -> NDArray[np.bool_]:
-        """Return which sub-codes of its span describe each token, (R, M)."""
+    def _subcode_mask(self, heads: CodecHeads) -> NDArray[np.bool_]:
+        """Mark the sub-codes of its span that describe each token, (R, M)."""
         cut = layout(heads.settings.subcodes, heads.settings.max_gap)
         sizes, start = np.asarray(cut.sizes)[cut.role[self.gap]], cut.start[self.gap]
         return np.asarray((start <= self.token[:, None]) & (self.token[:, None] < start + sizes))
@@ -68,21 +68,21 @@ class DroppedTokens:
     def right_context(self, heads: CodecHeads) -> Tensor:
         """Return the right context of the tokens, (R, W)."""
         head, device = heads.span_head, heads.embeddings.device
-        token, gap, own = self.token, self.gap, self._own(heads)
+        token, gap, mask = self.token, self.gap, self._subcode_mask(heads)
         following = pad_rows(heads.embeddings[torch.from_numpy(self.anchor).to(device)])
         z = head.anchor_context(following, pad_rows(torch.from_numpy(gap - token).to(device)))[: len(token)]
         z = z + head.forward_place[torch.from_numpy(token)]
         cut = layout(heads.settings.subcodes, heads.settings.max_gap)
         place, follower, first_place = cut.place[gap, token], cut.follower[gap, token], np.asarray(cut.first_place)
-        for m in range(heads.settings.subcodes):  # a token has one sub-code or several: those whose segment holds it
+        for m in range(heads.settings.subcodes):
             role, start, code = cut.role[gap, m], cut.start[gap, m], self.code[:, m]
-            mine = np.flatnonzero(own[:, m] & (code != NO_CODE))
-            at = first_place[role[mine]] + token[mine] - start[mine]
-            z[torch.from_numpy(mine)] += head.own[torch.from_numpy(at), torch.from_numpy(code[mine])]
-            next_one = (follower == role) & (cut.follower_start[gap, token] == start) & (place >= 0)
-            behind = np.flatnonzero(next_one & ~own[:, m] & (code != NO_CODE))
-            z[torch.from_numpy(behind)] += head.following[
-                torch.from_numpy(role[behind]), torch.from_numpy(code[behind])
+            described = np.flatnonzero(mask[:, m] & (code != NO_CODE))
+            own_place = first_place[role[described]] + token[described] - start[described]
+            z[torch.from_numpy(described)] += head.own[torch.from_numpy(own_place), torch.from_numpy(code[described])]
+            follows = (follower == role) & (cut.follower_start[gap, token] == start) & (place >= 0)
+            followed = np.flatnonzero(follows & ~mask[:, m] & (code != NO_CODE))
+            z[torch.from_numpy(followed)] += head.following[
+                torch.from_numpy(role[followed]), torch.from_numpy(code[followed])
             ]
         return z
 
@@ -103,12 +103,12 @@ def corrected(heads: CodecHeads, hidden: Tensor, previous: Tensor, right: Tensor
 
 
 class CodeWriter:
-    """Writes the codes of windows that are tiled."""
+    """Writes the codes of tiled windows."""
 
     def __init__(self, compressor: Compressor, heads: CodecHeads, price: float = PRICE) -> None:
-        """Prepare to write.
+        """Set up the writer.
 
-        :param compressor: What ranks tokens.
+        :param compressor: Ranks tokens.
         :param heads: The codec's heads.
         :param price: Bits that a sub-code must save; -inf writes all of them.
         """
@@ -121,23 +121,22 @@ class CodeWriter:
         :param ids: The window's n token ids.
         :param hidden: (n, H), the hidden states that predict them.
         :param tokens: Its Z-tokens, without codes.
-        :param symbols: Of its dropped tokens.
-        :return: The Z-tokens with their codes, and the symbols that restore the dropped tokens given these.
+        :param symbols: The symbols of its dropped tokens.
+        :return: The Z-tokens with their codes, and the symbols that restore the dropped tokens given the codes.
         """
-        full = self._all_codes(ids, tokens)
-        rows = DroppedTokens.of(full, self.heads.settings.max_gap)
+        candidates = self._all_codes(ids, tokens)
+        rows = DroppedTokens.of(candidates, self.heads.settings.max_gap)
         if not len(rows.place):
             return tokens, symbols
-        coded = self._symbols(ids, hidden, rows)
-        plain = np.array(symbols)[rows.place]
-        saved = symbol_bits(plain) - symbol_bits(coded)
-        chosen = [self._keep(token, saved[rows.span == index]) for index, token in enumerate(full)]
+        symbols_without = np.array(symbols)
+        saved = symbol_bits(symbols_without[rows.place]) - symbol_bits(self._symbols(ids, hidden, rows))
+        chosen = [self._keep(token, saved[rows.span == index]) for index, token in enumerate(candidates)]
         rows = DroppedTokens.of(chosen, self.heads.settings.max_gap)
-        found = np.array(symbols)
+        symbols_with = symbols_without.copy()
         written = rows.written(self.heads)
-        found[rows.place[written]] = self._symbols(ids, hidden, rows)[written]
-        result: list[int] = found.tolist()
-        return self.shorter((tokens, symbols), (chosen, result))
+        symbols_with[rows.place[written]] = self._symbols(ids, hidden, rows)[written]
+        coded: Written = chosen, symbols_with.tolist()
+        return self.shorter((tokens, symbols), coded)
 
     def shorter(self, plain: Written, coded: Written) -> Written:
         """Return the Z-tokens and symbols with codes if their stream is shorter, else those without."""
@@ -148,23 +147,23 @@ class CodeWriter:
         head, settings = self.heads.code_head, self.heads.settings
         cut = layout(settings.subcodes, settings.max_gap)
         embedded = head.token(self.heads.embeddings[torch.tensor(ids, device=self.heads.embeddings.device)])
-        result, start = [], 0
+        coded, start = [], 0
         for index, token in enumerate(tokens):
             code = [NO_CODE] * settings.subcodes
             if 0 < token.gap <= settings.max_gap and index < len(tokens) - 1:
                 for m, (role, first) in enumerate(zip(cut.role[token.gap], cut.start[token.gap], strict=True)):
                     segment = embedded[start + 1 + first : start + 1 + first + cut.sizes[role]]
                     code[m] = int(head.classify(int(role), segment[None]).argmax())
-            result.append(replace(token, code=tuple(code)))
+            coded.append(replace(token, code=tuple(code)))
             start += token.gap + 1
-        return result
+        return coded
 
     def _symbols(self, ids: Sequence[int], hidden: Tensor, rows: DroppedTokens) -> Indices:
         """Return the symbols of tokens, given the codes of their spans."""
-        own = torch.tensor(ids)
+        all_ids = torch.tensor(ids)
         position = torch.from_numpy(rows.position)
-        shifted = corrected(self.heads, hidden[position], own[position - 1], rows.right_context(self.heads))
-        [symbols] = self.compressor.symbols([shifted], [own[position].tolist()])
+        shifted = corrected(self.heads, hidden[position], all_ids[position - 1], rows.right_context(self.heads))
+        [symbols] = self.compressor.symbols([shifted], [all_ids[position].tolist()])
         return symbols
 
     def _keep(self, token: ZToken, saved: NDArray[np.float64]) -> ZToken:

@@ -1,13 +1,13 @@
-"""What the decompressor will see of each token of a window: one LLM pass, and ranks in the full vocabulary.
+"""Rank each token of a window under the LLM: one pass, and ranks in the full vocabulary.
 
-The decompressor sees, at every step, the text that the compressor saw, since all that it has restored so far is right.
-So the hidden states of this one pass are the ones that it will compute, and no second pass is needed.
+At every step the decompressor sees the text that the compressor saw, since everything that it has restored so far is
+right. So it will compute the hidden states of this one pass, and no second pass is needed.
 
     symbol[t] = the number of tokens v with  E[v]·h[t] > E[x[t]]·h[t] + margin
 
-counts only if none is within `margin` of the true token's logit, since logits differ by about 1e-5 between batch
-shapes, thread counts and machines; else, and from rank 256 on, the symbol is the token itself. So what is written is
-what comes back.
+is a valid rank only if no other logit is within `margin` of the true token's, since logits differ by about 1e-5 between
+batch shapes, thread counts and machines; otherwise, and from rank 256 on, the symbol is the token itself. So what is
+written is what comes back.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from zprompt.codec.tiling import Ints
 from zprompt.llm import ALONE, Backbone, batches, join, one_thread, pad_rows, padded_batch
 from zprompt.zspan import LITERALS
 
-RANKED_ROWS = 256  # full-vocabulary rows at a time
+RANKED_ROWS = 256  # rows of logits, each over the full vocabulary, in memory at a time
 
 
 class Compressor:
@@ -43,16 +43,16 @@ class Compressor:
         if joined:
             row, planner = join([windows[index] for index in joined], self.backbone.start_id)
             lengths = [len(windows[index]) for index in joined]
-            read = self.backbone.hidden(row, planner)[0, : sum(lengths)].split(lengths)
-            for index, state in zip(joined, read, strict=True):
+            hidden = self.backbone.hidden(row, planner)[0, : sum(lengths)]
+            for index, state in zip(joined, hidden.split(lengths), strict=True):
                 states[index] = state
-        rest = [index for index in range(len(windows)) if index not in joined]
-        for length, group in batches([len(windows[index]) for index in rest]):
-            own = [rest[place] for place in group]
-            batch = padded_batch([list(windows[index]) for index in own], length, self.backbone.start_id)
+        padded = [index for index in range(len(windows)) if index not in joined]
+        for length, group in batches([len(windows[index]) for index in padded]):
+            indices = [padded[row_index] for row_index in group]
+            batch = padded_batch([list(windows[index]) for index in indices], length, self.backbone.start_id)
             with one_thread() if length <= ALONE else nullcontext():
                 hidden = self.backbone.hidden(batch)
-            for index, state in zip(own, hidden, strict=False):
+            for index, state in zip(indices, hidden, strict=False):  # rows may be added to the batch
                 states[index] = state[: len(windows[index])]
         return states
 
@@ -60,38 +60,38 @@ class Compressor:
         """Return the symbol of each token.
 
         :param hidden: (n, H) for each window, hidden states that predict the tokens.
-        :param windows: Their n ids.
+        :param windows: The n token ids of each.
         :return: (n,) for each.
         """
         symbols: list[Ints] = [np.zeros(0, np.int64)] * len(windows)
         together = [index for index, ids in enumerate(windows) if len(ids) > ALONE]
         alone = [[index] for index, ids in enumerate(windows) if 0 < len(ids) <= ALONE]
         for group in filter(None, (together, *alone)):
-            true = torch.tensor([token for index in group for token in windows[index]])
-            found = self._rank(torch.cat([hidden[index] for index in group]), true)
+            ids = torch.tensor([token for index in group for token in windows[index]])
+            ranked = self._rank(torch.cat([hidden[index] for index in group]), ids)
             ends = np.cumsum([len(windows[index]) for index in group])[:-1]
-            for index, own in zip(group, np.split(found.numpy(), ends), strict=True):
-                symbols[index] = own
+            for index, window_symbols in zip(group, np.split(ranked.numpy(), ends), strict=True):
+                symbols[index] = window_symbols
         return symbols
 
     @torch.no_grad()
-    def _rank(self, hidden: Tensor, true: Tensor) -> Tensor:
-        """Return the symbols of tokens, (n,) on the CPU, given what predicts them, (n, H)."""
+    def _rank(self, hidden: Tensor, ids: Tensor) -> Tensor:
+        """Return the symbols of tokens, (n,) on the CPU, given their ids, (n,), and what predicts them, (n, H)."""
         rows = pad_rows(hidden)
-        own_ids = functional.pad(true, (0, len(rows) - len(true))).to(hidden.device)
-        found = []
-        with one_thread() if len(true) <= ALONE else nullcontext():
-            for some, ids in zip(rows.split(RANKED_ROWS), own_ids.split(RANKED_ROWS), strict=True):
-                logits = self.backbone.logits(some)
-                own = logits.gather(1, ids[:, None])
-                above = _count_above(logits, own + self.settings.margin)
-                near = _count_above(logits, own - self.settings.margin) - 1  # without the token itself
-                found.append(torch.where((near == above) & (above < LITERALS), above, LITERALS + ids))
-        return torch.cat(found)[: len(true)].cpu()
+        padded_ids = functional.pad(ids, (0, len(rows) - len(ids))).to(hidden.device)
+        symbols = []
+        with one_thread() if len(ids) <= ALONE else nullcontext():
+            for chunk, chunk_ids in zip(rows.split(RANKED_ROWS), padded_ids.split(RANKED_ROWS), strict=True):
+                logits = self.backbone.logits(chunk)
+                true_logits = logits.gather(1, chunk_ids[:, None])
+                rank = _count_above(logits, true_logits + self.settings.margin)
+                above = _count_above(logits, true_logits - self.settings.margin) - 1  # without the token itself
+                symbols.append(torch.where((above == rank) & (rank < LITERALS), rank, LITERALS + chunk_ids))
+        return torch.cat(symbols)[: len(ids)].cpu()
 
 
-def _count_above(logits: Tensor, least: Tensor) -> Tensor:
-    """Count what is above (n, 1) in each row, (n,); on a CPU by numpy, which takes half of torch's time for it."""
-    if logits.device.type == "cpu":
-        return torch.from_numpy(np.count_nonzero(logits.numpy() > least.numpy(), axis=1))
-    return (logits > least).sum(1)
+def _count_above(logits: Tensor, bound: Tensor) -> Tensor:
+    """Count the logits of each row above its bound, (n, 1) to (n,)."""
+    if logits.device.type == "cpu":  # numpy takes half of torch's time
+        return torch.from_numpy(np.count_nonzero(logits.numpy() > bound.numpy(), axis=1))
+    return (logits > bound).sum(1)

@@ -1,14 +1,14 @@
 """Turn Z-tokens back into token ids: greedy decoding with the anchors forced.
 
-Where every anchor stands is known before the first step, and so are the dropped tokens that the residual gives as they
-are. A step feeds each row all tokens up to the next unknown one and gets that one back, so a row takes as many steps as
-it has unknown tokens. Windows do not depend on each other; they are decoded in batches, longest first, and leave the
-batch as they finish.
+The position of every anchor is known before the first step, and so are the dropped tokens that the residual spells out.
+A step feeds each row all tokens up to the next unknown one and predicts that one, so a row takes as many steps as it
+has unknown tokens. Windows do not depend on each other; they are decoded in batches, those with the most steps first,
+and leave the batch as they finish.
 
     x[t] = the candidate of rank r in E h[t]
 
-Every prefix is right, so `h` is what the compressor computed and the decoding cannot drift. Where a token has a learned
-code, `h` is shifted by what it says (codes.py).
+Every prefix is right, so `h` is what the compressor computed, and decoding cannot drift. Where a token has a learned
+code, `h` is shifted by it (codes.py).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ from zprompt.errors import DamagedSpanError
 from zprompt.llm import Backbone, Cache
 from zprompt.zspan import LITERALS, ZSpan, ZToken
 
-WIDE_ROWS = 4  # up to this many rows a step is bound by memory, and more tokens in it cost nothing
-LOW_RANKS = 32  # candidates that all rows of a step are sorted for, at most; one that needs more is sorted alone
+WIDE_ROWS = 4  # with up to this many rows a step is memory-bound, and more tokens per row cost nothing
+LOW_RANKS = 32  # most candidates that are sorted for all rows of a step; a row that needs more is sorted alone
 UNKNOWN = -1
 
 
@@ -42,12 +42,12 @@ def split_windows(span: ZSpan, size: int) -> Iterator[KnownWindow]:
     """Cut a Z-span into its windows.
 
     :param span: The Z-span.
-    :param size: Source tokens of a window.
+    :param size: Source tokens per window.
     :yields: The windows.
-    :raises DamagedSpanError: If a Z-token belongs to two windows.
+    :raises DamagedSpanError: If a Z-token reaches into the next window.
     """
     tokens: list[ZToken] = []
-    length = place = 0
+    length = first_symbol = 0
     for token in span.tokens:
         tokens.append(token)
         length += token.gap + 1
@@ -57,21 +57,21 @@ def split_windows(span: ZSpan, size: int) -> Iterator[KnownWindow]:
             )
         if length == size:
             dropped = length - len(tokens)
-            yield KnownWindow(tokens, span.symbols[place : place + dropped])
-            place += dropped
+            yield KnownWindow(tokens, span.symbols[first_symbol : first_symbol + dropped])
+            first_symbol += dropped
             tokens, length = [], 0
     if tokens:
-        yield KnownWindow(tokens, span.symbols[place:])
+        yield KnownWindow(tokens, span.symbols[first_symbol:])
 
 
 @dataclass(slots=True)
 class _Plan:
-    """What is known of one window, and how far decoding has come."""
+    """What is known about one window, and how far decoding has come."""
 
     ids: NDArray[np.int64]  # (n,): `UNKNOWN` where only a rank is known
     ranks: NDArray[np.int64]  # (n,): of the unknown tokens
     fed: int = 0  # tokens given to the LLM, the start token included
-    right_context: dict[int, Tensor] = field(default_factory=dict)  # (W,) by position, of the tokens that have a code
+    right_context: dict[int, Tensor] = field(default_factory=dict)  # (W,) by position, for tokens that have a code
 
     @classmethod
     def of(cls, window: KnownWindow, heads: CodecHeads | None) -> "_Plan":
@@ -93,7 +93,7 @@ class _Plan:
         return plan
 
     def pending(self) -> int:
-        """Count the tokens that can be fed before the next unknown one; 0 when the window is finished."""
+        """Count the tokens to feed until the next unknown one is predicted; 0 when the window is finished."""
         unknown = np.flatnonzero(self.ids[self.fed :] == UNKNOWN)
         return int(unknown[0]) + 1 if len(unknown) else 0
 
@@ -112,7 +112,7 @@ class Decompressor:
 
         :param windows: The windows.
         :param batch_size: Windows decoded at a time.
-        :param advance: Called with the number of windows that were finished since the last call.
+        :param advance: Called with the number of windows finished since the last call.
         :return: Token ids of each window.
         """
         plans = [_Plan.of(window, self.heads) for window in windows]
@@ -129,25 +129,25 @@ class Decompressor:
         cache = self.backbone.new_cache(len(plans))
         while plans:
             self._step(plans, cache)
-            going = [row for row, plan in enumerate(plans) if plan.pending()]
-            if len(going) < len(plans):
-                plans = [plans[row] for row in going]
-                cache.keep_rows(torch.tensor(going, dtype=torch.long))
+            unfinished = [row for row, plan in enumerate(plans) if plan.pending()]
+            if len(unfinished) < len(plans):
+                plans = [plans[row] for row in unfinished]
+                cache.keep_rows(torch.tensor(unfinished, dtype=torch.long))
 
     def _step(self, plans: list[_Plan], cache: Cache) -> None:
-        """Run the LLM once and fill in the next unknown token of some windows."""
+        """Run the LLM once, and fill in the next unknown token of every row that was fed all tokens before it."""
         pending = [plan.pending() for plan in plans]
         width = max(pending) if len(plans) <= WIDE_ROWS else min(pending)
-        fed = [min(count, width) for count in pending]
+        counts = [min(count, width) for count in pending]
         hidden = self.backbone.hidden(torch.from_numpy(self._inputs(plans, width)), cache)
-        for plan, count in zip(plans, fed, strict=True):
+        for plan, count in zip(plans, counts, strict=True):
             plan.fed += count
         cache.rollback(torch.tensor([plan.fed for plan in plans]))
-        ready = [row for row, count in enumerate(fed) if count == pending[row]]
-        self._fill_in([plans[row] for row in ready], hidden[ready, [fed[row] - 1 for row in ready]])
+        ready = [row for row, count in enumerate(counts) if count == pending[row]]
+        self._fill_in([plans[row] for row in ready], hidden[ready, [counts[row] - 1 for row in ready]])
 
     def _inputs(self, plans: list[_Plan], width: int) -> NDArray[np.int64]:
-        """Return each row's next tokens; what is not known yet is padding, which is rolled back."""
+        """Return the next tokens of each row, (B, width); unknown ones are padding, which is rolled back."""
         inputs = np.full((len(plans), width), self.backbone.start_id)
         for row, plan in zip(inputs, plans, strict=True):
             shift = 1 if plan.fed == 0 else 0  # the start token comes first
@@ -157,18 +157,18 @@ class Decompressor:
 
     def _fill_in(self, plans: list[_Plan], hidden: Tensor) -> None:
         """Fill in the next unknown token of each window from its hidden state."""
-        position = [plan.fed - 1 for plan in plans]
-        coded = [row for row, (plan, at) in enumerate(zip(plans, position, strict=True)) if at in plan.right_context]
+        positions = [plan.fed - 1 for plan in plans]
+        coded = [row for row, plan in enumerate(plans) if positions[row] in plan.right_context]
         if self.heads and coded:
-            right = torch.stack([plans[row].right_context[position[row]] for row in coded])
-            before = torch.tensor([int(plans[row].ids[position[row] - 1]) for row in coded])
-            hidden[coded] = corrected(self.heads, hidden[coded], before, right)
-        ranks = torch.tensor([int(plan.ranks[at]) for plan, at in zip(plans, position, strict=True)])
+            right = torch.stack([plans[row].right_context[positions[row]] for row in coded])
+            previous = torch.tensor([int(plans[row].ids[positions[row] - 1]) for row in coded])
+            hidden[coded] = corrected(self.heads, hidden[coded], previous, right)
+        ranks = torch.tensor([int(plan.ranks[position]) for plan, position in zip(plans, positions, strict=True)])
         logits = self.backbone.logits(hidden)
         best = logits.topk(min(int(ranks.max()) + 1, LOW_RANKS, logits.shape[1]), -1).indices.cpu()
         tokens = best.gather(1, ranks.clamp(max=best.shape[1] - 1)[:, None])[:, 0].tolist()
         for row in torch.nonzero(ranks >= best.shape[1])[:, 0].tolist():
             rank = min(int(ranks[row]), logits.shape[1] - 1)
             tokens[row] = int(logits[row].topk(rank + 1).indices[rank])
-        for plan, at, token in zip(plans, position, tokens, strict=True):
-            plan.ids[at] = token
+        for plan, position, token in zip(plans, positions, tokens, strict=True):
+            plan.ids[position] = token

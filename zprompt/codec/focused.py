@@ -1,13 +1,13 @@
 """Keep what a query needs word for word: all tokens of the sentences that relevance chooses.
 
-    Z-token      ▮ ▮ ▮ ▮ (▮, 31) ▮ ▮ ▮ ▮ ▮ (▮, 88)      what is chosen is anchors with gap 0; what is not costs nothing
+    Z-token      ▮ ▮ ▮ ▮ (▮, 31) ▮ ▮ ▮ ▮ ▮ (▮, 88)      chosen tokens are anchors with gap 0; all others cost nothing
 
-One budget over all documents of the call: `ratio` or `max_tokens`, less the first token of each window, which is an
-anchor in any case; without either, as much as 95 % of the answers need. Sentences are whole, so they meet a ratio only
-about; what is left of it goes to the tokens that are worth most elsewhere (tiling.py).
+One budget over all documents of the call: `ratio` or `max_tokens`, less the first token of each window, which is always
+an anchor; without either, as much as 95 % of the answers need. Whole sentences meet a ratio only roughly; what is left
+of it goes to the tokens that are worth most elsewhere (tiling.py).
 
-A text that comes as a Z-span needs no LLM: what it dropped has its symbols, and an anchor that goes gets one that says
-which token it is (zspan/stream.py).
+A text that comes as a Z-span needs no LLM: its dropped tokens have symbols, and an anchor that is dropped gets the
+symbol that spells it out (zspan/stream.py).
 """
 
 from __future__ import annotations
@@ -28,80 +28,78 @@ from zprompt.zspan import LITERALS, ZSpan
 def focus_sources(
     sources: Sequence[SourceText], titles: Sequence[str], options: CompressOptions, relevance: Relevance, window: int
 ) -> tuple[list[SourceText], list[KeptText]]:
-    """Choose what stays word for word, and have all of its tokens kept, and no first token of a sentence beside it.
+    """Choose the sentences that stay word for word, and force all of their tokens instead of each sentence's first.
 
     :param sources: The texts of the call.
-    :param titles: Of each; "" if it has none.
-    :param options: With a query.
+    :param titles: The title of each; "" if it has none.
+    :param options: Options with a query.
     :param relevance: Scores the sentences.
-    :param window: Tokens of a window.
+    :param window: Tokens per window.
     :return: The same texts, and what is kept of each.
     """
-    places = [_Places(source) for source in sources]
-    tokens, firsts = (
-        sum(len(source.ids) for source in sources),
-        sum(-(-len(source.ids) // window) for source in sources),
-    )
-    others = sum(int(source.protected.sum()) for source in sources)  # kept in any case, wherever they stand
+    token_maps = [_TokenMap(source) for source in sources]
+    tokens = sum(len(source.ids) for source in sources)
+    windows = sum(-(-len(source.ids) // window) for source in sources)  # the first token of each is an anchor
+    protected = sum(int(source.protected.sum()) for source in sources)
     length = Length(
-        wanted=None if options.ratio is None else max(1.0, tokens / options.ratio - firsts),
-        most=None if options.max_tokens is None else max(0, options.max_tokens - firsts - others),
+        wanted=None if options.ratio is None else max(1.0, tokens / options.ratio - windows),
+        most=None if options.max_tokens is None else max(0, options.max_tokens - windows - protected),
     )
     choice = Choice(
         relevance,
         options.query or "",
         [Passage(source.text, title) for source, title in zip(sources, titles, strict=True)],
-        lambda index, start, end: places[index].cost(start, end),
+        lambda index, start, end: token_maps[index].cost(start, end),
     )
     kept = choice.choose(length)
     focused = [
-        replace(source, forced=source.protected | own.mask(chosen.ranges))
-        for source, own, chosen in zip(sources, places, kept, strict=True)
+        replace(source, forced=source.protected | token_map.mask(kept_text.ranges))
+        for source, token_map, kept_text in zip(sources, token_maps, kept, strict=True)
     ]
     return focused, kept
 
 
 def matching_span(span: ZSpan, ids: Sequence[int]) -> ZSpan | None:
-    """Return a Z-span if its anchors are those of a text of some token ids, else None: then it is another text's."""
+    """Return a Z-span if its anchors fit the token ids of a text; None if it is another text's."""
     if span.source_tokens != len(ids):
         return None
     starts = np.cumsum([0, *(token.gap + 1 for token in span.tokens)])[:-1].tolist()
-    return span if all(ids[at] == token.anchor for at, token in zip(starts, span.tokens, strict=True)) else None
+    return span if all(ids[start] == token.anchor for start, token in zip(starts, span.tokens, strict=True)) else None
 
 
 def span_symbols(span: ZSpan) -> NDArray[np.int64]:
-    """Return what restores each token of a text, (n,), if it is dropped, from a Z-span of it without codes."""
+    """Return the symbol that restores each token of a text, (n,), from its Z-span, which has no codes."""
     symbols: list[int] = []
-    place = 0
+    first = 0  # symbol of the Z-token
     for token in span.tokens:
-        symbols += [LITERALS + token.anchor, *span.symbols[place : place + token.gap]]
-        place += token.gap
+        symbols += [LITERALS + token.anchor, *span.symbols[first : first + token.gap]]
+        first += token.gap
     return np.array(symbols, np.int64)
 
 
-class _Places:
-    """Where the tokens of a text lie."""
+class _TokenMap:
+    """Maps character ranges of a text to its tokens."""
 
     def __init__(self, source: SourceText) -> None:
         self._text = source.text
         self._starts = np.array([start for start, _ in source.offsets], np.int64)
         self._ends = np.maximum.accumulate(np.array([end for _, end in source.offsets], np.int64))
 
-    def of(self, start: int, end: int) -> range:
-        """Return which tokens have characters of a range, without the white space around it."""
+    def tokens(self, start: int, end: int) -> range:
+        """Return the tokens with characters of a range, without the white space around it."""
         piece = self._text[start:end]
-        first, last = start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
-        begin = int(np.searchsorted(self._ends, first, side="right"))
-        return range(begin, max(begin, int(np.searchsorted(self._starts, last, side="left"))))
+        stripped_start, stripped_end = start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
+        first = int(np.searchsorted(self._ends, stripped_start, side="right"))
+        return range(first, max(first, int(np.searchsorted(self._starts, stripped_end, side="left"))))
 
     def cost(self, start: int, end: int) -> int:
-        """Count the tokens of a range; those of white space at its end, too, which stay between two neighbours."""
-        own = self.of(start, end)
-        return max(own.stop, int(np.searchsorted(self._ends, end, side="right"))) - own.start
+        """Count the tokens of a range, with those of trailing white space, which stay between two neighbours."""
+        tokens = self.tokens(start, end)
+        return max(tokens.stop, int(np.searchsorted(self._ends, end, side="right"))) - tokens.start
 
     def mask(self, ranges: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
-        """Mark the tokens of some ranges, (n,)."""
+        """Mark the tokens of character ranges, (n,)."""
         mask = np.zeros(len(self._starts), np.bool_)
         for start, end in ranges:
-            mask[self.of(start, end)] = True
+            mask[self.tokens(start, end)] = True
         return mask

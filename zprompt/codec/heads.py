@@ -9,8 +9,8 @@
 
 for token j of a span of g tokens with next anchor b; e(x) is the backbone's input embedding of x at unit scale, E its
 output embedding, h[t] its hidden state. The span head corrects what the LLM expects, it does not replace it: an
-untrained one (out = 0) leaves the LLM's own prediction. z is a sum of parts that depend on few things each, so a
-decompressor adds a few vectors and one W x W product for each token. The right context needs no LLM (codes.py).
+untrained one (out = 0) leaves the LLM's own prediction. Each term of z depends on few things, so a decompressor adds a
+few vectors and does one W x W product per token. The right context needs no LLM (codes.py).
 
 Roles, places and segments: see code_layout.py.
 """
@@ -54,19 +54,19 @@ class CodeHead(nn.Module):
         return self.classify(role, self.token(embedded))
 
     def classify(self, role: int, tokens: Tensor) -> Tensor:
-        """Return the same of tokens, (N, size, span_width), that went through `token` already."""
+        """Return the logits, (N, K), given tokens that went through `token` already, (N, size, span_width)."""
         hidden = functional.gelu(self.roles[role](tokens.flatten(1)))
         logits: Tensor = self.norm(hidden.float()) @ self.out[role]
         return logits
 
 
 class SpanHead(nn.Module):
-    """Corrects the LLM's hidden state by anchors and code: the decoder."""
+    """Corrects the LLM's hidden state, given anchors and code: the decoder."""
 
     def __init__(self, settings: HeadSettings, embedding_size: int, hidden_size: int) -> None:
         """Build a head with random weights.
 
-        :param settings: The codec's settings.
+        :param settings: The shape of the heads.
         :param embedding_size: Size D of the backbone's embeddings.
         :param hidden_size: Size H of the backbone's hidden states, and of its output embeddings.
         """
@@ -88,8 +88,8 @@ class SpanHead(nn.Module):
     def left_context(self, previous: Tensor, hidden: Tensor | None) -> Tensor:
         """Return the left context, (..., W).
 
-        :param previous: (..., D), embedding of the token before, at unit scale.
-        :param hidden: (..., H), hidden state, or None to leave the LLM out, as training's warm-up does.
+        :param previous: (..., D), embedding of the previous token, at unit scale.
+        :param hidden: (..., H), hidden state; None leaves the LLM out.
         :return: (..., W).
         """
         z: Tensor = self.previous(previous)
@@ -101,14 +101,14 @@ class SpanHead(nn.Module):
         """Return the part of the right context that depends on the next anchor, (..., W).
 
         :param next_anchor: (..., D), its embedding at unit scale.
-        :param distance: (...), tokens from the token to that anchor, 1 if it is the next.
+        :param distance: (...), tokens from the dropped token to that anchor, 1 if they are neighbours.
         :return: (..., W).
         """
         z: Tensor = self.next(next_anchor) * self.next_gate[distance] + self.backward_place[distance]
         return z
 
     def features(self, z: Tensor) -> Tensor:
-        """Return u, (..., W), from which the correction is linear, given z, (..., W)."""
+        """Return u, (..., W), which `out` maps to the correction, given z, (..., W)."""
         v = functional.gelu(z)
         return v + functional.gelu(self.mid(v))
 
@@ -121,7 +121,7 @@ class CodecHeads(nn.Module):
     def __init__(self, settings: HeadSettings, embeddings: Tensor, hidden_size: int) -> None:
         """Build heads with random weights.
 
-        :param settings: The codec's settings.
+        :param settings: The shape of the heads.
         :param embeddings: (V, D), the backbone's input embeddings.
         :param hidden_size: Size H of the backbone's hidden states.
         """
@@ -136,13 +136,13 @@ class CodecHeads(nn.Module):
         """Hash settings and weights into 64 hexadecimal digits."""
         digest = hashlib.sha256(self.settings.to_json().encode())
         for name, tensor in sorted(self.state_dict().items()):
-            # In half precision, the form they are shipped in: heads have one fingerprint before and after saving.
+            # In half precision, as `save` writes them: the fingerprint is the same before and after saving.
             digest.update(name.encode() + tensor.detach().cpu().half().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     @torch.no_grad()
     def round_to_half(self) -> None:
-        """Round the weights as saving does, so that heads compute the same before and after."""
+        """Round the weights to half precision, as `save` does, so that saved heads compute the same."""
         for parameter in self.parameters():
             parameter.copy_(parameter.half())
 

@@ -1,11 +1,11 @@
-"""How much a reader loses with each token that is not kept as an anchor.
+"""How much a reader loses with each token that is dropped.
 
 A tiling keeps the tokens with the largest  w[t] · bits[t]  (tiling.py), because a reader sees anchors and not the
 residual; w is the largest weight that applies to any character of the token:
 
     PLAIN      any other word
     SALIENT    numbers and names: nothing else in the text tells a reader what they are
-    infinite   what the caller protects: always an anchor, at any rate
+    infinite   what the caller protects: always an anchor, at any ratio
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def token_weights(text: str, offsets: Sequence[tuple[int, int]], protect: Protec
     :param text: The text.
     :param offsets: Character range (start, end) of each token; an empty one counts as the character at its start.
     :param protect: What is always kept as anchors.
-    :return: One for each token.
+    :return: (n,), one for each token.
     """
     weights = [PLAIN] * len(text)  # of characters
     for start, end in _salient_words(text):
@@ -41,24 +41,24 @@ def token_weights(text: str, offsets: Sequence[tuple[int, int]], protect: Protec
 
 
 def _salient_words(text: str) -> Iterator[tuple[int, int]]:
-    """Find numbers and names; a capital that opens a sentence makes a name only of a word that has one elsewhere."""
+    """Find numbers and names; a capitalised word that opens a sentence is a name only if it is one elsewhere."""
     words = list(WORD.finditer(text))
-    opening = [_opens_sentence(text, before, word) for before, word in pairwise(chain([None], words)) if word]
+    opening = [_opens_sentence(text, previous, word) for previous, word in pairwise(chain([None], words)) if word]
     names = {
         word.group() for word, opens in zip(words, opening, strict=True) if not opens and _is_capitalised(word.group())
     }
     for word in words:
-        said = word.group()
-        # An inner capital makes NASA and McDonald names wherever they stand.
-        if any(map(str.isdigit, said)) or said in names or any(map(str.isupper, said[1:])):
+        letters = word.group()
+        # An inner capital makes NASA and McDonald names, also at the start of a sentence.
+        if any(map(str.isdigit, letters)) or letters in names or any(map(str.isupper, letters[1:])):
             yield word.span()
 
 
-def _opens_sentence(text: str, before: re.Match[str] | None, word: re.Match[str]) -> bool:
-    if before is None:
+def _opens_sentence(text: str, previous: re.Match[str] | None, word: re.Match[str]) -> bool:
+    if previous is None:
         return True
-    is_initial = len(before.group()) == 1 and before.group().isupper()  # J. Smith
-    between = text[before.end() : word.start()]
+    is_initial = len(previous.group()) == 1 and previous.group().isupper()  # J. Smith
+    between = text[previous.end() : word.start()]
     return _SENTENCE_BREAK.search(between) is not None and not (is_initial and between.startswith("."))
 
 

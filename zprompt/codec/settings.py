@@ -1,4 +1,4 @@
-"""What compressor and decompressor must agree on beside the LLM, in numbers.
+"""The numbers that compressor and decompressor must agree on, besides the LLM.
 
 The settings are part of the codec's fingerprint, so two codecs that would read a Z-span differently never share one.
 """
@@ -12,20 +12,20 @@ from zprompt.zspan import MOST_SUBCODE_VALUES, MOST_SUBCODES
 
 
 class _Settings:
-    """Whole numbers that are at least 1 and others that are at least 0, to and from JSON."""
+    """Settings that are read from and written to JSON: integers of at least 1, and floats of at least 0."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON-able values."""
+        """Return the settings as JSON values."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]
 
     def to_json(self) -> str:
-        """Return the settings as canonical JSON, which a fingerprint is made of."""
+        """Return the settings as canonical JSON, from which a fingerprint is made."""
         return json.dumps(self.to_dict(), sort_keys=True)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Read settings that `to_dict` wrote; raise CheckpointError for a setting that this release does not know."""
-        unknown = set(values) - {item.name for item in fields(cls)}  # type: ignore[arg-type]
+        unknown = set(values) - {field.name for field in fields(cls)}  # type: ignore[arg-type]
         if unknown:
             raise CheckpointError(
                 f"The codec has settings that this release does not know: {sorted(unknown)}. Update zprompt."
@@ -33,12 +33,12 @@ class _Settings:
         return cls(**values)
 
     def _require_numbers(self) -> None:
-        for item in fields(self):  # type: ignore[arg-type]
-            value, whole = getattr(self, item.name), isinstance(item.default, int)
+        for field in fields(self):  # type: ignore[arg-type]
+            name, value, whole = field.name, getattr(self, field.name), isinstance(field.default, int)
             if not isinstance(value, int if whole else (int, float)):
-                raise OptionError(f"{item.name} must be a number, got {value!r}. See {type(self).__name__}.")
+                raise OptionError(f"{name} must be a number, got {value!r}. See {type(self).__name__}.")
             if not value >= int(whole):
-                raise OptionError(f"{item.name} must be at least {int(whole)}, got {value}. See {type(self).__name__}.")
+                raise OptionError(f"{name} must be at least {int(whole)}, got {value}. See {type(self).__name__}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class CodecSettings(_Settings):
     """How a codec reads a text with its LLM."""
 
     window: int = 512  # source tokens that share left context; the next window starts cold
-    margin: float = 5e-4  # logits; a rank counts only if no rival is nearer than this
+    margin: float = 5e-4  # logits; a rank is written only if no rival's logit is nearer than this
 
     def __post_init__(self) -> None:
         self._require_numbers()
 
     @classmethod
     def for_positions(cls, most: int | None) -> Self:
-        """Return the usual settings for an LLM that reads at most so many positions, None for any number."""
+        """Return the default settings for an LLM with a context of `most` positions; None: no limit."""
         # A power of two, to which windows are padded anyway (llm/batch_invariance.py).
         return cls() if most is None or most >= cls().window else cls(window=1 << most.bit_length() - 1)
 
@@ -62,11 +62,11 @@ class CodecSettings(_Settings):
 class HeadSettings(_Settings):
     """The shape of the heads that write and read learned codes."""
 
-    subcodes: int = 4  # M, learned sub-codes of a code
-    subcode_size: int = 256  # K, values of each
+    subcodes: int = 4  # M, learned sub-codes per code
+    subcode_size: int = 256  # K, values of a sub-code
     max_gap: int = 23  # G, dropped tokens of the longest span that has a code
     width: int = 512  # W, hidden units of the span head and of a code vector
-    span_width: int = 256  # units that the code head has for each token of the span
+    span_width: int = 256  # units of the code head per token of the span
 
     def __post_init__(self) -> None:
         self._require_numbers()

@@ -1,4 +1,4 @@
-"""A text on its way into Z-tokens, and Z-tokens laid back over their text."""
+"""From a text to the tokens that are compressed, and from Z-tokens back to the characters they stand for."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class SourceText:
     text: str
     escaped: bool  # whether characters that the tokenizer would lose are escaped in the tokens
     ids: list[int]
-    offsets: list[tuple[int, int]]  # of each token, in characters of `text`
-    forced: Bools  # (n,): always kept, as it begins a unit, is protected, or a query needs its sentence
+    offsets: list[tuple[int, int]]  # character range of each token in `text`
+    forced: Bools  # (n,): always kept: begins a unit, is protected, or a query needs its sentence
     protected: Bools  # (n,)
     weight: Floats  # (n,): see importance.py
-    span: ZSpan | None = None  # of the text, if it was compressed before
+    span: ZSpan | None = None  # the Z-span that the text came as
 
 
 def read_source(text: str, backbone: Backbone, options: CompressOptions) -> SourceText:
-    """Cut a text into tokens.
+    """Tokenize a text.
 
     :param text: The text.
-    :param backbone: The LLM whose tokens they are.
-    :param options: What was asked for, which decides how important each token is.
+    :param backbone: The LLM whose tokenizer is used.
+    :param options: The options of the call: what they protect is always kept.
     :return: The text with its tokens.
     :raises InvalidTextError: If the text holds a lone surrogate, or does not survive the tokenizer in any form.
     """
@@ -53,27 +53,27 @@ def read_source(text: str, backbone: Backbone, options: CompressOptions) -> Sour
 
 
 def unit_starts(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """Return which token is the first of each unit of a text: the one that has the unit's first character."""
+    """Return the index of the first token of each unit of a text: the one that holds the unit's first character."""
     ends = list(accumulate((end for _, end in offsets), max))
-    places = np.searchsorted(ends, [start for start, _ in sentences(text)], side="right")
-    return [int(place) for place in places if place < len(ends)]
+    indices = np.searchsorted(ends, [start for start, _ in sentences(text)], side="right")
+    return [int(index) for index in indices if index < len(ends)]
 
 
 def explain_tokens(source: SourceText, span: ZSpan) -> Iterator[ExplainedToken]:
-    """Lay the Z-tokens of a text over it.
+    """Align the Z-tokens of a text with its characters.
 
     :param source: The text.
     :param span: Its Z-span.
     :yields: Each Z-token with the piece of text that it stands for.
     """
-    # Tokens may share a character (its bytes): it belongs to the first of them, and the others have none.
+    # Tokens may share a character, each with some of its bytes: it belongs to the first of them.
     edges = [0, *accumulate((end for _, end in source.offsets), max)]
     edges[-1] = len(source.text)
     z_token_bits, symbol_bits = measure(span.tokens, span.symbols)
-    start = place = 0
+    start = first_symbol = 0
     for index, (token, bits) in enumerate(zip(span.tokens, z_token_bits, strict=True)):
         end = start + token.gap + 1
-        residual_bits = sum(symbol_bits[place : place + token.gap])
+        residual_bits = sum(symbol_bits[first_symbol : first_symbol + token.gap])
         yield ExplainedToken(
             index=index,
             anchor=source.text[edges[start] : edges[start + 1]],
@@ -85,4 +85,4 @@ def explain_tokens(source: SourceText, span: ZSpan) -> Iterator[ExplainedToken]:
             residual_bits=residual_bits,
             cost=bits + residual_bits,
         )
-        start, place = end, place + token.gap
+        start, first_symbol = end, first_symbol + token.gap

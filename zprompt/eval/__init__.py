@@ -1,12 +1,12 @@
 """Measure what each way of shortening a prompt keeps and costs: what `zprompt bench` runs.
 
-It lies in the package, and not beside the developers' benchmarks in `benchmarks/`, since a user who has only the wheel
-runs it on data of their own; what both need lies here. The way of a run: `datasets` (rows to samples) → `tasks` (what
-texts are for, how predictions are scored with `metrics`) → `context` (methods and readers) → `runner` (cells,
-processes) → `results` (the JSON file, from which a run continues; `record` has machine and versions) → `report` and
-`plots`. `statistics` has the intervals.
+It is part of the package rather than of the developers' `benchmarks/`, since users run it on their own data with the
+wheel alone; what both need is here. A run goes through `datasets` (rows to samples) → `tasks` (what texts are for, how
+predictions are scored with `metrics`) → `context` (methods and readers) → `runner` (cells, processes) → `results` (the
+JSON file from which a run continues; `record` has machine and versions) → `report` and `plots`. `statistics` has the
+intervals.
 
-Importing it needs neither torch nor what is in zprompt[bench].
+Importing it needs neither torch nor the packages of zprompt[bench].
 """
 
 from zprompt.eval.context import SHIPPED

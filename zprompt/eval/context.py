@@ -1,13 +1,13 @@
-"""What a run is measured with: the codec, the methods and the readers, each loaded when it is needed first.
+"""The evaluation context: the codec, methods and readers of a run, each loaded when first used.
 
-Three readers reply to what methods leave, each a column of the report:
+Three readers reply to shortened texts, each in a column of the report:
 
     reader             the reader of Z-tokens: Z-spans as Z-tokens, and text like any model
-    LTSC's reader      tuned on text with meta-tokens (arXiv 2506.00307), and on questions only: it answers from what
-                       "ltsc-tuned" leaves, and if that is measured, from the full text, to compare with
-    untuned backbone   asked in the same words, reads text only: for it there is the method "focus-text"
+    LTSC's reader      tuned on text with meta-tokens (arXiv 2506.00307), and on questions only: it answers from the
+                       output of "ltsc-tuned" and, if that is measured, from the full text for comparison
+    untuned backbone   gets the same prompts, but reads text only, such as that of the method "focus-text"
 
-All are of the default codec's backbone, on the CPU and not quantized, so that times and answers are those of one model.
+All use the default codec's backbone on the CPU, not quantized, so that all times and answers are those of one model.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 FULL = "full text"
 LTSC_TUNED = "ltsc-tuned"  # the method that writes what LTSC's reader was tuned on
-TEXT_READERS = (READER, UNTUNED)  # of prompts of text; the first reads Z-spans in it, too
+TEXT_READERS = (READER, UNTUNED)  # of prompts as text; the first also reads the Z-spans in them
 SHIPPED = {"z": "default", "ltsc": "ltsc"}  # readers, by what they were tuned on
-_TIMED = 1  # prompts whose first token is waited for, alone
+_TIMED = 1  # prompts on which the time to the first token is measured
 _FLOAT_BYTES = 4
 
 
 class FullText:
-    """The method that leaves every text as it is: the ceiling, a row of every table."""
+    """The method that leaves every text unchanged: the ceiling, with a row in every table."""
 
     name = FULL
     own_length: ClassVar[bool] = True
@@ -65,27 +65,27 @@ class FullText:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a method made of a sample."""
+    """A method's output for a sample."""
 
     sample: Sample
-    shortened: tuple[Shortened, ...]  # of each text
+    shortened: tuple[Shortened, ...]  # one for each text
     restored: tuple[str, ...] | None  # by the method itself; None if it is not lossless, or the task needs none
     output: Output = "text"  # what the shortened texts are written in
 
     @property
     def final_texts(self) -> tuple[str, ...]:
         """Return the restored texts, or the shortened ones where nothing was restored."""
-        return self.restored if self.restored is not None else tuple(one.text for one in self.shortened)
+        return self.restored if self.restored is not None else tuple(shortened.text for shortened in self.shortened)
 
     @property
     def source_tokens(self) -> int:
-        """Return the tokens of the sample's texts."""
-        return sum(one.source_tokens for one in self.shortened)
+        """Count the tokens of the sample's texts."""
+        return sum(shortened.source_tokens for shortened in self.shortened)
 
     @property
     def positions(self) -> int:
-        """Return the positions that a model gets instead."""
-        return sum(one.tokens for one in self.shortened)
+        """Count the positions that the shortened texts take."""
+        return sum(shortened.tokens for shortened in self.shortened)
 
     def require_text(self) -> None:
         """Raise UnreadableError if the shortened texts are token ids."""
@@ -102,7 +102,7 @@ class Replies:
 
     reader: str
     texts: tuple[str, ...] = ()
-    seconds: float = 0.0  # for all together, in batches
+    seconds: float = 0.0  # for all prompts, in batches
     first_token_seconds: float | None = None  # of one prompt, alone
     kv_megabytes: tuple[float, ...] = ()  # of each prompt's keys and values
     error: str | None = None
@@ -117,12 +117,12 @@ class ChosenReaders:
 
     @classmethod
     def of(cls, names: Sequence[str]) -> ChosenReaders:
-        """Replace shipped readers by those that were tuned on the same.
+        """Replace shipped readers by readers that were tuned on the same input.
 
         :param names: Names or folders, as `Reader.from_pretrained` takes them.
         :return: All readers of a run.
-        :raises CheckpointError: If one of them is no reader.
-        :raises OptionError: If two were tuned on the same, or one on what no method writes.
+        :raises CheckpointError: If a name is of no reader.
+        :raises OptionError: If two were tuned on the same input, or one on input that no method writes.
         """
         chosen: dict[str, str] = {}
         for name in names:
@@ -138,7 +138,7 @@ class ChosenReaders:
 
 
 def readers_fingerprint(names: Sequence[str]) -> str:
-    """Return a hash of the weights of readers; nothing for no names: the shipped ones belong to the release."""
+    """Return a hash of readers' files; empty for no names, since shipped readers belong to the release."""
     if not names:
         return ""
     digest = hashlib.sha256()
@@ -149,7 +149,7 @@ def readers_fingerprint(names: Sequence[str]) -> str:
 
 
 def _find_reader(name: str) -> tuple[str, Path]:
-    """Return what a reader was tuned on, and its folder; raise CheckpointError if it is none."""
+    """Return what a reader was tuned on, and its folder; raise CheckpointError if there is no such reader."""
     from zprompt.baselines.ltsc import find_ltsc_reader
     from zprompt.reader import find_reader, read_reader_config
 
@@ -172,14 +172,14 @@ class EvaluationContext:
         chosen: ChosenReaders | None = None,
         methods: Sequence[str] = (LTSC_TUNED,),
     ) -> None:
-        """Load nothing yet.
+        """Set up a context, with nothing loaded yet.
 
-        :param seed: Of every bootstrap.
+        :param seed: Seed of every bootstrap.
         :param codec: The codec; None: the default one.
-        :param readers: Readers of text that are loaded already, by their column.
-        :param make: Makes a method; None: as the registry does.
+        :param readers: Text readers that are already loaded, by column.
+        :param make: Creates a method by its name; None: from the registry.
         :param chosen: Which readers to load; None: the shipped ones.
-        :param methods: What is measured; where LTSC's reader has nothing to read, it need not read the full text.
+        :param methods: The methods of the run; LTSC's reader reads the full text only if "ltsc-tuned" is one of them.
         """
         self.seed, self._chosen = seed, chosen or ChosenReaders()
         self._read_by_ltsc = (FULL, LTSC_TUNED) if LTSC_TUNED in methods else ()
@@ -196,7 +196,7 @@ class EvaluationContext:
         from zprompt.codec import shared_codec
 
         codec = copy(self._codec or shared_codec(device="cpu", quantization="none"))
-        codec.cache = None  # times are those of texts that were not seen before
+        codec.cache = None  # else texts seen before would be timed as cache hits
         return codec
 
     def count(self, text: str) -> int:
@@ -210,26 +210,27 @@ class EvaluationContext:
         return self._methods[name]
 
     def warm_up(self, method: Baseline, sample: Sample) -> None:
-        """Let a method load what it needs by shortening the beginning of a sample, once."""
+        """Shorten the beginning of a sample, once per method, so that it loads what it needs."""
         if method.name not in self._warm:
             method.shorten(sample.texts[0][:200], 20, sample.query)
             self._warm.add(method.name)
 
     def _create(self, name: str) -> Baseline:
         backbone = self.codec.backbone
-        ours = {"codec": self.codec, "backbone": backbone, "tokenizer": backbone.tokenizer, "seed": self.seed}
-        return baselines.create(name, **{own: ours[own] for own in baselines.options_of(name) if own in ours})
+        options = {"codec": self.codec, "backbone": backbone, "tokenizer": backbone.tokenizer, "seed": self.seed}
+        taken = baselines.options_of(name)
+        return baselines.create(name, **{option: value for option, value in options.items() if option in taken})
 
-    # What shortened texts are to a model.
+    # Words and bits of shortened texts.
 
     def words(self, prediction: Prediction) -> list[str]:
-        """Return the shortened texts in words, with Z-spans as the words of their anchors."""
+        """Return the shortened texts, with Z-spans replaced by the words of their anchors."""
         prediction.require_text()
-        texts = [one.text for one in prediction.shortened]
+        texts = [shortened.text for shortened in prediction.shortened]
         return [self._anchors(text) for text in texts] if prediction.output == "z" else texts
 
     def _anchors(self, text: str) -> str:
-        """Write the anchors of a text's Z-spans in place of these; neighbouring ones belong together."""
+        """Replace the Z-spans of a text by their anchors; adjacent anchors are decoded together."""
         parts: list[str] = []
         for piece in split_at_spans(text):
             if isinstance(piece, str):
@@ -241,7 +242,7 @@ class EvaluationContext:
         return "".join(parts)
 
     def bits(self, shortened: Shortened) -> float:
-        """Count the bits of a shortened text: of Z-tokens with their residual, log2 of the vocabulary for a token."""
+        """Count the bits of a shortened text: those of its Z-spans, and log2(vocabulary size) for any other token."""
         headers = [read_header(match.text) for match in find_spans(shortened.text)]
         tokens = shortened.tokens - sum(header.count for header in headers)
         return sum(8 * header.stream_bytes for header in headers) + tokens * math.log2(self.codec.backbone.vocab_size)
@@ -259,10 +260,10 @@ class EvaluationContext:
     ) -> list[Replies]:
         """Let all `TEXT_READERS` reply to prompts.
 
-        :param predictions: What a method made of each sample.
+        :param predictions: A method's prediction for each sample.
         :param prompts: The messages for each, with the shortened texts in them.
-        :param max_new_tokens: Of each reply.
-        :return: The replies of each reader; the reason, if it cannot read what the method wrote.
+        :param max_new_tokens: Maximum length of a reply.
+        :return: Each reader's replies, or the reason why it cannot read the method's output.
         """
         return [self._reply(column, predictions, prompts, max_new_tokens) for column in TEXT_READERS]
 
@@ -270,9 +271,9 @@ class EvaluationContext:
         self, column: str, predictions: Sequence[Prediction], prompts: Sequence[Sequence[Message]], max_new_tokens: int
     ) -> Replies:
         try:
-            for one in predictions:
-                one.require_text()
-                if column == UNTUNED and one.output == "z":
+            for prediction in predictions:
+                prediction.require_text()
+                if column == UNTUNED and prediction.output == "z":
                     raise UnreadableError("The untuned backbone reads no Z-tokens; see the method focus-text.")
             reader = self.reader(column)
             began = time.perf_counter()
@@ -282,10 +283,10 @@ class EvaluationContext:
             reader.generate(list(prompts[:_TIMED]), max_new_tokens=1)
             return Replies(
                 column,
-                tuple(one.text.strip() for one in generations),
+                tuple(generation.text.strip() for generation in generations),
                 seconds,
                 time.perf_counter() - began,
-                tuple(_kv_megabytes(reader.count(one).positions, reader.decoder.shape) for one in prompts),
+                tuple(_kv_megabytes(reader.count(prompt).positions, reader.decoder.shape) for prompt in prompts),
             )
         except ZPromptError as error:
             return Replies(column, error=str(error))
@@ -293,24 +294,24 @@ class EvaluationContext:
     def answer_with_ltsc(self, predictions: Sequence[Prediction], max_new_tokens: int) -> Replies | None:
         """Let LTSC's reader answer the samples' questions.
 
-        :param predictions: What a method made of the passages of each.
-        :param max_new_tokens: Of each answer.
-        :return: The answers, or why there are none; None if the reader is not to read what the method writes.
+        :param predictions: A method's prediction for each sample.
+        :param max_new_tokens: Maximum length of an answer.
+        :return: The answers, or why there are none; None if this reader is not measured on the method's output.
         """
         method = predictions[0].shortened[0].baseline
         if method not in self._read_by_ltsc:
             return None
         try:
             reader = self.ltsc_reader
-            questions = [one.sample.query or "" for one in predictions]
-            passages = [_ltsc_passages(one, method == LTSC_TUNED) for one in predictions]
+            questions = [prediction.sample.query or "" for prediction in predictions]
+            passages = [_ltsc_passages(prediction, method == LTSC_TUNED) for prediction in predictions]
             began = time.perf_counter()
             answers = reader.answer(questions, passages, max_new_tokens=max_new_tokens)
             seconds = time.perf_counter() - began
-            positions = [reader.count(*one).positions for one in zip(questions, passages, strict=True)]
+            positions = [reader.count(*prompt).positions for prompt in zip(questions, passages, strict=True)]
             return Replies(
                 LTSC_READER,
-                tuple(one.text for one in answers),
+                tuple(answer.text for answer in answers),
                 seconds,
                 kv_megabytes=tuple(_kv_megabytes(count, reader.decoder.shape) for count in positions),
             )
@@ -334,16 +335,18 @@ class EvaluationContext:
         from zprompt.reader import Reader, ZEmbedding
 
         backbone = self.codec.backbone
-        silent = ZEmbedding(backbone.hidden_size).to(backbone.device)
-        return Reader(self.codec, llama_of(backbone), silent, "untuned")
+        z_embedding = ZEmbedding(backbone.hidden_size).to(backbone.device)  # never used: it reads no Z-tokens
+        return Reader(self.codec, llama_of(backbone), z_embedding, "untuned")
 
 
 def _ltsc_passages(prediction: Prediction, in_ids: bool) -> list[dict[str, Any]]:
-    """Return titled passages, given as text or as the ids that "ltsc-tuned" wrote."""
+    """Return titled passages, as text or as the ids that "ltsc-tuned" wrote."""
     from zprompt.baselines.ltsc import parse_ids
 
     pairs = zip(prediction.sample.all_titles, prediction.shortened, strict=True)
-    return [{"title": title, "text": parse_ids(one.text) if in_ids else one.text} for title, one in pairs]
+    return [
+        {"title": title, "text": parse_ids(shortened.text) if in_ids else shortened.text} for title, shortened in pairs
+    ]
 
 
 def _kv_megabytes(positions: int, shape: LlamaShape) -> float:

@@ -2,7 +2,7 @@
 
     {"question": str, "answers": [str], "passages": [{"title": str, "text": str, "gold": bool}]}
 
-is a question in our form. Rows of public datasets are turned into it:
+is a question in our form. Rows of public datasets are converted to it:
 
     SQuAD           question, context, answers.text
     LongBench       input, context, answers
@@ -13,7 +13,7 @@ is a question in our form. Rows of public datasets are turned into it:
 
 The fields are those of the datasets on the Hugging Face hub. A question of QuALITY is asked with its options, and the
 text of the right one is the answer. Questions without an answer (SQuAD 2, MuSiQue-Full) are left out.
-Passages that are not gold are those that a retriever might find beside them.
+Passages that are not gold are distractors, as a retriever might return them.
 
 Shipped rows are few and were written for this purpose: they show how a method behaves, and are no public benchmark.
 """
@@ -80,7 +80,7 @@ def question_of(row: Row, *, gold_only: bool = True) -> Question:
     :param row: A row of a file.
     :param gold_only: Leave out passages that are not marked as gold, unless none is.
     :return: The question.
-    :raises ValueError: If it has no answers or no passages; also KeyError and TypeError if it has another form.
+    :raises ValueError: If it has no answers or no passages; KeyError or TypeError if it has another form.
     """
     gold = [passage for passage in row["passages"] if passage.get("gold") or not gold_only] or row["passages"]
     passages = tuple(Passage(str(passage["text"]), str(passage.get("title", ""))) for passage in gold)
@@ -90,14 +90,14 @@ def question_of(row: Row, *, gold_only: bool = True) -> Question:
     return Question(str(row["question"]), answers, passages)
 
 
-# Rows from wherever a user says.
+# Reading rows.
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows, and where they are from."""
+    """Rows and where they come from."""
 
-    source: str  # as a report names it
+    source: str  # as reports name it
     rows: tuple[Row, ...]
 
 
@@ -111,7 +111,7 @@ def shipped_rows(name: str) -> Rows:
 def read_rows(source: str) -> Rows:
     """Read rows from a file or a dataset.
 
-    :param source: A file of JSON lines or of text, which is one row, or a Hugging Face dataset as NAME@CONFIG:SPLIT.
+    :param source: A file of JSON lines, a text file, which is one row, or a Hugging Face dataset as NAME@CONFIG:SPLIT.
     :return: The rows, questions in our form.
     :raises TrainingDataError: If there is no such source, or it cannot be read.
     """
@@ -137,13 +137,13 @@ def _json_rows(text: str) -> Iterator[Row]:
 def open_dataset(source: str, split: str) -> Iterable[Row]:
     """Load a dataset from the Hugging Face hub, or from its cache.
 
-    :param source: NAME@CONFIG:SPLIT, of which NAME is enough.
+    :param source: NAME@CONFIG:SPLIT; @CONFIG and :SPLIT are optional.
     :param split: The split to take if the source names none.
     :return: Its rows.
     :raises MissingDependencyError: If `datasets` is not installed.
-    :raises TrainingDataError: If there is none of this name, or it cannot be loaded.
+    :raises TrainingDataError: If there is no such dataset, or it cannot be loaded.
     """
-    name, _, own_split = source.partition(":")
+    name, _, named_split = source.partition(":")
     try:
         from datasets import load_dataset
     except ImportError as error:
@@ -151,8 +151,8 @@ def open_dataset(source: str, split: str) -> Iterable[Row]:
             f"There is no file {source}, and datasets need zprompt[train]: pip install 'zprompt[train]'."
         ) from error
     try:
-        dataset = load_dataset(*name.split("@"), split=own_split or split)
-    except Exception as error:  # whatever its builders raise
+        dataset = load_dataset(*name.split("@"), split=named_split or split)
+    except Exception as error:  # its builders may raise anything
         raise TrainingDataError(
             f"{source} is no file, and the dataset cannot be loaded: {type(error).__name__}: {error}. Give a file, or "
             "a dataset as NAME@CONFIG:SPLIT."
@@ -162,30 +162,30 @@ def open_dataset(source: str, split: str) -> Iterable[Row]:
 
 def _normalised(name: str, rows: Iterable[Row], source: str) -> Rows:
     try:
-        ours = tuple(own for row in rows for own in normalise_row(row))
+        normalised = tuple(question for row in rows for question in normalise_row(row))
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise TrainingDataError(
             f"{source} has the fields of a known dataset, but not its form: {error!r}. Write its rows as question, "
             "answers and passages."
         ) from error
-    return Rows(f"{name} ({len(ours):,} rows)", ours)
+    return Rows(f"{name} ({len(normalised):,} rows)", normalised)
 
 
 # Rows of public datasets.
 
 
 def normalise_row(row: Row) -> Iterator[Row]:
-    """Yield the questions of a public dataset's row in our form, or the row itself if it is of no known dataset."""
-    return (own for own in _questions(row) if own is row or own["answers"])
+    """Yield the questions of a public dataset's row in our form, or the row itself if its dataset is not known."""
+    return (question for question in _questions(row) if question is row or question["answers"])
 
 
 def _questions(row: Row) -> Iterator[Row]:
     """Yield questions in our form, with or without answers."""
     fields = row.keys()
     if {"article", "questions"} <= fields and isinstance(row["questions"], Sequence):
-        for number, asked in enumerate(row["questions"]):
+        for number, question in enumerate(row["questions"]):
             name = f"{row.get('article_id', '')}-{number}"
-            yield _quality_row(row, asked["question"], asked["options"], asked["gold_label"] - 1, name)
+            yield _quality_row(row, question["question"], question["options"], question["gold_label"] - 1, name)
     elif {"article", "question", "options", "answer"} <= fields:
         yield _quality_row(row, row["question"], row["options"], row["answer"], row.get("id"))
     elif {"question", "document", "answers"} <= fields and isinstance(row["document"], Mapping):
@@ -209,20 +209,20 @@ def _questions(row: Row) -> Iterator[Row]:
 
 
 def _question_row(row: Row, question: str, answers: Sequence[str], passages: list[Row], name: object = None) -> Row:
-    own = {} if (name := name or row.get("id") or row.get("_id")) is None else {"id": name}
-    return {**own, "question": question, "answers": list(answers), "passages": passages}
+    id_field = {} if (name := name or row.get("id") or row.get("_id")) is None else {"id": name}
+    return {**id_field, "question": question, "answers": list(answers), "passages": passages}
 
 
 def _passage(title: str, text: str, gold: bool = True) -> Row:
     return {"title": title, "text": text, "gold": gold}
 
 
-def _quality_row(row: Row, question: str, options: Sequence[str], right: int, name: object) -> Row:
-    asked = f"{question.strip()} Options: {'; '.join(option.strip() for option in options)}."
-    return _question_row(row, asked, [options[right].strip()], [_passage(row.get("title", ""), row["article"])], name)
+def _quality_row(row: Row, question: str, options: Sequence[str], gold: int, name: object) -> Row:
+    prompt = f"{question.strip()} Options: {'; '.join(option.strip() for option in options)}."
+    return _question_row(row, prompt, [options[gold].strip()], [_passage(row.get("title", ""), row["article"])], name)
 
 
-def _hotpot_passages(context: Any, facts: Any) -> list[Row]:  # noqa: ANN401 - the hub's columns, or the file's pairs
+def _hotpot_passages(context: Any, facts: Any) -> list[Row]:  # noqa: ANN401 - columns on the hub, pairs in the original file
     pairs = zip(context["title"], context["sentences"], strict=True) if isinstance(context, Mapping) else context
     gold = set(facts["title"] if isinstance(facts, Mapping) else (title for title, _ in facts))
     return [_passage(title, "".join(sentences).strip(), title in gold) for title, sentences in pairs]
@@ -233,13 +233,13 @@ def _hotpot_passages(context: Any, facts: Any) -> list[Row]:  # noqa: ANN401 - t
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Something to shorten, and what a task needs to score the result."""
+    """Texts to shorten, and what a task needs to score the result."""
 
     id: str
-    group: str  # kind of text: a report has the ratio of each kind
-    texts: tuple[str, ...]  # shortened one by one
-    query: str | None = None  # what methods are told will be asked
-    titles: tuple[str, ...] = ()  # of the texts; they are not shortened
+    group: str  # kind of text; reports show the ratio of each kind
+    texts: tuple[str, ...]  # to shorten
+    query: str | None = None  # the question, as methods are told it
+    titles: tuple[str, ...] = ()  # of the texts; never shortened
     answers: tuple[str, ...] = ()  # all that count as right
 
     @property
@@ -249,16 +249,16 @@ class Sample:
 
 
 def draw(items: Sequence[Item], count: int, seed: int) -> list[Item]:
-    """Sample `count` items without replacement, in their order; all if there are not more."""
+    """Sample `count` items without replacement, in their order; return all if there are no more than that."""
     if count >= len(items):
         return list(items)
     return [items[index] for index in sorted(random.Random(seed).sample(range(len(items)), count))]
 
 
 def text_of(row: Row) -> str:
-    """Return the text of a row, its paragraphs with blank lines between them.
+    """Return the text of a row, with blank lines between its paragraphs.
 
-    :param row: A row with one of paragraphs and `TEXT_FIELDS`.
+    :param row: A row with paragraphs or one of `TEXT_FIELDS`.
     :return: The text.
     :raises TrainingDataError: If it has none.
     """
@@ -276,8 +276,8 @@ def first_paragraphs(text: str, characters: int) -> str:
     """Cut a text after a paragraph, or after a line or a word where the first paragraph is too long.
 
     :param text: The text.
-    :param characters: How many it may have.
-    :return: Its beginning.
+    :param characters: Maximum length of the result.
+    :return: The beginning of the text.
     """
     if len(text) <= characters:
         return text

@@ -1,4 +1,4 @@
-"""Metrics of restored texts, of answers and of search, and how each is written in a report.
+"""Metrics of restored texts, answers and search, and how reports write each.
 
 F1, EM     SQuAD's: lower case, without punctuation and articles; the best of all right answers counts
 BLEU       sacrebleu's corpus BLEU-4: "13a" tokens, case-sensitive, a document is one segment; 0 to 100
@@ -46,7 +46,7 @@ class Metric:
 
     @property
     def name(self) -> str:
-        """Return the name that reports and result files have."""
+        """Return the metric's name in reports and result files."""
         return f"{self.title}, {self.reader}" if self.reader else self.title
 
     def by(self, reader: str) -> Metric:
@@ -58,7 +58,7 @@ READER, LTSC_READER, UNTUNED = "reader", "LTSC's reader", "untuned backbone"
 READERS = (READER, LTSC_READER, UNTUNED)  # a metric of replies has a column for each
 
 # Of every task
-POSITIONS = Metric("positions ratio", digits=2, percent=False)  # source tokens / positions that a model gets
+POSITIONS = Metric("positions ratio", digits=2, percent=False)  # source tokens / positions that a model reads
 BITS = Metric("bits per position", percent=False, less_is_better=True)
 SOURCE_BITS = Metric("bits per source token", percent=False, less_is_better=True)
 EXACT = Metric("exact")  # share of samples restored byte for byte
@@ -97,7 +97,7 @@ METRICS = {
 
 
 def metric_of(name: str) -> Metric:
-    """Return a metric by its name; an unknown one, of another release's results, is a share."""
+    """Return a metric by its name; an unknown one, from another release's results, is taken for a share."""
     return METRICS.get(name) or Metric(name)
 
 
@@ -119,9 +119,9 @@ def f1(answer: str, golds: Sequence[str]) -> float:
 
 
 def holds_answer(text: str, answers: Sequence[str]) -> bool:
-    """Return whether one of some answers stands in a text, word for word: answer recall.
+    """Return whether a text contains one of several answers, word for word: answer recall.
 
-    Words are runs of Latin letters and digits, in lower case; an answer in another script is looked for as it is.
+    Words are runs of Latin letters and digits, in lower case; an answer in another script is matched unchanged.
     """
     joined = f" {' '.join(_latin_words(text))} "
     return any(
@@ -150,7 +150,7 @@ def _normalise(answer: str) -> str:
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _WORD = re.compile(r"[^\W\d_][\w]*(?:[-'’][^\W_]+)*")
 _SENTENCE_END = ".!?:…。"
-_OPENING = " \t\"'“‘«([*#-"  # may stand between the end of a sentence and the next one's first word
+_OPENING = " \t\"'“‘«([*#-"  # may stand between the end of a sentence and the first word of the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +173,19 @@ def numbers(text: str) -> list[str]:
 
 
 def names(text: str) -> list[str]:
-    """List the runs of capitalised words in a text, without words that begin a sentence."""
-    found: list[str] = []
-    end = -1  # of the last name
+    """List the runs of capitalised words in a text, leaving out words that begin a sentence."""
+    runs: list[str] = []
+    end = -1  # of the last run
     for match in _WORD.finditer(text):
         word = match.group()
         if not word[0].isupper() or _begins_sentence(text[: match.start()]):
             continue
         if match.start() == end + 1 and text[end] == " ":
-            found[-1] += " " + word
+            runs[-1] += " " + word
         else:
-            found.append(word)
+            runs.append(word)
         end = match.end()
-    return found
+    return runs
 
 
 def _begins_sentence(before: str) -> bool:
@@ -203,16 +203,16 @@ class CorpusBleu:
         """Count the n-grams of each document once."""
         from sacrebleu.metrics.bleu import BLEU as SacreBleu
 
-        metric = SacreBleu(effective_order=True)  # counts are the same with and without; it only warns without
-        scores = [metric.sentence_score(back, [text]) for text, back in zip(sources, restored, strict=True)]
+        metric = SacreBleu(effective_order=True)  # does not change the counts, but avoids a warning
+        scores = [metric.sentence_score(output, [source]) for source, output in zip(sources, restored, strict=True)]
         counts = [[*s.counts, *s.totals, s.sys_len, s.ref_len] for s in scores]
         self._counts = np.array(counts, np.int64).reshape(-1, 10)
 
     def score(self, rows: Sequence[int] | NDArray[np.int64] | None = None) -> float | None:
         """Compute the BLEU of documents.
 
-        :param rows: Their indices, repeated ones count again; None: all.
-        :return: 0 to 100; None if there is no sequence of four words to judge.
+        :param rows: Their indices, counted as often as they occur; None: all.
+        :return: 0 to 100; None if none of the restored documents has four words in a row.
         """
         from sacrebleu.metrics.bleu import BLEU as SacreBleu
 
@@ -220,7 +220,7 @@ class CorpusBleu:
         total = counts.sum(0).tolist()
         if not total[7]:
             return None
-        # smooth_method: what sacrebleu does by default, though not here.
+        # "exp" is sacrebleu's default elsewhere, but not that of compute_bleu.
         bleu = SacreBleu.compute_bleu(total[:4], total[4:8], total[8], total[9], smooth_method="exp")
         return float(bleu.score)
 
@@ -229,7 +229,7 @@ class CorpusBleu:
 
 
 class SearchIndex:
-    """Documents that are ranked by BM25."""
+    """Documents to rank by BM25."""
 
     def __init__(self, documents: Sequence[str]) -> None:
         """Index the documents, at least one."""
@@ -239,14 +239,14 @@ class SearchIndex:
         self._index = bm25s.BM25(k1=1.2, b=0.75, method="lucene")
         self._index.index([_words(document) for document in documents], show_progress=False)
 
-    def rank(self, query: str, wanted: int) -> int:
-        """Return a document's rank for a query, 1 for the first; documents of the same score come before it."""
-        known: Any = self._index.vocab_dict
-        words = [word for word in _words(query) if word in known]
+    def rank(self, query: str, document: int) -> int:
+        """Return the rank of a document (its index) for a query, from 1; documents of equal score come before it."""
+        vocabulary: Any = self._index.vocab_dict
+        words = [word for word in _words(query) if word in vocabulary]
         if not words:
             return self._size
         scores = self._index.get_scores(words)
-        return int((scores >= scores[wanted]).sum())
+        return int((scores >= scores[document]).sum())
 
 
 def _words(text: str) -> list[str]:
@@ -256,7 +256,7 @@ def _words(text: str) -> list[str]:
 # Tokens as the price lists of APIs count them.
 
 API_ENCODING = "cl100k_base"
-_TIKTOKEN_CACHE = "TIKTOKEN_CACHE_DIR"  # tiktoken's own variable
+_TIKTOKEN_CACHE = "TIKTOKEN_CACHE_DIR"  # where tiktoken looks for vocabularies
 
 
 def api_tokens(text: str) -> int:
@@ -275,14 +275,14 @@ def _api_encoding() -> Encoding:
         )
     import tiktoken
 
-    before = os.environ.get(_TIKTOKEN_CACHE)
+    previous = os.environ.get(_TIKTOKEN_CACHE)
     os.environ[_TIKTOKEN_CACHE] = str(folder)
     try:
         return tiktoken.get_encoding(API_ENCODING)
-    except Exception as error:  # a file that is not there is fetched, which can fail in any way
+    except Exception as error:  # tiktoken fetches a missing file, which can fail in any way
         raise MissingDependencyError(f"{API_ENCODING} cannot be loaded: {error}.") from error
     finally:
-        if before is None:
+        if previous is None:
             del os.environ[_TIKTOKEN_CACHE]
         else:
-            os.environ[_TIKTOKEN_CACHE] = before
+            os.environ[_TIKTOKEN_CACHE] = previous

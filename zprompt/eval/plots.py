@@ -1,7 +1,7 @@
-"""Draw what a ratio costs: for each task its main figure, and the time that shortening takes, as SVG.
+"""Plot each task's main figure, and the time that shortening takes, against the ratio, as SVG.
 
-Colours are written as variables of the page's style sheet, so that one drawing serves a light and a dark theme; text
-stays text. Each method has a marker of its own, too: not everybody sees colours.
+Colours are variables of the page's style sheet, so that one drawing serves a light and a dark theme; text stays text.
+Each method also has its own marker, as not everybody sees colours.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# matplotlib's markers, and the same as characters for the legend
+# matplotlib's markers, and the same shapes as characters for the legend
 _MARKERS = (
     ("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("<", "◀"), (">", "▶"),
     ("h", "⬢"), ("p", "⬟"), ("*", "★"),
 )  # fmt: skip
-_INK, _SOFT, _LINE = "#010101", "#020202", "#030303"  # stand for variables of the style sheet
+_INK, _SOFT, _LINE = "#010101", "#020202", "#030303"  # stand-ins for variables of the style sheet
 _VARIABLES = {_INK: "--ink", _SOFT: "--soft", _LINE: "--line"}
 _SIZE = (5.4, 3.6)  # inches
 
@@ -37,7 +37,7 @@ class Style:
     method: str
     marker: str
     sign: str  # the marker in the legend
-    variable: str  # of the style sheet: the colour
+    variable: str  # the style sheet's variable for the colour
     stand_in: str  # the colour that stands for the variable while matplotlib draws
 
 
@@ -51,30 +51,30 @@ class Chart:
 
 def styles_of(results: BenchResults) -> list[Style]:
     """List the methods that have figures, each with its style."""
-    methods = dict.fromkeys(one.cell.method for one in results.cells if one.reason is None)
+    methods = dict.fromkeys(result.cell.method for result in results.cells if result.reason is None)
     return [
-        Style(method, *_MARKERS[place % len(_MARKERS)], f"--m{place % len(_MARKERS)}", f"#04{place:02x}04")
-        for place, method in enumerate(methods)
+        Style(method, *_MARKERS[index % len(_MARKERS)], f"--m{index % len(_MARKERS)}", f"#04{index:02x}04")
+        for index, method in enumerate(methods)
     ]
 
 
 def draw_charts(results: BenchResults) -> list[Chart]:
-    """Draw quality and time for each task that has figures."""
+    """Plot quality and time for each task that has figures."""
     styles = styles_of(results)
     charts: list[Chart] = []
     for task in results.tasks:
-        own = [one for one in results.of_task(task.name) if one.reason is None]
-        if own:
-            charts += [_draw_quality(task, own, styles), _draw_time(task, own, styles)]
+        measured = [result for result in results.of_task(task.name) if result.reason is None]
+        if measured:
+            charts += [_draw_quality(task, measured, styles), _draw_time(task, measured, styles)]
     return charts
 
 
-def _draw_quality(task: TaskInfo, own: Sequence[CellResult], styles: Sequence[Style]) -> Chart:
+def _draw_quality(task: TaskInfo, results: Sequence[CellResult], styles: Sequence[Style]) -> Chart:
     metric = task.main_metric
     figure, axes = _new_axes(f"{metric.name}{', %' if metric.percent else ''}")
     scale = 100 if metric.percent else 1
     for style in styles:
-        points = _points(style.method, own, metric)
+        points = _points(style.method, results, metric)
         ratios = [x for x, _ in points]
         if len(points) > 1:
             low, high = [scale * y.low for _, y in points], [scale * y.high for _, y in points]
@@ -84,32 +84,32 @@ def _draw_quality(task: TaskInfo, own: Sequence[CellResult], styles: Sequence[St
     return Chart(f"{task.title}: what is kept", _svg(figure, f"{task.name}-quality", styles))
 
 
-def _draw_time(task: TaskInfo, own: Sequence[CellResult], styles: Sequence[Style]) -> Chart:
+def _draw_time(task: TaskInfo, results: Sequence[CellResult], styles: Sequence[Style]) -> Chart:
     from matplotlib.ticker import LogLocator
 
     figure, axes = _new_axes("s to shorten 1,000 tokens")
     for style in styles:
-        points = [(x, y) for x, y in _points(style.method, own, SPEED) if y.value]
+        points = [(x, y) for x, y in _points(style.method, results, SPEED) if y.value]
         _plot(axes, [x for x, _ in points], [1000 / y.value for _, y in points], style)
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # there may be less than a decade
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # the axis may span less than a decade
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
     return Chart(f"{task.title}: what it takes", _svg(figure, f"{task.name}-time", styles))
 
 
-def _points(method: str, own: Sequence[CellResult], metric: Metric) -> list[tuple[float, Estimate]]:
-    """Return a method's figures at the ratios that it reached."""
-    mine = [(one.get(POSITIONS), one.get(metric)) for one in own if one.cell.method == method]
-    found = [(ratio.value, figure) for ratio, figure in mine if ratio and figure]
-    return sorted(found, key=lambda point: point[0])
+def _points(method: str, results: Sequence[CellResult], metric: Metric) -> list[tuple[float, Estimate]]:
+    """Return a method's figures with the ratios that it reached, in ascending order of the ratios."""
+    pairs = [(result.get(POSITIONS), result.get(metric)) for result in results if result.cell.method == method]
+    points = [(ratio.value, figure) for ratio, figure in pairs if ratio and figure]
+    return sorted(points, key=lambda point: point[0])
 
 
 def _new_axes(label: str) -> tuple[Figure, Axes]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"font.size": 12}):  # a phone shows the drawing at about half its width
+    with mpl.rc_context({"font.size": 12}):  # phones show drawings at about half their width
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
         axes.set_xscale("log", base=2)
@@ -131,7 +131,7 @@ def _plot(axes: Axes, ratios: Sequence[float], values: Sequence[float], style: S
 
 
 def _svg(figure: Figure, name: str, styles: Sequence[Style]) -> str:
-    """Return a drawing as SVG that can stand in a page among others."""
+    """Return a drawing as SVG that can be embedded in a page beside others."""
     import matplotlib as mpl
 
     buffer = io.StringIO()

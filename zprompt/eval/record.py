@@ -1,4 +1,4 @@
-"""The record of a run: all that is needed to judge its figures and to run it again; and its results as JSON."""
+"""The record of a run, with all that is needed to judge its figures and to repeat it, and results as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 from zprompt.cores import cores
 
 _HERE = Path(__file__).parent
-_CODE = (":(top)", ":(top,exclude)benchmarks/results")  # results that a run is writing do not change what it measures
+_CODE = (":(top)", ":(top,exclude)benchmarks/results")  # the results that a run writes are no change to its code
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "sacrebleu")
 DIGITS = 6  # significant digits of a number in JSON
 
@@ -36,12 +36,12 @@ class RunRecord:
     cores: int
     threads: int  # of torch
     memory_gigabytes: float
-    load_average: float  # at the end; much above `cores`: other work disturbed the timings
+    load_average: float  # at the end; if much above `cores`, other work disturbed the timings
     versions: dict[str, str]
 
     @classmethod
     def take(cls, seed: int, began: float) -> RunRecord:
-        """Describe the run that is now ending.
+        """Record a run that is about to end.
 
         :param seed: Its seed.
         :param began: `time.time()` of its beginning.
@@ -65,9 +65,9 @@ class RunRecord:
         )
 
 
-@cache  # the code that was imported stays what it is
+@cache  # imported code does not change
 def commit() -> str:
-    """Return the commit of the code, with "+changes" if the working tree differs; "unknown" outside of a clone."""
+    """Return the commit of the code, with "+changes" if the working tree differs; "unknown" outside a clone."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no", "--", *_CODE) else "")
@@ -76,12 +76,12 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=_HERE, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+    process = subprocess.run(["git", *arguments], cwd=_HERE, check=True, capture_output=True, text=True)
+    return process.stdout.strip()
 
 
 def _program() -> list[str]:
-    """Return how the running program was called: as a module, or as a script."""
+    """Return how the running program was started: as a module or as a script."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return ["python", "-m", spec.name.removesuffix(".__main__")] if spec else [Path(sys.argv[0]).name]
 
@@ -101,20 +101,20 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-# Peak memory. Linux has VmHWM, which can be reset; what an allocator keeps for later counts all the same. Its ru_maxrss
-# starts at the peak of the process that this one was started from, so getrusage is for the other systems.
+# Peak memory. On Linux it is VmHWM, which can be reset; memory that an allocator retains still counts. ru_maxrss would
+# start at the peak of the parent process there, so getrusage is for other systems.
 
 
 def reset_peak_memory() -> None:
-    """Let the peak start again from what is resident now, where the system allows it."""
+    """Reset the peak to the memory that is resident now, where the system allows it."""
     try:
         Path("/proc/self/clear_refs").write_text("5", "ascii")
     except OSError:
-        return  # the peak stays that of the whole process
+        return  # the peak remains that of the process's whole life
 
 
 def peak_megabytes() -> float | None:
-    """Return this process's peak resident memory in megabytes, None where the system does not say."""
+    """Return this process's peak resident memory in megabytes, or None where the system does not report it."""
     if sys.platform == "linux":
         return _linux_peak()
     if sys.platform == "win32":
@@ -141,12 +141,12 @@ def _linux_peak() -> float | None:
 
 
 def write_json(path: Path, values: object) -> None:
-    """Write dataclasses, dicts, sequences and plain values as JSON, numbers to six digits."""
+    """Write dataclasses, dicts, sequences and plain values as JSON, floats to six significant digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_plain(values), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
+def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value))
     if isinstance(value, dict):

@@ -1,12 +1,12 @@
-"""Write what a run measured as Markdown and as one HTML page, and compare two runs.
+"""Report the results of a run as Markdown and as one HTML page, and compare two runs.
 
-A figure is "value [low, high], worst": over all samples, its 95 % interval, and the worst sample. Shares are in per
-cent. What could not be measured has a dash, and its reason in the last section. A comparison has
+A figure is "value [low, high], worst": over all samples, with its 95 % interval, and of the worst sample. Shares are in
+per cent. What could not be measured shows as a dash, with the reason in the last section. A comparison has
 
     difference = figure of this run - figure of the other
 
-with an interval where both measured the same samples, by a bootstrap that draws the same ones for both; BLEU is no sum
-over samples, and has none. The page needs nothing else: no script, no font, nothing from elsewhere.
+with an interval where both runs measured the same samples: a bootstrap that draws the same samples for both. BLEU has
+none, as it is no sum over samples. The page is self-contained: no script, no font, nothing fetched.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def write_reports(results: BenchResults, folder: Path, other: BenchResults | Non
     """Write Markdown and an HTML page.
 
     :param results: The results.
-    :param folder: Where to.
+    :param folder: Where to write; created if missing.
     :param other: Results to compare with.
-    :return: The two files.
+    :return: The paths of the Markdown file and the page.
     """
     from zprompt.eval.plots import draw_charts, styles_of
 
-    parts = [*sections(results), *(compare(results, other) if other else ())]
-    values = {"title": TITLE, "about": about(results), "sections": parts}
+    all_sections = [*sections(results), *(compare(results, other) if other else ())]
+    values = {"title": TITLE, "about": about(results), "sections": all_sections}
     environment = _environment()
     folder.mkdir(parents=True, exist_ok=True)
     markdown, page = folder / MARKDOWN, folder / PAGE
@@ -87,7 +87,7 @@ def _environment() -> Environment:
 
 
 def about(results: BenchResults) -> list[str]:
-    """Describe how a run ran, in sentences."""
+    """Describe the circumstances of a run, in sentences."""
     run, settings = results.run, results.settings
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     processes = "one process" if settings.jobs == 1 else f"{settings.jobs} processes, which disturb each other's times"
@@ -104,26 +104,29 @@ def sections(results: BenchResults) -> Iterator[Section]:
     """Yield the summary, two or three tables for each task, and what could not be measured."""
     yield _summary(results)
     for task in results.tasks:
-        own = [one for one in results.of_task(task.name) if one.reason is None]
-        if own:
-            yield _quality(task, own)
-            yield from _ratios_by_group(task, own)
-            yield _times(task, own)
+        measured = [result for result in results.of_task(task.name) if result.reason is None]
+        if measured:
+            yield _quality(task, measured)
+            yield from _ratios_by_group(task, measured)
+            yield _times(task, measured)
     yield _not_measured(results)
 
 
 def _summary(results: BenchResults) -> Section:
     """Set the main figures of all tasks side by side."""
     rows = []
-    for method, ratio in dict.fromkeys((one.cell.method, one.cell.ratio) for one in results.cells):
-        found = [results.find(Cell(method, task.name, ratio)) for task in results.tasks]
-        first = next((one for one in found if one and one.reason is None), None)
+    for method, ratio in dict.fromkeys((result.cell.method, result.cell.ratio) for result in results.cells):
+        by_task = [results.find(Cell(method, task.name, ratio)) for task in results.tasks]
+        first = next((result for result in by_task if result and result.reason is None), None)
         rows.append(
             {
                 "method": method,
                 "asked": _write_ratio(ratio),
                 "reached": write(m.POSITIONS, first.get(m.POSITIONS) if first else None, brief=True),
-                **{f"{t.title}: {t.main}": _write_main(t, one) for t, one in zip(results.tasks, found, strict=True)},
+                **{
+                    f"{task.title}: {task.main}": _write_main(task, result)
+                    for task, result in zip(results.tasks, by_task, strict=True)
+                },
                 "tokens/s": write(m.SPEED, first.get(m.SPEED) if first else None, brief=True),
             }
         )
@@ -137,58 +140,58 @@ def _summary(results: BenchResults) -> Section:
     return Section("Summary", note, _table(rows))
 
 
-def _write_main(task: TaskInfo, one: CellResult | None) -> str:
+def _write_main(task: TaskInfo, result: CellResult | None) -> str:
     """Write the main figure of a cell, with a mark if only LTSC's reader could read what the method wrote."""
     metric, ltsc = task.main_metric, _by_ltsc(task)
-    if one is None:
+    if result is None:
         return NONE
-    if one.get(metric) is None and one.get(ltsc):
-        return write(ltsc, one.get(ltsc), brief=True) + _STAR
-    return write(metric, one.get(metric), brief=True)
+    if result.get(metric) is None and result.get(ltsc):
+        return write(ltsc, result.get(ltsc), brief=True) + _STAR
+    return write(metric, result.get(metric), brief=True)
 
 
 def _by_ltsc(task: TaskInfo) -> Metric:
-    """Return the main metric of a task, of the replies of LTSC's reader if it is of the reader's."""
+    """Return a task's main metric, on the replies of LTSC's reader if it is measured on the reader's."""
     metric = task.main_metric
     return metric.by(LTSC_READER) if metric.reader == READER else metric
 
 
 def _ltsc_from_full_text(results: BenchResults) -> str:
-    found = []
+    figures = []
     for task in results.tasks:
         full, metric = results.find(Cell(FULL, task.name, None)), _by_ltsc(task)
         if metric != task.main_metric and full and full.get(metric):
-            found.append(f"{task.title.lower()} {write(metric, full.get(metric), brief=True)}")
-    return f"from the full text it has {', '.join(found)}" if found else "the full text was not measured"
+            figures.append(f"{task.title.lower()} {write(metric, full.get(metric), brief=True)}")
+    return f"from the full text it has {', '.join(figures)}" if figures else "the full text was not measured"
 
 
-def _quality(task: TaskInfo, own: Sequence[CellResult]) -> Section:
+def _quality(task: TaskInfo, results: Sequence[CellResult]) -> Section:
     ratio, *others = m.COMMON
     metrics = [ratio, *map(metric_of, task.figures), *others]
     note = f"{task.samples} samples: {task.source}. Value [95 % interval], worst sample."
-    return Section(task.title, note, _figures_table(own, metrics))
+    return Section(task.title, note, _figures_table(results, metrics))
 
 
-def _ratios_by_group(task: TaskInfo, own: Sequence[CellResult]) -> Iterator[Section]:
-    """Yield the ratio that each kind of text reached, where there are several."""
-    groups = list(dict.fromkeys(row["group"] for one in own for row in one.samples))
+def _ratios_by_group(task: TaskInfo, results: Sequence[CellResult]) -> Iterator[Section]:
+    """Yield a table of the ratio reached by each kind of text, if there are several kinds."""
+    groups = list(dict.fromkeys(row["group"] for result in results for row in result.samples))
     if len(groups) < 2:
         return
-    rows = [{**_cell_columns(one), **{group: _ratio_in(one, group) for group in groups}} for one in own]
+    rows = [{**_cell_columns(result), **{group: _ratio_in(result, group) for group in groups}} for result in results]
     note = "Source tokens per position, over the samples of a kind. A lossless method has the length that it needs."
     yield Section(f"{task.title}: ratio by kind of text", note, _table(rows))
 
 
-def _ratio_in(one: CellResult, group: str) -> str:
-    ratios = [ratio for _, ratio in one.ratios(m.POSITIONS, group)]
+def _ratio_in(result: CellResult, group: str) -> str:
+    ratios = [ratio for _, ratio in result.ratios(m.POSITIONS, group)]
     if not ratios:
         return NONE
-    return f"{sum(one.numerator for one in ratios) / max(1, sum(one.denominator for one in ratios)):.2f}"
+    return f"{sum(ratio.numerator for ratio in ratios) / max(1, sum(ratio.denominator for ratio in ratios)):.2f}"
 
 
-def _times(task: TaskInfo, own: Sequence[CellResult]) -> Section:
-    table = _figures_table(own, m.TIMES)
-    table["peak MB"] = [NONE if one.megabytes is None else f"{one.megabytes:,.0f}" for one in own]
+def _times(task: TaskInfo, results: Sequence[CellResult]) -> Section:
+    table = _figures_table(results, m.TIMES)
+    table["peak MB"] = [NONE if result.megabytes is None else f"{result.megabytes:,.0f}" for result in results]
     note = (
         "Seconds are for one sample; reading is all samples' in batches, divided by their number. Peak memory is the "
         "process's, with all that is loaded in it."
@@ -197,16 +200,16 @@ def _times(task: TaskInfo, own: Sequence[CellResult]) -> Section:
 
 
 def _not_measured(results: BenchResults) -> Section:
-    """List what could not be measured, cells with the same reason in one row."""
+    """List what could not be measured, with one row for all cells that have the same reason."""
     rows = [
         {
-            "method": one.cell.method,
+            "method": result.cell.method,
             "figure": figure,
-            "task and ratio": f"{one.cell.task} {_write_ratio(one.cell.ratio)}",
+            "task and ratio": f"{result.cell.task} {_write_ratio(result.cell.ratio)}",
             "reason": reason,
         }
-        for one in results.cells
-        for figure, reason in ({"all": one.reason} if one.reason else one.missing).items()
+        for result in results.cells
+        for figure, reason in ({"all": result.reason} if result.reason else result.missing).items()
     ]
     if not rows:
         return Section("Not measured", "Everything that was asked for was measured.")
@@ -218,49 +221,50 @@ def _not_measured(results: BenchResults) -> Section:
 # Comparison of two runs.
 
 
-def compare(one: BenchResults, other: BenchResults) -> Iterator[Section]:
-    """Yield for each task that both runs have the main figure and the speed of each cell in both."""
-    theirs = {task.name: task for task in other.tasks}
+def compare(results: BenchResults, other: BenchResults) -> Iterator[Section]:
+    """Yield a section for each task of both runs: the main figure and the speed of each cell."""
+    digests = {task.name: task.digest for task in other.tasks}
     which = f"The other run: `{other.run['command']}` at commit {other.run['commit']}, {other.run['started']}."
-    for task in one.tasks:
-        if task.name in theirs:
-            same = task.digest == theirs[task.name].digest
+    for task in results.tasks:
+        if task.name in digests:
+            same = task.digest == digests[task.name]
             samples = "The samples are the same." if same else "**The samples are not the same.**"
-            table = _table([_compare_cells(task, mine, other.find(mine.cell), same) for mine in one.of_task(task.name)])
+            cells = results.of_task(task.name)
+            table = _table([_compare_cells(task, result, other.find(result.cell), same) for result in cells])
             yield Section(f"Compared: {task.title}", f"{which} {samples}", table)
 
 
-def _compare_cells(task: TaskInfo, mine: CellResult, its: CellResult | None, same: bool) -> dict[str, str]:
+def _compare_cells(task: TaskInfo, result: CellResult, other: CellResult | None, same: bool) -> dict[str, str]:
     metric = task.main_metric
     row = {
-        **_cell_columns(mine),
+        **_cell_columns(result),
         f"{task.main}, this": NONE,
         f"{task.main}, other": NONE,
         "difference": "not in the other run",
         "tokens/s, this": NONE,
         "tokens/s, other": NONE,
     }
-    if its is None:
+    if other is None:
         return row
     values = (
-        write(metric, mine.get(metric), brief=True),
-        write(metric, its.get(metric), brief=True),
-        _write_difference(metric, mine, its, same),
-        write(m.SPEED, mine.get(m.SPEED), brief=True),
-        write(m.SPEED, its.get(m.SPEED), brief=True),
+        write(metric, result.get(metric), brief=True),
+        write(metric, other.get(metric), brief=True),
+        _write_difference(metric, result, other, same),
+        write(m.SPEED, result.get(m.SPEED), brief=True),
+        write(m.SPEED, other.get(m.SPEED), brief=True),
     )
     return {**row, **dict(zip(list(row)[2:], values, strict=True))}
 
 
-def _write_difference(metric: Metric, mine: CellResult, its: CellResult, same: bool) -> str:
-    own, theirs = mine.get(metric), its.get(metric)
-    if own is None or theirs is None:
+def _write_difference(metric: Metric, result: CellResult, other: CellResult, same: bool) -> str:
+    figure, other_figure = result.get(metric), other.get(metric)
+    if figure is None or other_figure is None:
         return NONE
-    value = _write_value(metric, own.value - theirs.value, sign="+")
-    one, other = dict(mine.ratios(metric)), dict(its.ratios(metric))
-    if not same or not one or one.keys() != other.keys():
+    value = _write_value(metric, figure.value - other_figure.value, sign="+")
+    ratios, other_ratios = dict(result.ratios(metric)), dict(other.ratios(metric))
+    if not same or not ratios or ratios.keys() != other_ratios.keys():
         return value
-    interval = paired_difference(list(one.values()), list(other.values()))
+    interval = paired_difference(list(ratios.values()), list(other_ratios.values()))
     low, high = (_write_value(metric, bound, sign="+") for bound in (interval.low, interval.high))
     return f"{value} [{low}, {high}]"
 
@@ -274,14 +278,19 @@ def _table(rows: Sequence[dict[str, str]]) -> DataFrame:
     return DataFrame(rows)
 
 
-def _figures_table(own: Sequence[CellResult], metrics: Sequence[Metric]) -> DataFrame:
-    """Write the figures of cells, a column for each metric that any of them has."""
-    known = [metric for metric in metrics if any(one.get(metric) for one in own)]
-    return _table([{**_cell_columns(one), **{k.name: write(k, one.get(k)) for k in known}} for one in own])
+def _figures_table(results: Sequence[CellResult], metrics: Sequence[Metric]) -> DataFrame:
+    """Write the figures of cells, with a column for each metric that any of them has."""
+    columns = [metric for metric in metrics if any(result.get(metric) for result in results)]
+    return _table(
+        [
+            {**_cell_columns(result), **{metric.name: write(metric, result.get(metric)) for metric in columns}}
+            for result in results
+        ]
+    )
 
 
-def _cell_columns(one: CellResult) -> dict[str, str]:
-    return {"method": one.cell.method, "asked": _write_ratio(one.cell.ratio)}
+def _cell_columns(result: CellResult) -> dict[str, str]:
+    return {"method": result.cell.method, "asked": _write_ratio(result.cell.ratio)}
 
 
 def _write_ratio(ratio: float | None) -> str:
@@ -289,11 +298,11 @@ def _write_ratio(ratio: float | None) -> str:
 
 
 def write(metric: Metric, figure: Estimate | None, brief: bool = False) -> str:
-    """Write a figure with its interval and worst sample, or its value alone if it is brief or of one sample."""
+    """Write a figure with its interval and worst sample; its value alone if brief, or if it has one sample."""
     if figure is None:
         return NONE
     value, low, high, worst = (
-        _write_value(metric, one) for one in (figure.value, figure.low, figure.high, figure.worst)
+        _write_value(metric, raw) for raw in (figure.value, figure.low, figure.high, figure.worst)
     )
     return value if brief or figure.samples == 1 else f"{value} [{low}, {high}], worst {worst}"
 
@@ -311,12 +320,12 @@ def table(head: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[
 
 
 def percent(share: float | None) -> str:
-    """Write a share, 0 to 1, in per cent; only what is complete shows as 100 %."""
+    """Write a share, 0 to 1, in per cent; only 1 itself is written as 100 %."""
     if share is None:
         return NONE
     return "100 %" if share == 1 else f"{min(share, 0.999):.1%}".replace("%", " %")
 
 
 def number(value: float | None, digits: int) -> str:
-    """Write a number with so many digits after the point, None as a dash."""
+    """Write a number with a fixed number of digits after the point, or None as a dash."""
     return NONE if value is None else f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""What a run measured, in one JSON file that is complete after every cell, so that a stopped run can continue.
+"""The results of a run, in one JSON file that is written after every cell, so that a stopped run can continue.
 
     {"format": "zprompt-bench", "version": 1, "run": …, "settings": …, "tasks": …, "cells": [ … ]}
 
@@ -31,11 +31,11 @@ class BenchSettings:
     methods: tuple[str, ...] = ("focus-z", "focus-text", "pruning", "truncation")  # as in zprompt.baselines.names()
     tasks: tuple[str, ...] = ("retrieved", "reconstruction")  # of TASKS
     ratios: tuple[float, ...] = (8.0,)  # source tokens per position to ask for
-    data: tuple[str, ...] = ()  # files and datasets; a task without any has the shipped samples
-    limit: int = 50  # samples of each task, at most
-    characters: int = 400  # of each text, at most
+    data: tuple[str, ...] = ()  # files and datasets; a task without any uses shipped samples
+    limit: int = 50  # maximum number of samples of each task
+    characters: int = 400  # maximum length of a text
     seed: int = 0  # decides everything random
-    jobs: int = 1  # processes; more than one disturb each other's times
+    jobs: int = 1  # processes; several disturb each other's times
     readers: tuple[str, ...] = ()  # in place of the shipped ones
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class BenchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A method, a task, and how short the method is to be."""
+    """A method, a task, and the ratio that is asked of the method."""
 
     method: str
     task: str
@@ -64,20 +64,20 @@ class CellResult:
     """What was measured in a cell, or why nothing was."""
 
     cell: Cell
-    key: str  # of all that its figures depend on
+    key: str  # hash of all that the figures depend on
     reason: str | None = None  # why it could not be measured
     figures: dict[str, Estimate] = field(default_factory=dict)  # by the metric's name; the same in every run
     times: dict[str, Estimate] = field(default_factory=dict)  # different in every run
-    megabytes: float | None = None  # peak memory of the process meanwhile, models included
+    megabytes: float | None = None  # peak memory of the process during the cell, models included
     missing: dict[str, str] = field(default_factory=dict)  # metric or reader: why it has no figures
-    samples: tuple[dict[str, Any], ...] = ()  # of each its id, group, and numerator and denominator of each figure
+    samples: tuple[dict[str, Any], ...] = ()  # id, group, and numerator and denominator of each figure
 
     def get(self, metric: Metric) -> Estimate | None:
         """Return the figure or time of a metric, if there is one."""
         return self.figures.get(metric.name) or self.times.get(metric.name)
 
     def ratios(self, metric: Metric, group: str | None = None) -> list[tuple[str, Ratio]]:
-        """Return the ids of the samples, of one group or all, and what each adds to a figure."""
+        """Return the id of each sample, of one group or of all, with what it adds to a figure."""
         return [
             (row["id"], Ratio(*row["shares"][metric.name]))
             for row in self.samples
@@ -91,20 +91,20 @@ class CellResult:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CellResult:
         """Read what `to_dict` returned."""
-        known = dict(values)
+        fields = dict(values)
         for name in ("figures", "times"):
-            known[name] = {metric: Estimate(**one) for metric, one in known[name].items()}
-        return cls(**{**known, "cell": Cell(**known["cell"]), "samples": tuple(known["samples"])})
+            fields[name] = {metric: Estimate(**estimate) for metric, estimate in fields[name].items()}
+        return cls(**{**fields, "cell": Cell(**fields["cell"]), "samples": tuple(fields["samples"])})
 
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """What a report says about a task."""
+    """What reports say about a task."""
 
     name: str
     title: str
     main: str  # name of the metric that is plotted and compared
-    figures: tuple[str, ...]  # names of all metrics, in the order of a report
+    figures: tuple[str, ...]  # names of all metrics, in the order of reports
     source: str
     samples: int
     digest: str
@@ -132,26 +132,26 @@ class BenchResults:
 
     def find(self, cell: Cell) -> CellResult | None:
         """Return the result of a cell, if there is one."""
-        return next((one for one in self.cells if one.cell == cell), None)
+        return next((result for result in self.cells if result.cell == cell), None)
 
     def of_task(self, name: str) -> Sequence[CellResult]:
-        """Return the cells of a task, in their order."""
-        return [one for one in self.cells if one.cell.task == name]
+        """Return the results of a task's cells, in order."""
+        return [result for result in self.cells if result.cell.task == name]
 
 
 def save_results(results: BenchResults, folder: Path) -> None:
-    """Write results to a run's folder; the file is never half written."""
-    part = folder / f"{RESULTS_FILE}.part"
+    """Write results to a run's folder, atomically."""
+    partial = folder / f"{RESULTS_FILE}.part"
     values = {
         "format": FORMAT,
         "version": VERSION,
         "run": results.run,
         "settings": asdict(results.settings),
         "tasks": [asdict(task) for task in results.tasks],
-        "cells": [one.to_dict() for one in results.cells],
+        "cells": [result.to_dict() for result in results.cells],
     }
-    write_json(part, values)
-    part.replace(folder / RESULTS_FILE)
+    write_json(partial, values)
+    partial.replace(folder / RESULTS_FILE)
 
 
 def load_results(path: Path) -> BenchResults:
@@ -159,7 +159,7 @@ def load_results(path: Path) -> BenchResults:
 
     :param path: A run's folder, or the file in it.
     :return: The results.
-    :raises BenchResultsError: If there are none, or they have another form.
+    :raises BenchResultsError: If there are none, or they have another format or version.
     """
     file = path / RESULTS_FILE if path.is_dir() else path
     try:
@@ -173,7 +173,7 @@ def load_results(path: Path) -> BenchResults:
             name: tuple(value) if isinstance(value, list) else value for name, value in values["settings"].items()
         }
         tasks = tuple(TaskInfo(**{**task, "figures": tuple(task["figures"])}) for task in values["tasks"])
-        cells = tuple(CellResult.from_dict(one) for one in values["cells"])
+        cells = tuple(CellResult.from_dict(cell) for cell in values["cells"])
         return BenchResults(values["run"], BenchSettings(**settings), tasks, cells)
     except BenchResultsError:
         raise

@@ -1,14 +1,14 @@
-"""Measure all cells, one after the other or in several processes, and save each as soon as it is done.
+"""Measure all cells, in turn or in several processes, and save each as soon as it is done.
 
-    cell                     shorten all samples, restore them where the task wants it, score what is left
-    positions ratio          source tokens / tokens that a model gets
-    bits per position        what a position carries at most: a Z-token and its residual, or log2 of the vocabulary
+    cell                     shorten all samples, restore them where the task needs it, score the texts
+    positions ratio          source tokens / positions that a model reads
+    bits per position        bits of a Z-token with its residual, or log2(vocabulary size) for a token
     bits per source token    the same bits / source tokens
     exact                    share of the samples that are restored byte for byte
 
-A method that fails is a finding: the cell has the reason, and the run goes on. A cell that an earlier run in the same
-folder measured is not measured again: its key depends on method, task, ratio, samples, seed, commit and readers.
-Several processes disturb each other's times; a report says how many there were.
+A method that fails is a finding: its cell has the reason, and the run continues. A cell measured by an earlier run in
+the same folder is not measured again: its key depends on method, task, ratio, samples, seed, commit and readers.
+Several processes disturb each other's times; reports say how many there were.
 """
 
 from __future__ import annotations
@@ -52,22 +52,29 @@ from zprompt.progress import Progress
 def run(
     settings: BenchSettings, folder: Path, progress: Progress | None = None, context: EvaluationContext | None = None
 ) -> BenchResults:
-    """Measure what is not measured yet.
+    """Measure all cells that are not measured yet.
 
-    :param settings: What is to be measured.
-    :param folder: Where results are kept.
-    :param progress: Called with a task, how many of its cells are done, and how many it has.
+    :param settings: What to measure.
+    :param folder: Where to keep results.
+    :param progress: Called with a task, the number of its cells that are done, and the number of its cells.
     :param context: Models and methods; None: the default ones.
     :return: All results.
     """
     began = time.time()
     tasks = {task.name: task for task in _make_tasks(settings)}
     planned, version = list(cells(settings)), commit()
-    own_context = context or _make_context(settings)  # readers that cannot be used are refused before anything runs
+    run_context = context or _make_context(settings)  # readers that cannot be used are refused before anything runs
     readers = readers_fingerprint(settings.readers)
-    of_full = readers + LTSC_TUNED if LTSC_TUNED in settings.methods else readers  # its reader reads the full text, too
+    # If "ltsc-tuned" is measured, its reader reads the full text too.
+    full_text_readers = readers + LTSC_TUNED if LTSC_TUNED in settings.methods else readers
     keys = {
-        cell: _key(cell, tasks[cell.task].digest, settings.seed, version, of_full if cell.method == FULL else readers)
+        cell: _key(
+            cell,
+            tasks[cell.task].digest,
+            settings.seed,
+            version,
+            full_text_readers if cell.method == FULL else readers,
+        )
         for cell in planned
     }
     done = _load_done(folder, keys)
@@ -79,8 +86,8 @@ def run(
         return BenchResults(record, settings, infos, tuple(done[cell] for cell in planned if cell in done))
 
     _report_progress(progress, planned, done)
-    here = own_context if context or settings.jobs == 1 else None
-    for result in _measure_all([cell for cell in planned if cell not in done], keys, tasks, settings, here):
+    local_context = run_context if context or settings.jobs == 1 else None
+    for result in _measure_all([cell for cell in planned if cell not in done], keys, tasks, settings, local_context):
         done[result.cell] = result
         save_results(collect(), folder)
         _report_progress(progress, planned, done)
@@ -90,12 +97,12 @@ def run(
 
 
 def cells(settings: BenchSettings) -> Iterator[Cell]:
-    """Yield the cells of a run task by task, the full text first; a method with its own length has one a task."""
-    own_length = {name: _has_own_length(name) for name in dict.fromkeys(settings.methods)}
+    """Yield the cells of a run task by task, the full text first; a method with its own length has one per task."""
+    own_lengths = {name: _has_own_length(name) for name in dict.fromkeys(settings.methods)}
     for task in dict.fromkeys(settings.tasks):
         yield Cell(FULL, task, None)
-        for method, own in own_length.items():
-            for ratio in (None,) if own else dict.fromkeys(settings.ratios):
+        for method, own_length in own_lengths.items():
+            for ratio in (None,) if own_length else dict.fromkeys(settings.ratios):
                 yield Cell(method, task, ratio)
 
 
@@ -103,7 +110,7 @@ def _has_own_length(method: str) -> bool:
     try:
         return baselines.class_of(method).own_length
     except OptionError:
-        return False  # no such method: its cells have this reason
+        return False  # no such method: its cells will have the reason
 
 
 def _make_tasks(settings: BenchSettings) -> list[Task]:
@@ -121,43 +128,45 @@ def _key(cell: Cell, samples: str, seed: int, version: str, readers: str) -> str
 
 
 def _load_done(folder: Path, keys: dict[Cell, str]) -> dict[Cell, CellResult]:
-    """Load what an earlier run measured; what could not be measured then is tried again."""
+    """Load the cells that an earlier run measured; those that it could not measure are tried again."""
     if not (folder / RESULTS_FILE).is_file():
         return {}
     try:
         earlier = load_results(folder)
     except BenchResultsError:
         return {}
-    return {one.cell: one for one in earlier.cells if one.reason is None and keys.get(one.cell) == one.key}
+    return {
+        result.cell: result for result in earlier.cells if result.reason is None and keys.get(result.cell) == result.key
+    }
 
 
 def _report_progress(progress: Progress | None, planned: Sequence[Cell], done: dict[Cell, CellResult]) -> None:
     if progress:
         for task in dict.fromkeys(cell.task for cell in planned):
-            own = [cell for cell in planned if cell.task == task]
-            progress(task, sum(cell in done for cell in own), len(own))
+            task_cells = [cell for cell in planned if cell.task == task]
+            progress(task, sum(cell in done for cell in task_cells), len(task_cells))
 
 
 # Processes.
 
-_worker: dict[str, Any] = {}  # of a worker process: its tasks and its context
+_worker: dict[str, Any] = {}  # tasks and context of a worker process
 
 
 def _measure_all(
-    wanted: Sequence[Cell],
+    pending: Sequence[Cell],
     keys: dict[Cell, str],
     tasks: dict[str, Task],
     settings: BenchSettings,
     context: EvaluationContext | None,
 ) -> Iterator[CellResult]:
-    """Measure cells in this process, or without a context in others."""
+    """Measure cells in this process if there is a context, else in worker processes."""
     if context:
-        yield from (measure(cell, keys[cell], tasks[cell.task], context) for cell in wanted)
+        yield from (measure(cell, keys[cell], tasks[cell.task], context) for cell in pending)
         return
     processes = get_context("spawn")  # a forked process would share torch's threads
-    initial = (replace(settings, jobs=1), settings.jobs)
-    with ProcessPoolExecutor(settings.jobs, processes, _start_worker, initial) as pool:
-        futures = [pool.submit(_measure_in_worker, cell, keys[cell]) for cell in wanted]
+    arguments = (replace(settings, jobs=1), settings.jobs)
+    with ProcessPoolExecutor(settings.jobs, processes, _start_worker, arguments) as pool:
+        futures = [pool.submit(_measure_in_worker, cell, keys[cell]) for cell in pending]
         yield from (future.result() for future in as_completed(futures))
 
 
@@ -176,12 +185,12 @@ def _measure_in_worker(cell: Cell, key: str) -> CellResult:
 
 
 def measure(cell: Cell, key: str, task: Task, context: EvaluationContext) -> CellResult:
-    """Measure a cell; whatever its method raises becomes the reason why there are no figures."""
+    """Measure a cell; anything that its method raises becomes the reason why there are no figures."""
     try:
         return _measure(cell, key, task, context)
     except ZPromptError as error:
         return CellResult(cell, key, reason=str(error))
-    except Exception as error:  # noqa: BLE001 - whatever a method raises is a finding
+    except Exception as error:  # noqa: BLE001 - anything that a method raises is a finding
         return CellResult(cell, key, reason=f"{type(error).__name__}: {error}")
 
 
@@ -193,15 +202,16 @@ def _measure(cell: Cell, key: str, task: Task, context: EvaluationContext) -> Ce
     shortened, seconds = _shorten_all(method, task.samples, cell.ratio, context)
     restored, restoring_seconds = _restore_all(method, shortened) if task.restores else (None, 0.0)
     predictions = [
-        Prediction(sample, own, restored[place] if restored else None, method.output)
-        for place, (sample, own) in enumerate(zip(task.samples, shortened, strict=True))
+        Prediction(sample, texts, restored[index] if restored else None, method.output)
+        for index, (sample, texts) in enumerate(zip(task.samples, shortened, strict=True))
     ]
     scores = task.score(predictions, context)
     _add_common(scores, predictions, seconds, task.restores, context)
     _add_api_tokens(scores, predictions)
     if restored and restoring_seconds:
-        scores.times[m.RESTORING] = [Ratio(sum(one.source_tokens for one in predictions), restoring_seconds)]
-    figures = {metric.name: one for metric, one in scores.estimates.items()}
+        source_tokens = sum(prediction.source_tokens for prediction in predictions)
+        scores.times[m.RESTORING] = [Ratio(source_tokens, restoring_seconds)]
+    figures = {metric.name: figure for metric, figure in scores.estimates.items()}
     return CellResult(
         cell,
         key,
@@ -209,39 +219,41 @@ def _measure(cell: Cell, key: str, task: Task, context: EvaluationContext) -> Ce
         times=_estimates(scores.times, context.seed),
         megabytes=peak_megabytes(),
         missing=scores.missing,
-        samples=tuple(_sample_row(one.sample, place, scores) for place, one in enumerate(predictions)),
+        samples=tuple(_sample_row(sample, index, scores) for index, sample in enumerate(task.samples)),
     )
 
 
 def _shorten_all(
     method: Baseline, samples: Sequence[Sample], ratio: float | None, context: EvaluationContext
 ) -> tuple[list[tuple[Shortened, ...]], list[float]]:
-    """Shorten the texts of each sample, together where the method can; return the seconds of each sample, too."""
+    """Shorten the texts of each sample, together where the method can, and return the seconds that each took."""
     shortened, seconds = [], []
     for sample in samples:
         budgets = [None if ratio is None else max(1, int(context.count(text) / ratio)) for text in sample.texts]
         began = time.perf_counter()
         if isinstance(method, JointBaseline):
-            whole = None if ratio is None else sum(budget or 0 for budget in budgets)
-            own = tuple(method.shorten_together(sample.texts, whole, sample.query, sample.all_titles))
+            total = None if ratio is None else sum(budget or 0 for budget in budgets)
+            texts = tuple(method.shorten_together(sample.texts, total, sample.query, sample.all_titles))
         else:
-            own = tuple(method.shorten(text, to, sample.query) for text, to in zip(sample.texts, budgets, strict=True))
+            texts = tuple(
+                method.shorten(text, budget, sample.query) for text, budget in zip(sample.texts, budgets, strict=True)
+            )
         seconds.append(time.perf_counter() - began)
-        shortened.append(own)
+        shortened.append(texts)
     return shortened, seconds
 
 
 def _restore_all(
     method: Baseline, shortened: Sequence[tuple[Shortened, ...]]
 ) -> tuple[list[tuple[str, ...]] | None, float]:
-    """Restore all texts, if the method is lossless, together where it can; return the seconds, too."""
+    """Restore all texts if the method is lossless, together where it can, and return the seconds that it took."""
     if not isinstance(method, LosslessBaseline):
         return None, 0.0
-    texts = [one.text for own in shortened for one in own]
+    texts = [text.text for sample_texts in shortened for text in sample_texts]
     restore_all = getattr(method, "restore_all", None)
     began = time.perf_counter()
     restored = iter(restore_all(texts) if restore_all else [method.restore(text) for text in texts])
-    return [tuple(next(restored) for _ in own) for own in shortened], time.perf_counter() - began
+    return [tuple(next(restored) for _ in sample_texts) for sample_texts in shortened], time.perf_counter() - began
 
 
 def _add_common(
@@ -251,47 +263,49 @@ def _add_common(
     restores: bool,
     context: EvaluationContext,
 ) -> None:
-    """Add what is measured in every task."""
-    source = [one.source_tokens for one in predictions]
-    positions = [one.positions for one in predictions]
-    bits = [sum(context.bits(short) for short in one.shortened) for one in predictions]
-    scores.ratios[m.POSITIONS] = _pair(source, positions)
-    scores.ratios[m.BITS] = _pair(bits, positions)
-    scores.ratios[m.SOURCE_BITS] = _pair(bits, source)
+    """Add the metrics of every task."""
+    source = [prediction.source_tokens for prediction in predictions]
+    positions = [prediction.positions for prediction in predictions]
+    bits = [sum(map(context.bits, prediction.shortened)) for prediction in predictions]
+    scores.ratios[m.POSITIONS] = _ratios(source, positions)
+    scores.ratios[m.BITS] = _ratios(bits, positions)
+    scores.ratios[m.SOURCE_BITS] = _ratios(bits, source)
     if restores:
-        scores.ratios[m.EXACT] = [Ratio(float(one.final_texts == one.sample.texts)) for one in predictions]
-    scores.times[m.SHORTENING] = [Ratio(took) for took in seconds]
-    scores.times[m.SPEED] = _pair(source, seconds)
+        scores.ratios[m.EXACT] = [
+            Ratio(float(prediction.final_texts == prediction.sample.texts)) for prediction in predictions
+        ]
+    scores.times[m.SHORTENING] = [Ratio(second) for second in seconds]
+    scores.times[m.SPEED] = _ratios(source, seconds)
     for reader in READERS:
         [reading] = scores.times.get(m.READING.by(reader), [None])
         if reading:
-            both = sum(seconds) + reading.numerator
-            scores.times[m.END_TO_END.by(reader)] = [Ratio(both, len(predictions))]
+            total = sum(seconds) + reading.numerator
+            scores.times[m.END_TO_END.by(reader)] = [Ratio(total, len(predictions))]
 
 
 def _add_api_tokens(scores: Scores, predictions: Sequence[Prediction]) -> None:
-    """Add what an API would count, if the method writes text and the encoding is there."""
+    """Add the ratio of an API's tokens, if the method writes text and the encoding is available."""
     try:
-        for one in predictions:
-            one.require_text()
-        before = [sum(map(api_tokens, one.sample.texts)) for one in predictions]
-        after = [sum(api_tokens(short.text) for short in one.shortened) for one in predictions]
-        scores.ratios[m.API_TOKENS] = _pair(before, after)
+        for prediction in predictions:
+            prediction.require_text()
+        before = [sum(map(api_tokens, prediction.sample.texts)) for prediction in predictions]
+        after = [sum(api_tokens(text.text) for text in prediction.shortened) for prediction in predictions]
+        scores.ratios[m.API_TOKENS] = _ratios(before, after)
     except ZPromptError as error:
         scores.missing[m.API_TOKENS.name] = str(error)
 
 
-def _pair(numerators: Sequence[float], denominators: Sequence[float]) -> list[Ratio | None]:
+def _ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[Ratio | None]:
     return [Ratio(*pair) for pair in zip(numerators, denominators, strict=True)]
 
 
 def _estimates(ratios: dict[Metric, list[Ratio | None]], seed: int) -> dict[str, Estimate]:
-    found = {metric.name: estimate(own, seed, metric.less_is_better) for metric, own in ratios.items()}
-    return {name: one for name, one in found.items() if one}
+    figures = {metric.name: estimate(values, seed, metric.less_is_better) for metric, values in ratios.items()}
+    return {name: figure for name, figure in figures.items() if figure}
 
 
-def _sample_row(sample: Sample, place: int, scores: Scores) -> dict[str, Any]:
-    """Return what one sample adds to each figure, for JSON."""
-    ratios = {metric.name: own[place] for metric, own in scores.ratios.items()}
+def _sample_row(sample: Sample, index: int, scores: Scores) -> dict[str, Any]:
+    """Return what a sample adds to each figure, for JSON."""
+    ratios = {metric.name: values[index] for metric, values in scores.ratios.items()}
     added = {name: [ratio.numerator, ratio.denominator] for name, ratio in ratios.items() if ratio}
     return {"id": sample.id, "group": sample.group, "shares": added}

@@ -4,8 +4,8 @@
     interval = 2.5th and 97.5th percentile of the value               of samples drawn with replacement
     worst    = the worst numerator / denominator of a single sample   the lowest, or the highest if less is better
 
-Every figure is such a quotient of sums, so one rule gives all values, intervals and worst cases: a mean has
-denominators of 1, a compression ratio has source tokens over positions, a recall has found over all.
+Every figure but BLEU is such a quotient of sums, so one rule gives all values, intervals and worst cases: a mean has
+denominators of 1, a compression ratio has source tokens over positions, a recall has found items over all items.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Estimate:
 
 
 def bootstrap(statistic: Statistic, count: int, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Compute the 95 % interval of a statistic of `count` units, at least one."""
+    """Compute the 95 % interval of a statistic over `count` units, at least one."""
     return _interval([statistic(drawn) for drawn in _draw(count, resamples, seed)])
 
 
@@ -77,10 +77,10 @@ def estimate(ratios: Sequence[Ratio | None], seed: int, less_is_better: bool = F
     )
 
 
-def paired_difference(one: Sequence[Ratio], other: Sequence[Ratio], seed: int = 0) -> Interval:
-    """Compute the interval of the difference of two figures of the same samples, drawing the same ones for both."""
-    drawn = _draw(len(one), RESAMPLES, seed)
-    return _interval(_quotients(one, drawn) - _quotients(other, drawn))
+def paired_difference(ratios: Sequence[Ratio], other: Sequence[Ratio], seed: int = 0) -> Interval:
+    """Compute the interval of the difference of two figures over the same samples, drawing the same for both."""
+    drawn = _draw(len(ratios), RESAMPLES, seed)
+    return _interval(_quotients(ratios, drawn) - _quotients(other, drawn))
 
 
 def _draw(count: int, resamples: int, seed: int) -> NDArray[np.int64]:

@@ -1,23 +1,22 @@
-"""The tasks: what shortened texts are for, and how a prediction is scored.
+"""Tasks that shortened texts are used for, and how each scores predictions.
 
-    retrieved        can the question still be answered from what a retriever found: passages that answer it and others
-    qa               the same from the passages that answer it alone
+    retrieved        can the question still be answered from retrieved passages: those that answer it, and others
+    qa               the same, from only the passages that answer it
     reconstruction   how much of the text can be restored
     summarisation    does the summary change
-    queries          does a search with the text still find what it is about
+    queries          does a search with the shortened query still find its document
     copying          is an exact value still there, and can a reader copy it
     structure        do JSON and Python still parse, to the same value
 
-A file or dataset goes to the task that it is given for ("qa=FILE"), else to those that its first row fits:
+A file or dataset is used by the task named before it ("qa=FILE"), else by every task that its first row fits:
 
-    question, answers, passages         qa, and retrieved if some passages are marked as gold and others are not; so do
+    question, answers, passages         qa, and retrieved if only some passages are marked as gold; likewise
                                         the public datasets of datasets.py
     topic, facet, turns                 queries
     text, article or paragraphs         reconstruction; with a summary or highlights, summarisation too
     a .json or .py file                 structure and reconstruction
 
-A lossless method restores the texts before `reconstruction` and `structure` are scored; the others are scored by what
-they left of them.
+`reconstruction` and `structure` score the restored texts of lossless methods, and the shortened texts of all others.
 """
 
 from __future__ import annotations
@@ -60,25 +59,25 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Scores:
-    """What a task measured of one method at one ratio."""
+    """What a task measured for one method at one ratio."""
 
-    ratios: dict[Metric, list[Ratio | None]] = field(default_factory=dict)  # of each sample in order
-    estimates: dict[Metric, Estimate] = field(default_factory=dict)  # metrics that are no quotient of sums
-    times: dict[Metric, list[Ratio | None]] = field(default_factory=dict)  # as `ratios`, but other in every run
+    ratios: dict[Metric, list[Ratio | None]] = field(default_factory=dict)  # one per sample, in order
+    estimates: dict[Metric, Estimate] = field(default_factory=dict)  # of metrics that are no quotient of sums
+    times: dict[Metric, list[Ratio | None]] = field(default_factory=dict)  # as `ratios`, but different in every run
     missing: dict[str, str] = field(default_factory=dict)  # metric or reader: why it has no figures
 
-    def add_costs(self, replies: Iterable[Replies]) -> list[Replies]:
-        """Add what reading the prompts cost; return the replies of the readers that could read them."""
+    def add_costs(self, all_replies: Iterable[Replies]) -> list[Replies]:
+        """Add the costs of reading the prompts; return the replies of the readers that could read them."""
         readable = []
-        for own in replies:
-            if own.error is not None:
-                self.missing[own.reader] = own.error
+        for replies in all_replies:
+            if replies.error is not None:
+                self.missing[replies.reader] = replies.error
                 continue
-            readable.append(own)
-            self.ratios[m.KV_CACHE.by(own.reader)] = [Ratio(size) for size in own.kv_megabytes]
-            self.times[m.READING.by(own.reader)] = [Ratio(own.seconds, len(own.texts))]
-            if own.first_token_seconds is not None:
-                self.times[m.FIRST_TOKEN.by(own.reader)] = [Ratio(own.first_token_seconds)]
+            readable.append(replies)
+            self.ratios[m.KV_CACHE.by(replies.reader)] = [Ratio(size) for size in replies.kv_megabytes]
+            self.times[m.READING.by(replies.reader)] = [Ratio(replies.seconds, len(replies.texts))]
+            if replies.first_token_seconds is not None:
+                self.times[m.FIRST_TOKEN.by(replies.reader)] = [Ratio(replies.first_token_seconds)]
         return readable
 
 
@@ -86,16 +85,16 @@ class Scores:
 class Draws:
     """Which samples a task draws from rows."""
 
-    limit: int  # samples, at most
-    characters: int  # of each text, at most; passages of questions, JSON and code are not cut
+    limit: int  # maximum number of samples
+    characters: int  # maximum length of a text; passages of questions, JSON and code are not cut
     seed: int
 
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """Something that a shortened text is for."""
+    """Something that shortened texts are used for, with samples to measure it on."""
 
-    source: str  # where the samples are from, as a report names it
+    source: str  # where the samples come from, as reports name it
     samples: Sequence[Sample]
 
     name: ClassVar[str]
@@ -103,7 +102,7 @@ class Task(ABC):
     main: ClassVar[Metric]  # plotted and compared
     metrics: ClassVar[tuple[Metric, ...]]  # all, in the order of a report
     restores: ClassVar[bool] = False  # whether lossless methods restore the texts first
-    file: ClassVar[str] = "texts"  # of shipped rows, which it has unless others are given
+    file: ClassVar[str] = "texts"  # name of the shipped rows, used unless others are given
 
     @classmethod
     @abstractmethod
@@ -112,13 +111,13 @@ class Task(ABC):
 
     @classmethod
     def shipped(cls) -> Rows:
-        """Return the rows that it has unless others are given."""
+        """Return the rows that are used unless others are given."""
         return shipped_rows(cls.file)
 
     @classmethod
     def of(cls, rows: Rows, draws: Draws) -> Self:
-        """Draw samples from rows: of texts, as many of each kind as there can be."""
-        samples = [_text_sample(*one, draws.characters) for one in enumerate(rows.rows)]
+        """Draw samples from rows, as evenly over the kinds of text as possible."""
+        samples = [_text_sample(index, row, draws.characters) for index, row in enumerate(rows.rows)]
         source = f"{rows.source}, up to {draws.characters:,} characters of each"
         return cls(source, _draw_mixed(samples, draws.limit, draws.seed))
 
@@ -134,7 +133,7 @@ class Task(ABC):
 
 
 class Reconstruction(Task):
-    """Texts of several kinds; BLEU never stands alone: ratio, bits and exact restoration are in the same row."""
+    """Restoring texts of several kinds; a report has ratio, bits and exact restoration in the same row as BLEU."""
 
     name, title, main = "reconstruction", "Reconstruction", m.BLEU
     metrics = (m.BLEU, m.NUMBERS, m.NAMES)
@@ -147,11 +146,11 @@ class Reconstruction(Task):
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Compare the restored texts with their sources."""
-        pairs = [(one.sample.texts[0], one.final_texts[0]) for one in predictions]
+        pairs = [(prediction.sample.texts[0], prediction.final_texts[0]) for prediction in predictions]
         scores = Scores()
         for metric, find in ((m.NUMBERS, m.numbers), (m.NAMES, m.names)):
             recalls = [m.recall(find(source), find(restored)) for source, restored in pairs]
-            scores.ratios[metric] = [Ratio(one.found, one.total) for one in recalls]
+            scores.ratios[metric] = [Ratio(recall.found, recall.total) for recall in recalls]
         if bleu := _estimate_bleu(pairs, context.seed):
             scores.estimates[m.BLEU] = bleu
         else:
@@ -164,7 +163,7 @@ def _estimate_bleu(pairs: Sequence[tuple[str, str]], seed: int) -> Estimate | No
     corpus = m.CorpusBleu([source for source, _ in pairs], [restored for _, restored in pairs])
     value = corpus.score()
     if value is None:
-        # The counts of n-grams are those of the restored texts: empty ones have none, and are as bad as can be.
+        # n-grams are counted in the restored texts: empty ones have none, and score worst.
         return Estimate(0.0, 0.0, 0.0, 0.0, len(pairs)) if any(source.split()[3:] for source, _ in pairs) else None
 
     def bleu(rows: NDArray[np.int64]) -> float:
@@ -176,7 +175,7 @@ def _estimate_bleu(pairs: Sequence[tuple[str, str]], seed: int) -> Estimate | No
 
 
 class QuestionAnswering(Task):
-    """Questions about passages, each of which is shortened by itself; titles and questions are not shortened."""
+    """Questions about passages; titles and questions are not shortened."""
 
     name, title, main = "qa", "Questions", m.F1.by(READER)
     metrics = tuple(metric.by(reader) for reader in READERS for metric in (m.F1, m.EXACT_MATCH, m.KV_CACHE))
@@ -192,28 +191,31 @@ class QuestionAnswering(Task):
     @classmethod
     def of(cls, rows: Rows, draws: Draws) -> Self:
         """Draw questions, each with its passages."""
-        samples = [_question_sample(row, place, cls.gold_only) for place, row in enumerate(rows.rows)]
+        samples = [_question_sample(row, index, cls.gold_only) for index, row in enumerate(rows.rows)]
         return cls(rows.source, draw(samples, draws.limit, draws.seed))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Let every reader answer every question."""
         from zprompt.reader import question_messages  # imports torch, which a report does not need
 
-        prompts = [question_messages(one.sample.query or "", _titled(one)) for one in predictions]
+        prompts = [
+            question_messages(prediction.sample.query or "", _titled_passages(prediction)) for prediction in predictions
+        ]
         ltsc = context.answer_with_ltsc(predictions, self.max_new_tokens)
-        replies = [*context.replies(predictions, prompts, self.max_new_tokens), *([ltsc] if ltsc else [])]
+        all_replies = [*context.replies(predictions, prompts, self.max_new_tokens), *([ltsc] if ltsc else [])]
+        answers = [prediction.sample.answers for prediction in predictions]
         scores = Scores()
-        for own in scores.add_costs(replies):
-            pairs = [(text, one.sample.answers) for text, one in zip(own.texts, predictions, strict=True)]
-            scores.ratios[m.F1.by(own.reader)] = [Ratio(m.f1(*pair)) for pair in pairs]
-            scores.ratios[m.EXACT_MATCH.by(own.reader)] = [Ratio(m.exact_match(*pair)) for pair in pairs]
+        for replies in scores.add_costs(all_replies):
+            pairs = list(zip(replies.texts, answers, strict=True))
+            scores.ratios[m.F1.by(replies.reader)] = [Ratio(m.f1(*pair)) for pair in pairs]
+            scores.ratios[m.EXACT_MATCH.by(replies.reader)] = [Ratio(m.exact_match(*pair)) for pair in pairs]
         return scores
 
 
 class RetrievedQuestions(QuestionAnswering):
-    """Questions about what a retriever found, shortened together where the method can.
+    """Questions about retrieved passages, not all of which answer them.
 
-    kept    an answer stands in the words that are left; Z-tokens are read as the words of their anchors here
+    kept    an answer is among the words that are left; Z-tokens count as the words of their anchors
     """
 
     name, title = "retrieved", "Retrieved passages"
@@ -227,32 +229,35 @@ class RetrievedQuestions(QuestionAnswering):
 
     @classmethod
     def shipped(cls) -> Rows:
-        """Return the shipped questions, with passages of others beside their own."""
+        """Return the shipped questions, each with passages of other questions beside its own."""
         questions = super().shipped()
-        among = (_among_others(row, questions.rows, place) for place, row in enumerate(questions.rows))
-        return replace(questions, rows=tuple(among))
+        rows = (_add_distractors(row, questions.rows, index) for index, row in enumerate(questions.rows))
+        return replace(questions, rows=tuple(rows))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Let every reader answer every question, and look for the answers."""
         scores = super().score(predictions, context)
         try:
-            kept = [holds_answer("\n".join(context.words(one)), one.sample.answers) for one in predictions]
-            scores.ratios[m.KEPT] = [Ratio(float(there)) for there in kept]
+            kept = [
+                holds_answer("\n".join(context.words(prediction)), prediction.sample.answers)
+                for prediction in predictions
+            ]
+            scores.ratios[m.KEPT] = [Ratio(float(is_kept)) for is_kept in kept]
         except UnreadableError as error:
             scores.missing[m.KEPT.name] = str(error)
         return scores
 
 
-def _titled(prediction: Prediction) -> list[dict[str, str]]:
+def _titled_passages(prediction: Prediction) -> list[dict[str, str]]:
     pairs = zip(prediction.sample.all_titles, prediction.shortened, strict=True)
-    return [{"title": title, "text": one.text} for title, one in pairs]
+    return [{"title": title, "text": shortened.text} for title, shortened in pairs]
 
 
 class Summarisation(Task):
-    """Texts to summarise: what shortening changes, not how well the model summarises; the full text has 100.
+    """Summaries: measures what shortening changes, not how well the model summarises; the full text scores 100.
 
     ROUGE-1, 2, L    against the same reader's summary of the full text
-    "…, reference"   against the summary that came with the text, where one did
+    "…, reference"   against the summary that came with the text, if one did
     """
 
     name, title, main = "summarisation", "Summaries", m.ROUGE_L.by(READER)
@@ -279,17 +284,17 @@ class Summarisation(Task):
 
         scorer = RougeScorer(list(self.kinds.values()), use_stemmer=False)
         scores = Scores()
-        prompts = [_summary_prompt(one.shortened[0].text) for one in predictions]
-        references = [one.sample.answers[0] if one.sample.answers else None for one in predictions]
-        for own in scores.add_costs(context.replies(predictions, prompts, self.max_new_tokens)):
-            full = self._summaries_of_full_texts(own.reader, context)
-            found = [scorer.score(*pair) for pair in zip(full, own.texts, strict=True)]
+        prompts = [_summary_prompt(prediction.shortened[0].text) for prediction in predictions]
+        references = [next(iter(prediction.sample.answers), None) for prediction in predictions]
+        for replies in scores.add_costs(context.replies(predictions, prompts, self.max_new_tokens)):
+            full = self._summaries_of_full_texts(replies.reader, context)
+            rouge_scores = [scorer.score(*pair) for pair in zip(full, replies.texts, strict=True)]
             for metric, kind in self.kinds.items():
-                scores.ratios[metric.by(own.reader)] = [Ratio(one[kind].fmeasure) for one in found]
+                scores.ratios[metric.by(replies.reader)] = [Ratio(rouge[kind].fmeasure) for rouge in rouge_scores]
             if any(references):
-                scores.ratios[m.ROUGE_REFERENCE.by(own.reader)] = [
-                    None if right is None else Ratio(scorer.score(right, text)["rougeL"].fmeasure)
-                    for right, text in zip(references, own.texts, strict=True)
+                scores.ratios[m.ROUGE_REFERENCE.by(replies.reader)] = [
+                    None if reference is None else Ratio(scorer.score(reference, text)["rougeL"].fmeasure)
+                    for reference, text in zip(references, replies.texts, strict=True)
                 ]
         return scores
 
@@ -297,8 +302,8 @@ class Summarisation(Task):
         key = (self.name, reader)
         if key not in context.cache:
             prompts = [_summary_prompt(sample.texts[0]) for sample in self.samples]
-            replies = context.reader(reader).generate(prompts, max_new_tokens=self.max_new_tokens)
-            context.cache[key] = [one.text.strip() for one in replies]
+            generations = context.reader(reader).generate(prompts, max_new_tokens=self.max_new_tokens)
+            context.cache[key] = [generation.text.strip() for generation in generations]
         return list(context.cache[key])
 
 
@@ -311,9 +316,9 @@ def _summary_prompt(text: str) -> list[Message]:
 
 @dataclass(frozen=True)
 class Queries(Task):
-    """What a user said in several turns, as a search query; its answer is one of the documents."""
+    """What a user said over several turns as a search query; one of the documents is the answer."""
 
-    documents: Sequence[str]  # all that is searched
+    documents: Sequence[str]  # to search
 
     name, title, main = "queries", "Long queries", m.MRR
     metrics = (m.MRR, m.FIRST, m.TOP_TEN)
@@ -327,7 +332,7 @@ class Queries(Task):
     @classmethod
     def of(cls, rows: Rows, draws: Draws) -> Self:
         """Draw queries; the documents of all rows are searched."""
-        samples = [_query_sample(row, place) for place, row in enumerate(rows.rows)]
+        samples = [_query_sample(row, index) for index, row in enumerate(rows.rows)]
         drawn = draw(samples, draws.limit, draws.seed)
         return cls(rows.source, drawn, [sample.answers[0] for sample in samples])
 
@@ -335,7 +340,10 @@ class Queries(Task):
         """Rank the right documents by BM25, which reads Z-tokens as the words of their anchors."""
         documents = list(dict.fromkeys(self.documents))
         index = m.SearchIndex(documents)
-        ranks = [index.rank(context.words(one)[0], documents.index(one.sample.answers[0])) for one in predictions]
+        ranks = [
+            index.rank(context.words(prediction)[0], documents.index(prediction.sample.answers[0]))
+            for prediction in predictions
+        ]
         return Scores(
             {
                 m.MRR: [Ratio(1 / rank) for rank in ranks],
@@ -346,11 +354,11 @@ class Queries(Task):
 
 
 class Copying(Task):
-    """Values hidden in a context that is made from a seed; methods are told which one will be asked for.
+    """Values hidden in a context generated from a seed; methods are told which value will be asked for.
 
-    kept       the value stands in the words that are left; Z-tokens are read as the words of their anchors here, though
-               restoring gives the value, too
-    copied     the reader's answer has the value in it, character for character
+    kept       the value is among the words that are left; Z-tokens count as the words of their anchors, although
+               restoring would give the value
+    copied     the reader's answer contains the value, character for character
     """
 
     name, title, main = "copying", "Exact copy", m.KEPT
@@ -359,7 +367,7 @@ class Copying(Task):
 
     @classmethod
     def fits(cls, row: Row) -> bool:
-        """Return False: its samples are made."""
+        """Return False: samples are generated, not read."""
         return False
 
     @classmethod
@@ -369,25 +377,28 @@ class Copying(Task):
 
     @classmethod
     def of(cls, rows: Rows, draws: Draws) -> Self:
-        """Make contexts, whatever the rows."""
+        """Generate contexts; the rows are ignored."""
         return cls(f"made from seed {draws.seed}", copying_samples(draws.limit, draws.seed))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
-        """Look for the values, and ask for them."""
+        """Look for the values in the words that are left, and ask the readers for them."""
         from zprompt.reader import question_messages  # imports torch, which a report does not need
 
-        values = [one.sample.answers[0] for one in predictions]
-        kept = [value in context.words(one)[0] for value, one in zip(values, predictions, strict=True)]
-        scores = Scores({m.KEPT: [Ratio(float(there)) for there in kept]})
-        prompts = [question_messages(one.sample.query or "", [one.shortened[0].text]) for one in predictions]
-        for own in scores.add_costs(context.replies(predictions, prompts, self.max_new_tokens)):
-            copied = [value in text for value, text in zip(values, own.texts, strict=True)]
-            scores.ratios[m.COPIED.by(own.reader)] = [Ratio(float(one)) for one in copied]
+        values = [prediction.sample.answers[0] for prediction in predictions]
+        kept = [value in context.words(prediction)[0] for value, prediction in zip(values, predictions, strict=True)]
+        scores = Scores({m.KEPT: [Ratio(float(is_kept)) for is_kept in kept]})
+        prompts = [
+            question_messages(prediction.sample.query or "", [prediction.shortened[0].text])
+            for prediction in predictions
+        ]
+        for replies in scores.add_costs(context.replies(predictions, prompts, self.max_new_tokens)):
+            copied = [value in text for value, text in zip(values, replies.texts, strict=True)]
+            scores.ratios[m.COPIED.by(replies.reader)] = [Ratio(float(is_copied)) for is_copied in copied]
         return scores
 
 
-_SENTENCES = 8  # of a context
-_KEYS = 3  # of them: sentences that have a value
+_SENTENCES = 8  # in a context
+_KEYS = 3  # of these sentences: those with a value
 _NAMES = ("Larkspur", "Juniper", "Marigold", "Hawthorn", "Bluebell", "Foxglove", "Rosemary", "Clover")
 _WHO = ("The night watch", "A driver", "The clerk", "An inspector", "The cook")
 _DID = ("counted the crates in", "swept the floor of", "checked the lamps in", "left a note in", "locked the door of")
@@ -395,7 +406,7 @@ _WHERE = ("the north hall", "the loading bay", "the cold store", "the yard offic
 
 
 def copying_samples(count: int, seed: int) -> list[Sample]:
-    """Make contexts: sentences of a warehouse's log, some of which name the code of a locker."""
+    """Generate contexts: sentences of a warehouse's log, some of which give the code of a locker."""
     return [_copying_sample(number, random.Random(seed * 1000 + number)) for number in range(count)]
 
 
@@ -414,7 +425,7 @@ def _copying_sample(number: int, rng: random.Random) -> Sample:
 
 
 class Structure(Task):
-    """JSON and Python, of the groups "json" and "code"."""
+    """JSON and Python files, in the groups "json" and "code"."""
 
     name, title, main = "structure", "Structure", m.SAME
     metrics = (m.PARSES, m.SAME)
@@ -422,7 +433,7 @@ class Structure(Task):
 
     @classmethod
     def fits(cls, row: Row) -> bool:
-        """Return whether a row is of a JSON or Python file."""
+        """Return whether a row is a JSON or Python file."""
         return row.get("group") in _PARSED.values()
 
     @classmethod
@@ -433,15 +444,18 @@ class Structure(Task):
 
     @classmethod
     def of(cls, rows: Rows, draws: Draws) -> Self:
-        """Draw as many of each kind as there can be, all whole: a part of a text would not parse."""
-        samples = [_text_sample(*one) for one in enumerate(rows.rows)]
+        """Draw whole files, as evenly over the kinds as possible: part of a file would not parse."""
+        samples = [_text_sample(index, row) for index, row in enumerate(rows.rows)]
         return cls(rows.source, _draw_mixed(samples, draws.limit, draws.seed))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
         """Parse the restored texts, and compare their values or syntax trees with the sources'."""
         parsed = [
-            (canonical(one.sample.texts[0], one.sample.group), canonical(one.final_texts[0], one.sample.group))
-            for one in predictions
+            (
+                canonical(prediction.sample.texts[0], prediction.sample.group),
+                canonical(prediction.final_texts[0], prediction.sample.group),
+            )
+            for prediction in predictions
         ]
         return Scores(
             {
@@ -452,19 +466,19 @@ class Structure(Task):
 
 
 def canonical(text: str, kind: str) -> str | None:
-    """Return the canonical form of a text's value ("json") or syntax tree ("code"), None if it is empty or wrong."""
+    """Return the canonical form of a text's value ("json") or syntax tree ("code"), None if empty or invalid."""
     try:
         if kind == "json":
             return json.dumps(json.loads(text), sort_keys=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a broken escape is no syntax error
+            warnings.simplefilter("ignore")  # an invalid escape sequence is only a warning
             tree = ast.parse(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
     return ast.dump(tree) if tree.body else None
 
 
-# Tasks with samples: from what the user gives, else from what is shipped, else from a seed.
+# Tasks with samples: from the user's data, else from shipped rows, else from a seed.
 
 _ALL: tuple[type[Task], ...] = (
     RetrievedQuestions,
@@ -477,7 +491,7 @@ _ALL: tuple[type[Task], ...] = (
 )
 _BY_NAME = {task.name: task for task in _ALL}
 TASKS = tuple(_BY_NAME)
-_OTHERS = 5  # passages beside the one that answers a shipped question
+_DISTRACTORS = 5  # passages beside the one that answers a shipped question
 _PROSE = ("encyclopedia", "news", "dialogue")  # kinds of shipped texts that can be summarised
 _PARSED = {".json": "json", ".py": "code"}
 _SUMMARIES = ("highlights", "summary")
@@ -488,8 +502,8 @@ def make_tasks(names: Sequence[str], data: Sequence[str], limit: int, characters
 
     :param names: Some of `TASKS`.
     :param data: Files and datasets, each alone or as TASK=SOURCE.
-    :param limit: Samples of each task, at most.
-    :param characters: Of each text, at most; passages of questions, JSON and code are not cut.
+    :param limit: Maximum number of samples of each task.
+    :param characters: Maximum length of a text; passages of questions, JSON and code are not cut.
     :param seed: Decides which samples are drawn.
     :return: The tasks, in the order of the names.
     :raises OptionError: If there is no such task.
@@ -497,33 +511,33 @@ def make_tasks(names: Sequence[str], data: Sequence[str], limit: int, characters
     """
     if unknown := set(names) - set(TASKS):
         raise OptionError(f"There is no task {sorted(unknown)[0]!r}. Must be one of {', '.join(TASKS)}.")
-    given: dict[str, list[Rows]] = {}
-    for one in data:
-        for name, rows in _assign(one):
-            given.setdefault(name, []).append(rows)
+    sources: dict[str, list[Rows]] = {}  # by task
+    for spec in data:
+        for name, rows in _assign(spec):
+            sources.setdefault(name, []).append(rows)
     draws = Draws(limit, characters, seed)
-    return [_BY_NAME[name].of(_joined(given.get(name)) or _BY_NAME[name].shipped(), draws) for name in names]
+    return [_BY_NAME[name].of(_joined(sources.get(name)) or _BY_NAME[name].shipped(), draws) for name in names]
 
 
-def _joined(given: Sequence[Rows] | None) -> Rows | None:
-    """Return the rows of several sources as one; None if there are none."""
-    if not given:
+def _joined(sources: Sequence[Rows] | None) -> Rows | None:
+    """Join the rows of several sources; None if there are no sources."""
+    if not sources:
         return None
-    return Rows("; ".join(one.source for one in given), tuple(row for one in given for row in one.rows))
+    return Rows("; ".join(rows.source for rows in sources), tuple(row for rows in sources for row in rows.rows))
 
 
-def _assign(given: str) -> Iterator[tuple[str, Rows]]:
-    """Yield the tasks that a file or dataset is for, with its rows."""
-    name, mark, source = given.partition("=")
-    if mark and name in TASKS:
+def _assign(spec: str) -> Iterator[tuple[str, Rows]]:
+    """Yield each task that a file or dataset is for, with its rows."""
+    name, separator, source = spec.partition("=")
+    if separator and name in TASKS:
         yield name, _read_grouped(source)
         return
-    rows = _read_grouped(given)
+    rows = _read_grouped(spec)
     fitting = [name for name, task in _BY_NAME.items() if rows.rows and task.fits(rows.rows[0])]
     if not fitting:
         raise TrainingDataError(
-            f"{given} fits no task: its first row has {', '.join(rows.rows[0]) if rows.rows else 'nothing'}. Say which "
-            f"it is for: TASK={given}, with one of {', '.join(TASKS)}."
+            f"{spec} fits no task: its first row has {', '.join(rows.rows[0]) if rows.rows else 'nothing'}. Say which "
+            f"it is for: TASK={spec}, with one of {', '.join(TASKS)}."
         )
     yield from ((name, rows) for name in fitting)
 
@@ -543,43 +557,43 @@ def _is_query(row: Row) -> bool:
 
 
 def _draw_mixed(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
-    """Draw samples, as many of each kind of text as there can be."""
+    """Draw samples, as evenly over the kinds of text as possible."""
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(sample.group, []).append(sample)
-    drawn: Iterable[tuple[Sample | None, ...]] = zip_longest(*(draw(own, limit, seed) for own in groups.values()))
-    return [sample for row in drawn for sample in row if sample is not None][:limit]
+    drawn: Iterable[tuple[Sample | None, ...]] = zip_longest(*(draw(group, limit, seed) for group in groups.values()))
+    return [sample for turn in drawn for sample in turn if sample is not None][:limit]
 
 
-def _text_sample(place: int, row: Row, characters: int | None = None) -> Sample:
+def _text_sample(index: int, row: Row, characters: int | None = None) -> Sample:
     text = text_of(row)
     summary = next((str(row[name]) for name in _SUMMARIES if row.get(name)), None)
     return Sample(
-        id=str(row.get("id") or row.get("title") or place),
+        id=str(row.get("id") or row.get("title") or index),
         group=str(row.get("group", "text")),
         texts=(text if characters is None else first_paragraphs(text, characters),),
         answers=(summary,) if summary else (),
     )
 
 
-def _among_others(row: Row, rows: Sequence[Row], place: int) -> Row:
-    """Put passages of other questions beside those of a question, in an order that only its place decides."""
-    rng = random.Random(place)
-    own = row["passages"]
-    others = {passage["text"]: passage for one in rows for passage in one["passages"] if passage not in own}
-    passages = [*own, *({**passage, "gold": False} for passage in rng.sample(list(others.values()), _OTHERS))]
+def _add_distractors(row: Row, rows: Sequence[Row], index: int) -> Row:
+    """Mix passages of other questions into those of a question; the row's index is the seed."""
+    rng = random.Random(index)
+    gold = row["passages"]
+    others = {passage["text"]: passage for other in rows for passage in other["passages"] if passage not in gold}
+    passages = [*gold, *({**passage, "gold": False} for passage in rng.sample(list(others.values()), _DISTRACTORS))]
     return {**row, "passages": rng.sample(passages, len(passages))}
 
 
-def _question_sample(row: Row, place: int, gold_only: bool) -> Sample:
+def _question_sample(row: Row, index: int, gold_only: bool) -> Sample:
     try:
         question = question_of(row, gold_only=gold_only)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingDataError(
-            f"Row {place + 1} is no question: {error!r}. It needs question, answers and passages of text."
+            f"Row {index + 1} is no question: {error!r}. It needs question, answers and passages of text."
         ) from error
     return Sample(
-        id=str(row.get("id", place)),
+        id=str(row.get("id", index)),
         group="questions",
         texts=tuple(passage.text for passage in question.passages),
         query=question.question,
@@ -588,11 +602,11 @@ def _question_sample(row: Row, place: int, gold_only: bool) -> Sample:
     )
 
 
-def _query_sample(row: Row, place: int) -> Sample:
+def _query_sample(row: Row, index: int) -> Sample:
     try:
         turns = " ".join(str(utterance) for turn in row["turns"] for utterance in turn)
-        return Sample(str(row.get("id", place)), "queries", (f"{row['topic']}. {turns}",), answers=(str(row["facet"]),))
+        return Sample(str(row.get("id", index)), "queries", (f"{row['topic']}. {turns}",), answers=(str(row["facet"]),))
     except (KeyError, TypeError) as error:
         raise TrainingDataError(
-            f"Row {place + 1} is no long query: {error!r}. It needs topic, facet and turns, which are lists of text."
+            f"Row {index + 1} is no long query: {error!r}. It needs topic, facet and turns, which are lists of text."
         ) from error

@@ -1,7 +1,7 @@
 """One frozen causal language model that compresses, decompresses and reads.
 
-`loading` goes from a name to a `Backbone`: through `fetching` (cache, pip, hub), `gguf` (4-bit weights), and `llama`
-with `cache` (our decoder) or `hub` (any other architecture, through transformers).
+`loading` turns a name into a `Backbone`, by `fetching` (cache, pip, hub), `gguf` (4-bit weights), and `llama` with
+`cache` (our decoder) or `hub` (any other architecture, through transformers).
 """
 
 from zprompt.llm.backbone import Backbone

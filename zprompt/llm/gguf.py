@@ -1,13 +1,13 @@
 """Read a backbone's weights straight from the 4-bit GGUF file.
 
-The GGUF (98 MB) is the only copy of the weights on disk. Converting it once means writing down where each tensor lies
-in it, plus `config.json` and `tokenizer.json` as transformers would; loading means unpacking the tensors to fp32, which
-takes half a second. An fp32 copy would need 540 MB more disk and, when it is not in the page cache, more time to read.
+The GGUF (98 MB) is the only copy of the weights on disk. Converting it once means writing an index of its tensors, plus
+`config.json` and `tokenizer.json` as transformers would; loading means unpacking the tensors to fp32, which takes half
+a second. An fp32 copy would need 540 MB more disk and, when it is not in the page cache, more time to read.
 
     Q4_1: 32 weights in 20 bytes   w = d * q + m      d, m half precision, q in 0..15, low nibbles first
     Q8_0: 32 weights in 34 bytes   w = d * q          q in -128..127
 
-numpy and not torch, since numpy unpacks on one thread: with torch, a second busy process made this 20 times slower.
+numpy and not torch, since numpy unpacks on one thread: with torch, another busy process made this 20 times slower.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +41,7 @@ _LLAMA_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class PackedTensor:
-    """Where one tensor lies in a GGUF file."""
+    """The location and encoding of a tensor in a GGUF file."""
 
     kind: str  # "Q4_1", "Q8_0" or "F32"
     offset: int  # bytes from the start of the file
@@ -82,21 +82,21 @@ def read_tensors(path: Path, index: Mapping[str, PackedTensor]) -> Iterator[tupl
     """Unpack the tensors of an index to fp32.
 
     :param path: The GGUF file.
-    :param index: Where they are.
-    :yields: Name and tensor, one after the other.
+    :param index: Where they are in the file.
+    :yields: Each tensor with its name.
     """
     for name, entry in index.items():
-        # A map of its own: the pages of a larger one would count as the process's until all tensors are read.
+        # One map per tensor: the pages of a map of the whole file would stay in memory until all tensors are read.
         yield name, _read_tensor(np.memmap(path, np.uint8, "r", entry.offset, (entry.size,)), entry)
 
 
 def index_to_json(index: Mapping[str, PackedTensor]) -> dict[str, Any]:
-    """Return an index as plain dictionaries."""
+    """Return an index as JSON values."""
     return {name: asdict(entry) for name, entry in index.items()}
 
 
 def index_from_json(data: Mapping[str, Any]) -> dict[str, PackedTensor]:
-    """Return the index that `index_to_json` turned into dictionaries."""
+    """Read an index that `index_to_json` wrote."""
     return {name: PackedTensor(**{**entry, "shape": tuple(entry["shape"])}) for name, entry in data.items()}
 
 
@@ -122,7 +122,7 @@ def _halves(packed: Bytes) -> Floats:
 
 
 def _unpack_q4_1(raw: Bytes) -> Floats:
-    """Unpack blocks of d, m and 16 bytes with two weights each."""
+    """Unpack blocks of d, m and 16 bytes, each of which holds two weights."""
     blocks = raw.reshape(-1, 20)
     values = np.empty((len(blocks), 32), dtype=np.float32)
     values[:, :16] = blocks[:, 4:] & 15
@@ -139,7 +139,7 @@ def _unpack_q8_0(raw: Bytes) -> Floats:
 
 
 def _unpack_f32(raw: Bytes) -> Floats:
-    """Copy plain numbers, since a memory map is read-only."""
+    """Copy the numbers, since the memory map is read-only."""
     return raw.view(np.float32).copy()
 
 

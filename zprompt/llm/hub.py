@@ -1,7 +1,7 @@
 """Run any of transformers' causal LMs as a decoder, and turn our Llama into transformers' own.
 
-`TransformersDecoder` runs a transformers model for the codec; `as_transformers` makes a transformers causal LM of a
-`LlamaDecoder`, for whatever needs one.
+`TransformersDecoder` runs a transformers model for the codec; `as_transformers` turns a `LlamaDecoder` into a
+transformers causal LM, for code that needs one.
 """
 
 import inspect
@@ -19,97 +19,99 @@ from zprompt.llm.packed import unpack
 
 
 class TransformersCache:
-    """A transformers cache whose rows can be rolled back one by one: forgotten tokens are masked."""
+    """A transformers cache each of whose rows can be rolled back by itself: discarded tokens are masked."""
 
-    def __init__(self, past: Any, batch: int) -> None:  # noqa: ANN401 - DynamicCache is not to be imported here
+    def __init__(self, past: Any, batch: int) -> None:  # noqa: ANN401 - importing DynamicCache is slow
         self.past = past
         self.lengths = torch.zeros(batch, dtype=torch.long)  # (B,) on the CPU
-        self.places = torch.zeros(batch, 0, dtype=torch.long)  # (B, S) position of each column's token
-        self._seen = torch.zeros(batch, 0, dtype=torch.bool)  # (B, S) False: forgotten
+        self.positions = torch.zeros(batch, 0, dtype=torch.long)  # (B, S) position of each column's token
+        self._mask = torch.zeros(batch, 0, dtype=torch.bool)  # (B, S) False: discarded
 
     def rollback(self, lengths: Tensor) -> None:
         """Shorten each row to at most its entry of `lengths`, (B,)."""
         self.lengths = torch.minimum(self.lengths, lengths.to("cpu", torch.long))
-        self._seen = self._seen & (self.places < self.lengths[:, None])
+        self._mask = self._mask & (self.positions < self.lengths[:, None])
 
     def keep_rows(self, rows: Tensor) -> None:
-        """Keep only the rows of these indices, in this order."""
+        """Keep only the rows with these indices, in this order."""
         self.past.batch_select_indices(rows)
         rows = rows.cpu()
-        self.lengths, self.places, self._seen = self.lengths[rows], self.places[rows], self._seen[rows]
+        self.lengths, self.positions, self._mask = self.lengths[rows], self.positions[rows], self._mask[rows]
 
     def advance(self, count: int) -> tuple[Tensor, Tensor]:
-        """Count new tokens in every row as seen.
+        """Add columns for new tokens in every row.
 
-        :param count: New tokens.
+        :param count: New tokens per row.
         :return: Their positions (B, T), and the mask of all columns (B, S + T).
         """
-        places = self.lengths[:, None] + torch.arange(count)
-        self.places = torch.cat((self.places, places), dim=1)
-        self._seen = torch.cat((self._seen, torch.ones_like(places, dtype=torch.bool)), dim=1)
+        positions = self.lengths[:, None] + torch.arange(count)
+        self.positions = torch.cat((self.positions, positions), dim=1)
+        self._mask = torch.cat((self._mask, torch.ones_like(positions, dtype=torch.bool)), dim=1)
         self.lengths = self.lengths + count
-        return places, self._seen
+        return positions, self._mask
 
 
 class TransformersDecoder(nn.Module):
-    """Maps token ids to hidden states after the final norm by a transformers model."""
+    """Maps token ids to hidden states after the final norm, with a transformers model."""
 
     def __init__(self, base: nn.Module) -> None:
-        """Wrap a causal LM's `base_model`: the model without its head."""
+        """Wrap a causal LM's `base_model`, which is the model without its head."""
         super().__init__()
         self.base: Any = base
-        taken = inspect.signature(base.forward).parameters
-        self._takes_positions = "position_ids" in taken
-        self._cache_name = "cache" if "cache" in taken else "past_key_values"  # its name before transformers 5.24
-        kinds = set(getattr(self.base.config, "layer_types", None) or ())
-        slides = "sliding_attention" in kinds or not kinds
-        self._reach: int | None = getattr(self.base.config, "sliding_window", None) if slides else None
-        self._kinds = kinds or None
+        parameters = inspect.signature(base.forward).parameters
+        self._takes_positions = "position_ids" in parameters
+        self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # its name before transformers 5.24
+        layer_types = set(getattr(self.base.config, "layer_types", None) or ())
+        slides = "sliding_attention" in layer_types or not layer_types
+        self._sliding_window: int | None = getattr(self.base.config, "sliding_window", None) if slides else None
+        self._masks_by_layer_type = bool(layer_types)
 
     def forward(self, ids: Tensor, cache: TransformersCache | None = None) -> Tensor:
         """Run the decoder over a batch of token ids, after those in a cache.
 
         :param ids: (B, T).
-        :param cache: The keys and values so far, extended by this call; None: there are none, and none are kept.
+        :param cache: The keys and values so far, extended by this call; None: start without any, and keep none.
         :return: (B, T, D).
         """
         if cache is None:
             return cast(Tensor, self.base(input_ids=ids, use_cache=False).last_hidden_state)
-        places, seen = cache.advance(ids.shape[1])
-        named: dict[str, Any] = {self._cache_name: cache.past}
+        positions, mask = (tensor.to(ids.device) for tensor in cache.advance(ids.shape[1]))
+        arguments: dict[str, Any] = {self._cache_name: cache.past}
         if self._takes_positions:
-            named["position_ids"] = places.to(ids.device)
-        mask: Any = seen.to(ids.device)
-        if self._reach is not None:
-            mask = self._sliding_masks(places.to(ids.device), cache.places.to(ids.device), mask, self._reach)
-        output = self.base(input_ids=ids, attention_mask=mask, use_cache=True, **named)
+            arguments["position_ids"] = positions
+        attention_mask: Any = mask
+        if self._sliding_window is not None:
+            columns = cache.positions.to(ids.device)
+            attention_mask = self._sliding_masks(positions, columns, mask, self._sliding_window)
+        output = self.base(input_ids=ids, attention_mask=attention_mask, use_cache=True, **arguments)
         return cast(Tensor, output.last_hidden_state)
 
-    def _sliding_masks(self, places: Tensor, columns: Tensor, seen: Tensor, reach: int) -> Any:  # noqa: ANN401
-        """Mask by positions, since transformers counts how far attention slides by columns, forgotten ones included.
+    def _sliding_masks(self, positions: Tensor, columns: Tensor, mask: Tensor, window: int) -> Any:  # noqa: ANN401
+        """Mask by positions, since transformers measures the sliding window in columns, discarded ones included.
 
-        :param places: (B, T) positions of the new tokens.
+        :param positions: (B, T) positions of the new tokens.
         :param columns: (B, S + T) positions of all columns.
-        :param seen: (B, S + T) False: forgotten.
-        :param reach: Tokens that sliding attention sees.
-        :return: What is added to attention scores, (B, 1, T, S + T), for each kind of layer if there are several.
+        :param mask: (B, S + T) False: discarded.
+        :param window: Tokens that sliding attention sees.
+        :return: The mask added to attention scores, (B, 1, T, S + T); a dictionary of masks if there are layer types.
         """
-        distance = places[:, :, None] - columns[:, None, :]
-        full = seen[:, None, :] & (distance >= 0)
-        least = torch.finfo(self.base.dtype).min
+        distance = positions[:, :, None] - columns[:, None, :]
+        full = mask[:, None, :] & (distance >= 0)
+        lowest = torch.finfo(self.base.dtype).min
 
-        def added(mask: Tensor) -> Tensor:
-            return torch.zeros(mask.shape, dtype=self.base.dtype, device=mask.device).masked_fill(~mask, least)[:, None]
+        def additive(visible: Tensor) -> Tensor:
+            zeros = torch.zeros(visible.shape, dtype=self.base.dtype, device=visible.device)
+            return zeros.masked_fill(~visible, lowest)[:, None]
 
-        masks = {"full_attention": added(full), "sliding_attention": added(full & (distance < reach))}
-        return masks if self._kinds else masks["sliding_attention"]
+        masks = {"full_attention": additive(full), "sliding_attention": additive(full & (distance < window))}
+        return masks if self._masks_by_layer_type else masks["sliding_attention"]
 
     def new_cache(self, batch: int) -> TransformersCache:
-        """Return an empty cache of so many rows."""
+        """Return an empty cache for a batch of so many rows."""
         from transformers import DynamicCache
 
-        # A cache that knows of sliding attention would throw columns away by their number.
-        past = DynamicCache() if self._reach is not None else DynamicCache(config=self.base.config)
+        # A cache that knows of sliding attention would drop columns by their number.
+        past = DynamicCache() if self._sliding_window is not None else DynamicCache(config=self.base.config)
         return TransformersCache(past, batch)
 
 
@@ -133,7 +135,7 @@ def load_transformers_model(folder: Path) -> Any:  # noqa: ANN401 - any of trans
 
 
 def as_transformers(decoder: LlamaDecoder, head: Tensor, folder: Path) -> Any:  # noqa: ANN401 - LlamaForCausalLM
-    """Make a LlamaForCausalLM of a decoder's modules, shared unless they are packed.
+    """Build a LlamaForCausalLM from a decoder's modules, which it shares unless they are packed.
 
     :param decoder: The decoder.
     :param head: (V, D) the LM head.

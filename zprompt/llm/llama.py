@@ -1,14 +1,14 @@
 """The Llama decoder in plain torch, since importing transformers takes longer than loading the model.
 
-`import torch` takes about 2 s here, `from transformers import LlamaForCausalLM` another 3.5 s, all of this module 0.
-The modules have transformers' names, so its checkpoints fit, and the operations are the same in the same order, so the
+`import torch` takes about 2 s, `from transformers import LlamaForCausalLM` another 3.5 s, and this module nothing. The
+modules have transformers' names, so its checkpoints fit, and the operations are the same in the same order, so the
 hidden states are equal bit by bit (tests/llm/test_llama.py). Any other architecture runs through transformers.
 
     x = E[ids];  per layer: x += O attention(Q n(x), K n(x), V n(x));  x += down(silu(gate n(x)) * up n(x));  h = n(x)
 
 n is RMSNorm; queries and keys are rotated by their positions; key heads are shared by groups of query heads. With
-weights in half precision (lora.py) all is computed in it but x and what n does to it: sums of 30 layers in 8 bits lose
-more than products do.
+weights in bf16 (lora.py) everything but x and n is computed in bf16: its 8 bits lose more in a sum over 30 layers than
+in products.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
 
 @dataclass(frozen=True, slots=True)
 class LlamaShape:
-    """The sizes of a Llama decoder."""
+    """The sizes and constants of a Llama decoder."""
 
     vocab_size: int
     hidden_size: int
@@ -38,13 +38,15 @@ class LlamaShape:
     head_size: int
     norm_eps: float
     rope_theta: float
-    max_positions: int  # the longest input that the model was made for
+    max_positions: int  # the longest input that the model was trained for
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "LlamaShape | None":
-        """Read the sizes from the content of a config.json; None if the model is not a plain Llama.
+        """Read the shape of a plain Llama from its config.
 
-        :raises BackboneError: If it lacks one of them.
+        :param config: The content of config.json.
+        :return: The shape; None if the model is not a plain Llama.
+        :raises BackboneError: If a size is missing.
         """
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         plain = (
@@ -82,7 +84,7 @@ class LlamaDecoder(nn.Module):
     def __init__(self, shape: LlamaShape) -> None:
         super().__init__()
         self.shape = shape
-        # from_pretrained, since the usual constructor draws random numbers, and on "meta" that imports sympy (1.2 s).
+        # from_pretrained, since the constructor draws random numbers, which on "meta" imports sympy (1.2 s).
         self.embed_tokens = nn.Embedding.from_pretrained(torch.empty(shape.vocab_size, shape.hidden_size))
         self.layers = nn.ModuleList(Layer(shape, index) for index in range(shape.layers))
         self.norm = RMSNorm(shape)
@@ -91,7 +93,7 @@ class LlamaDecoder(nn.Module):
         """Run the decoder over a batch of token ids, after those in a cache.
 
         :param ids: (B, T).
-        :param cache: The keys and values so far, extended by this call; None: there are none, and none are kept.
+        :param cache: The keys and values so far, extended by this call; None: start without any, and keep none.
         :return: (B, T, D).
         """
         return self.run(self.embed_tokens(ids).float(), cache)
@@ -112,9 +114,9 @@ class LlamaDecoder(nn.Module):
         return cast(Tensor, self.norm(x))
 
     def new_cache(self, batch: int) -> KeyValueCache:
-        """Return an empty cache of so many rows."""
-        shape, vectors = self.shape, self.embed_tokens.weight
-        return KeyValueCache(batch, shape.layers, shape.key_heads, shape.head_size, vectors.device, vectors.dtype)
+        """Return an empty cache for a batch of so many rows."""
+        shape, embeddings = self.shape, self.embed_tokens.weight
+        return KeyValueCache(batch, shape.layers, shape.key_heads, shape.head_size, embeddings.device, embeddings.dtype)
 
     def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosines and sines, (1 or B, 1, T, d)."""
@@ -125,7 +127,7 @@ class LlamaDecoder(nn.Module):
 
 
 def rotation_angles(shape: LlamaShape, positions: Tensor) -> Tensor:
-    """Return the angles that queries and keys are rotated by, (..., d / 2), at positions, (...)."""
+    """Return the angles by which queries and keys are rotated, (..., d / 2), at positions, (...)."""
     even = torch.arange(0, shape.head_size, 2, dtype=torch.float, device=positions.device)
     return positions[..., None].float() * (1.0 / shape.rope_theta ** (even / shape.head_size))
 
@@ -163,10 +165,10 @@ class Attention(nn.Module):
         queries = _rotate(self._heads(self.q_proj(x)), *rotation)  # (B, H, T, d)
         keys, values = _rotate(self._heads(self.k_proj(x)), *rotation), self._heads(self.v_proj(x))
         if step:
-            seen = step.attend(self.index, queries, keys, values)
+            attended = step.attend(self.index, queries, keys, values)
         else:
-            seen = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True)
-        return cast(Tensor, self.o_proj(seen.transpose(1, 2).flatten(2)))
+            attended = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=True)
+        return cast(Tensor, self.o_proj(attended.transpose(1, 2).flatten(2)))
 
     def _heads(self, x: Tensor) -> Tensor:
         """Split (B, T, H * d) into (B, H, T, d)."""
@@ -197,8 +199,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last dimension."""
-        normal = self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps))
-        return normal.to(self.weight.dtype)
+        normalized = self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps))
+        return normalized.to(self.weight.dtype)
 
 
 def _rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ The linear layers may be replaced by bitsandbytes' 4-bit or 8-bit ones:
 
     nf4    4 bits in blocks of 64 with one scale each     int8   8 bits, one scale per row
 
-The embeddings and the LM head stay as they are: the codec reads both as plain matrices. On a CPU without AVX-512 this
-saves memory and costs time (docs/quantization.md has the figures), so "auto" does not choose it there.
+The embeddings and the LM head are not quantized: the codec uses both as plain matrices. On a CPU without AVX-512
+quantization saves memory but costs time (figures in docs/quantization.md), so on a CPU "auto" does not quantize.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,24 +26,24 @@ from zprompt.llm.tokenizer import TextTokenizer
 
 
 def load_backbone(name: str = "default", *, device: str = "auto", quantization: str = "auto") -> Backbone:
-    """Load a backbone, fetching it first if that is needed and allowed.
+    """Load a backbone, fetching it first if needed and allowed.
 
     :param name: "default", the path of a model folder, or a model's name on the Hugging Face hub.
     :param device: "auto" (a GPU if there is one), "cpu" or "cuda".
     :param quantization: "auto" ("nf4" on a GPU, else "none"), "none", "nf4" or "int8".
     :return: The backbone, frozen, computing in fp32. A Llama's weights are read when they are first needed.
     """
-    place = choose_device(device)
-    kept_as = choose_quantization(quantization, place)
+    chosen_device = choose_device(device)
+    chosen_quantization = choose_quantization(quantization, chosen_device)
     folder = describe(pull(name))
     shape = LlamaShape.from_config(folder.config)
     positions: int | None
     load: Callable[[], Weights]
     if shape:
         vocab_size, hidden_size, positions = shape.vocab_size, shape.hidden_size, shape.max_positions
-        load = partial(_load_llama, folder, shape, kept_as, place)
+        load = partial(_load_llama, folder, shape, chosen_quantization, chosen_device)
     else:  # only the model itself knows its sizes
-        weights, positions = _load_other(folder, kept_as, place)
+        weights, positions = _load_other(folder, chosen_quantization, chosen_device)
         vocab_size, hidden_size = weights.embeddings.shape
         load = lambda: weights  # noqa: E731
     backbone = Backbone(
@@ -51,24 +51,24 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
         load=load,
         vocab_size=vocab_size,
         hidden_size=hidden_size,
-        device=place,
+        device=chosen_device,
         tokenizer=TextTokenizer.from_folder(folder.path),
         start_id=folder.start_id,
         end_ids=folder.end_ids,
         weights_fingerprint=folder.digest[:16],
-        fingerprint=digest_of(folder.digest, kept_as)[:16],
-        quantization=kept_as,
+        fingerprint=digest_of(folder.digest, chosen_quantization)[:16],
+        quantization=chosen_quantization,
         max_positions=positions,
         llama=shape,
         read_weights=partial(_read_weights, folder),
     )
-    if kept_as != "none":
-        backbone.load()  # so that a missing bitsandbytes is an error here, not at the first use
+    if chosen_quantization != "none":
+        backbone.load()  # a missing bitsandbytes is an error now, not at the first use
     return backbone
 
 
 def choose_device(wanted: str) -> torch.device:
-    """Return the device for a `device` option; raise OptionError if it is unknown or not there."""
+    """Return the device for a `device` option; raise OptionError if it is unknown or not available."""
     if wanted not in {"auto", "cpu", "cuda"}:
         raise OptionError(f"device is {wanted!r}. Must be one of 'auto', 'cpu', 'cuda'.")
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -87,7 +87,7 @@ def choose_quantization(wanted: str, device: torch.device) -> Quantization:
 
 
 def quantize(model: nn.Module, quantization: Quantization, device: torch.device) -> None:
-    """Replace the linear layers in place; they are packed when they arrive on the device.
+    """Replace linear layers with quantized ones in place; bitsandbytes quantizes them as they move to the device.
 
     :param model: The model without its LM head, in fp32.
     :param quantization: The format of the layers.
@@ -106,23 +106,23 @@ def quantize(model: nn.Module, quantization: Quantization, device: torch.device)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
-                setattr(parent, name, _packed(child, quantization).to(device))
+                setattr(parent, name, _quantized(child, quantization).to(device))
 
 
-def _packed(linear: nn.Linear, quantization: Quantization) -> nn.Module:
+def _quantized(linear: nn.Linear, quantization: Quantization) -> nn.Module:
     from bitsandbytes.nn.modules import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 
     shape, bias = (linear.in_features, linear.out_features), linear.bias is not None
-    packed: nn.Module
+    quantized: nn.Module
     if quantization == "nf4":
-        packed = Linear4bit(*shape, bias=bias, compute_dtype=torch.float32, quant_type="nf4")
-        packed.weight = Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4")
+        quantized = Linear4bit(*shape, bias=bias, compute_dtype=torch.float32, quant_type="nf4")
+        quantized.weight = Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4")
     else:
-        packed = Linear8bitLt(*shape, bias=bias, has_fp16_weights=False)
-        packed.weight = Int8Params(linear.weight.data, requires_grad=False, has_fp16_weights=False)
+        quantized = Linear8bitLt(*shape, bias=bias, has_fp16_weights=False)
+        quantized.weight = Int8Params(linear.weight.data, requires_grad=False, has_fp16_weights=False)
     if bias:
-        packed.bias = nn.Parameter(linear.bias.data, requires_grad=False)
-    return packed
+        quantized.bias = nn.Parameter(linear.bias.data, requires_grad=False)
+    return quantized
 
 
 def _load_llama(folder: ModelFolder, shape: LlamaShape, quantization: Quantization, device: torch.device) -> Weights:
@@ -135,7 +135,7 @@ def _load_llama(folder: ModelFolder, shape: LlamaShape, quantization: Quantizati
 
 
 def _load_other(folder: ModelFolder, quantization: Quantization, device: torch.device) -> tuple[Weights, int | None]:
-    """Load any other model through transformers, and say how long its inputs may be."""
+    """Load any other model through transformers; return it with the length of its longest input."""
     model = load_transformers_model(folder.path)
     quantize(model.base_model, quantization, device)
     model = model.to(device).eval().requires_grad_(False)
@@ -162,10 +162,10 @@ def _read_llama(folder: ModelFolder, shape: LlamaShape) -> tuple[LlamaDecoder, T
 
 
 def _read_weights(folder: ModelFolder) -> Iterator[tuple[str, Tensor]]:
-    """Read the weights of a Llama in fp32, one after the other; "lm_head.weight" only where it is not the embeddings.
+    """Read the weights of a Llama in fp32, one at a time; "lm_head.weight" only if it is not tied to the embeddings.
 
     :param folder: The model's folder.
-    :yields: Name in `LlamaDecoder`, and the weights.
+    :yields: The name in `LlamaDecoder`, and the weight.
     """
     tied = folder.config.get("tie_word_embeddings", False)
     tensors = read_tensors(folder.path / "model.gguf", folder.packed) if folder.packed else _read_safetensors(folder)

@@ -7,16 +7,16 @@
          │     ┌──┴──┐          B   `up`, zero before training        (outputs, r)
        ┌─┴─┐   │  B  │          A   `down`, random before training    (r, inputs)
        │ W │   └──┬──┘
-       └─┬─┘   ┌──┴──┐          alpha / r scales the update, so that alpha need not be tuned again for another r.
+       └─┬─┘   ┌──┴──┐          alpha / r scales the update, so that alpha need not be tuned again for another r
          │     │  A  │
          ▲     └──┬──┘
     ┌────┴────────┴───┐
     │        x        │
     └─────────────────┘
 
-For inference the update is merged, W <- W + alpha / r · B A, so the model costs one plain pass: into a copy of the
-decoder, since the codec goes on with the backbone as it is; in fp32, or in bf16, which takes a quarter of the memory of
-both. Merging changes fp32 weights only.
+For inference the update is merged, W <- W + alpha / r · B A, so a pass costs no more than without: into a copy of the
+decoder, since the codec still needs the backbone as it is; in fp32, or in bf16, which takes a quarter of the memory of
+both. Only fp32 weights can be merged into.
 
 On disk a LoRA is what PEFT's `save_pretrained` writes, and PEFT loads it; reading and writing it needs neither PEFT nor
 transformers. Module names are those of transformers' Llama, which `LlamaDecoder` uses too.
@@ -60,7 +60,7 @@ class Lora:
 
 
 def llama_shape(backbone: Backbone) -> LlamaShape:
-    """Return the sizes of a backbone; raise BackboneError if it is not a Llama, which a reader needs."""
+    """Return the shape of a backbone; raise BackboneError if it is not a Llama, which a reader needs."""
     if backbone.llama is None:
         raise BackboneError(
             f"A reader needs a Llama backbone, which {backbone.name!r} is not. Use a codec whose backbone is one, such "
@@ -76,7 +76,7 @@ def llama_of(backbone: Backbone) -> LlamaDecoder:
 
 
 def projections(decoder: nn.Module) -> Iterator[tuple[str, nn.Linear | PackedLinear]]:
-    """List the projections that a LoRA updates, by name, in the order of the layers."""
+    """Yield the projections that a LoRA updates with their names, layer by layer."""
     return (
         (name, module)
         for name, module in decoder.named_modules()
@@ -86,18 +86,18 @@ def projections(decoder: nn.Module) -> Iterator[tuple[str, nn.Linear | PackedLin
 
 def new_lora(decoder: nn.Module, rank: int, alpha: float, seed: int = 0) -> Lora:
     """Make a LoRA in fp32 that changes nothing yet: A is random, B is zero."""
-    random = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     down, up = {}, {}
     for name, module in projections(decoder):
-        # Uniform with variance 1 / (3 * inputs), as PEFT and the LoRA paper's code have it.
-        down[name] = (torch.rand(rank, module.in_features, generator=random) * 2 - 1) / module.in_features**0.5
+        # Uniform with variance 1 / (3 * inputs), as in PEFT and the LoRA paper's code.
+        down[name] = (torch.rand(rank, module.in_features, generator=generator) * 2 - 1) / module.in_features**0.5
         up[name] = torch.zeros(module.out_features, rank)
     return Lora(rank, alpha, down, up)
 
 
 @torch.no_grad()
 def merge_copy(lora: Lora, backbone: Backbone) -> LlamaDecoder:
-    """Merge a LoRA into a copy of a backbone's decoder; the copy shares all weights that the LoRA leaves alone.
+    """Merge a LoRA into a copy of a backbone's decoder, which shares all weights that the LoRA does not change.
 
     :param lora: The LoRA.
     :param backbone: The backbone, which stays as it is.
@@ -115,9 +115,9 @@ def merge_copy(lora: Lora, backbone: Backbone) -> LlamaDecoder:
 
 @torch.no_grad()
 def merge_in_bf16(lora: Lora, backbone: Backbone) -> tuple[LlamaDecoder, Tensor]:
-    """Merge a LoRA into the weights that a backbone is made of, and round them to bf16.
+    """Merge a LoRA into a backbone's weights, read anew from disk, and round them to bf16.
 
-    They are read one after the other: neither all of them in fp32 nor the backbone's own are in memory.
+    They are read one at a time, so fp32 weights, the backbone's included, are never all in memory.
 
     :param lora: The LoRA.
     :param backbone: The backbone, which stays as it is.
@@ -142,22 +142,22 @@ def merge_in_bf16(lora: Lora, backbone: Backbone) -> tuple[LlamaDecoder, Tensor]
 
 
 def read_mergeable(lora: Lora, backbone: Backbone) -> Iterator[tuple[str, Tensor]]:
-    """Read the weights that a backbone is made of, one after the other, into each of which a LoRA can be merged.
+    """Read a backbone's weights from disk, one at a time, so that a LoRA can be merged into each.
 
     :param lora: The LoRA.
     :param backbone: The backbone.
-    :yields: The name of a module of `LlamaDecoder`, or "lm_head" where it is not the embeddings; its weight in fp32.
+    :yields: The name of a module of `LlamaDecoder`, or "lm_head" if not tied to the embeddings; its weight in fp32.
     :raises CheckpointError: If the LoRA does not fit, or the backbone is quantized.
     :raises BackboneError: If the files hold other weights than their config.json describes.
     """
-    missing = _require_mergeable(lora, backbone)
+    unread = _require_mergeable(lora, backbone)
     for name, weight in backbone.read_weights():
         module = name.removesuffix(".weight")
-        if module != "lm_head" and missing.pop(module, None) != weight.shape:
+        if module != "lm_head" and unread.pop(module, None) != weight.shape:
             raise BackboneError(f"{backbone.name!r} has {name!r}, which is not what its config.json describes.")
         yield module, weight
-    if missing:
-        raise BackboneError(f"{backbone.name!r} lacks {next(iter(missing))!r}, which its config.json describes.")
+    if unread:
+        raise BackboneError(f"{backbone.name!r} lacks {next(iter(unread))!r}, which its config.json describes.")
 
 
 def _require_mergeable(lora: Lora, backbone: Backbone) -> dict[str, torch.Size]:
@@ -179,14 +179,14 @@ def _require_mergeable(lora: Lora, backbone: Backbone) -> dict[str, torch.Size]:
 def write_lora(folder: Path, lora: Lora, backbone: str) -> None:
     """Write a LoRA in half precision, as PEFT does.
 
-    :param folder: The folder; it is made if it is missing.
+    :param folder: The folder, which is created if it is missing.
     :param lora: The LoRA.
     :param backbone: The name of the model that it is for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
-        f"{_PREFIX}{name}.{part}.weight": matrix.detach().half().cpu().contiguous()
-        for part, matrices in (("lora_A", lora.down), ("lora_B", lora.up))
+        f"{_PREFIX}{name}.{kind}.weight": matrix.detach().half().cpu().contiguous()
+        for kind, matrices in (("lora_A", lora.down), ("lora_B", lora.up))
         for name, matrix in matrices.items()
     }
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -205,19 +205,19 @@ def write_lora(folder: Path, lora: Lora, backbone: str) -> None:
 
 
 def read_lora(folder: Path) -> Lora:
-    """Read a LoRA that `write_lora` or PEFT wrote, as it was written; raise CheckpointError if the folder has none."""
+    """Read a LoRA that `write_lora` or PEFT wrote, in its own precision; raise CheckpointError if there is none."""
     try:
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
         rank, alpha = int(config["r"]), float(config["lora_alpha"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"No readable LoRA in {folder}: {error!r}. Fetch or train the reader again.") from error
     tensors = load_tensors(folder / WEIGHTS_FILE)
-    parts: dict[str, dict[str, Tensor]] = {"lora_A": {}, "lora_B": {}}
+    matrices: dict[str, dict[str, Tensor]] = {"lora_A": {}, "lora_B": {}}
     for name, tensor in tensors.items():
-        module, _, part = name.removeprefix(_PREFIX).removesuffix(".weight").rpartition(".")
-        if part not in parts:
+        module, _, kind = name.removeprefix(_PREFIX).removesuffix(".weight").rpartition(".")
+        if kind not in matrices:
             raise CheckpointError(f"{folder / WEIGHTS_FILE} has {name!r}, which is no part of a LoRA.")
-        parts[part][module] = tensor
-    if parts["lora_A"].keys() != parts["lora_B"].keys():
+        matrices[kind][module] = tensor
+    if matrices["lora_A"].keys() != matrices["lora_B"].keys():
         raise CheckpointError(f"{folder / WEIGHTS_FILE} lacks a half of some LoRA matrices. Fetch or train it again.")
-    return Lora(rank, alpha, parts["lora_A"], parts["lora_B"])
+    return Lora(rank, alpha, matrices["lora_A"], matrices["lora_B"])

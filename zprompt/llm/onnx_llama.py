@@ -1,15 +1,15 @@
-"""The Llama decoder in ONNX Runtime, on the CPU: weights in 4 bits stay in 4 bits, with a LoRA beside them.
+"""The Llama decoder in ONNX Runtime, on the CPU: 4-bit weights stay in 4 bits, with a LoRA beside them.
 
-A weight W that lies on disk in 4 bits has, in each block of 32 inputs, 16 levels Q, a step d apart. ONNX Runtime
-multiplies by levels around zero. What is left has a low rank, as a LoRA s B A has, so both are one narrow product
-beside the wide one, and no fp32 copy of W is made:
+A weight W that is stored in 4 bits has, in each block of 32 inputs, 16 levels Q, a step d apart. ONNX Runtime
+multiplies by levels around zero. The rest has a low rank, as has a LoRA s B A, so both are one narrow product beside
+the wide one, and no fp32 copy of W is made:
 
-    W + s B A  =  d (Q - 8)  +  [s B, M] [A; S]            M   what level 8 stands for, in each block
+    W + s B A  =  d (Q - 8)  +  [s B, M] [A; S]            M   the value of level 8 in each block
                   └ 4 bits ┘    └ rank r + blocks ┘        S   sums the inputs of each block
 
-Any other weight is merged with its LoRA in fp32. All products are in fp32, so hidden states are those of
-`LlamaDecoder` but for rounding: the order of sums is another. The graph has ONNX Runtime's own operators for
-transformers, and reads and writes keys and values where they lie, in `KeyValueCache`.
+Any other weight is merged with its LoRA in fp32. All products are in fp32, so hidden states equal those of
+`LlamaDecoder` up to rounding: sums are in another order. The graph uses ONNX Runtime's own operators for transformers,
+and reads and writes keys and values in place, in `KeyValueCache`.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from zprompt.llm.llama import LlamaShape, rotation_angles
 from zprompt.llm.lora import Lora, llama_shape, read_mergeable
 
 _BLOCK = 32  # inputs that share a step and a minimum, as in GGUF's Q4_1
-_MIDDLE = 8  # of 16 levels, which ONNX Runtime subtracts
-_MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators, which are:
-_MICROSOFTS = ("GroupQueryAttention", "MatMulNBits", "SkipSimplifiedLayerNormalization")
-_WEIGHTS = "weights"  # name of the file
-_PAGE = 4096  # bytes: constants begin at multiples of it, so that they are mapped
+_MIDDLE = 8  # of 16 levels; ONNX Runtime subtracts it
+_MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
+_MICROSOFT_OPERATORS = ("GroupQueryAttention", "MatMulNBits", "SkipSimplifiedLayerNormalization")
+_WEIGHTS = "weights"  # file name
+_PAGE = 4096  # bytes; constants begin at multiples of it, so that they are memory-mapped
 _HEAD_UNIT = 16  # GroupQueryAttention rotates heads whose size is a multiple of this
-_OPSET, _IR_VERSION = 21, 10  # of ONNX Runtime 1.20, the oldest that zprompt takes
+_OPSET, _IR_VERSION = 21, 10  # of ONNX Runtime 1.20, the oldest that zprompt supports
 
 Floats = npt.NDArray[np.float32]
 
 
 class OnnxDecoder:
-    """Maps embeddings to hidden states after the final norm; may be used from several threads at a time."""
+    """Maps embeddings to hidden states after the final norm; thread-safe."""
 
     def __init__(self, shape: LlamaShape, embeddings: Tensor, session: Any) -> None:  # noqa: ANN401
         self.shape, self._session = shape, session
         self.embed_tokens = nn.Embedding.from_pretrained(embeddings)
 
     def new_cache(self, batch: int) -> KeyValueCache:
-        """Return an empty cache of so many rows."""
+        """Return an empty cache for a batch of so many rows."""
         shape, device = self.shape, self.embed_tokens.weight.device
         return KeyValueCache(batch, shape.layers, shape.key_heads, shape.head_size, device)
 
@@ -69,39 +69,41 @@ class OnnxDecoder:
             "longest": cache.lengths.max().int(),
         }
         stored = {
-            f"{layer}.{part}": tensor
+            f"{layer}.{kind}": tensor
             for layer in range(self.shape.layers)
-            for part, tensor in zip(("keys", "values"), cache.layer(layer), strict=True)
+            for kind, tensor in zip(("keys", "values"), cache.layer(layer), strict=True)
         }
         hidden = torch.empty_like(inputs["embedded"])
         binding = self._session.io_binding()
-        for name, tensor in {**inputs, **{f"past.{name}": own for name, own in stored.items()}}.items():
-            binding.bind_input(name, *_place(tensor))
-        for name, tensor in {"hidden": hidden, **{f"present.{name}": own for name, own in stored.items()}}.items():
-            binding.bind_output(name, *_place(tensor))
+        past = {f"past.{name}": tensor for name, tensor in stored.items()}
+        present = {f"present.{name}": tensor for name, tensor in stored.items()}
+        for name, tensor in {**inputs, **past}.items():
+            binding.bind_input(name, *_binding_arguments(tensor))
+        for name, tensor in {"hidden": hidden, **present}.items():
+            binding.bind_output(name, *_binding_arguments(tensor))
         self._session.run_with_iobinding(binding)
         return hidden
 
 
-def _place(tensor: Tensor) -> tuple[str, int, type[np.generic], list[int], int]:
-    """Say where a tensor lies, as ONNX Runtime is told it."""
-    kind = np.int32 if tensor.dtype == torch.int32 else np.float32
-    return "cpu", 0, kind, list(tensor.shape), tensor.data_ptr()
+def _binding_arguments(tensor: Tensor) -> tuple[str, int, type[np.generic], list[int], int]:
+    """Return device, device index, type, shape and address of a tensor, as ONNX Runtime's bindings take them."""
+    dtype = np.int32 if tensor.dtype == torch.int32 else np.float32
+    return "cpu", 0, dtype, list(tensor.shape), tensor.data_ptr()
 
 
 @torch.no_grad()
 def merge_in_onnx(lora: Lora, backbone: Backbone) -> tuple[OnnxDecoder, Tensor]:
-    """Make a decoder in ONNX Runtime of the weights that a backbone is made of, and a LoRA.
+    """Build a decoder in ONNX Runtime from a backbone's weights, read anew from disk, and a LoRA.
 
-    The weights are read one after the other: neither all of them in fp32 nor the backbone's own are in memory.
+    The weights are read one at a time, so fp32 weights, the backbone's included, are never all in memory.
 
     :param lora: The LoRA.
     :param backbone: The backbone, which stays as it is.
-    :return: The decoder, which runs on as many threads as torch now does, and its LM head, (V, D).
+    :return: The decoder, which runs on as many threads as torch does now, and its LM head, (V, D).
     :raises MissingDependencyError: If onnx is not installed.
     :raises CheckpointError: If the LoRA does not fit, or the backbone is quantized.
-    :raises BackboneError: If the files hold other weights than their config.json describes, or attention heads have a
-        size that ONNX Runtime does not rotate.
+    :raises BackboneError: If the files hold other weights than their config.json describes, or ONNX Runtime does not
+        support the size of the attention heads.
     """
     shape = llama_shape(backbone)
     if shape.head_size % _HEAD_UNIT:
@@ -109,7 +111,7 @@ def merge_in_onnx(lora: Lora, backbone: Backbone) -> tuple[OnnxDecoder, Tensor]:
             f"The attention heads of {backbone.name!r} have {shape.head_size} channels, and ONNX Runtime takes "
             f"multiples of {_HEAD_UNIT}. Choose engine='fp32'."
         )
-    # In a file, since ONNX Runtime keeps what it is given in memory beside its own copy.
+    # Through a file, since ONNX Runtime would keep a model given in memory beside its own copy.
     with (
         TemporaryDirectory(prefix="zprompt-", ignore_cleanup_errors=True) as folder,
         Path(folder, _WEIGHTS).open("wb") as file,
@@ -128,15 +130,15 @@ def merge_in_onnx(lora: Lora, backbone: Backbone) -> tuple[OnnxDecoder, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class _Levels:
-    """A weight, (outputs, inputs), that has 16 levels in each block of inputs."""
+    """A weight, (outputs, inputs), with at most 16 levels in each block of inputs."""
 
-    packed: npt.NDArray[np.uint8]  # (outputs, blocks, 16), Q, two to a byte
+    packed: npt.NDArray[np.uint8]  # (outputs, blocks, 16), Q, two per byte
     steps: Floats  # (outputs, blocks), d
     middles: Floats  # (outputs, blocks), M
 
     @classmethod
     def of(cls, weight: Floats) -> _Levels | None:
-        """Find the levels of a weight; None if it has others, by more than rounding."""
+        """Find the levels of a weight; None if there are more than 16 in a block, up to rounding."""
         if weight.ndim != 2 or weight.shape[1] % _BLOCK:
             return None
         blocks = weight.reshape(len(weight), -1, _BLOCK)
@@ -145,15 +147,15 @@ class _Levels:
         levels = np.rint((blocks - lowest) / np.where(steps > 0, steps, 1))
         if np.abs(levels * steps + lowest - blocks).max() > 1e-6 * np.abs(weight).max():
             return None
-        whole = levels.astype(np.uint8)
-        return cls(whole[..., 0::2] | whole[..., 1::2] << 4, steps[..., 0], (lowest + _MIDDLE * steps)[..., 0])
+        nibbles = levels.astype(np.uint8)
+        return cls(nibbles[..., 0::2] | nibbles[..., 1::2] << 4, steps[..., 0], (lowest + _MIDDLE * steps)[..., 0])
 
 
 class _Graph:
-    """A decoder as ONNX Runtime reads it."""
+    """A decoder as an ONNX graph."""
 
     def __init__(self, shape: LlamaShape, file: BinaryIO) -> None:
-        """Begin a graph whose weights go to a file named `_WEIGHTS`."""
+        """Start a graph whose weights are written to `file`, which is named `_WEIGHTS`."""
         try:
             import onnx
         except ImportError as error:
@@ -165,10 +167,10 @@ class _Graph:
         self._shape, self._file = shape, file
         self._constants: list[Any] = []
         self._nodes: list[Any] = []
-        self._levels: dict[str, tuple[int, int]] = {}  # outputs and inputs of weights in levels
+        self._levels: dict[str, tuple[int, int]] = {}  # (outputs, inputs) of 4-bit weights, by module
 
     def add_weight(self, module: str, weight: Tensor, lora: Lora) -> None:
-        """Add the weight of a module, and what a LoRA adds to it."""
+        """Add the weight of a module, and its LoRA."""
         levels = _Levels.of(weight.numpy())
         if levels is None:
             merged = weight + lora.delta(module) if module in lora.down else weight
@@ -187,7 +189,7 @@ class _Graph:
         self._constant(f"{module}.up", np.concatenate(up))
 
     def load(self, path: Path, threads: int) -> Any:  # noqa: ANN401 - ONNX Runtime's InferenceSession
-        """Write the layers to another file in that folder, and load both."""
+        """Write the graph to another file in the folder of the weights, and load both."""
         import onnxruntime
 
         self._add_layers()
@@ -195,7 +197,7 @@ class _Graph:
         path.write_bytes(self._model().SerializeToString())
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.enable_cpu_mem_arena = False  # it would keep what the longest prompt took
+        options.enable_cpu_mem_arena = False  # it would never release the memory of the longest prompt
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def _add_layers(self) -> None:
@@ -204,10 +206,10 @@ class _Graph:
         rotation = [self._constant("cosines", angles.cos().numpy()), self._constant("sines", angles.sin().numpy())]
         x = "embedded"
         inputs = [x, "layers.0.input_layernorm"]
-        [normal] = self._add("SimplifiedLayerNormalization", inputs, epsilon=shape.norm_eps, axis=-1)
+        [normalized] = self._add("SimplifiedLayerNormalization", inputs, epsilon=shape.norm_eps, axis=-1)
         for index in range(shape.layers):
             layer = f"layers.{index}"
-            projected = [self._multiply(normal, f"{layer}.self_attn.{part}_proj") for part in "qkv"]
+            projected = [self._multiply(normalized, f"{layer}.self_attn.{kind}_proj") for kind in "qkv"]
             attended, *_ = self._add(
                 "GroupQueryAttention",
                 [*projected, f"past.{index}.keys", f"past.{index}.values", "last", "longest", *rotation],
@@ -216,21 +218,21 @@ class _Graph:
                 kv_num_heads=shape.key_heads,
                 do_rotary=1,
             )
-            added = self._multiply(attended, f"{layer}.self_attn.o_proj")
-            normal, x = self._norm(x, added, f"{layer}.post_attention_layernorm")
-            gate, up = (self._multiply(normal, f"{layer}.mlp.{part}_proj") for part in ("gate", "up"))
-            [opened] = self._add("Sigmoid", [gate])
-            [passed] = self._add("Mul", [gate, opened])
-            [gated] = self._add("Mul", [passed, up])
-            added = self._multiply(gated, f"{layer}.mlp.down_proj")
+            update = self._multiply(attended, f"{layer}.self_attn.o_proj")
+            normalized, x = self._add_and_norm(x, update, f"{layer}.post_attention_layernorm")
+            gate, up = (self._multiply(normalized, f"{layer}.mlp.{kind}_proj") for kind in ("gate", "up"))
+            [sigmoid] = self._add("Sigmoid", [gate])
+            [silu] = self._add("Mul", [gate, sigmoid])
+            [gated] = self._add("Mul", [silu, up])
+            update = self._multiply(gated, f"{layer}.mlp.down_proj")
             following = f"layers.{index + 1}.input_layernorm" if index + 1 < shape.layers else "norm"
-            normal, x = self._norm(x, added, following)
-        self._add("Identity", [normal], ["hidden"])
+            normalized, x = self._add_and_norm(x, update, following)
+        self._add("Identity", [normalized], ["hidden"])
 
-    def _norm(self, x: str, added: str, module: str) -> tuple[str, str]:
-        """Add to x; return the sum's RMSNorm, and the sum."""
+    def _add_and_norm(self, x: str, update: str, module: str) -> tuple[str, str]:
+        """Add an update to x; return the RMSNorm of the sum, and the sum."""
         outputs = [f"{module}.normal", "", "", f"{module}.sum"]
-        self._add("SkipSimplifiedLayerNormalization", [x, added, module], outputs, epsilon=self._shape.norm_eps)
+        self._add("SkipSimplifiedLayerNormalization", [x, update, module], outputs, epsilon=self._shape.norm_eps)
         return outputs[0], outputs[3]
 
     def _multiply(self, x: str, module: str) -> str:
@@ -254,34 +256,34 @@ class _Graph:
         """Add an operator, and return the names of its outputs."""
         name = f"{operator}.{len(self._nodes)}"
         outputs = outputs or [name]
-        domain = _MICROSOFT if operator in _MICROSOFTS else ""
+        domain = _MICROSOFT if operator in _MICROSOFT_OPERATORS else ""
         self._nodes.append(self._onnx.helper.make_node(operator, inputs, outputs, name, domain=domain, **attributes))
         return outputs
 
     def _constant(self, name: str, value: npt.NDArray[Any]) -> str:
         """Write an array to the file, and return its name."""
         self._file.seek(-(-self._file.tell() // _PAGE) * _PAGE)
-        about = {"location": _WEIGHTS, "offset": self._file.tell(), "length": value.nbytes}
+        location = {"location": _WEIGHTS, "offset": self._file.tell(), "length": value.nbytes}
         self._file.write(np.ascontiguousarray(value).data)
-        kind = self._onnx.TensorProto
-        constant = kind(name=name, dims=value.shape, data_location=kind.EXTERNAL)
+        proto = self._onnx.TensorProto
+        constant = proto(name=name, dims=value.shape, data_location=proto.EXTERNAL)
         constant.data_type = self._onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
-        for key, own in about.items():
-            constant.external_data.add(key=key, value=str(own))
+        for key, entry in location.items():
+            constant.external_data.add(key=key, value=str(entry))
         self._constants.append(constant)
         return name
 
     def _model(self) -> Any:  # noqa: ANN401 - onnx's ModelProto
-        """Return everything but the constants' values."""
-        shape, helper, kind = self._shape, self._onnx.helper, self._onnx.TensorProto
-        hidden = (kind.FLOAT, ["rows", "new", shape.hidden_size])
-        stored = (kind.FLOAT, ["rows", shape.key_heads, "room", shape.head_size])
-        names = [f"{layer}.{part}" for layer in range(shape.layers) for part in ("keys", "values")]
-        inputs = {"embedded": hidden, "last": (kind.INT32, ["rows"]), "longest": (kind.INT32, [])}
+        """Return the model without the values of its constants."""
+        shape, helper, proto = self._shape, self._onnx.helper, self._onnx.TensorProto
+        hidden = (proto.FLOAT, ["rows", "new", shape.hidden_size])
+        stored = (proto.FLOAT, ["rows", shape.key_heads, "room", shape.head_size])
+        names = [f"{layer}.{kind}" for layer in range(shape.layers) for kind in ("keys", "values")]
+        inputs = {"embedded": hidden, "last": (proto.INT32, ["rows"]), "longest": (proto.INT32, [])}
         inputs |= {f"past.{name}": stored for name in names}
         outputs = {"hidden": hidden, **{f"present.{name}": stored for name in names}}
         infos = [
-            [helper.make_tensor_value_info(name, *about) for name, about in tensors.items()]
+            [helper.make_tensor_value_info(name, *type_and_shape) for name, type_and_shape in tensors.items()]
             for tensors in (inputs, outputs)
         ]
         graph = helper.make_graph(self._nodes, "llama", *infos, self._constants)

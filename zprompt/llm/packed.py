@@ -1,12 +1,12 @@
-"""Linear layers whose weights lie in the order in which oneDNN reads them.
+"""Linear layers whose weights are stored in the order in which oneDNN reads them.
 
     y = x Wᵀ
 
-A BLAS that is given plain weights rearranges them at each call, which for a few rows takes longer than the product: on
-two AVX2 cores, all layers of the default model took 44, 77, 89 and 109 ms for 1, 4, 8 and 16 rows with MKL, and 44, 50,
-58 and 74 ms with weights that were packed once for 8 rows. Packed for one row they took 46, 70, 77 and 95 ms: no faster
-where there is one. The packed weights take the place of the plain ones, so no memory is added; `unpack` gives a model
-back that can be trained, or handed to another library.
+A BLAS rearranges plain weights at each call, which for a few rows takes longer than the product: on two AVX2 cores, all
+layers of the default model took 44, 77, 89 and 109 ms for 1, 4, 8 and 16 rows with MKL, and 44, 50, 58 and 74 ms with
+weights packed once for 8 rows. Packed for one row they took 46, 70, 77 and 95 ms: no faster even for one row. Packed
+weights replace the plain ones, so they take no more memory; `unpack` returns a model that can be trained, or passed to
+another library.
 """
 
 import copy
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 Model = TypeVar("Model", bound=nn.Module)
 
-ROWS = 8  # of the products that the order suits best; it suits one row, and hundreds, as well as any other
+ROWS = 8  # of the products that weights are packed for; this order is as good as any for one row, or hundreds
 
 
 class PackedLinear(nn.Module):
@@ -45,34 +45,32 @@ class PackedLinear(nn.Module):
 
 
 def linear_layer(weight: Tensor) -> nn.Module:
-    """Make a frozen linear layer without a bias, packed if that is possible here."""
-    if can_pack(weight):
-        return PackedLinear(weight)
-    return _plain_linear(weight)
+    """Make a frozen linear layer without a bias, packed if possible."""
+    return PackedLinear(weight) if can_pack(weight) else _plain_linear(weight)
 
 
 def can_pack(weight: Tensor) -> bool:
-    """Return whether weights can be packed here."""
+    """Return whether weights can be packed on this machine."""
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and has_bf16())
 
 
 def has_bf16() -> bool:
-    """Return whether this CPU multiplies bf16 itself; one that does not takes longer than with fp32."""
-    found: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
-    return found
+    """Return whether this CPU multiplies bf16 natively; one that does not is slower than with fp32."""
+    native: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
+    return native
 
 
 def pack(model: nn.Module) -> None:
-    """Pack the linear layers of a model in place, where that is possible."""
+    """Pack the linear layers of a model in place, where possible."""
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear and module.bias is None and can_pack(module.weight):
             model.set_submodule(name, PackedLinear(module.weight))
 
 
 def unpack(model: Model) -> Model:
-    """Return a copy of a model whose linear layers are torch's own; it shares all other weights."""
+    """Return a copy of a model with plain torch linear layers; it shares all other weights."""
     plain = copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
     for name, module in list(plain.named_modules()):
         if isinstance(module, PackedLinear):

@@ -1,4 +1,4 @@
-"""Tensors from the files of a checkpoint; one that was cut or changed is an error that says so."""
+"""Load the tensors of a checkpoint; a truncated or changed file is an error that says so."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from zprompt.errors import CheckpointError
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Load the tensors of a safetensors file, as they are; raise CheckpointError if it cannot be read."""
+    """Load the tensors of a safetensors file, in their own precision; raise CheckpointError if it cannot be read."""
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

@@ -1,4 +1,4 @@
-"""Text to token ids and back, without the transformers package's second of imports."""
+"""Text to token ids and back, without importing transformers, which takes a second."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from zprompt.zspan import EscapedText, escape
 
 
 class TextTokenizer:
-    """A tokenizer that adds nothing and cleans nothing up: `decode(encode(text))` is `text` wherever possible."""
+    """A tokenizer that adds nothing and cleans up nothing: `decode(encode(text))` is `text` wherever possible."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         tokenizer.no_truncation()
@@ -25,11 +25,11 @@ class TextTokenizer:
             return cls(_convert_slow_tokenizer(folder))
         try:
             return cls(Tokenizer.from_file(str(path)))
-        except Exception as error:  # the class itself is what tokenizers raises
+        except Exception as error:  # tokenizers raises no narrower class
             raise BackboneError(f"{path} is not readable ({error}). Fetch the model again.") from error
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text without lone surrogates, without adding special tokens."""
+        """Return the token ids of a text without lone surrogates; no special tokens are added."""
         ids: list[int] = self.backend.encode(text, add_special_tokens=False).ids
         return ids
 
@@ -58,7 +58,7 @@ class TextTokenizer:
 
 
 def _convert_slow_tokenizer(folder: Path) -> Any:  # noqa: ANN401 - transformers has no type for it
-    """Make a fast tokenizer of the files that an older model has."""
+    """Make a fast tokenizer from the files of an older model."""
     from transformers import AutoTokenizer
 
     try:

@@ -17,7 +17,7 @@ from zprompt.reader.checkpoint import (
 )
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.export import export_reader
-from zprompt.reader.generate import Engine, GenerateOptions, Request, Sampling
+from zprompt.reader.generate import BatchGenerator, GenerateOptions, Request, Sampling
 from zprompt.reader.prompt import (
     Content,
     ContentTokenizer,
@@ -40,11 +40,11 @@ __all__ = [
     "EMBEDDING_FILE",
     "NOT_FOUND",
     "Answer",
+    "BatchGenerator",
     "Calibration",
     "Content",
     "ContentTokenizer",
     "Delta",
-    "Engine",
     "GenerateOptions",
     "Generation",
     "Mark",

@@ -4,8 +4,8 @@
     z_embedding.safetensors      what gaps add to their anchors' embeddings
     adapter/                     the LoRA, as PEFT's `save_pretrained` writes it
 
-A reader belongs to the exact weights that it was trained on, and reads the Z-tokens of any codec over these. Tensors
-are in half precision.
+A reader belongs to the exact weights that it was trained on, and reads the Z-tokens of any codec over these weights.
+Tensors are in half precision.
 """
 
 import json
@@ -21,20 +21,20 @@ from zprompt.llm import Backbone, LlamaDecoder, Lora, load_tensors, merge_copy, 
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.results import Calibration
 
-FORMAT = 3  # 2 read learned codes, too
+FORMAT = 3  # format 2 had learned codes, too
 EMBEDDING_FILE = "z_embedding.safetensors"
 ADAPTER_FOLDER = "adapter"
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderConfig:
-    """What a reader's config.json says about it."""
+    """The contents of a reader's config.json."""
 
-    backbone: str  # its name, as `load_backbone` takes it
+    backbone: str  # name, as `load_backbone` takes it
     backbone_fingerprint: str  # of the weights, before any quantization
-    max_gap: int  # a longer gap is read like this one
-    training: dict[str, Any]  # how it was made, for people
-    calibration: Calibration = field(default_factory=Calibration)  # of its answers' confidence
+    max_gap: int  # longer gaps are read like this one
+    training: dict[str, Any]  # how it was trained, for people
+    calibration: Calibration = field(default_factory=Calibration)  # of the confidence of its answers
 
 
 def find_reader(name: str) -> Path:
@@ -55,7 +55,7 @@ def find_reader(name: str) -> Path:
 
 
 def read_reader_config(folder: Path) -> ReaderConfig:
-    """Read a reader's config.json; raise CheckpointError if it is not of the known form."""
+    """Read a reader's config.json; raise CheckpointError if it is not in the known format."""
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text("utf-8"))
@@ -78,7 +78,7 @@ def read_reader_config(folder: Path) -> ReaderConfig:
 
 
 def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, lora: Lora) -> None:
-    """Write a reader to a folder, which is made if it is missing."""
+    """Write a reader to a folder, which is created if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     values = {
         "format": FORMAT,
@@ -115,6 +115,6 @@ def load_lora(folder: Path, config: ReaderConfig, backbone: Backbone) -> Lora:
 
 
 def merged_decoder(folder: Path, backbone: Backbone) -> LlamaDecoder:
-    """Return a copy of a backbone's decoder with a reader's LoRA merged in; it shares what the LoRA leaves alone."""
+    """Return a copy of a backbone's decoder with a reader's LoRA merged in; unchanged weights are shared."""
     lora = load_lora(folder, read_reader_config(folder), backbone)
     return merge_copy(lora, backbone).eval().requires_grad_(False)

@@ -3,7 +3,7 @@
     x = E[anchor] + gap[min(g, G)]          g > 0
     x = E[anchor]                           g = 0
 
-A reader has learned gaps up to G; a longer one reads like G. In a new Z-embedding gaps add nothing: an anchor reads
+A reader has learned gaps up to G; a longer gap reads like G. In a new Z-embedding gaps add nothing: an anchor reads
 like the token that it is.
 """
 
@@ -14,13 +14,13 @@ MAX_GAP = 23
 
 
 class ZEmbedding(nn.Module):
-    """The embedding of gaps, added to the anchors' own."""
+    """The embeddings of gaps, added to those of the anchors."""
 
     def __init__(self, hidden_size: int, max_gap: int = MAX_GAP) -> None:
-        """Build an embedding in which gaps add nothing yet.
+        """Create an embedding in which gaps add nothing yet.
 
         :param hidden_size: Width of the LLM's embeddings, D.
-        :param max_gap: The longest gap that is told from longer ones, G.
+        :param max_gap: G, the longest gap with an embedding of its own.
         """
         super().__init__()
         self.max_gap = max_gap

@@ -1,12 +1,12 @@
 """Write a reader as a model that other engines run unchanged.
 
     config.json, generation_config.json, model.safetensors     the backbone with the LoRA merged in
-    tokenizer.json, tokenizer_config.json, chat_template.jinja its tokenizer, and how it reads conversations
-    zprompt.json, zprompt/z_embedding.safetensors              which codec its Z-tokens are of, and what gaps add to
-                                                               their anchors' embeddings
+    tokenizer.json, tokenizer_config.json, chat_template.jinja its tokenizer and chat template
+    zprompt.json, zprompt/z_embedding.safetensors              which codec its Z-tokens are of, and the embeddings of
+                                                               gaps
 
 transformers and vLLM read the first two lines and know nothing of Z-tokens. A prompt with Z-spans reaches them as input
-embeddings, which `Reader.embed` computes; the third line is what it takes to compute them elsewhere.
+embeddings, which `Reader.embed` computes; the third line is what is needed to compute them elsewhere.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ EMBEDDING_FOLDER = "zprompt"
 def export_reader(reader: Reader, folder: Path) -> None:
     """Write a reader as a Hugging Face checkpoint.
 
-    :param reader: The reader, whose engine is "fp32".
+    :param reader: The reader, with engine "fp32".
     :param folder: A new folder, or that of an export, which is replaced.
-    :raises OptionError: If the folder holds anything else, or the engine is another.
+    :raises OptionError: If the folder holds anything else, or the reader has another engine.
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / ABOUT_FILE).is_file())):
         raise OptionError(f"{folder} holds something else than an export of a reader. Choose a new folder.")
@@ -62,7 +62,7 @@ def _write_model(reader: Reader, decoder: LlamaDecoder, folder: Path) -> None:
         bos_token_id=backbone.start_id, eos_token_id=ends, pad_token_id=ends[0], do_sample=False
     )
     model.save_pretrained(folder)
-    # The names of transformers 4, which other engines may use.
+    # The names of transformers 4, which other engines may expect.
     _amend(folder / "config.json", rope_theta=decoder.shape.rope_theta, torch_dtype="float32")
 
 

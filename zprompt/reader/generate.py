@@ -1,20 +1,20 @@
-"""Generate text: many prompts at a time, with a cache of keys and values.
+"""Generate text for many prompts at a time, with a key-value cache.
 
-    prefill   prompts in passes of so many positions, padded on the right; the padding is rolled back, so that each row
-              of the cache has its own length and no position is spent on padding. One pass over eight prompts of 1,200
-              to 2,300 positions took 69 s on two cores, one by one 27 s
-    step      logits ─► the next token of every row ─► the logits after it; rows that are finished leave the batch
+    prefill   prompts in passes of at most PASS positions, padded on the right; the padding is rolled back, so that each
+              row of the cache has its own length and no position is spent on padding. A single pass over eight prompts
+              of 1,200 to 2,300 positions took 69 s on two cores; one by one, they took 27 s
+    step      logits ─► the next token of every row ─► the logits after it; finished rows leave the batch
     text      tokens ─► Detokenizer (whole characters) ─► StopFinder (nothing of a stop string) ─► text to show
 
-Rows do not see each other. Their logits differ from those of a row alone by rounding (about 1e-5), so greedy texts are
-the same unless two tokens are that close. Every row draws its own random numbers, one per token: a text depends on its
-seed, not on what is generated beside it.
+Rows do not affect each other. Their logits differ from those of a row alone by rounding (about 1e-5), so greedy texts
+are the same unless two tokens are that close. Every row draws its own random numbers, one per token: a text depends on
+its seed, not on what is generated beside it.
 
-This is the only generation loop. `Reader` runs it on prompts in text and Z-tokens; whatever else runs a decoder embeds
-its own prompts:
+This is the only generation loop. `Reader` runs it on prompts of text and Z-tokens; any other caller embeds its own
+prompts:
 
-    engine = Engine(decoder, head, decode, end_ids)
-    for advance in engine.run([Request(embedded, GenerateOptions.of(max_new_tokens=16))]): ...
+    generator = BatchGenerator(decoder, head, decode, end_ids)
+    for advance in generator.run([Request(embedded, GenerateOptions.of(max_new_tokens=16))]): ...
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from zprompt.options import real_number, whole_number
 from zprompt.reader.results import FinishReason
 
 MAX_NEW_TOKENS = 256
-PASS = 2048  # positions of a pass over several prompts; larger ones are slower, the memory for them being new each time
+PASS = 2048  # positions per pass over several prompts; larger passes are slower, since their memory is allocated anew
 _SEEDS = range(-(1 << 63), 1 << 63)
-_INCOMPLETE = "\ufffd"  # what decoding gives for bytes that are no character, or not yet
+_INCOMPLETE = "\ufffd"  # what bytes decode to that are no character, or not yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Sampling:
     """
 
     temperature: float = 0.0  # 0: always the most likely token
-    top_p: float = 1.0  # probability that the tokens to choose from have together; 1: all
+    top_p: float = 1.0  # total probability of the tokens to choose from; 1: all
     top_k: int = 0  # tokens to choose from; 0: all
-    seed: int | None = None  # the same seed gives the same text; None: another one each time
+    seed: int | None = None  # the same seed gives the same text; None: a new one each time
 
     def __post_init__(self) -> None:
         for name in ("temperature", "top_p"):
@@ -81,12 +81,12 @@ class GenerateKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class GenerateOptions:
-    """The same options, checked."""
+    """The options of `GenerateKeywords`, checked."""
 
     max_new_tokens: int = MAX_NEW_TOKENS
     sampling: Sampling = field(default_factory=Sampling)
     stops: tuple[str, ...] = ()
-    watched: int | None = None  # a token whose probability of coming first is reported
+    watched: int | None = None  # token whose probability of coming first is reported
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_new_tokens", whole_number("max_new_tokens", self.max_new_tokens))
@@ -97,7 +97,7 @@ class GenerateOptions:
 
     @classmethod
     def of(cls, **options: Unpack[GenerateKeywords]) -> GenerateOptions:
-        """Check keyword options, and raise TypeError if one of them is unknown."""
+        """Check keyword options; raise TypeError if any is unknown."""
         unknown = options.keys() - GenerateKeywords.__annotations__.keys()
         if unknown:
             raise TypeError(f"Unknown options {sorted(unknown)}. Known are {list(GenerateKeywords.__annotations__)}.")
@@ -109,13 +109,13 @@ class GenerateOptions:
         )
         stop = options.get("stop")
         stops = (stop,) if isinstance(stop, str) else () if stop is None else stop
-        if not isinstance(stops, Sequence) or not all(isinstance(one, str) for one in stops):
+        if not isinstance(stops, Sequence) or not all(isinstance(string, str) for string in stops):
             raise OptionError(f"stop must be a string or several, got {stop!r}.")
         return cls(options.get("max_new_tokens", MAX_NEW_TOKENS), sampling, tuple(stops))
 
 
 class Sampler:
-    """Chooses the tokens of one row, with random numbers of its own."""
+    """Chooses the tokens of one row, with its own random numbers."""
 
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
@@ -130,11 +130,11 @@ class Sampler:
         scaled = logits.to("cpu", torch.double) / self.sampling.temperature
         best = scaled.topk(min(self.sampling.top_k or len(scaled), len(scaled)))
         odds = best.values.softmax(0)
-        before = odds.cumsum(0) - odds  # probability of the more likely tokens
-        odds = odds.where(before < self.sampling.top_p, 0.0)
+        preceding = odds.cumsum(0) - odds  # probability of the more likely tokens
+        odds = odds.where(preceding < self.sampling.top_p, 0.0)
         drawn = torch.rand((), generator=self._random, dtype=torch.double) * odds.sum()
-        place = int(torch.searchsorted(odds.cumsum(0), drawn, right=True))
-        return int(best.indices[min(place, int((odds > 0).sum()) - 1)])
+        index = int(torch.searchsorted(odds.cumsum(0), drawn, right=True))
+        return int(best.indices[min(index, int((odds > 0).sum()) - 1)])
 
 
 def sample(samplers: Sequence[Sampler], logits: Tensor) -> list[int]:
@@ -151,9 +151,9 @@ class Detokenizer:
 
     def __init__(self, decode: Callable[[list[int]], str]) -> None:
         self._decode = decode
-        # Tokens that the next ones are decoded with: some decoders treat the first token of a text in another way.
+        # Tokens decoded before the next ones: some decoders treat the first token of a text differently.
         self._context: list[int] = []
-        self._shown = ""  # text of these
+        self._shown = ""  # their text
         self._pending: list[int] = []
 
     def feed(self, token_id: int) -> str:
@@ -168,7 +168,7 @@ class Detokenizer:
 
     def _show(self, text: str) -> str:
         new = text[len(self._shown) :]
-        if new:  # else the tokens have no text of their own, as special tokens, and the context stays
+        if new:  # else the tokens have no text, as special tokens do, and the context stays
             self._context, self._shown = self._pending, self._decode(self._pending)
             self._pending = []
         return new
@@ -185,20 +185,20 @@ class StopFinder:
     def feed(self, text: str) -> str:
         """Add text, and return what certainly comes before any stop string."""
         self._held += text
-        # The one that is complete first, so that the cut does not depend on how the text came in pieces.
-        ends = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        # The first to be complete, so that the cut does not depend on how the text was split into pieces.
+        ends = [(start + len(stop), start) for stop in self._stops if (start := self._held.find(stop)) >= 0]
         if ends:
             self.found = True
             self._held, shown = "", self._held[: min(ends)[1]]
             return shown
-        return self._release(len(self._held) - self._open())
+        return self._release(len(self._held) - self._overlap())
 
     def finish(self) -> str:
         """Return the text held back."""
         return self._release(len(self._held))
 
-    def _open(self) -> int:
-        """Count the last characters that may be the beginning of a stop string."""
+    def _overlap(self) -> int:
+        """Return how many of the last characters may begin a stop string."""
         longest = max(map(len, self._stops), default=0) - 1
         sizes = range(min(longest, len(self._held)), 0, -1)
         return next((n for n in sizes if any(stop.startswith(self._held[-n:]) for stop in self._stops)), 0)
@@ -218,13 +218,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What one token added to a text."""
+    """What one token adds to a text."""
 
     row: int  # index of the request
     text: str
-    finish_reason: FinishReason | None  # None: it goes on
+    finish_reason: FinishReason | None  # None: the text goes on
     generated_tokens: int  # so far
-    watched: float | None = None  # probability of the watched token to be the first
+    watched: float | None = None  # probability that the watched token comes first
 
 
 class _Row:
@@ -261,7 +261,7 @@ class _Row:
 
 
 def _passes(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Cut a batch into runs of prompts that have at most `PASS` positions with their padding, or one prompt."""
+    """Cut a batch into runs of prompts: at most `PASS` positions with padding, or a single prompt."""
     first = longest = 0
     for row, length in enumerate(lengths):
         longest = max(longest, length)
@@ -271,8 +271,8 @@ def _passes(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield first, len(lengths)
 
 
-class Engine:
-    """Runs a decoder; keeps nothing between calls, so several threads may use it at a time."""
+class BatchGenerator:
+    """Generates texts in batches; keeps no state between calls, so it is thread-safe."""
 
     def __init__(
         self,
@@ -281,12 +281,12 @@ class Engine:
         decode: Callable[[list[int]], str],
         end_ids: frozenset[int],
     ) -> None:
-        """Put the parts together.
+        """Build a generator from its parts.
 
         :param decoder: The model without its LM head.
         :param head: Returns the logits of hidden states, (B, V) for (B, D).
         :param decode: Returns the text of token ids.
-        :param end_ids: Tokens that end a text, and are no part of it.
+        :param end_ids: Tokens that end a text, and are not part of it.
         """
         self._decoder, self._head = decoder, head
         self._decode, self._end_ids = decode, end_ids
@@ -295,7 +295,7 @@ class Engine:
         """Generate texts in one batch.
 
         :param requests: The texts to generate.
-        :param wanted: Returns, after each step, whether the text of this index is to go on.
+        :param wanted: Called after each step with the index of a text: whether it is to go on.
         :return: What each token adds to its text, as soon as it is known.
         :yields: What one token adds to one text.
         """
@@ -309,12 +309,12 @@ class Engine:
             tokens = sample([row.sampler for row in rows], logits)
             advances = [row.take(token) for row, token in zip(rows, tokens, strict=True)]
             yield from advances
-            going = [n for n, advance in enumerate(advances) if not advance.finish_reason and wanted(advance.row)]
-            if not going:
+            active = [n for n, advance in enumerate(advances) if not advance.finish_reason and wanted(advance.row)]
+            if not active:
                 break
-            if len(going) < len(rows):
-                cache.keep_rows(torch.tensor(going))
-                rows, tokens = [rows[n] for n in going], [tokens[n] for n in going]
+            if len(active) < len(rows):
+                cache.keep_rows(torch.tensor(active))
+                rows, tokens = [rows[n] for n in active], [tokens[n] for n in active]
             logits = self._step(tokens, cache)
 
     @torch.no_grad()

@@ -1,13 +1,13 @@
-"""Read a prompt: from messages, or a bare text, to the positions that the model sees.
+"""Turn a prompt, messages or a bare text, into the positions that the model sees.
 
     messages ─► chat template ─► text │ Z-span │ text … ─► token ids │ Z-tokens │ token ids …
 
-Text is tokenized only after what belongs together has been put together, so a prompt without Z-spans becomes the ids
-of SmolLM2's template, or a plain one, and the model's own tokenizer. No model is needed for any of this.
+Adjacent text is joined before it is tokenized, so a prompt without Z-spans gets the ids that SmolLM2's template, or a
+plain one, and the model's own tokenizer give. No model is needed for any of this.
 
-A chat is kept apart by special tokens, such as <|im_end|>. A tokenizer makes them of their names wherever they stand,
-and a Z-token can have one as its anchor: then a document could end its message and begin another one, as the system or
-the assistant. So in content a special token's name is text like any other, and an anchor that is one is spelled out:
+Special tokens such as <|im_end|> separate the messages of a chat. A tokenizer makes them from their names wherever
+these occur, and a Z-token can have one as its anchor: so a document could end its message and begin another one, as the
+system or the assistant. Hence in content a special token's name is plain text, and a special anchor is spelled out:
 
     (<|im_end|>, gap)   →   < | im _ end |   (>, gap)
 """
@@ -29,12 +29,12 @@ from zprompt.relevance import NOTHING
 from zprompt.zspan import ZToken, escape_literal, is_span, read_header, require_no_surrogates, split_at_spans
 
 ROLES = ("system", "user", "assistant", "tool")
-SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # what SmolLM2's own template says
-WINDOW = CodecSettings().window  # the usual one
+SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # of SmolLM2's own template
+WINDOW = CodecSettings().window  # the default
 INSTRUCTION = "Answer the question from the passages. Give the answer only, in a few words."
 
 Message: TypeAlias = Mapping[str, Any]
-"""A dict with "role" and "content", as OpenAI's API has them."""
+"""A dict with "role" and "content", as in OpenAI's API."""
 
 
 # What a prompt is made of: runs of token ids, and runs of Z-tokens; each takes one position.
@@ -63,15 +63,15 @@ class SpanPiece:
 Piece: TypeAlias = TextPiece | SpanPiece
 
 ParseSpan: TypeAlias = Callable[[str], Sequence[ZToken] | TextPiece]
-"""Returns the Z-tokens of a Z-span, or tokens to read in its place; raises a SpanError for one that is damaged or of
-another codec."""
+"""Returns the Z-tokens of a Z-span, or tokens to read in its place; raises a SpanError if it is damaged or of another
+codec."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptSize:
     """How much of the model's context a prompt takes, and how much text it stands for."""
 
-    positions: int  # all of them: of text, marks of the chat template included, and of Z-tokens
+    positions: int  # in all: text, marks of the chat template included, and Z-tokens
     z_tokens: int  # positions that are Z-tokens
     source_tokens: int  # tokens that the Z-tokens stand for
 
@@ -82,14 +82,14 @@ class PromptSize:
 
 @dataclass(frozen=True, slots=True)
 class PreparedPrompt:
-    """A prompt that has been read; a reader takes it wherever it takes a prompt, and reads nothing twice."""
+    """A prompt that has been read; a reader takes it in place of a prompt, and does not read it again."""
 
     pieces: tuple[Piece, ...]
     size: PromptSize
 
     @classmethod
     def of(cls, pieces: Iterable[Piece]) -> PreparedPrompt:
-        """Make a prompt of pieces, which may be anything that the model has embeddings for."""
+        """Build a prompt from pieces; these may have any tokens that the model has embeddings for."""
         joined = tuple(join(pieces))
         return cls(joined, size_of(joined))
 
@@ -106,7 +106,7 @@ def size_of(pieces: Iterable[Piece]) -> PromptSize:
 
 
 def join(pieces: Iterable[Piece]) -> list[Piece]:
-    """Join neighbours of the same kind, and leave out empty pieces."""
+    """Join adjacent pieces of the same kind, and drop empty ones."""
     joined: list[Piece] = []
     for piece in pieces:
         last = joined[-1] if joined else None
@@ -123,18 +123,18 @@ def join(pieces: Iterable[Piece]) -> list[Piece]:
 
 
 class ContentTokenizer:
-    """A backbone's tokenizer, to which special tokens are text."""
+    """A backbone's tokenizer that treats the names of special tokens as text."""
 
     def __init__(self, backbone: Backbone) -> None:
         """Copy the backbone's tokenizer; the codec keeps its own."""
         self.start_id = backbone.start_id
-        form = json.loads(backbone.tokenizer.backend.to_str())
-        # All that can be seen, since not every model folder marks its markers as special.
-        added = form["added_tokens"]
+        state = json.loads(backbone.tokenizer.backend.to_str())
+        # All added tokens with visible text, since not every model folder flags its markers as special.
+        added = state["added_tokens"]
         self._special = {token["content"]: int(token["id"]) for token in added if token["content"].strip()}
         for token in added:
             token["special"] = token["content"] in self._special
-        self._backend = Tokenizer.from_str(json.dumps(form))
+        self._backend = Tokenizer.from_str(json.dumps(state))
         self._backend.encode_special_tokens = True
         self._spelled = {token_id: self._spell(name) for name, token_id in self._special.items()}
 
@@ -148,7 +148,7 @@ class ContentTokenizer:
         return self.spell_out(self._ids(text))
 
     def spell_out(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Return token ids with the names of special tokens in place of these."""
+        """Replace special tokens by the tokens of their names."""
         if self._spelled.keys().isdisjoint(ids):
             return tuple(ids)
         return tuple(spelled for token_id in ids for spelled in self._spelled.get(token_id, (token_id,)))
@@ -156,9 +156,9 @@ class ContentTokenizer:
     def defuse(self, tokens: Sequence[ZToken]) -> Iterator[Piece]:
         """Spell out the anchors that are special tokens.
 
-        :param tokens: The Z-tokens of a Z-span that may come from anywhere.
-        :return: The same Z-tokens where no anchor is special.
-        :yields: Runs of Z-tokens, and between them what is spelled out.
+        :param tokens: The Z-tokens of an untrusted Z-span.
+        :return: The pieces; their Z-tokens are the same if no anchor is special.
+        :yields: Runs of Z-tokens, and between them the spelled-out names.
         """
         run: list[ZToken] = []
         for token in tokens:
@@ -174,8 +174,8 @@ class ContentTokenizer:
         """Write a special token's name in tokens that are not special."""
         special = set(self._special.values())
         whole = self._ids(name)
-        # Some tokenizers find whole words in their vocabulary, special or not; none has a special token of one letter.
-        ids = whole if special.isdisjoint(whole) else [i for letter in name for i in self._ids(letter)]
+        # Some tokenizers look up whole words, special or not; none has a special token of one character.
+        ids = whole if special.isdisjoint(whole) else [i for character in name for i in self._ids(character)]
         if not ids or not special.isdisjoint(ids):
             raise BackboneError(
                 f"The backbone's tokenizer has no other way to write its special token {name!r}, so a document could "
@@ -210,11 +210,11 @@ Segment: TypeAlias = Mark | Content | str
 
 
 class ChatTemplate(Protocol):
-    """How a model was taught to read conversations."""
+    """The format in which a model was trained to read conversations."""
 
     @property
     def end_ids(self) -> frozenset[int]:
-        """Return the tokens that end a message, for the model as for the template."""
+        """Return the tokens that end a message, to the model as in the template."""
 
     @property
     def jinja(self) -> str:
@@ -261,16 +261,16 @@ class ChatML:
 
 @dataclass(frozen=True, slots=True)
 class PlainChat:
-    """role: content⏎⏎ … assistant: — for models that were never taught a template.
+    """role: content⏎⏎ … assistant: — for models that were never trained on a template.
 
-    It has no marks of its own: a document can write "assistant:" as well as we can.
+    It has no marks: a document can write "assistant:" as well as the template does.
     """
 
     start_id: int  # starts every text
 
     @property
     def end_ids(self) -> frozenset[int]:
-        """Return nothing: the model has no token for the end of a message alone."""
+        """Return an empty set: the model has no token that ends just a message."""
         return frozenset()
 
     @property
@@ -304,21 +304,19 @@ def question_messages(question: str, passages: Any, window: int = WINDOW) -> lis
 
     :param question: The question.
     :param passages: A document or a sequence of them, as `zprompt.compress` takes and returns them: texts, Z-spans or
-        both. The title of a document is written before it. One of which focusing left nothing is not mentioned.
-    :param window: Of the codec whose Z-spans they are, in source tokens.
+        both. A document's title is written before its text. One of which focusing left nothing is omitted.
+    :param window: Window of the codec of these Z-spans, in source tokens.
     :return: The messages of a conversation.
     """
     batch = read_documents(passages)
-    telling = [
-        pair for pair in zip(batch.documents, batch.texts, strict=True) if is_telling(pair[1], window)
-    ]
-    paragraphs = [f"Passage {number}{_titled(document)}: {text}" for number, (document, text) in enumerate(telling, 1)]
-    asked = "\n\n".join([*paragraphs, f"Question: {question}"])
-    return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": asked}]
+    pairs = [pair for pair in zip(batch.documents, batch.texts, strict=True) if is_telling(pair[1], window)]
+    paragraphs = [f"Passage {number}{_titled(document)}: {text}" for number, (document, text) in enumerate(pairs, 1)]
+    content = "\n\n".join([*paragraphs, f"Question: {question}"])
+    return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": content}]
 
 
 def is_telling(text: str, window: int) -> bool:
-    """Return whether focusing left anything of a passage: of a Z-span, more than the first token of each window."""
+    """Return whether focusing left anything of a passage; of a Z-span, more than the first token of each window."""
     text = text.strip()
     if not is_span(text):
         return text != NOTHING
@@ -342,7 +340,7 @@ def encode_messages(
 
 
 def encode_text(tokenizer: ContentTokenizer, text: str, parse: ParseSpan) -> list[Piece]:
-    """Read a bare text to go on with; it may hold Z-spans anywhere, and begins with the start token."""
+    """Read a bare text to continue, which may hold Z-spans anywhere; the prompt begins with the start token."""
     return _encode(tokenizer, [Mark(tokenizer.start_id), Content(text)], parse)
 
 
@@ -361,7 +359,7 @@ def _parts(segments: Iterable[Segment], parse: ParseSpan) -> Iterator[Mark | str
 
 
 def _pieces(tokenizer: ContentTokenizer, parts: Iterable[Mark | str | Sequence[ZToken] | TextPiece]) -> Iterator[Piece]:
-    """Tokenize, each text together with those next to it."""
+    """Tokenize parts, after joining adjacent texts."""
     text = ""
     for part in parts:
         if isinstance(part, str):
@@ -390,6 +388,6 @@ def _check_messages(messages: Sequence[Message]) -> None:
 
 
 def _titled(document: object) -> str:
-    """Return a document's title as it stands before the text, if there is one; a title is never a Z-span."""
+    """Return a document's title as written before its text, if it has one; a title is never a Z-span."""
     title = title_of(document)
     return f" ({escape_literal(title)})" if title else ""

@@ -1,12 +1,11 @@
-"""Questions and conversations in, text out: the class behind `zprompt.load_reader`.
+"""Answer questions and continue conversations and texts: the class behind `zprompt.load_reader`.
 
 A prompt is read once into pieces (prompt.py), measured against the context, and embedded:
 
     token id                 E[id]
     Z-token (a, g)           E[a] + what the gap adds (embedding.py)
 
-with which the engine generates (generate.py). Everything that can be wrong with a prompt is found before the model
-runs.
+From these the generator writes text (generate.py). All errors in a prompt are found before the model runs.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from zprompt.reader.checkpoint import (
 )
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.focus import PassageFocus
-from zprompt.reader.generate import Engine, GenerateKeywords, GenerateOptions, Request
+from zprompt.reader.generate import BatchGenerator, GenerateKeywords, GenerateOptions, Request
 from zprompt.reader.prompt import (
     ContentTokenizer,
     Message,
@@ -54,18 +53,18 @@ from zprompt.relevance import NOTHING
 from zprompt.zspan import ZToken, read_header, split_at_spans
 
 Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
-"""A bare text to go on with, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""
+"""A bare text to continue, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""
 
 EngineName: TypeAlias = Literal["fp32", "onnx", "bf16"]
 """What runs the model, and in what: see `Reader.from_pretrained`."""
 
-BATCH = 16  # texts that are generated together
+BATCH = 16  # texts generated together
 ANSWER_TOKENS = 64
-PASSAGE_TOKENS = 192  # of passages that a question is answered from, at most
+PASSAGE_TOKENS = 192  # most tokens of passages that a question is answered from
 
 
 class Reader:
-    """An LLM that reads Z-tokens, each in one position; may be used from several threads at a time."""
+    """An LLM that reads Z-tokens, each in one position; thread-safe."""
 
     def __init__(
         self,
@@ -84,11 +83,11 @@ class Reader:
         :param codec: The codec whose Z-spans it reads.
         :param decoder: The codec's backbone with the reader's LoRA in it.
         :param z_embedding: What gaps add to their anchors.
-        :param name: What the reader is called.
-        :param lora: Reads the LoRA, which `save_pretrained` needs.
-        :param training: How the reader was made, for people.
-        :param calibration: Of its answers' confidence; None: as the odds are.
-        :param head: (V, D) its LM head; None: the backbone's.
+        :param name: The reader's name.
+        :param lora: Loads the LoRA, which `save_pretrained` needs.
+        :param training: How the reader was trained, for people.
+        :param calibration: Of the confidence of its answers; None: none, so confidence follows from the odds.
+        :param head: (V, D), the LM head; None: the backbone's.
         """
         self.name, self.codec, self.backbone = name, codec, codec.backbone
         self.decoder, self.z_embedding = decoder, z_embedding
@@ -97,12 +96,12 @@ class Reader:
         self.max_positions = decoder.shape.max_positions
         self.tokenizer = ContentTokenizer(self.backbone)
         self.template = chat_template(self.tokenizer)
-        # Where a model writes the token that starts a text, it has begun another one: this one has ended.
+        # A model that writes the start token begins another text: this one has ended.
         self.end_ids = self.backbone.end_ids | self.template.end_ids | {self.backbone.start_id}
-        # The head on the left, since it stays in the order of the embeddings, whose memory it may share: with a few
-        # hidden states, oneDNN takes a third less time for it than the other way round.
+        # The head on the left: it stays in the layout of the embeddings, whose memory it may share, and with a few
+        # hidden states oneDNN takes a third less time than the other way round.
         logits = self.backbone.logits if head is None else lambda hidden: (head @ hidden.T).T
-        self._engine = Engine(decoder, logits, self._decode, self.end_ids)
+        self._generator = BatchGenerator(decoder, logits, self._decode, self.end_ids)
 
     @classmethod
     def from_pretrained(
@@ -115,15 +114,15 @@ class Reader:
     ) -> Reader:
         """Load a reader.
 
-        :param name_or_path: A shipped reader, or the folder of one.
-        :param codec: The codec whose Z-spans it is to read, or what `zprompt.load` takes as its name; None: the LLM
-            that the reader was trained on, as it is. A codec that was loaded before is used again.
-        :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a codec that is given stays where it is.
-        :param engine: "fp32": as the codec computes, beside it. "onnx": the same by ONNX Runtime, on the CPU, in
-            half of the memory, since weights in 4 bits stay so; needs `zprompt[onnx]`. "bf16": weights and products in
-            bfloat16, in half of the memory, and on CPUs that multiply it (AMX, AVX-512 BF16) in half of the time; an
-            answer may then be another in a batch than alone. With these two, the codec's LLM is loaded when a text is
-            compressed or restored.
+        :param name_or_path: A shipped reader, or a reader's folder.
+        :param codec: The codec whose Z-spans it is to read, or a name that `zprompt.load` takes; None: the LLM that the
+            reader was trained on, as it is. A codec that was loaded before is reused.
+        :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a codec passed in stays where it is.
+        :param engine: "fp32": computes as the codec does, with weights beside the codec's. "onnx": the same by ONNX
+            Runtime, on the CPU, in half of the memory, since 4-bit weights stay 4-bit; needs `zprompt[onnx]`. "bf16":
+            weights and products in bfloat16, in half of the memory, and in half of the time on CPUs that multiply it
+            (AMX, AVX-512 BF16); an answer may then differ between a batch and alone. With these two, the codec's LLM is
+            loaded only when a text is compressed or restored.
         :return: The reader.
         :raises CheckpointError: If there is no such reader, or it was trained on other weights than the codec's.
         """
@@ -140,7 +139,7 @@ class Reader:
             raise OptionError(
                 f"engine 'onnx' runs on the CPU, but the model is on {backbone.device}. Use device='cpu'."
             )
-        llama_shape(backbone)  # of all that may be wrong, say this first
+        llama_shape(backbone)  # raises for an unsupported LLM, before all other errors
         lora = load_lora(folder, config, backbone)
         z_embedding = load_z_embedding(folder, config, backbone.hidden_size).to(backbone.device)
         decoder: LlamaDecoder | OnnxDecoder
@@ -165,8 +164,8 @@ class Reader:
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the reader to a folder that `from_pretrained` loads.
 
-        :param folder: The folder, which is made if it is missing.
-        :raises OptionError: If the reader was put together without its LoRA.
+        :param folder: The folder, which is created if it is missing.
+        :raises OptionError: If the reader was built without its LoRA.
         """
         if self.lora is None:
             raise OptionError("This reader was put together without its LoRA. To save it, make it with lora=….")
@@ -211,35 +210,35 @@ class Reader:
         :param question: The question, or a list of questions.
         :param passages: A document or a sequence of them, as `zprompt.compress` takes and returns them: texts, Z-spans
             or both; for a list of questions, such passages for each.
-        :param max_passage_tokens: Tokens of the passages that are read, at most: the sentences that the question needs
-            (focus.py). None: all is read as it is, the Z-tokens between what stays word for word, too.
+        :param max_passage_tokens: Most tokens of the passages to read: the sentences that the question needs
+            (focus.py). None: all is read as it is, Z-tokens between what stays word for word included.
         :param options: max_new_tokens (64), temperature, top_p, top_k, stop and seed, as in `generate`.
         :return: The answer, or one for each question.
-        :raises OptionError: If there are not as many passages as questions.
+        :raises OptionError: If there are not as many passages as questions, or an option is not allowed.
         """
         if isinstance(question, str):
             return self.answer([question], [passages], max_passage_tokens=max_passage_tokens, **options)[0]
         if len(question) != len(passages):
             raise OptionError(f"There are {len(question)} questions, but passages for {len(passages)}. Give one each.")
         options.setdefault("max_new_tokens", ANSWER_TOKENS)
-        asked = replace(GenerateOptions.of(**options), watched=self.tokenizer.encode(NOT_FOUND)[0])
+        generate_options = replace(GenerateOptions.of(**options), watched=self.tokenizer.encode(NOT_FOUND)[0])
         if max_passage_tokens is not None and whole_number("max_passage_tokens", max_passage_tokens) < 1:
             raise OptionError(f"max_passage_tokens must be at least 1, got {max_passage_tokens}. None reads all.")
-        batches = [read_documents(own) for own in passages]
-        given = [index for index, batch in enumerate(batches) if any(map(self._says_something, batch.texts))]
+        batches = [read_documents(documents) for documents in passages]
+        answerable = [index for index, batch in enumerate(batches) if any(map(self._has_content, batch.texts))]
         window = self.codec.settings.window
         prompts = [
             question_messages(question[index], self._read(question[index], batches[index], max_passage_tokens), window)
-            for index in given
+            for index in answerable
         ]
-        generations = self._generate_all(prompts, asked)
-        nothing = Generation(NOT_FOUND, "stop", Usage(0, 0, 0, 0), 1.0)  # what an empty file holds
+        generations = self._generate_all(prompts, generate_options)
+        nothing = Generation(NOT_FOUND, "stop", Usage(0, 0, 0, 0), 1.0)  # the reply to passages without content
         replies = [nothing] * len(question)
-        for index, generation in zip(given, generations, strict=True):
+        for index, generation in zip(answerable, generations, strict=True):
             replies[index] = generation
         return [
-            Answer(one, reply.text.strip(), reply.finish_reason, reply.usage, self._confidence(reply))
-            for one, reply in zip(question, replies, strict=True)
+            Answer(text, reply.text.strip(), reply.finish_reason, reply.usage, self._confidence(reply))
+            for text, reply in zip(question, replies, strict=True)
         ]
 
     @overload
@@ -271,16 +270,16 @@ class Reader:
         """Reply to a conversation.
 
         :param messages: Dicts with "role" and "content", which may hold Z-spans anywhere; or a list of conversations.
-        :param stream: Return the pieces of the reply while it is generated.
+        :param stream: Return the pieces of the reply as they are generated.
         :param options: max_new_tokens (256), temperature (0, which is greedy), top_p, top_k, stop, a string or several,
-            and seed, which makes a text repeatable whatever else is generated beside it.
+            and seed, which makes a text reproducible whatever is generated beside it.
         :return: The reply, one for each conversation, or its pieces.
-        :raises OptionError: If a text is given.
+        :raises OptionError: If it is a text, or an option is not allowed.
         """
         if isinstance(messages, str):
             raise OptionError('generate takes messages such as [{"role": "user", "content": "…"}]; complete a text.')
         single = not messages or isinstance(messages[0], Mapping)
-        return self._generate_as_asked([messages] if single else messages, single, stream, options)
+        return self._generate([messages] if single else messages, single, stream, options)
 
     @overload
     def complete(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
@@ -308,29 +307,29 @@ class Reader:
         stream: bool = False,
         **options: Unpack[GenerateKeywords],
     ) -> Generation | list[Generation] | TextStream:
-        """Go on with a text.
+        """Continue a text.
 
         :param prompt: The text, which may hold Z-spans anywhere, or what `prepare` returned; or a list of these.
-        :param stream: Return the pieces of what comes while it is generated.
+        :param stream: Return the pieces of the continuation as they are generated.
         :param options: As in `generate`.
-        :return: What comes after the text, after each, or its pieces.
+        :return: The continuation, one for each text, or its pieces.
         """
         if isinstance(prompt, str | PreparedPrompt):
-            return self._generate_as_asked([prompt], True, stream, options)
-        return self._generate_as_asked(prompt, False, stream, options)
+            return self._generate([prompt], True, stream, options)
+        return self._generate(prompt, False, stream, options)
 
     def prepare(self, prompt: Prompt, options: GenerateOptions | None = None) -> PreparedPrompt:
-        """Read a prompt, and find all that is wrong with it, before the model runs.
+        """Read a prompt, and find all its errors before the model runs.
 
-        The result stands for the prompt wherever one is taken, here too, and is not read again: a server prepares a
-        prompt, chooses max_new_tokens by its size, checks it with these options by another `prepare`, and runs it.
+        The result is accepted wherever a prompt is, here too, and is not read again: a server prepares a prompt,
+        chooses max_new_tokens by its size, checks it with these options by another `prepare`, and runs it.
 
-        :param prompt: A text to go on with, a conversation to reply to, or a prompt that was prepared.
-        :param options: What will be asked for; None checks the prompt alone.
+        :param prompt: A text to continue, a conversation to reply to, or a prepared prompt.
+        :param options: The options of generation; None checks the prompt alone.
         :return: The prompt, read.
         :raises SpanError: If a Z-span is damaged, or of another codec.
         :raises ContextBudgetError: If it does not fit into the context with as many new tokens as the options allow.
-        :raises OptionError: If it is no conversation.
+        :raises OptionError: If its messages are not a conversation.
         """
         if isinstance(prompt, PreparedPrompt):
             prepared = prompt
@@ -349,21 +348,21 @@ class Reader:
         batch_size: int = BATCH,
         wanted: Callable[[int], bool] = lambda _: True,
     ) -> Generator[Delta]:
-        """Generate many texts together, each with its own options, and yield all pieces as they come.
+        """Generate many texts together, each with its own options, and yield pieces as they come.
 
-        :param prompts: Texts to go on with, conversations to reply to, and what `prepare` returned for such.
-        :param options: What is asked for, of all or of each.
-        :param batch_size: Texts that are generated at a time; of more, those with the longest prompts come first.
-        :param wanted: Returns, after each step, whether the text at this index is to go on. One that is not leaves the
-            batch without a last piece, and the others go on without it.
-        :return: Pieces of all texts, in any order; the last one of each has the whole.
+        :param prompts: Texts to continue, conversations to reply to, and prepared prompts.
+        :param options: The options, one for all or one for each.
+        :param batch_size: Texts generated at a time; those with the longest prompts come first.
+        :param wanted: Called after each step with the index of a text: whether it is to go on. If not, it leaves the
+            batch without a last piece, and the others go on.
+        :return: Pieces of all texts, in any order; the last piece of each has the whole text.
         :raises OptionError: If there are not as many options as prompts, or the batch size is below 1.
         """
         each = [options] * len(prompts) if isinstance(options, GenerateOptions) else list(options)
         if len(each) != len(prompts):
             raise OptionError(f"There are {len(prompts)} prompts, but options for {len(each)}. Give one for each.")
         batch_size = check_batch_size(batch_size)
-        prepared = [self.prepare(prompt, own) for prompt, own in zip(prompts, each, strict=True)]
+        prepared = [self.prepare(prompt, prompt_options) for prompt, prompt_options in zip(prompts, each, strict=True)]
         return self._deltas(prepared, each, batch_size, wanted)
 
     def count(self, prompt: Prompt) -> PromptSize:
@@ -376,14 +375,14 @@ class Reader:
         return torch.cat([self._embed_piece(piece) for piece in self.prepare(prompt).pieces])
 
     def _read(self, question: str, batch: DocumentBatch, most: int | None) -> Sequence[Document]:
-        """Choose what is read of passages."""
+        """Choose what to read of passages."""
         if most is None:
             return batch.documents
         focus = PassageFocus(self._parse, self._decode, lambda text: len(self.backbone.encode(text)))
         return focus.choose(question, batch, most)
 
-    def _says_something(self, text: str) -> bool:
-        """Return whether a passage is more than white space, as text or as a Z-span of which nothing is dropped."""
+    def _has_content(self, text: str) -> bool:
+        """Return whether a passage is more than white space, also in the anchors of a Z-span that drops nothing."""
         if not is_telling(text, self.codec.settings.window):
             return False
         for piece in split_at_spans(text):
@@ -406,7 +405,7 @@ class Reader:
         return self.codec.parse(span).tokens
 
     def _decode(self, ids: list[int]) -> str:
-        """Return the text of tokens; special ones have none."""
+        """Return the text of tokens, without special tokens."""
         text: str = self.backbone.tokenizer.backend.decode(ids, skip_special_tokens=True)
         return text
 
@@ -432,7 +431,7 @@ class Reader:
         embedded: Tensor = self.decoder.embed_tokens(torch.tensor(ids, device=self.backbone.device))
         return embedded.float()
 
-    def _generate_as_asked(
+    def _generate(
         self, prompts: Sequence[Any], single: bool, stream: bool, keywords: GenerateKeywords
     ) -> Generation | list[Generation] | TextStream:
         """Generate one text or several, whole or in pieces."""
@@ -445,7 +444,7 @@ class Reader:
         return generations[0] if single else generations
 
     def _generate_all(self, prompts: Sequence[Prompt], options: GenerateOptions) -> list[Generation]:
-        """Generate texts to their ends."""
+        """Generate whole texts."""
         done = {delta.index: delta.generation for delta in self.run(prompts, options) if delta.generation}
         return [done[index] for index in range(len(prompts))]
 
@@ -456,7 +455,7 @@ class Reader:
         batch_size: int,
         wanted: Callable[[int], bool],
     ) -> Generator[Delta]:
-        """Generate texts, batch after batch of similar lengths, longest prompts first."""
+        """Generate texts in batches of similar lengths, longest prompts first."""
         order = sorted(range(len(prompts)), key=lambda index: -prompts[index].size.positions)
         for first in range(0, len(order), batch_size):
             batch = [index for index in order[first : first + batch_size] if wanted(index)]
@@ -473,7 +472,7 @@ class Reader:
         """Generate the texts of one batch."""
         texts = [""] * len(batch)
         requests = [Request(self.embed(prompts[index]), options[index]) for index in batch]
-        for advance in self._engine.run(requests, lambda row: wanted(batch[row])):
+        for advance in self._generator.run(requests, lambda row: wanted(batch[row])):
             index = batch[advance.row]
             texts[advance.row] += advance.text
             if advance.finish_reason:

@@ -1,4 +1,4 @@
-"""What a reader returns: answers, generated texts, and their pieces while they are generated."""
+"""The results of a reader: answers, generated texts, and their pieces during generation."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 FinishReason: TypeAlias = Literal["stop", "length"]
-"""Why a text ends: the model ended it or a stop string came, or there were `max_new_tokens` tokens."""
+"""Why a text ends: the model ended it or a stop string came ("stop"), or at `max_new_tokens` tokens ("length")."""
 
-NOT_FOUND = "not found"  # what a reader is trained to reply where the passages hold no answer
+NOT_FOUND = "not found"  # a reader's trained reply if the passages hold no answer
 FOUND = 0.5  # confidence from which on an answer counts as found
 
-_RAREST = 1e-6  # probability that is told from 0
+_RAREST = 1e-6  # smallest probability that is told from 0
 _SHOWN = 60  # characters of a text that a repr quotes
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How the odds of another first token than that of "not found" become a confidence (Platt scaling).
+    """Turns the odds against "not found" as the first token into a confidence (Platt scaling).
 
         confidence = 1 / (1 + exp(-(slope · log(odds) + intercept)))
 
-    A reader is trained on far more questions with an answer than without, so it seldom says "not found"; what it is
-    less sure of is told by these odds nevertheless. Fitted on as many questions with as without (train/reader.py).
+    A reader is trained on far more questions with an answer than without, so it seldom says "not found"; but these odds
+    tell how unsure it is. Fitted on as many questions with an answer as without (train/reader.py).
     """
 
     slope: float = 1.0
     intercept: float = 0.0
 
     def confidence(self, not_found: float) -> float:
-        """Return how sure it is that there is an answer, 0 to 1, given the probability of "not found"."""
+        """Return the confidence that there is an answer, 0 to 1, given the probability of "not found"."""
         odds = log_odds(1.0 - not_found)
         return 0.5 + 0.5 * math.tanh((self.slope * odds + self.intercept) / 2)
 
 
 def log_odds(probability: float) -> float:
     """Return the logarithm of the odds, kept finite."""
-    kept = min(max(probability, _RAREST), 1.0 - _RAREST)
-    return math.log(kept / (1.0 - kept))
+    clipped = min(max(probability, _RAREST), 1.0 - _RAREST)
+    return math.log(clipped / (1.0 - clipped))
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a text took."""
+    """The tokens that a text took."""
 
-    prompt_positions: int  # of text and of Z-tokens, each of which takes one
+    prompt_positions: int  # of text and Z-tokens
     z_tokens: int  # positions that were Z-tokens
-    source_tokens: int  # tokens that these Z-tokens stand for
-    generated_tokens: int  # the one that ended the text included
+    source_tokens: int  # that these Z-tokens stand for
+    generated_tokens: int  # including the one that ended the text
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dict for JSON."""
@@ -81,10 +81,10 @@ class Answer:
     """An answer to a question about passages; `str()` of it is the answer's text."""
 
     question: str
-    text: str  # without white space around it; "not found" where the reader finds no answer
+    text: str  # stripped; "not found" if the reader finds no answer
     finish_reason: FinishReason
     usage: Usage
-    confidence: float = 1.0  # probability that the passages hold the answer, 0 to 1, as far as the reader says one
+    confidence: float = 1.0  # probability that the passages hold the answer, 0 to 1; 1 if unknown
 
     @property
     def found(self) -> bool:
@@ -106,7 +106,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of one of several texts that are generated together."""
+    """The next piece of one of several texts generated together."""
 
     index: int  # of the text
     text: str  # whole characters; may be empty in the last piece
@@ -114,7 +114,7 @@ class Delta:
 
 
 class TextStream(Iterator[str]):
-    """The pieces of a text while it is generated: whole characters, none of which is taken back."""
+    """The pieces of a text during generation: whole characters, none of which is taken back."""
 
     def __init__(self, deltas: Generator[Delta]) -> None:
         self._deltas = deltas

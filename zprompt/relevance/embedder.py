@@ -1,14 +1,14 @@
-"""Sentence embeddings: what two texts say alike in other words.
+"""Sentence embeddings, which tell how similar two texts are in meaning.
 
 The default is all-MiniLM-L6-v2 (22 M parameters, 384 dimensions) in int8 by ONNX Runtime, fetched once with pip: no
-torch. An app's own embedder serves as well, since a RAG app has one anyway: LangChain's `Embeddings`, LlamaIndex's
-`BaseEmbedding`, or the folder of a sentence-transformers model.
+torch. A RAG app may pass the embedder that it has anyway: LangChain's `Embeddings`, LlamaIndex's `BaseEmbedding`, or
+the folder of a sentence-transformers model.
 
     e(text) = mean over tokens of h[t], rounded to int8 (384 bytes a sentence), scaled to length 1
 
-A text is embedded alone: int8 activations are scaled by the largest of all that are computed together, so neighbours in
-a batch would change the result. Rounding hides what is left of differences between machines. Embeddings are cached by
-text, least recently used out first.
+A text is embedded alone: int8 activations are scaled by the largest of a batch, so the other texts in it would change
+the result. Rounding hides the remaining differences between machines. Embeddings are cached by text; the least recently
+used are evicted first.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ MINILM = PackagedFile(
     member_bytes=22_928_619,
 )
 TOKENIZER = Path(__file__).parent.parent / "models" / "relevance" / "tokenizer.json"  # MiniLM's
-LONGEST = 256  # tokens of a text that are read, as sentence-transformers cuts it
-CACHED = 200_000  # texts whose embeddings are kept: 77 MB and the texts
+LONGEST = 256  # tokens of a text that are read; sentence-transformers truncates it there, too
+CACHED = 200_000  # texts whose embeddings are kept: 77 MB, and the texts themselves
 _SCALE = 127.0
 
 
 @runtime_checkable
 class Embedder(Protocol):
-    """What embeds texts; LangChain's `Embeddings` are one as they are."""
+    """Embeds texts, with the method names of LangChain's `Embeddings`."""
 
     def embed_documents(self, texts: list[str]) -> Any:  # noqa: ANN401 - lists of floats, or an array
         """Return an embedding of each text, (n, d)."""
@@ -59,7 +59,7 @@ class Embedder(Protocol):
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2 by ONNX Runtime."""
+    """all-MiniLM-L6-v2 in ONNX Runtime."""
 
     name = "all-MiniLM-L6-v2"
 
@@ -67,12 +67,12 @@ class MiniLM:
         """Load the model.
 
         :param path: The ONNX file.
-        :param threads: Texts that are embedded side by side; None: as many as this process has cores.
+        :param threads: Texts that are embedded in parallel; None: as many as this process has cores.
         """
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1  # texts are embedded side by side instead
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # texts are embedded in parallel instead
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._tokenizer = Tokenizer.from_file(str(TOKENIZER))
         self._tokenizer.no_padding()
@@ -81,9 +81,9 @@ class MiniLM:
 
     def embed_documents(self, texts: list[str]) -> Vectors:
         """Return an embedding of each text, (n, 384)."""
-        encoded = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
-        with ThreadPoolExecutor(self._threads) as pool:  # ONNX Runtime lets go of the lock while it computes
-            return np.stack(list(pool.map(self._embed, encoded)))
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+        with ThreadPoolExecutor(self._threads) as pool:  # ONNX Runtime releases the GIL while it computes
+            return np.stack(list(pool.map(self._embed, ids)))
 
     def embed_query(self, text: str) -> Vectors:
         """Return the embedding of a question, (384,)."""
@@ -97,7 +97,7 @@ class MiniLM:
 
 
 class SentenceTransformersEmbedder:
-    """A model that sentence-transformers loads."""
+    """A sentence-transformers model."""
 
     def __init__(self, folder: str) -> None:
         """Load the model.
@@ -124,7 +124,7 @@ class SentenceTransformersEmbedder:
 
 
 class LlamaIndexEmbedder:
-    """LlamaIndex's `BaseEmbedding` under LangChain's names."""
+    """LlamaIndex's `BaseEmbedding` with LangChain's method names."""
 
     def __init__(self, embedding: Any) -> None:  # noqa: ANN401 - LlamaIndex is not imported
         """Hold the embedding model."""
@@ -142,13 +142,13 @@ class LlamaIndexEmbedder:
 
 
 def open_embedder(embedder: object) -> Embedder:
-    """Return what embeds texts.
+    """Return the embedder for an `embedder` option.
 
     :param embedder: "default"; the folder of a sentence-transformers model; LangChain's `Embeddings`; or LlamaIndex's
         `BaseEmbedding`.
     :return: The embedder.
     :raises OptionError: If it is none of these.
-    :raises BackboneNotFoundError: If the default one is not on this machine and the network may not be used.
+    :raises BackboneNotFoundError: If the default one is not on this machine and must not be fetched.
     """
     if embedder == "default":
         return MiniLM(fetch_minilm())
@@ -182,41 +182,43 @@ def _is_whole(path: Path) -> bool:
 
 
 class EmbeddingCache:
-    """Embeddings by text; may be used from several threads at a time."""
+    """Embeddings by text; thread-safe."""
 
     def __init__(self, embedder: Embedder) -> None:
-        """Keep the embeddings of an embedder."""
+        """Cache the embeddings of an embedder."""
         self.embedder = embedder
-        self._known: Recent[str, NDArray[np.int8]] = Recent(CACHED)
+        self._cache: Recent[str, NDArray[np.int8]] = Recent(CACHED)
 
     @property
     def name(self) -> str:
-        """Return what the embedder is called."""
+        """Return the embedder's name."""
         return str(getattr(self.embedder, "name", type(self.embedder).__name__))
 
     def texts(self, texts: Sequence[str]) -> Vectors:
-        """Return the embeddings of texts, (n, d), of which there is one at least; those that are new are computed."""
-        found = {text: known for text in dict.fromkeys(texts) if (known := self._known.get(text)) is not None}
-        missing = [text for text in dict.fromkeys(texts) if text not in found]
+        """Return the embeddings of at least one text, (n, d); those that are not cached are computed."""
+        unique = list(dict.fromkeys(texts))
+        vectors = {text: cached for text in unique if (cached := self._cache.get(text)) is not None}
+        missing = [text for text in unique if text not in vectors]
         if missing:
-            found |= zip(missing, _rounded(self.embedder.embed_documents([*map(_sendable, missing)])), strict=True)
+            computed = self.embedder.embed_documents([*map(_without_surrogates, missing)])
+            vectors |= zip(missing, _rounded(computed), strict=True)
         for text in missing:
-            self._known.put(text, found[text])
-        return _unit_length(np.stack([found[text] for text in texts]))
+            self._cache.put(text, vectors[text])
+        return _unit_length(np.stack([vectors[text] for text in texts]))
 
     def question(self, text: str) -> Vectors:
         """Return the embedding of a question, (d,)."""
-        vector: Vectors = _unit_length(_rounded([self.embedder.embed_query(_sendable(text))]))[0]
+        vector: Vectors = _unit_length(_rounded([self.embedder.embed_query(_without_surrogates(text))]))[0]
         return vector
 
 
-def _sendable(text: str) -> str:
-    """Put "?" in place of lone surrogates, which titles and questions may have, and no tokenizer takes."""
+def _without_surrogates(text: str) -> str:
+    """Replace lone surrogates with "?": titles and questions may have some, and no tokenizer accepts them."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _rounded(vectors: Any) -> NDArray[np.int8]:  # noqa: ANN401 - whatever the embedder returns
-    """Round embeddings to int8; the largest component is 127, since the length says nothing."""
+    """Round embeddings, (n, d), to int8, scaled so that the largest component of each is 127."""
     array = np.asarray(vectors, np.float32)
     largest = np.abs(array).max(axis=1, keepdims=True)
     rounded: NDArray[np.int8] = np.rint(array / np.maximum(largest, 1e-12) * _SCALE).astype(np.int8)

@@ -1,14 +1,14 @@
-"""What says that a unit of a passage answers a question: some fifteen numbers for each unit.
+"""Features that tell whether a unit of a passage answers a question: sixteen numbers per unit.
 
-    meaning     cosine of question and unit; of question and unit with its title and neighbours; of question and title;
-                the better neighbour's; of unit and the best units of other passages, which a second hop needs
+    meaning     cosine of the question with the unit, the unit in context, the title, and the better neighbour; of the
+                unit with the best units of other passages, which a second hop needs
     words       share of the question's rare words in the unit with its title and neighbours, and in the passage
-    form        whether the question asks for a number, a time or a name, and the unit has one that the question has
-                not; the unit's length; whether it opens its passage
+    form        whether the question asks for a number, a time or a name, and the unit has one that is not in the
+                question; the unit's length; whether it opens its passage
     z-scores    of two cosines, of shared words and of BM25 over the units of the call: how a unit compares with the
-                others, since a question that is worded freely has low scores everywhere
+                others, since a freely worded question has low scores everywhere
 
-The embedding of a unit with what is around it is a mean of embeddings, which costs nothing:
+The embedding of a unit in context is a weighted sum of embeddings, which costs nothing:
 
     e(context) = e(unit) + 1/2 e(title) + 1/2 e(previous unit) + 1/4 e(next unit)
 """
@@ -36,7 +36,7 @@ FORM = ("number", "time", "name", "length", "opens")
 NAMES = (*MEANING, *WORDS, *FORM)
 
 K1, B = 1.2, 0.75  # BM25's usual constants
-BRIDGES = 3  # best units, to which others may be a second hop
+BRIDGES = 3  # number of best units to which others may be the second hop
 
 _NUMBER = re.compile(r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|million)\b")
 _TIME = re.compile(
@@ -56,10 +56,10 @@ _ASKS = {
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """The units of all passages of a call, one after the other; each passage has one at least."""
+    """The units of all passages of a call, one after the other; each passage has at least one."""
 
     texts: Sequence[str]
-    edges: Sequence[int]  # (p + 1,) where the units of each passage begin
+    edges: Sequence[int]  # (p + 1,) index of the first unit of each passage, and the number of units
     titles: Sequence[str]  # of each passage; "" if it has none
 
     @property
@@ -70,11 +70,11 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """What the embedder says of a call; all of length 1."""
+    """The embeddings of a call, all of unit length."""
 
     question: Vectors  # (d,)
     units: Vectors  # (n, d)
-    titles: Vectors  # (p, d); 0 where there is none
+    titles: Vectors  # (p, d); 0 where there is no title
 
 
 def unit_features(question: str, units: Units, rarity: Mapping[str, float], embeddings: Embeddings | None) -> Floats:
@@ -83,11 +83,11 @@ def unit_features(question: str, units: Units, rarity: Mapping[str, float], embe
     :param question: The question.
     :param units: The units.
     :param rarity: How rare each stem of the question is, in bits.
-    :param embeddings: None without an embedder: the features of meaning are 0 then.
+    :param embeddings: Their embeddings; None without an embedder: the features of meaning are 0 then.
     :return: (n, NAMES).
     """
-    found = np.zeros((len(units.texts), len(NAMES)))
-    column = {name: found[:, place] for place, name in enumerate(NAMES)}
+    features = np.zeros((len(units.texts), len(NAMES)))
+    column = {name: features[:, index] for index, name in enumerate(NAMES)}
     shared = _words(column, units, rarity)
     if embeddings:
         _meaning(column, units, embeddings)
@@ -96,23 +96,23 @@ def unit_features(question: str, units: Units, rarity: Mapping[str, float], embe
         _bridge(column, units, embeddings.units)
         column["z_cosine"][:], column["z_context"][:] = _z(column["cosine"]), _z(column["cosine_context"])
     column["z_words"][:], column["z_bm25"][:] = _z(shared), _z(column["z_bm25"])
-    return found
+    return features
 
 
 def _meaning(column: Mapping[str, Floats], units: Units, embeddings: Embeddings) -> None:
     cosine = embeddings.units @ embeddings.question
     column["cosine"][:] = cosine
     for (first, end), title in zip(units.spans, embeddings.titles, strict=True):
-        own = embeddings.units[first:end]
-        context = own + title / 2
-        context[1:] += own[:-1] / 2
-        context[:-1] += own[1:] / 4
+        vectors = embeddings.units[first:end]
+        context = vectors + title / 2
+        context[1:] += vectors[:-1] / 2
+        context[:-1] += vectors[1:] / 4
         context /= np.maximum(np.linalg.norm(context, axis=1, keepdims=True), 1e-6)
         column["cosine_context"][first:end] = context @ embeddings.question
         column["cosine_title"][first:end] = title @ embeddings.question
-        around = np.pad(cosine[first:end], 1, constant_values=-1.0)
-        near = np.maximum(around[:-2], around[2:])
-        column["cosine_neighbour"][first:end] = near if end - first > 1 else cosine[first:end]
+        padded = np.pad(cosine[first:end], 1, constant_values=-1.0)
+        better = np.maximum(padded[:-2], padded[2:])
+        column["cosine_neighbour"][first:end] = better if end - first > 1 else cosine[first:end]
 
 
 def _bridge(column: Mapping[str, Floats], units: Units, vectors: Vectors) -> None:
@@ -125,42 +125,47 @@ def _bridge(column: Mapping[str, Floats], units: Units, vectors: Vectors) -> Non
 
 
 def _words(column: Mapping[str, Floats], units: Units, rarity: Mapping[str, float]) -> Floats:
-    """Compare words; return the share of the question's rare words in each unit, (n,)."""
-    stems = [Counter(word_stems(text)) for text in units.texts]
-    has = [frozenset(rarity.keys() & own.keys()) for own in stems]
-    column["z_bm25"][:] = _bm25(stems, has)
+    """Compare words; return the share of the question's words, by rarity, in each unit, (n,)."""
+    counts = [Counter(word_stems(text)) for text in units.texts]
+    shared = [frozenset(rarity.keys() & stems.keys()) for stems in counts]
+    column["z_bm25"][:] = _bm25(counts, shared)
     for (first, end), text in zip(units.spans, units.titles, strict=True):
         title = frozenset(word_stems(text)) & rarity.keys()
-        column["words_passage"][first:end] = _share(title.union(*has[first:end]), rarity)
+        column["words_passage"][first:end] = _share(title.union(*shared[first:end]), rarity)
         for index in range(first, end):
-            around = has[max(first, index - 1) : min(end, index + 2)]
-            column["words_context"][index] = _share(title.union(*around), rarity)
-    return np.array([_share(own, rarity) for own in has])
+            context = shared[max(first, index - 1) : min(end, index + 2)]
+            column["words_context"][index] = _share(title.union(*context), rarity)
+    return np.array([_share(stems, rarity) for stems in shared])
 
 
-def _share(words: frozenset[str], rarity: Mapping[str, float]) -> float:
-    """Return the share of the question's words, by rarity, that are among some words."""
-    return sum(rarity[word] for word in sorted(words)) / (sum(rarity.values()) or 1.0)
+def _share(stems: frozenset[str], rarity: Mapping[str, float]) -> float:
+    """Return the share of the question's rarity, in bits, that some of its stems have."""
+    return sum(rarity[stem] for stem in sorted(stems)) / (sum(rarity.values()) or 1.0)
 
 
-def _bm25(stems: Sequence[Counter[str]], has: Sequence[frozenset[str]]) -> list[float]:
-    """Score units by BM25 (Robertson and Zaragoza, 2009) over the call's own, given the question's words in each."""
-    lengths = [sum(own.values()) for own in stems]
+def _bm25(counts: Sequence[Counter[str]], shared: Sequence[frozenset[str]]) -> list[float]:
+    """Score the units of a call by BM25 (Robertson and Zaragoza, 2009).
+
+    :param counts: The stems of each unit.
+    :param shared: The question's stems in each unit.
+    :return: (n,).
+    """
+    lengths = [sum(stems.values()) for stems in counts]
     mean = sum(lengths) / len(lengths) or 1.0
-    holding = Counter(word for own in has for word in own)
-    idf = {word: math.log(1 + (len(stems) - count + 0.5) / (count + 0.5)) for word, count in holding.items()}
+    frequency = Counter(stem for stems in shared for stem in stems)  # units with each stem
+    idf = {stem: math.log(1 + (len(counts) - n + 0.5) / (n + 0.5)) for stem, n in frequency.items()}
     return [
-        sum(idf[word] * own[word] * (K1 + 1) / (own[word] + K1 * (1 - B + B * length / mean)) for word in sorted(words))
-        for own, words, length in zip(stems, has, lengths, strict=True)
+        sum(idf[stem] * tf[stem] * (K1 + 1) / (tf[stem] + K1 * (1 - B + B * length / mean)) for stem in sorted(stems))
+        for tf, stems, length in zip(counts, shared, lengths, strict=True)
     ]
 
 
 def _form(column: Mapping[str, Floats], units: Units, question: str) -> None:
     folded = question.casefold()
-    known = {match.group().casefold() for match in WORD.finditer(question)} | STOP_WORDS
+    asked = {match.group().casefold() for match in WORD.finditer(question)} | STOP_WORDS
     for name, (asks, answer) in _ASKS.items():
         if asks.search(folded):
-            column[name][:] = [any(m.group().casefold() not in known for m in answer.finditer(t)) for t in units.texts]
+            column[name][:] = [any(m.group().casefold() not in asked for m in answer.finditer(t)) for t in units.texts]
     column["length"][:] = [math.log(1 + len(text.split())) for text in units.texts]
     column["opens"][list(units.edges[:-1])] = 1.0
 

@@ -1,10 +1,10 @@
-"""How likely each unit of some passages answers a question: the class behind `zprompt.compress(…, query=…)`.
+"""Score how likely each unit of some passages answers a question: the class behind `zprompt.compress(…, query=…)`.
 
     score = bias + sum over features of  w · (x - mean) / deviation        probability = 1 / (1 + exp(-score))
 
-A logistic regression over a dozen features (features.py), one scale for all passages of a call; its weights are a JSON
-file that `zprompt train relevance` writes. Without an embedder another one is used, over words and form alone. What a
-question of two hops needs is raised afterwards (second_hop.py).
+A logistic regression over a dozen features (features.py), on one scale for all passages of a call; its weights are a
+JSON file that `zprompt train relevance` writes. Without an embedder another regression is used, over words and form
+alone. The second passage that a question of two hops needs is raised afterwards (second_hop.py).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from zprompt.relevance.units import content_stems, sentences
 
 SHIPPED = TOKENIZER.with_name("weights.json")
 FORMAT = 1
-RAREST = 20.0  # bits; a word of many pieces is no better evidence than one of two
+RAREST = 20.0  # most bits of a word: one of many pieces is no better evidence than one of two
 RETRY_AFTER = 300.0  # seconds from a failed download of the embedder to the next try
-_UNKNOWN = 100
-_FIRST_WORD = 1996  # in MiniLM's vocabulary, which is sorted by frequency from here on
+_UNKNOWN = 100  # id of the unknown token in MiniLM's vocabulary
+_FIRST_WORD = 1996  # from this id on the vocabulary is sorted by frequency
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,14 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredPassage:
-    """The units of a passage, and what the question makes of each."""
+    """The units of a passage, and the score of each."""
 
     units: tuple[tuple[int, int], ...]  # character ranges, which cover the text
     scores: Floats  # (n,) log-odds that a unit answers the question
 
     @property
     def probabilities(self) -> Floats:
-        """Return how likely each unit answers the question, (n,), 0 to 1."""
+        """Return the probability that each unit answers the question, (n,), 0 to 1."""
         probabilities: Floats = 0.5 + 0.5 * np.tanh(self.scores / 2)
         return probabilities
 
@@ -74,28 +74,28 @@ class LogisticWeights:
     deviation: tuple[float, ...]
     weights: tuple[float, ...]
     bias: float
-    coverage: float  # share of exp(score) that units need to hold 95 % of the answers (selection.py)
+    coverage: float  # share of exp(score) that chosen units need so that 95 % of the answers stay (selection.py)
 
     def scores(self, features: Floats) -> Floats:
         """Return the log-odds of units, (n,), from their features, (n, NAMES)."""
-        own = features[:, [NAMES.index(name) for name in self.names]]
-        scaled = (own - np.array(self.mean)) / np.array(self.deviation)
-        # Rounded, so that units which are alike in all but the last bit keep their order on every machine.
+        selected = features[:, [NAMES.index(name) for name in self.names]]
+        scaled = (selected - np.array(self.mean)) / np.array(self.deviation)
+        # Rounded, so that units whose scores differ in the last bits only are in the same order on every machine.
         scores: Floats = np.round(scaled @ np.array(self.weights) + self.bias, 4)
         return scores
 
 
 class Relevance:
-    """Scores the units of passages against a question; may be used from several threads at a time."""
+    """Scores the units of passages against a question; thread-safe."""
 
     def __init__(
         self, with_embedder: LogisticWeights, words_only: LogisticWeights, embedder: EmbeddingCache | None
     ) -> None:
-        """Put a scorer together; `Relevance.from_pretrained` does it for most uses.
+        """Build a scorer from its parts; `Relevance.from_pretrained` is for most uses.
 
         :param with_embedder: The weights with an embedder.
         :param words_only: The weights without one.
-        :param embedder: None: words and form alone decide.
+        :param embedder: The embedder; None: score by words and form alone.
         """
         self.embedder = embedder
         self.weights = with_embedder if embedder else words_only
@@ -105,50 +105,51 @@ class Relevance:
         """Load a scorer.
 
         :param path: A JSON file that `zprompt train relevance` wrote; None: the shipped one.
-        :param embedder: What embeds texts: "default"; the folder of a sentence-transformers model; LangChain's
+        :param embedder: Embeds texts: "default"; the folder of a sentence-transformers model; LangChain's
             `Embeddings`; LlamaIndex's `BaseEmbedding`; None for words alone.
         :return: The scorer.
-        :raises CheckpointError: If the file is none of this release's.
+        :raises CheckpointError: If this release cannot read the file.
         """
         with_embedder, words_only = read_weights(Path(path) if path else SHIPPED)
         return cls(with_embedder, words_only, None if embedder is None else EmbeddingCache(open_embedder(embedder)))
 
     @property
     def name(self) -> str:
-        """Return what the scores rest on: the embedder's name, or "words"."""
+        """Return the embedder's name, or "words" without one."""
         return self.embedder.name if self.embedder else "words"
 
     def __repr__(self) -> str:
         return f"Relevance({self.name!r})"
 
     def score(self, question: str, passages: Sequence[Passage]) -> list[ScoredPassage]:
-        """Score the units of passages, on one scale for all.
+        """Score the units of passages, all on one scale.
 
         :param question: The question.
-        :param passages: The passages; one that has only white space has no units.
+        :param passages: The passages; one of only white space has no units.
         :return: The scores of each passage.
         """
         units = [tuple(sentences(passage.text)) if passage.text.strip() else () for passage in passages]
-        scores = self.weights.scores(self.features(question, passages, units))
-        ends = accumulate(len(own) for own in units)
-        each = [scores[end - len(own) : end] for own, end in zip(units, ends, strict=True)]
-        named = [
-            (passage.title, [passage.text[start:end] for start, end in own])
-            for passage, own in zip(passages, units, strict=True)
+        all_scores = self.weights.scores(self.features(question, passages, units))
+        ends = accumulate(len(ranges) for ranges in units)
+        scores = [all_scores[end - len(ranges) : end] for ranges, end in zip(units, ends, strict=True)]
+        titled = [
+            (passage.title, [passage.text[start:end] for start, end in ranges])
+            for passage, ranges in zip(passages, units, strict=True)
         ]
-        return [ScoredPassage(*pair) for pair in zip(units, raise_named(question, named, each), strict=True)]
+        raised = raise_named(question, titled, scores)
+        return [ScoredPassage(ranges, passage_scores) for ranges, passage_scores in zip(units, raised, strict=True)]
 
     def features(
         self, question: str, passages: Sequence[Passage], units: Sequence[Sequence[tuple[int, int]]]
     ) -> Floats:
         """Compute the features of all units of passages, (n, NAMES), given their character ranges."""
-        filled = [(passage, own) for passage, own in zip(passages, units, strict=True) if own]
-        texts = [passage.text[start:end].strip() for passage, own in filled for start, end in own]
+        filled = [(passage, ranges) for passage, ranges in zip(passages, units, strict=True) if ranges]
+        texts = [passage.text[start:end].strip() for passage, ranges in filled for start, end in ranges]
         if not texts:
             return np.zeros((0, len(NAMES)))
-        edges = [0, *np.cumsum([len(own) for _, own in filled]).tolist()]
-        laid = Units(texts, edges, [passage.title.strip() for passage, _ in filled])
-        return unit_features(question, laid, rarities(question), self._embed(question, laid))
+        edges = [0, *np.cumsum([len(ranges) for _, ranges in filled]).tolist()]
+        call_units = Units(texts, edges, [passage.title.strip() for passage, _ in filled])
+        return unit_features(question, call_units, rarities(question), self._embed(question, call_units))
 
     def _embed(self, question: str, units: Units) -> Embeddings | None:
         if self.embedder is None:
@@ -162,12 +163,12 @@ class Relevance:
 def rarities(question: str) -> dict[str, float]:
     """Return how rare the words of a question are in English, in bits, by stem."""
     tokenizer = _tokenizer()
-    pieces = {word: tokenizer.encode(word, add_special_tokens=False).ids for word in content_stems(question)}
-    return {word: min(RAREST, sum(map(_bits, ids))) for word, ids in pieces.items()}
+    pieces = {stem: tokenizer.encode(stem, add_special_tokens=False).ids for stem in content_stems(question)}
+    return {stem: min(RAREST, sum(map(_piece_rarity, ids))) for stem, ids in pieces.items()}
 
 
-def _bits(piece: int) -> float:
-    """Estimate how rare a piece of a word is; one that is no word of the vocabulary's is as rare as can be."""
+def _piece_rarity(piece: int) -> float:
+    """Estimate how rare a word piece is, in bits, from its rank by frequency; an unknown one is `RAREST`."""
     return RAREST if piece == _UNKNOWN else math.log2(max(2, piece - _FIRST_WORD + 1))
 
 
@@ -179,7 +180,7 @@ def _tokenizer() -> Tokenizer:
 
 
 def read_weights(path: Path) -> tuple[LogisticWeights, LogisticWeights]:
-    """Read the weights with an embedder and those without; raise CheckpointError for any other file."""
+    """Read the weights with an embedder and those without; raise CheckpointError if the file has none."""
     try:
         data = json.loads(path.read_text("utf-8"))
         if data["format"] != FORMAT:
@@ -195,7 +196,7 @@ def read_weights(path: Path) -> tuple[LogisticWeights, LogisticWeights]:
 
 def _weights_of(data: dict[str, Any]) -> LogisticWeights:
     lists = {name: tuple(data[name]) for name in ("names", "mean", "deviation", "weights")}
-    if len({len(one) for one in lists.values()}) != 1:
+    if len({len(values) for values in lists.values()}) != 1:
         raise ValueError("its lists differ in length")
     return LogisticWeights(**lists, bias=float(data["bias"]), coverage=float(data["coverage"]))
 
@@ -220,9 +221,9 @@ _retry_at = math.inf  # on the monotonic clock
 
 
 def shared_relevance() -> Relevance:
-    """Load the default scorer once a process; without its embedder where that cannot be had, which `name` then says.
+    """Return the default scorer, loaded once per process; without its embedder if that is unavailable, as `name` tells.
 
-    A failed download is tried again every few minutes, in the background: a server may outlive what was wrong.
+    A failed download is retried every few minutes, in the background: a server may outlive the failure.
     """
     global _retry_at
     with _lock:  # two threads must not load it twice
@@ -231,9 +232,13 @@ def shared_relevance() -> Relevance:
                 _shared["default"] = Relevance.from_pretrained()
             except ChecksumError:
                 raise
-            except (BackboneNotFoundError, DownloadError, OSError) as error:  # offline and never fetched, or no cache
+            except (
+                BackboneNotFoundError,
+                DownloadError,
+                OSError,
+            ) as error:  # offline and never fetched, or no cache
                 _shared["default"] = Relevance.from_pretrained(embedder=None)
-                if not isinstance(error, BackboneNotFoundError):  # the network is forbidden, and stays so
+                if not isinstance(error, BackboneNotFoundError):  # else the network is forbidden, and stays so
                     _retry_at = time.monotonic() + RETRY_AFTER
         elif time.monotonic() >= _retry_at:
             _retry_at = time.monotonic() + RETRY_AFTER
@@ -242,7 +247,7 @@ def shared_relevance() -> Relevance:
 
 
 def _retry() -> None:
-    """Load the default scorer with its embedder, if that can be had now."""
+    """Load the default scorer with its embedder, if that is available now."""
     global _retry_at
     with suppress(BackboneError, OSError):
         _shared["default"] = Relevance.from_pretrained()

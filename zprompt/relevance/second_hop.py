@@ -1,13 +1,13 @@
-"""Questions of two hops: what a good sentence names is worth reading, too.
+"""Questions of two hops: a passage that a good sentence names is worth reading, too.
 
 "When was the founder of Gull Press born?" is answered in the passage about Ada Lund, which has no word of the question.
-But the sentence that says who founded Gull Press has her name. So all units of a passage whose name stands in one of
-the NAMING best units of other passages are raised,
+But the sentence that says who founded Gull Press has her name. So if one of the NAMING best units of other passages has
+a passage's name, all units of that passage are raised, by no more than is needed to come next:
 
     score' = max(score, min(score + RAISE, score of the unit that names it))
 
-by no more than is needed to come next. A passage's name is its title, without what is in brackets, or if it has none
-the capitalised words that it opens with; either without words of the question, of which there may be nothing left.
+A passage's name is its title, without what is in brackets, or if it has none the capitalised words that it opens with;
+in either case without words of the question. If nothing is left of it, the passage has no name.
 
 The questions that the regression is trained on have one hop, so the two numbers were chosen on the development files
 of HotpotQA and MuSiQue.
@@ -25,8 +25,8 @@ from zprompt.relevance.selection import best_first
 from zprompt.relevance.units import content_stems
 
 RAISE = 3.0  # log-odds
-NAMING = 3
-OPENING_WORDS = 2  # at least, since any word opens with a capital there
+NAMING = 3  # number of best units that name passages
+OPENING_WORDS = 2  # fewest words of a name that opens a passage, where any single word is capitalised
 
 _BRACKETS = re.compile(r"(?<!\s)\s*\([^()]*\)")
 _OPENING = re.compile(r"\W*((?:(?:[A-Z0-9][\w'’.&-]*|of|the|and|de|van|von|la)\s+){1,8})")
@@ -37,19 +37,19 @@ def raise_named(question: str, passages: Sequence[tuple[str, Sequence[str]]], sc
 
     :param question: The question.
     :param passages: The title of each passage, "" if it has none, and the texts of its units.
-    :param scores: (n,) log-odds of each passage's units.
-    :return: (n,) for each.
+    :param scores: (n,) log-odds of the units of each passage.
+    :return: (n,) for each passage.
     """
     asked = frozenset(content_stems(question))
-    units = [(place, text) for place, (_, texts) in enumerate(passages) for text in texts]
-    joined = np.concatenate([np.zeros(0), *scores])
-    best = [(joined[index], *units[index]) for index in best_first(joined)[:NAMING]]
-    naming = [(score, place, frozenset(content_stems(text))) for score, place, text in best]
+    units = [(index, text) for index, (_, texts) in enumerate(passages) for text in texts]
+    all_scores = np.concatenate([np.zeros(0), *scores])
+    best = [(all_scores[unit], *units[unit]) for unit in best_first(all_scores)[:NAMING]]
+    naming = [(score, index, frozenset(content_stems(text))) for score, index, text in best]
     raised = []
-    for place, ((title, texts), own) in enumerate(zip(passages, scores, strict=True)):
+    for index, ((title, texts), old) in enumerate(zip(passages, scores, strict=True)):
         name = _name(title, texts) - asked
-        by = [score for score, other, stems in naming if name and other != place and name <= stems]
-        raised.append(np.maximum(own, np.minimum(own + RAISE, max(by))) if by else own)
+        named_by = [score for score, other, stems in naming if name and other != index and name <= stems]
+        raised.append(np.maximum(old, np.minimum(old + RAISE, max(named_by))) if named_by else old)
     return raised
 
 

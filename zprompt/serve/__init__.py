@@ -4,11 +4,11 @@
                                                                                     │
     client ◄── JSON, or server-sent events ◄── reply ◄── results of the job ◄───────┘
 
-Reading order: `app` (routes) → `service` (settings, how a request waits) → `middleware` and `metrics` (what it passes
-first) → `schemas` (the bodies) → `queue` (jobs and the worker) → `streaming` (replies, deadlines, clients that hang
+Reading order: `app` (routes) → `service` (settings, how a request waits) → `middleware` and `metrics` (before the
+route) → `schemas` (request bodies) → `queue` (jobs and the worker) → `streaming` (replies, deadlines, clients that hang
 up) → `errors` → `run` (sockets and signals).
 
-It needs the extra `serve`; nothing else in zprompt but its command imports this package.
+The package needs the extra `serve`; in zprompt, only the command imports it.
 """
 
 from zprompt.serve.run import Server, bind, is_local, serve, url_of

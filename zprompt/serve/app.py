@@ -1,7 +1,7 @@
 """The routes of the server, and the app that has them.
 
 POST /v1/chat/completions, /v1/completions      texts, whole or streamed; prompts may hold Z-spans
-POST /v1/compress, /v1/decompress               documents, which go back in the form in which they came
+POST /v1/compress, /v1/decompress               documents, returned in the form in which they came
 POST /v1/compress, GET /v1/retrieve/{hash}      messages for any LLM, and their originals: for gateways
 GET  /v1/models, /v1/models/{name}              the one model
 GET  /healthz, /metrics                         without a key, for load balancers and Prometheus
@@ -93,10 +93,10 @@ async def _compress(body: CompressBody, request: Request, service: Injected) -> 
 
 
 async def _shorten(body: MessagesRequest, request: Request, service: Service) -> Response:
-    """Leave out of messages what no question needs, and keep the originals of those that say so."""
+    """Shorten messages, and keep the originals that they name."""
     retrievable = body.config.mode == "ccr"
 
-    def work(progress: Progress) -> ShortenedMessages:
+    def shorten(progress: Progress) -> ShortenedMessages:
         result = service.shortener.shorten(
             body.messages,
             query=body.query,
@@ -108,14 +108,15 @@ async def _shorten(body: MessagesRequest, request: Request, service: Service) ->
         service.originals.keep(result.originals)
         return result
 
-    result = await service.call(request, service.messages, work)
+    result = await service.call(request, service.messages, shorten)
     return AsciiJSONResponse(
         {
             "messages": result.messages,
             "tokens_before": result.tokens_before,
             "tokens_after": result.tokens_after,
             "tokens_saved": result.tokens_before - result.tokens_after,
-            "compression_ratio": result.tokens_after / max(1, result.tokens_before),  # as this contract has it
+            "compression_ratio": result.tokens_after
+            / max(1, result.tokens_before),  # the inverse of a ratio elsewhere, by the gateways' contract
             "ccr_hashes": list(result.originals),
         }
     )
@@ -161,7 +162,7 @@ def _model(service: Service) -> dict[str, Any]:
         "object": "model",
         "created": service.started,
         "owned_by": "zprompt",
-        "max_model_len": service.reader.max_positions,  # as vLLM calls it
+        "max_model_len": service.reader.max_positions,  # vLLM's name
         "codec": service.reader.codec.fingerprint,
     }
 
@@ -183,7 +184,7 @@ async def _metrics(service: Injected) -> Response:
 
 
 def create_app(reader: Reader, settings: ServerSettings) -> FastAPI:
-    """Return the ASGI application that serves a reader; `app.state.service` has its parts."""
+    """Create the ASGI application that serves a reader; `app.state.service` is its service."""
     metrics = Metrics()
     service = Service(
         reader,
@@ -212,12 +213,12 @@ def create_app(reader: Reader, settings: ServerSettings) -> FastAPI:
             await asyncio.to_thread(queue.close)
         service.originals.close()
 
-    # No pages of documentation: they would load their scripts from elsewhere. /openapi.json is there.
+    # No documentation pages: they would load scripts from other sites. /openapi.json is there.
     app = FastAPI(title="zprompt", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     app.include_router(router)
     handle_errors(app)
-    # Middleware that is added last runs first.
+    # The middleware added last runs first.
     app.add_middleware(BodyLimit, max_bytes=settings.max_request_bytes, seconds=settings.timeout)
     app.add_middleware(KeyGuard, key=settings.api_key)
     app.add_middleware(Shield)

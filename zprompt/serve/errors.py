@@ -34,14 +34,14 @@ from zprompt.errors import (
     ZPromptError,
 )
 
-BODY_KINDS = ("<documents>", "<messages>")  # of one path; pydantic puts them before the field that is wrong
+BODY_KINDS = ("<documents>", "<messages>")  # of one path; pydantic puts them before the name of the wrong field
 LOG = logging.getLogger("zprompt.serve")
 
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 class AsciiJSONResponse(Response):
-    """JSON in ASCII: documents and messages may hold lone surrogates, which UTF-8 cannot encode."""
+    """JSON in ASCII: documents and messages may have lone surrogates, which UTF-8 cannot encode."""
 
     media_type = "application/json"
 
@@ -68,8 +68,8 @@ class ApiError(Exception):
         :param status: The HTTP status.
         :param message: What is wrong, what is allowed and what to do.
         :param kind: OpenAI's type of error.
-        :param code: A name for programs.
-        :param param: The field of the request that is wrong.
+        :param code: An error code for programs.
+        :param param: The wrong field of the request.
         :param headers: Headers of the response.
         """
         super().__init__(message)
@@ -87,7 +87,7 @@ class ApiError(Exception):
 
 
 def shutting_down() -> ApiError:
-    """Return the error for requests that have not begun when the server stops."""
+    """Return the error for requests that are still waiting when the server stops."""
     return ApiError(
         503,
         "The server is shutting down. Ask another one, or this one when it is back.",
@@ -108,7 +108,7 @@ def timed_out(seconds: float) -> ApiError:
 
 
 def to_api_error(error: Exception) -> ApiError:
-    """Translate an exception of the library or the framework; log whatever is a fault of the server."""
+    """Translate an exception of the library or the framework; log it if it is a fault of the server."""
     match error:
         case ApiError():
             return error
@@ -125,7 +125,7 @@ def to_api_error(error: Exception) -> ApiError:
         case HTTPException():
             return _http(error)
     LOG.error("A request failed.", exc_info=error)
-    # Our own messages are written for users; others may reveal more about the server than a client should know.
+    # zprompt's messages are written for users; others may reveal more about the server than a client should know.
     message = str(error) if isinstance(error, ZPromptError) else "The server failed. Its log says why."
     return ApiError(500, message, kind="server_error", code="internal_error")
 
@@ -154,13 +154,13 @@ def _http(error: HTTPException) -> ApiError:
 
 def _invalid(error: RequestValidationError) -> ApiError:
     """Describe the first problem in a body."""
-    found = error.errors()[0]
-    path = [str(part) for part in found["loc"] if part != "body" and part not in BODY_KINDS]
+    problem = error.errors()[0]
+    path = [str(part) for part in problem["loc"] if part != "body" and part not in BODY_KINDS]
     param = ".".join(path) or None
     code = "invalid_value"
-    match found["type"]:
+    match problem["type"]:
         case "json_invalid":
-            reason = found.get("ctx", {}).get("error", "malformed")
+            reason = problem.get("ctx", {}).get("error", "malformed")
             return ApiError(400, f"The request's body is not JSON: {reason}.", code="invalid_json")
         case "missing" if param is None:
             message = "The request has no body. Send a JSON object with 'Content-Type: application/json'."
@@ -170,8 +170,8 @@ def _invalid(error: RequestValidationError) -> ApiError:
             message = f"{param!r} is missing."
         case "extra_forbidden":
             message, code = f"{param!r} is not known here. See docs/server.md for what is.", "unknown_parameter"
-        case "value_error":  # one of our own checks, whose message is complete
-            message = found["msg"].removeprefix("Value error, ")
+        case "value_error":  # a check of ours, whose message is complete
+            message = problem["msg"].removeprefix("Value error, ")
         case _:
-            message = f"{param!r} is not valid: {found['msg'][:1].lower()}{found['msg'][1:]}."
+            message = f"{param!r} is not valid: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
     return ApiError(400, message, code=code, param=param)

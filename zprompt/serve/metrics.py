@@ -5,8 +5,8 @@
     zprompt_prompt_positions_total           zprompt_z_tokens_total             zprompt_source_tokens_total
     zprompt_generated_tokens_total
 
-Of the prompt positions, `z_tokens` were Z-tokens, which stood for `source_tokens`: the difference of the two is what
-compression saved.
+Of the prompt positions, `z_tokens` were Z-tokens, which stood for `source_tokens`: compression saved the difference of
+the two.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ class Meter:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and measure it."""
+        """Pass a request on, and count and time it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), "none"  # the client left before it got any
+        began, status = time.perf_counter(), "none"  # if the client leaves before it gets one
 
         async def watch(message: Message) -> None:
             nonlocal status
@@ -82,7 +82,7 @@ class Meter:
         try:
             await self._app(scope, receive, watch)
         finally:
-            # The path of the route, not of the request: clients can make up any number of those.
+            # The path of the route, not of the request: clients can make up any number of paths.
             path = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(path, status).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - began)

@@ -1,4 +1,4 @@
-"""What a request passes before its route: the shield against unexpected errors, the API key, the limit of its body.
+"""Middleware before the routes: the shield against unexpected errors, the API key, the limit on bodies.
 
 These are plain ASGI classes: a dependency of FastAPI runs only after the body has been read.
 """
@@ -16,7 +16,7 @@ from zprompt.serve.errors import ApiError, to_api_error
 
 
 class Shield:
-    """Middleware that logs and answers unexpected errors; Starlette's own would raise them again after the answer."""
+    """Middleware that logs and answers unexpected errors; Starlette's own re-raises them after the answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,10 +39,10 @@ class Shield:
 
 
 class KeyGuard:
-    """Middleware that asks for the API key on all of /v1, before a body is read."""
+    """Middleware that requires the API key on all of /v1, before a body is read."""
 
     def __init__(self, app: ASGIApp, key: str | None) -> None:
-        """Guard an application; without a key everyone may use it."""
+        """Guard an application; key=None admits everyone."""
         self._app, self._key = app, key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +62,7 @@ class KeyGuard:
 
     def _is_allowed(self, authorization: str) -> bool:
         scheme, _, key = authorization.partition(" ")
-        # Headers are decoded as Latin-1, a key comes from a shell as UTF-8. The time to compare must reveal nothing.
+        # Headers are decoded as Latin-1, but a shell gives the key in UTF-8. The comparison must take constant time.
         same = hmac.compare_digest(key.strip().encode("latin-1"), (self._key or "").encode())
         return same and scheme.lower() == "bearer"
 
@@ -70,16 +70,16 @@ class KeyGuard:
 class BodyLimit:
     """Middleware that reads bodies, up to a size and within a time.
 
-    A body is read as a whole before anything is done with it, so one that is too large or too slow costs at most the
-    limit, and changes nothing.
+    A body is read as a whole before it is processed, so one that is too large or too slow costs at most the limit, and
+    has no effect.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:
         """Limit the bodies of requests to an application.
 
         :param app: The application.
-        :param max_bytes: The largest body that is passed on.
-        :param seconds: How long it may take to arrive.
+        :param max_bytes: Size limit of a body.
+        :param seconds: Time limit for its arrival.
         """
         self._app, self._max_bytes, self._seconds = app, max_bytes, seconds
 
@@ -92,7 +92,7 @@ class BodyLimit:
             async with asyncio.timeout(self._seconds):
                 body = await self._read(scope, receive)
         except ClientDisconnect:
-            return  # nobody is there to be answered
+            return  # nobody is left to answer
         except TimeoutError:
             message = f"The request did not arrive within {self._seconds:g} seconds."
             await _refuse(ApiError(408, message, kind="timeout_error", code="request_timeout"), scope, receive, send)
@@ -125,19 +125,19 @@ class BodyLimit:
 
 
 async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
-    error.headers["Connection"] = "close"  # what is still on its way is not read
+    error.headers["Connection"] = "close"  # the rest of the body is not read
     await error.response()(scope, receive, send)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return the body once, and then what comes after it: the news that the client has left."""
+    """Return a `receive` that gives the body once, and then what follows it: that the client has disconnected."""
     sent = False
 
-    async def again() -> Message:
+    async def replay() -> Message:
         nonlocal sent
         if sent:
             return await receive()
         sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return again
+    return replay

@@ -1,14 +1,13 @@
-"""Bounded queues of jobs, each with a thread of its own that works on them: chat does not wait for compression.
+"""Bounded queues of jobs, each with its own worker thread: chat does not wait for compression.
 
-    admit    reserves a place in the queue, or refuses: before a prompt is even read, so that reading is bounded too
-    submit   puts a job into its place
-    worker   TextQueue: all texts that wait, up to the batch size, are written together, each with its own sampling
-             options; what arrives in the meantime waits for the next batch. CallQueue: one call at a time
-    drain    admits nothing more, refuses what waits, and finishes what runs
+    admit    reserves a slot in the queue, or refuses: before a prompt is even read, so that reading is bounded too
+    submit   puts a job into its slot
+    worker   TextQueue: waiting texts, up to the batch size, are generated together, each with its own sampling options;
+             texts that arrive meanwhile wait for the next batch. CallQueue: one call at a time
+    drain    admits no more jobs, refuses waiting ones, and finishes running ones
 
-Calls are made with half of the cores, and at a low priority where the system has one for each thread (Linux): a text,
-for which somebody waits at a screen, goes on nearly as fast as without them, and they take what is left, a tenth at
-least.
+Calls run on half of the cores, and at a low priority where threads have one each (Linux): a text, for which somebody
+waits at a screen, is generated nearly as fast as without them, and they take what is left, at least a tenth.
 
 Results go from the worker's thread to the event loop:
 
@@ -41,23 +40,23 @@ from zprompt.serve.metrics import Metrics
 T = TypeVar("T")
 
 _LONGEST_RETRY = 60  # seconds
-_LOW = 10  # niceness: a ninth of the weight of what has none
+_LOW = 10  # niceness: a ninth of the weight of niceness 0
 _MEMORY = 0.7  # weight of the past in the running mean of the seconds that a batch takes
 
 
 class _CancelledError(Exception):
-    """A call ends early: nobody wants its result."""
+    """Raised in a call whose result is no longer wanted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """Follows the last result of a job."""
+    """Marks the end of a job's results."""
 
     error: Exception | None = None
 
 
 class Job(Generic[T]):
-    """Work for the worker's thread, whose results arrive one by one; made in a running event loop."""
+    """Work for the worker's thread, whose results arrive one by one; create it in a running event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -78,7 +77,7 @@ class Job(Generic[T]):
         self._put(_End())
 
     def fail(self, error: Exception) -> None:
-        """End the results with an error; called by the worker, and without effect on a job that has ended."""
+        """End the results with an error; called by the worker; no effect on a job that has ended."""
         self._put(_End(error))
 
     def cancel(self) -> None:
@@ -104,20 +103,20 @@ class TextJob(Job[Delta]):
     """Texts to generate for one request; the index of a result is that of its prompt in the request."""
 
     def __init__(self, prompts: Sequence[PreparedPrompt], options: Sequence[GenerateOptions]) -> None:
-        """Take prompts that have been checked, with options for each."""
+        """Take prepared prompts, with options for each."""
         super().__init__()
         self.prompts, self.options = prompts, options
 
 
 class CallJob(Job[Any]):
-    """A call; it takes a progress callback, through which it is cancelled."""
+    """A call; its progress callback is how it is cancelled."""
 
     def __init__(self, call: Callable[[Progress], Any]) -> None:
         super().__init__()
         self._call = call
 
     def run(self) -> None:
-        """Call it; done by the worker."""
+        """Run the call; called by the worker."""
         try:
             self.send(self._call(self._check_wanted))
         except _CancelledError:
@@ -136,33 +135,33 @@ J = TypeVar("J", TextJob, CallJob)
 
 
 class JobQueue(Generic[J]):
-    """Holds the jobs that wait, and works on them in a thread of its own."""
+    """Holds waiting jobs, and runs them in a worker thread."""
 
     def __init__(self, name: str, metrics: Metrics, length: int, together: int = 1) -> None:
-        """Make an empty queue.
+        """Create an empty queue.
 
-        :param name: Of the queue, in the metrics.
-        :param metrics: Counts what waits and runs.
-        :param length: Requests that may wait.
-        :param together: Jobs that are worked on at a time, at most.
+        :param name: Name of the queue in the metrics.
+        :param metrics: Counts waiting and running jobs.
+        :param length: Most requests that may wait.
+        :param together: Most jobs, or texts, that run at a time.
         """
         self.name = name
         self._metrics, self._length, self._together = metrics, length, together
         self._changed = threading.Condition()
         self._waiting: deque[J] = deque()
-        self._admitted = 0  # places that are reserved for jobs not yet submitted
+        self._admitted = 0  # slots reserved for jobs not yet submitted
         self._draining = self._stopping = False
         self._run_seconds = 1.0  # running mean
         self._thread = threading.Thread(target=self._work, name=f"zprompt-{name}", daemon=True)
 
     @property
     def healthy(self) -> bool:
-        """Return whether requests are admitted and worked on."""
+        """Return whether requests are admitted and the worker runs."""
         return self._thread.is_alive() and not self._draining
 
     @property
     def waiting(self) -> int:
-        """Return the number of jobs that wait."""
+        """Return the number of waiting jobs."""
         return len(self._waiting)
 
     def start(self) -> None:
@@ -171,7 +170,7 @@ class JobQueue(Generic[J]):
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """Reserve a place while a request is read and submitted; raise ApiError if there is none."""
+        """Reserve a slot while a request is read and submitted; raise ApiError if there is none."""
         with self._changed:
             if self._draining:
                 raise shutting_down()
@@ -186,7 +185,7 @@ class JobQueue(Generic[J]):
                 self._admitted -= 1
 
     def submit(self, job: J) -> None:
-        """Append a job, for which a place was reserved; raise ApiError if the server is shutting down by now."""
+        """Append a job, for which a slot was reserved; raise ApiError if the server is shutting down."""
         with self._changed:
             if self._draining:
                 raise shutting_down()
@@ -198,11 +197,11 @@ class JobQueue(Generic[J]):
         """Cancel a job, whether it waits, runs or is done."""
         with self._changed:
             job.cancel()
-            self._waiting = deque(waiting for waiting in self._waiting if waiting is not job)
+            self._waiting = deque(other for other in self._waiting if other is not job)
             self._count_waiting()
 
     def drain(self) -> None:
-        """Admit nothing more, and refuse what waits."""
+        """Admit no more jobs, and refuse waiting ones."""
         with self._changed:
             self._draining = True
             for job in self._waiting:
@@ -211,7 +210,7 @@ class JobQueue(Generic[J]):
             self._count_waiting()
 
     def close(self, seconds: float = 5.0) -> None:
-        """Drain, cancel what runs, and wait so many seconds for the worker, which stops after its next token."""
+        """Drain, cancel running jobs, and wait up to `seconds` for the worker, which stops after its next token."""
         self.drain()
         with self._changed:
             self._stopping = True
@@ -223,7 +222,7 @@ class JobQueue(Generic[J]):
         self._metrics.waiting.labels(self.name).set(len(self._waiting))
 
     def _full(self, taken: int) -> ApiError:
-        """Return the error of a full queue, with an estimate of the time until the next jobs begin."""
+        """Return the error of a full queue, with an estimate of when to try again."""
         runs = max(1, math.ceil(taken / self._together))
         seconds = min(_LONGEST_RETRY, max(1, math.ceil(self._run_seconds * runs)))
         return ApiError(
@@ -249,7 +248,7 @@ class JobQueue(Generic[J]):
             self._run_seconds = _MEMORY * self._run_seconds + (1 - _MEMORY) * (time.perf_counter() - began)
 
     def _take(self) -> list[J]:
-        """Wait for jobs; return none when the server stops."""
+        """Wait for jobs; return an empty list when the server stops."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._stopping)
@@ -263,7 +262,7 @@ class JobQueue(Generic[J]):
         """Prepare the worker's thread."""
 
     def _next(self) -> list[J]:
-        """Take the first jobs that wait; none if all were cancelled in the meantime."""
+        """Take the first waiting jobs; an empty list if all were cancelled meanwhile."""
         raise NotImplementedError
 
     def _run(self, jobs: Sequence[J]) -> None:
@@ -271,11 +270,11 @@ class JobQueue(Generic[J]):
 
 
 class CallQueue(JobQueue[CallJob]):
-    """Makes calls, one after the other."""
+    """Runs calls one by one."""
 
     def _begin(self) -> None:
         set_threads(max(1, thread_count() // 2))
-        if sys.platform == "linux":  # elsewhere a priority is that of the whole process
+        if sys.platform == "linux":  # elsewhere, the priority is that of the whole process
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW)
 
     def _next(self) -> list[CallJob]:
@@ -287,22 +286,22 @@ class CallQueue(JobQueue[CallJob]):
 
 
 class TextQueue(JobQueue[TextJob]):
-    """Writes the texts that wait, together."""
+    """Generates waiting texts together."""
 
     def __init__(self, reader: Reader, metrics: Metrics, *, length: int, batch_size: int, batch_wait: float) -> None:
-        """Make an empty queue.
+        """Create an empty queue.
 
         :param reader: Generates the texts; only the worker runs it.
         :param metrics: Counts batches and usage.
-        :param length: Requests that may wait.
-        :param batch_size: Texts that are generated together.
+        :param length: Most requests that may wait.
+        :param batch_size: Most texts that are generated together.
         :param batch_wait: Seconds that an idle worker waits for more texts to fill a batch.
         """
         super().__init__("texts", metrics, length, batch_size)
         self._reader, self._batch_wait = reader, batch_wait
 
     def _next(self) -> list[TextJob]:
-        # Requests that come at the same time may share a batch.
+        # Wait, so that requests that come at the same time share a batch.
         self._changed.wait_for(lambda: len(self._waiting) >= self._together or self._stopping, self._batch_wait)
         taken: list[TextJob] = []
         rest: deque[TextJob] = deque()
@@ -317,7 +316,7 @@ class TextQueue(JobQueue[TextJob]):
         return taken
 
     def _run(self, jobs: Sequence[TextJob]) -> None:
-        """Generate the texts of all jobs together, and send each job its own."""
+        """Generate the texts of all jobs together, and send each job its texts."""
         rows = [(job, index) for job in jobs for index in range(len(job.prompts))]
         unfinished = {job: len(job.prompts) for job in jobs}
         self._metrics.batch_size.observe(len(rows))
@@ -326,7 +325,7 @@ class TextQueue(JobQueue[TextJob]):
             return rows[row][0].wanted and not self._stopping
 
         prompts = [prompt for job in jobs for prompt in job.prompts]
-        options = [own for job in jobs for own in job.options]
+        options = [prompt_options for job in jobs for prompt_options in job.options]
         for delta in self._reader.run(prompts, options, len(rows), wanted):
             job, index = rows[delta.index]
             job.send(replace(delta, index=index))

@@ -1,6 +1,6 @@
-"""Run a server: its socket, its signals, its end.
+"""Run a server: socket, signals, shutdown.
 
-On SIGTERM or Ctrl-C no more connections are accepted, waiting requests are answered with 503, and running ones have
+On SIGTERM or Ctrl-C, no more connections are accepted, waiting requests get 503, and running ones have
 `shutdown_timeout` seconds to finish.
 """
 
@@ -15,29 +15,29 @@ from zprompt.reader import Reader
 from zprompt.serve.app import create_app
 from zprompt.serve.service import ServerSettings
 
-_BACKLOG = 2048  # connections that the operating system keeps until they are accepted
+_BACKLOG = 2048  # connections that the operating system queues until they are accepted
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that refuses waiting requests as soon as it is to stop."""
+    """A uvicorn server that refuses waiting requests as soon as shutdown begins."""
 
     def __init__(self, reader: Reader, settings: ServerSettings) -> None:
         """Prepare to serve a reader."""
         app = create_app(reader, settings)
         self.queues = app.state.service.queues
-        # uvicorn counts whole seconds, and takes 0 for "at once".
+        # uvicorn takes whole seconds; 0 means at once.
         grace = round(settings.shutdown_timeout)
         super().__init__(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=grace, server_header=False))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what runs, and stop."""
+        """Refuse waiting requests, finish running ones, and stop."""
         for queue in self.queues:
             queue.drain()
         await super().shutdown(sockets)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Bind an address, before a model is loaded in vain.
+    """Bind an address; do so before a model is loaded in vain.
 
     :param host: A name or address of this machine.
     :param port: A port; 0 for any that is free.

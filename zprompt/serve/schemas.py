@@ -1,7 +1,7 @@
 """The bodies of requests.
 
-A field of OpenAI's API that is not supported is refused, unless it has a neutral value (`n: 1`, `tools: []`). Nothing
-is ignored silently, except `user` and `safety_identifier`, which name who asks and change no answer.
+An unsupported field of OpenAI's API is refused, unless it has a neutral value (`n: 1`, `tools: []`). Nothing is ignored
+silently, except `user` and `safety_identifier`, which identify the user and change no answer.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def _no_surrogates(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_no_surrogates)]
-"""A text that can be encoded: JSON can hold lone surrogates, which no tokenizer takes."""
+"""A text that can be encoded: JSON can have lone surrogates, which no tokenizer takes."""
 
-MAX_STOPS = 4  # as OpenAI has it
+MAX_STOPS = 4  # OpenAI's limit
 
 _Neutral = Mapping[str, tuple[tuple[object, ...], str]]  # by field: its neutral values, and what to do instead
 
@@ -81,7 +81,7 @@ _COMPLETION: _Neutral = {
     "suffix": (("",), "Leave it out: the model writes from left to right."),
     "logprobs": ((), _NO_LOGPROBS),
 }
-_MESSAGE: _Neutral = {  # what OpenAI's own answers have and clients send back
+_MESSAGE: _Neutral = {  # fields of OpenAI's own answers, which clients send back
     "name": ((), "Say in the content who speaks."),
     "refusal": ((), "Leave it out."),
     "annotations": (([],), "Leave it out."),
@@ -93,7 +93,7 @@ _MESSAGE: _Neutral = {  # what OpenAI's own answers have and clients send back
 
 
 def _without_neutral(values: object, table: _Neutral) -> object:
-    """Remove unsupported fields that have a neutral value; raise ApiError for one that has another."""
+    """Remove unsupported fields with neutral values; raise ApiError for other values."""
     if not isinstance(values, Mapping):
         return values
     for name, (neutral, hint) in table.items():
@@ -118,25 +118,25 @@ class _Request(BaseModel):
 
 
 def _content(value: object) -> str:
-    """Read what a message says: a text, or a list of parts that are text."""
+    """Read the content of a message: a text, or a list of text parts."""
     if isinstance(value, str):
         require_no_surrogates(value)
         return value
     if not isinstance(value, list) or not value:
         kind = _KINDS_OF_JSON.get(type(value), "an empty list")
         raise ValueError(f"a message's content is a text or a list of parts, not {kind}")
-    return "".join(_text_of(part, place) for place, part in enumerate(value))
+    return "".join(_text_of(part, index) for index, part in enumerate(value))
 
 
-def _text_of(part: object, place: int) -> str:
+def _text_of(part: object, index: int) -> str:
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind != "text" or not isinstance(part, Mapping):
         raise ValueError(
-            f"part {place} has the type {kind!r}, and this model reads text only: "
+            f"part {index} has the type {kind!r}, and this model reads text only: "
             "parts must be objects with the type 'text'"
         )
     if not isinstance(text := part.get("text"), str):
-        raise ValueError(f"part {place} has no text: it must be under 'text', as a string")
+        raise ValueError(f"part {index} has no text: it must be under 'text', as a string")
     require_no_surrogates(text)
     return text
 
@@ -154,8 +154,8 @@ class ChatMessage(_Request):
 
     @model_validator(mode="before")
     @classmethod
-    def _said_nothing(cls, values: object) -> object:
-        """Take null as nothing where it is OpenAI's own: of an assistant that only called tools."""
+    def _null_content(cls, values: object) -> object:
+        """Read null as an empty text in messages of an assistant, where OpenAI's API has it for tool calls."""
         if isinstance(values, Mapping) and values.get("role") == "assistant" and values.get("content") is None:
             return {**values, "content": ""}
         if isinstance(values, Mapping) and "content" in values and values["content"] is None:
@@ -163,8 +163,8 @@ class ChatMessage(_Request):
         return values
 
     def plain(self) -> dict[str, str]:
-        """Return the message as the reader takes it."""
-        role = "system" if self.role == "developer" else self.role  # OpenAI's newer name for the same
+        """Return the message in the reader's form."""
+        role = "system" if self.role == "developer" else self.role  # OpenAI's newer name for it
         return {"role": role, "content": self.content}
 
 
@@ -183,7 +183,7 @@ class TextRequest(_Request):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0  # OpenAI's is 1, but a small model is best when greedy
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0  # not OpenAI's; clients send it as an extra field
+    top_k: Annotated[int, Field(ge=0)] = 0  # not in OpenAI's API; clients send it as an extra field
     stop: Text | Annotated[list[Text], Field(max_length=MAX_STOPS)] = []
     seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
     stream: bool = False
@@ -214,11 +214,11 @@ class TextRequest(_Request):
 
     @property
     def wants_usage(self) -> bool:
-        """Return whether a stream is to end with its usage."""
+        """Return whether a stream shall end with its usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     def options(self, max_new_tokens: int) -> GenerateOptions:
-        """Return the options as the reader takes them."""
+        """Return the options in the reader's form."""
         return GenerateOptions.of(
             max_new_tokens=max_new_tokens,
             temperature=self.temperature,
@@ -262,13 +262,13 @@ class CompletionRequest(TextRequest):
 
 
 def _documents(value: object) -> object:
-    for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, str):
-            require_no_surrogates(one)
-        elif not isinstance(one, dict):
+    for document in value if isinstance(value, list) else [value]:
+        if isinstance(document, str):
+            require_no_surrogates(document)
+        elif not isinstance(document, dict):
             raise ValueError(
                 "input is a text, an object with a text under 'text', or a list of these, not "
-                f"{_KINDS_OF_JSON.get(type(one), 'a list in a list')}"
+                f"{_KINDS_OF_JSON.get(type(document), 'a list in a list')}"
             )
     return value
 
@@ -285,7 +285,7 @@ class CompressRequest(_Request):
     ratio: Annotated[float, Field(ge=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     query: Text | None = None
-    # No regular expressions: some keep a server busy for ever.
+    # No regular expressions: some would keep the server busy forever.
     protect: list[Text] | None = None
     min_tokens: Annotated[int, Field(ge=1)] | None = None
     on_error: Literal["raise", "passthrough"] = "raise"
@@ -305,7 +305,7 @@ class MessagesRequest(_Request):
     """POST /v1/compress, as gateways use it: messages for any LLM, in the form of OpenAI's API."""
 
     messages: list[dict[str, Any]]
-    model: str | None = None  # the LLM that will read them, not one of this server
+    model: str | None = None  # the LLM that will read them, not this server's
     config: GatewayConfig = GatewayConfig()
     query: Text | None = None
     ratio: Annotated[float, Field(ge=1)] | None = None

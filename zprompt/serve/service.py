@@ -1,6 +1,6 @@
-"""How a request gets its results: it is admitted to a queue, and waits until they are there, too late, or not wanted.
+"""Admit requests to a queue, and wait for their results until the deadline passes or the client leaves.
 
-A request is read and checked before it waits, and before others wait for it; its time counts from there.
+A request is read and checked before it waits, and before others wait for it; its time counts from then on.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ T = TypeVar("T")
 class ServerSettings:
     """The options of one server."""
 
-    model: str = "zprompt"  # the name that requests must give as their model
-    api_key: str | None = None  # what clients must send as a bearer token; None: no key is needed
+    model: str = "zprompt"  # model name that requests must have
+    api_key: str | None = None  # bearer token that clients must send; None: no key is needed
     max_request_bytes: int = 1 << 20  # of a request's body
-    timeout: float = 300.0  # seconds a request may take, from its arrival to its last byte
-    queue_length: int = 64  # requests that wait while others are worked on; one more is answered with 429
-    batch_size: int = 16  # texts that are generated together
+    timeout: float = 300.0  # seconds from a request's arrival to its last byte
+    queue_length: int = 64  # requests that may wait; one more gets 429
+    batch_size: int = 16  # texts generated together
     batch_wait: float = 0.01  # seconds that an idle worker waits for more texts to fill a batch
-    default_new_tokens: int = 256  # the limit of a text where a request has none
-    shutdown_timeout: float = 30.0  # seconds that running requests have to finish once the server is to stop
-    originals: Path | None = None  # SQLite file of what shortened messages name; None: in memory
+    default_new_tokens: int = 256  # limit of a text if the request has none
+    shutdown_timeout: float = 30.0  # seconds that running requests have to finish when the server stops
+    originals: Path | None = None  # SQLite file of originals of shortened messages; None: in memory
     originals_bytes: int = 1 << 30  # of all texts in it
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class Service:
             )
 
     async def call(self, request: Request, queue: CallQueue, work: Callable[[Progress], T]) -> T:
-        """Let a queue's worker make a call, and return the result."""
+        """Run a call in a queue's worker, and return the result."""
         deadline = Deadline(self.settings.timeout)
         with queue.admit():
             job = CallJob(work)
@@ -117,11 +117,11 @@ class Service:
         return [done[index] for index in range(len(job.prompts))]
 
     async def stream(self, request: Request, body: TextRequest) -> tuple[AsyncIterator[Delta], Callable[[], None]]:
-        """Begin to generate the texts of a request, and wait for the first piece.
+        """Start generating the texts of a request, and wait for the first piece.
 
         :param request: The client's request.
         :param body: Its body.
-        :return: The pieces, and what to call when no more of them are wanted.
+        :return: The pieces, and a function to call when no more of them are wanted.
         """
         deadline, began = Deadline(self.settings.timeout), time.perf_counter()
         job = await self._submit(body, deadline)
@@ -144,7 +144,7 @@ class Service:
                 finished = True
                 raise timed_out(deadline.seconds) from error
             except Exception:
-                finished = True  # what failed was not cancelled
+                finished = True  # a failure is no cancellation
                 raise
             finished = True
 
@@ -178,10 +178,12 @@ class Service:
         """Read the prompts, and find all errors before the request waits, and before others wait for it."""
         prompts = [self.reader.prepare(prompt) for prompt in body.prompts]
         options = [body.options(body.new_tokens or self._default_new_tokens(prompt)) for prompt in prompts]
-        return [self.reader.prepare(prompt, own) for prompt, own in zip(prompts, options, strict=True)], options
+        return [
+            self.reader.prepare(prompt, prompt_options) for prompt, prompt_options in zip(prompts, options, strict=True)
+        ], options
 
     def _default_new_tokens(self, prompt: PreparedPrompt) -> int:
-        """Return the usual limit, or the rest of the context; a prompt that leaves none is refused later."""
+        """Return the default limit, or the rest of the context if less; 1 if there is none, which `prepare` refuses."""
         room = self.reader.max_positions - prompt.size.positions
         return max(1, min(self.settings.default_new_tokens, room))
 

@@ -1,11 +1,11 @@
-"""Answers in OpenAI's format, whole or as server-sent events, to clients that may hang up.
+"""Send answers in OpenAI's format, whole or as server-sent events, to clients that may hang up.
 
-    data: {…chunk…}⏎⏎  …  data: [DONE]⏎⏎        or, if it goes wrong in the middle:  data: {"error": {…}}⏎⏎
+    data: {…chunk…}⏎⏎  …  data: [DONE]⏎⏎        or, if generation fails midway:  data: {"error": {…}}⏎⏎
 
-The status is sent with the first piece and not before, so that errors up to then have a status of their own.
+The status is sent only with the first piece, so that errors before it have a status of their own.
 
-`usage` counts a Z-token as the one position that it takes; of the positions of the prompt, `z_tokens` were Z-tokens,
-which stand for `source_tokens`:
+`usage` counts a Z-token as one position; of the prompt's positions, `z_tokens` were Z-tokens, which stand for
+`source_tokens`:
 
     {"prompt_tokens": 120, "completion_tokens": 9, "total_tokens": 129, "z_tokens": 100, "source_tokens": 690}
 """
@@ -41,7 +41,7 @@ class Reply(ABC):
     chunk_object: ClassVar[str]
 
     def __init__(self, model: str, fingerprint: str) -> None:
-        """Begin an answer by this model, with the codec of this fingerprint."""
+        """Begin an answer of a model whose codec has this fingerprint."""
         self._head: Json = {
             "id": f"{self.id_prefix}-{uuid.uuid4().hex}",
             "created": int(time.time()),
@@ -56,7 +56,7 @@ class Reply(ABC):
         return {**self._head, "object": self.whole_object, "choices": choices, "usage": usage}
 
     def chunks(self, delta: Delta, first: bool) -> list[Json]:
-        """Return the events for a piece of a text; for the first one of this text, with what opens it."""
+        """Return the events for a piece of a text; `first` also opens the text."""
         return [self._chunk([choice]) for choice in self._chunk_choices(delta, first)]
 
     def usage_chunk(self, usages: Sequence[Usage]) -> Json:
@@ -114,13 +114,14 @@ class CompletionReply(Reply):
 
 
 def _usage(usages: Sequence[Usage]) -> dict[str, int]:
-    prompt, generated = sum(one.prompt_positions for one in usages), sum(one.generated_tokens for one in usages)
+    prompt = sum(usage.prompt_positions for usage in usages)
+    generated = sum(usage.generated_tokens for usage in usages)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": generated,
         "total_tokens": prompt + generated,
-        "z_tokens": sum(one.z_tokens for one in usages),
-        "source_tokens": sum(one.source_tokens for one in usages),
+        "z_tokens": sum(usage.z_tokens for usage in usages),
+        "source_tokens": sum(usage.source_tokens for usage in usages),
     }
 
 
@@ -130,7 +131,7 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
     def __init__(self, events: AsyncIterator[str], ended: Callable[[], None]) -> None:
-        """Stream events, and call `ended` when no more will be sent: at their end, or when the client has left."""
+        """Stream events, and call `ended` at their end or when the client has left."""
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the latter is for nginx
         super().__init__(events, headers=headers)
         self._ended = ended
@@ -148,7 +149,7 @@ async def stream_events(reply: Reply, deltas: AsyncIterator[Delta], include_usag
 
     :param reply: The format.
     :param deltas: The pieces.
-    :param include_usage: Whether the last event has the usage; then it is null in all others.
+    :param include_usage: Whether the last event has the usage, and all others a null one.
     :yields: The events.
     """
     extra: Mapping[str, Any] = {"usage": None} if include_usage else {}
@@ -185,17 +186,17 @@ async def unless_disconnected(request: Request, work: Awaitable[T]) -> T:
     :return: The result of the work.
     :raises ClientLeftError: If the client has hung up.
     """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnected(request))
+    task = asyncio.ensure_future(work)
+    disconnection = asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
+        await asyncio.wait((task, disconnection), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
         raise ClientLeftError
     finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        task.cancel()
+        disconnection.cancel()
+        await asyncio.gather(task, disconnection, return_exceptions=True)
 
 
 async def _disconnected(request: Request) -> None:
@@ -207,7 +208,7 @@ class Deadline:
     """The moment by which a request must be answered; waiting longer raises TimeoutError."""
 
     def __init__(self, seconds: float) -> None:
-        """Set the deadline to so many seconds from now."""
+        """Set the deadline to `seconds` from now."""
         self.seconds = seconds
         self._at = asyncio.get_running_loop().time() + seconds
 

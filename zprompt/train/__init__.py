@@ -1,10 +1,10 @@
 """Training of readers, and of relevance.
 
-    relevance  the whole of it
-    config     the numbers of a run
+    relevance  all of relevance's training
+    config     the numbers of a reader's run
     corpus     files → texts
     reader     the run; reader_data, training_set, reader_model, reader_trainer and reader_evaluation are its parts
-    codes      codes that are learned end to end with their reader, paper A's among them; codes_analysis, what they mean
+    codes      codes learned end to end with their reader, paper A's among them; codes_analysis, what they mean
     loop       steps, learning rate, checkpoints, resume, record
 
 Readers learn from passages in Z-tokens (`passages`), with many targets on each (`packing`), and from the frozen LLM's

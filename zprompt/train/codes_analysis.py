@@ -1,13 +1,14 @@
 """What the codes of a reader mean: `zprompt analyze`.
 
-    usage        H = -Σ p log2 p of a code's values, in bits, of log2 V at most; values that no text here has
-    polysemy     how many different runs of tokens share a value, and the share of a value's uses that its commonest has
-    consistency  mean cosine of all pairs of uses that share a value, but for pairs of the same tokens, which are alike
-                 anyway; each value weighted by its uses. The control shuffles the values within a place
+    usage        entropy H = -Σ p log2 p of a code's values in bits, at most log2 V; share of values never used
+    polysemy     different runs of tokens per value, and the share of a value's uses that its commonest run has
+    consistency  mean cosine of all pairs of uses that share a value, without pairs of the same tokens, which are alike
+                 anyway; each value weighted by its uses. The control shuffles the values within a slot
 
-A use is a code where it stands, with the tokens that it stands for: those of its segment, or with paper A, whose codes
-have none, the t-th of K equal parts of the text. Its vector is the mean of the plain LLM's last states over these,
-centred on the mean of all uses in the same place (sub-code), since hidden states lie in a narrow cone.
+A use is one occurrence of a code, with the tokens that it stands for: those of its segment, or with paper A, which has
+no segments, the t-th of K equal parts of the text. Its vector is the mean of the plain LLM's last hidden states over
+these tokens, centred on the mean of all uses in the same slot, since hidden states lie in a narrow cone. The slot is
+the index of a sub-code after its anchor.
 """
 
 from collections.abc import Sequence
@@ -39,14 +40,14 @@ class CodesAnalysis:
 
     passages: int
     uses: int
-    ratio: float  # source tokens for each position that a reader has
+    ratio: float  # source tokens per position of the reader
     values: int  # V
-    bits: float  # entropy of the values, mean over places, each weighted by its uses
+    bits: float  # entropy of the values, mean over slots, each weighted by its uses
     unused: float  # share of the values that do not occur, likewise
     runs: float  # different runs of tokens of a value, mean over values
     commonest: float  # share of a value's uses that its commonest run has, mean over uses
     cosine: float  # of uses that share a value
-    control: float  # the same with values shuffled within their place
+    control: float  # the same with values shuffled within their slot
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dict for JSON."""
@@ -55,10 +56,10 @@ class CodesAnalysis:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Uses:
-    """Every use of a code; n of them."""
+    """All n uses of codes."""
 
     values: Ints  # (n,)
-    places: Ints  # (n,) which sub-code; 0 for paper A
+    slots: Ints  # (n,) which sub-code; 0 for paper A
     runs: Ints  # (n,) a number for each run of tokens
     vectors: NDArray[np.float32]  # (n, D), centred and of length 1
 
@@ -72,7 +73,7 @@ def analyze_codes(
     :param sources: Text, as `read_texts` takes it.
     :param passages: How many passages of it, at most.
     :param codec_name: The codec that chooses the anchors.
-    :param seed: Decides which passages, and shuffles.
+    :param seed: Seed of the choice of passages and of the shuffles.
     :return: The figures.
     :raises TrainingDataError: If no passage has a code.
     """
@@ -81,39 +82,41 @@ def analyze_codes(
     config = model.codes.config
     texts = cut_passages(read_texts(sources), backbone.encode_with_offsets, *TOKENS, passages, seed)
     spans = codec.compress(texts, ratio=config.ratio, on_error="passthrough").documents
-    tiled = [own for text, span in zip(texts, spans, strict=True) if (own := tile_passage(text, span, codec))]
-    found = [uses_in(model, backbone, passage) for passage in tiled]
-    if not sum(len(values) for values, *_ in found):
+    tiled = [tile for text, span in zip(texts, spans, strict=True) if (tile := tile_passage(text, span, codec))]
+    passage_uses = [uses_in(model, backbone, passage) for passage in tiled]
+    if not sum(len(values) for values, *_ in passage_uses):
         raise TrainingDataError("No passage has a code. Give longer texts, of a language that the LLM knows.")
-    uses = collect(found)
-    positions = sum(size for *_, size in found)
-    return measure(uses, config.codes, len(tiled), sum(len(one.ids) for one in tiled) / positions, seed)
+    uses = collect(passage_uses)
+    positions = sum(size for *_, size in passage_uses)
+    return measure(uses, config.codes, len(tiled), sum(len(passage.ids) for passage in tiled) / positions, seed)
 
 
-FoundUses = tuple[Ints, Ints, list[tuple[int, ...]], NDArray[np.float32], int]  # ..., and positions that a reader has
+# Values, slots, runs, vectors, and the positions that the reader has of the passage.
+PassageUses = tuple[Ints, Ints, list[tuple[int, ...]], NDArray[np.float32], int]
 
 
 @torch.no_grad()
-def uses_in(model: CodesModel, backbone: Backbone, passage: TiledPassage) -> FoundUses:
-    """List values, places, tokens and vectors of the codes of a passage."""
+def uses_in(model: CodesModel, backbone: Backbone, passage: TiledPassage) -> PassageUses:
+    """List the uses of codes in a passage."""
     kind, start = model.codes.config.kind, Positions.of_ids([backbone.start_id])
     trunk = Positions.concatenate((start, Positions.of_pieces([as_input(passage, kind).piece])))
     ids = torch.from_numpy(trunk.ids)[None]
     embedded, states = model.vectors[ids.to(model.vectors.device)], backbone.hidden(ids)[0]
     if isinstance(model.codes, SpanCodes):
         batch = make_batch([PackedSequence("repetition", trunk, ())])
-        at = model.codes.segments(batch.gaps.to(embedded.device))
-        values = (model.compress(batch, embedded)[at.rows, at.ends] @ model.codes.head.T).argmax(1)
-        edges, places, size = torch.stack((at.firsts, at.ends + 1), 1), at.slots, int((~at.dropped).sum()) - 1
+        segments = model.codes.segments(batch.gaps.to(embedded.device))
+        values = (model.compress(batch, embedded)[segments.rows, segments.ends] @ model.codes.head.T).argmax(1)
+        edges, slots = torch.stack((segments.firsts, segments.ends + 1), 1), segments.slots
+        size = int((~segments.dropped).sum()) - 1
     else:
         inside = torch.ones(1, len(passage.ids), dtype=torch.bool, device=embedded.device)
-        written = model.codes.translate(model, embedded[:, 1:], inside, None)
-        size = int(written.lengths[0])
-        values = written.codes[0, :size]
+        translation = model.codes.translate(model, embedded[:, 1:], inside, None)
+        size = int(translation.lengths[0])
+        values = translation.codes[0, :size]
         cuts = 1 + torch.arange(size + 1, device=values.device) * len(passage.ids) // size
-        edges, places = torch.stack((cuts[:-1], cuts[1:]), 1), torch.zeros_like(values)
+        edges, slots = torch.stack((cuts[:-1], cuts[1:]), 1), torch.zeros_like(values)
     runs = [tuple(trunk.ids[first:end].tolist()) for first, end in edges.tolist()]
-    return _numpy(values), _numpy(places), runs, _means(states, edges), size
+    return _numpy(values), _numpy(slots), runs, _means(states, edges), size
 
 
 def _numpy(tensor: Tensor) -> Ints:
@@ -126,15 +129,15 @@ def _means(states: Tensor, edges: Tensor) -> NDArray[np.float32]:
     return torch.stack(means).cpu().numpy() if means else np.zeros((0, states.shape[1]), np.float32)
 
 
-def collect(found: Sequence[FoundUses]) -> Uses:
-    """Put the uses of all passages together."""
-    values, places, vectors = (np.concatenate([one[part] for one in found]) for part in (0, 1, 3))
+def collect(passage_uses: Sequence[PassageUses]) -> Uses:
+    """Join the uses of all passages, and centre and normalise their vectors."""
+    values, slots, vectors = (np.concatenate([uses[field] for uses in passage_uses]) for field in (0, 1, 3))
     numbers: dict[tuple[int, ...], int] = {}
-    runs = np.array([numbers.setdefault(run, len(numbers)) for one in found for run in one[2]], np.int64)
-    for place in np.unique(places):
-        vectors[places == place] -= vectors[places == place].mean(0)
+    runs = np.array([numbers.setdefault(run, len(numbers)) for uses in passage_uses for run in uses[2]], np.int64)
+    for slot in np.unique(slots):
+        vectors[slots == slot] -= vectors[slots == slot].mean(0)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    return Uses(values, places, runs, vectors)
+    return Uses(values, slots, runs, vectors)
 
 
 def measure(uses: Uses, size: int, passages: int, ratio: float, seed: int) -> CodesAnalysis:
@@ -142,24 +145,24 @@ def measure(uses: Uses, size: int, passages: int, ratio: float, seed: int) -> Co
 
     :param uses: The uses.
     :param size: Values of a code, V.
-    :param passages: How many passages they are of.
+    :param passages: How many passages the uses are of.
     :param ratio: Source tokens per position.
-    :param seed: Of the shuffles.
+    :param seed: Seed of the shuffles.
     :return: The figures.
     """
-    groups = uses.places * size + uses.values
+    groups = uses.slots * size + uses.values
     bits, unused = [], []
-    for place in np.unique(uses.places):
-        counts = np.bincount(uses.values[uses.places == place], minlength=size)
-        share = counts[counts > 0] / counts.sum()
-        bits.append(-counts.sum() * (share * np.log2(share)).sum())
+    for slot in np.unique(uses.slots):
+        counts = np.bincount(uses.values[uses.slots == slot], minlength=size)
+        shares = counts[counts > 0] / counts.sum()
+        bits.append(-counts.sum() * (shares * np.log2(shares)).sum())
         unused.append(counts.sum() * (counts == 0).mean())
-    pairs, uses_of_pairs = np.unique(np.stack((groups, uses.runs), 1), axis=0, return_counts=True)
-    _, owner = np.unique(pairs[:, 0], return_inverse=True)
-    commonest = np.zeros(owner.max() + 1)
-    np.maximum.at(commonest, owner, uses_of_pairs)
+    group_runs, run_counts = np.unique(np.stack((groups, uses.runs), 1), axis=0, return_counts=True)
+    _, group_index = np.unique(group_runs[:, 0], return_inverse=True)
+    commonest = np.zeros(group_index.max() + 1)
+    np.maximum.at(commonest, group_index, run_counts)
     random = np.random.default_rng(seed)
-    control = [consistency(uses, _shuffled(groups, uses.places, random)) for _ in range(SHUFFLES)]
+    control = [consistency(uses, _shuffled(groups, uses.slots, random)) for _ in range(SHUFFLES)]
     return CodesAnalysis(
         passages=passages,
         uses=len(groups),
@@ -167,38 +170,38 @@ def measure(uses: Uses, size: int, passages: int, ratio: float, seed: int) -> Co
         values=size,
         bits=float(sum(bits) / len(groups)),
         unused=float(sum(unused) / len(groups)),
-        runs=float(np.bincount(owner).mean()),
+        runs=float(np.bincount(group_index).mean()),
         commonest=float(commonest.sum() / len(groups)),
         cosine=consistency(uses, groups),
         control=float(np.mean(control)),
     )
 
 
-def _shuffled(groups: Ints, places: Ints, random: np.random.Generator) -> Ints:
-    """Give the values of uses to other uses in the same place."""
+def _shuffled(groups: Ints, slots: Ints, random: np.random.Generator) -> Ints:
+    """Shuffle the groups of the uses within each slot."""
     shuffled = groups.copy()
-    for place in np.unique(places):
-        mine = np.flatnonzero(places == place)
-        shuffled[mine] = groups[random.permutation(mine)]
+    for slot in np.unique(slots):
+        indices = np.flatnonzero(slots == slot)
+        shuffled[indices] = groups[random.permutation(indices)]
     return shuffled
 
 
 def consistency(uses: Uses, groups: Ints) -> float:
-    """Return the mean cosine of pairs that share a group and not their tokens; 0 if there is no such pair."""
-    sums, pairs = _pairs(uses.vectors, groups)
-    # Pairs of the same tokens are within a group, too.
+    """Return the mean cosine of pairs that share a group but not their tokens; 0 if there is no such pair."""
+    sums, pairs = _pair_cosines(uses.vectors, groups)
+    # Pairs of the same tokens are part of these: subtract them.
     _, same = np.unique(np.stack((groups, uses.runs), 1), axis=0, return_inverse=True)
-    same_sums, same_pairs = _pairs(uses.vectors, same.ravel())
+    same_sums, same_pairs = _pair_cosines(uses.vectors, same.ravel())
     first = np.unique(same.ravel(), return_index=True)[1]
-    owner = np.unique(groups, return_inverse=True)[1][first]
-    sums -= np.bincount(owner, same_sums, len(sums))
-    pairs -= np.bincount(owner, same_pairs, len(pairs))
+    group_index = np.unique(groups, return_inverse=True)[1][first]
+    sums -= np.bincount(group_index, same_sums, len(sums))
+    pairs -= np.bincount(group_index, same_pairs, len(pairs))
     counts = np.unique(groups, return_counts=True)[1]
-    some = pairs > 0.5
-    return float((counts[some] * sums[some] / pairs[some]).sum() / max(1, counts[some].sum()))
+    mask = pairs > 0.5
+    return float((counts[mask] * sums[mask] / pairs[mask]).sum() / max(1, counts[mask].sum()))
 
 
-def _pairs(vectors: NDArray[np.float32], groups: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _pair_cosines(vectors: NDArray[np.float32], groups: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum the cosines of the ordered pairs of each group, Σ_{i≠j} u_i·u_j = |Σ u_i|² - Σ |u_i|², and count them."""
     _, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
     totals = np.zeros((len(counts), vectors.shape[1]))

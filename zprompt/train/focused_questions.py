@@ -1,15 +1,15 @@
 """Questions as a reader meets them: about whole passages, or about what focusing leaves of them.
 
-    plain   the passages as text, and a few others that come near and do not answer (near.py)
-    text    what focusing keeps of them and of up to nine others, with the mark of what is left out (form="text")
+    plain   the passages as text, and a few near ones that do not answer (near.py)
+    text    what focusing keeps of them and of up to nine others, with marks for what is left out (form="text")
     z       the same as Z-tokens: gap 0 within what is kept, and a gap over what is left out (form="z")
 
-Focusing is the shipped relevance's, to a length that is drawn, and keeps the sentences that hold an answer in any case:
-the others that stay are those which look most like an answer and are none. So the reader learns to choose among what it
-will be given. Now and then the passages that answer are missing, and the answer is "not found".
+Passages are focused by the shipped relevance to a random length, but sentences that hold an answer always stay: the
+other sentences that stay look most like an answer and are none, so the reader learns to choose among what focusing will
+give it. Now and then the passages that answer are missing, and the answer is "not found".
 
-No Z-span is needed: the tokens of what stays are those of the text. Questions about the same passages share them, as
-focused for the first, in one packed sequence.
+No Z-span is needed: the tokens of what stays are those of the text. Questions about the same passages share one packed
+sequence, with the passages as focused for the first of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SHARES = (0.20, 0.55, 0.25)
 TOGETHER = {"plain": 8, "text": 4, "z": 4}  # questions about the same passages, at most
 UNANSWERABLE = 0.15  # share of draws in which a question's own passages are left out
 DISTRACTORS = 9  # passages beside the gold ones of a focused question, at most; a focused one costs little
-PASSED_OVER = 3  # of the nearest passages, by chance, so that not all questions about a passage have the same others
+PASSED_OVER = 3  # of the nearest passages, by chance, so that questions about a passage differ in their distractors
 KEPT = (250, 1150)  # characters that focusing leaves, at least and at most: what a reader reads of passages (reader.py)
 SPARSEST = 0.04  # share of single tokens that stay elsewhere, at most, in every second Z-span
 
@@ -61,61 +61,65 @@ class FocusedQuestions:
         """Group the questions by their passages.
 
         :param questions: The questions.
-        :param others: Texts that may stand beside their passages, as those of other questions may.
+        :param others: Texts that may be distractors, besides the passages of other questions.
         :param relevance: Chooses what stays of passages.
-        :param tokenizer: The reader's.
+        :param tokenizer: The reader's tokenizer.
         :param encode: The LLM's tokenizer, with offsets.
         """
         groups: dict[tuple[str, ...], list[Question]] = {}
-        for one in questions:
-            groups.setdefault(tuple(passage.text for passage in one.passages), []).append(one)
+        for question in questions:
+            groups.setdefault(tuple(passage.text for passage in question.passages), []).append(question)
         self._groups = list(groups.values())
         self._relevance, self._tokenizer, self._encode = relevance, tokenizer, encode
-        own = [passage for one in questions for passage in one.passages]
-        self._near = NearPassages([*own, *(Passage(text) for text in others)])
+        passages = [passage for question in questions for passage in question.passages]
+        self._near = NearPassages([*passages, *(Passage(text) for text in others)])
 
     def draw(self, distractors: int, random: np.random.Generator, answered: bool | None = None) -> PromptedQuestions:
         """Draw a question, or several about the same passages.
 
         :param distractors: Passages beside the gold ones of a plain question, at most.
-        :param random: Decides everything.
+        :param random: Source of all randomness.
         :param answered: Whether the passages that answer are there; None: mostly.
         :return: The prompts and the answers.
         """
         group = self._groups[int(random.integers(len(self._groups)))]
         form = FORMS[int(random.choice(len(FORMS), p=SHARES))]
         answered = random.random() >= UNANSWERABLE if answered is None else answered
-        asked = [group[index] for index in random.permutation(len(group))[: TOGETHER[form] if answered else 1]]
+        questions = [group[index] for index in random.permutation(len(group))[: TOGETHER[form] if answered else 1]]
         most = max(1, distractors if form == "plain" else DISTRACTORS)
-        others = self._others(asked, int(random.integers(0 if answered else 1, most + 1)), random)
-        passages = [*asked[0].passages, *others] if answered else others
+        others = self._distractors(questions, int(random.integers(0 if answered else 1, most + 1)), random)
+        passages = [*questions[0].passages, *others] if answered else others
         passages = [passages[index] for index in random.permutation(len(passages))]
-        documents, spans = self._documents(passages, asked, form, random)
+        documents, spans = self._documents(passages, questions, form, random)
         prompts = [
             Positions.of_pieces(
                 encode_messages(
-                    self._tokenizer, question_messages(escape_literal(one.question), documents), spans.__getitem__
+                    self._tokenizer, question_messages(escape_literal(question.question), documents), spans.__getitem__
                 )
             )
-            for one in asked
+            for question in questions
         ]
-        answers = [one.answers[int(random.integers(len(one.answers)))] if answered else NOT_FOUND for one in asked]
+        answers = [
+            question.answers[int(random.integers(len(question.answers)))] if answered else NOT_FOUND
+            for question in questions
+        ]
         return PromptedQuestions(tuple(prompts), tuple(answers))
 
-    def _others(self, asked: Sequence[Question], count: int, random: np.random.Generator) -> list[Passage]:
-        """Draw passages that come near the first question and answer none, as a retriever's do."""
-        near = self._near.of(asked[0].question, _answers(asked), [passage.text for passage in asked[0].passages])
+    def _distractors(self, questions: Sequence[Question], count: int, random: np.random.Generator) -> list[Passage]:
+        """Draw passages near the first question that answer none of the questions, as a retriever would return."""
+        first = questions[0]
+        near = self._near.of(first.question, _answers(questions), [passage.text for passage in first.passages])
         chosen = random.permutation(min(len(near), count + PASSED_OVER))[:count]
         return [near[index] for index in sorted(chosen.tolist())]
 
     def _documents(
-        self, passages: Sequence[Passage], asked: Sequence[Question], form: str, random: np.random.Generator
+        self, passages: Sequence[Passage], questions: Sequence[Question], form: str, random: np.random.Generator
     ) -> tuple[list[dict[str, str]], dict[str, list[ZToken]]]:
-        """Write passages in a form; of Z-tokens, placeholders stand in the documents."""
+        """Write passages in a form; return documents, and the Z-tokens of each placeholder in them."""
         if form == "plain":
-            return [{"title": one.title, "text": escape_literal(one.text)} for one in passages], {}
+            return [{"title": passage.title, "text": escape_literal(passage.text)} for passage in passages], {}
         documents, spans = [], {}
-        for index, (passage, kept) in enumerate(zip(passages, self._kept(passages, asked, random), strict=True)):
+        for index, (passage, kept) in enumerate(zip(passages, self._focus(passages, questions, random), strict=True)):
             if form == "text":
                 text = escape_literal(elide(passage.text, kept, len)[0])
             else:
@@ -124,37 +128,38 @@ class FocusedQuestions:
             documents.append({"title": passage.title, "text": text})
         return documents, spans
 
-    def _kept(
-        self, passages: Sequence[Passage], asked: Sequence[Question], random: np.random.Generator
+    def _focus(
+        self, passages: Sequence[Passage], questions: Sequence[Question], random: np.random.Generator
     ) -> list[KeptText]:
-        """Focus passages to a length that is drawn; whatever holds an answer stays."""
-        answers = _answers(asked)
+        """Focus passages to a random length; sentences that hold an answer always stay."""
+        answers = _answers(questions)
         always = [
-            [unit for unit in sentences(one.text) if holds_answer(one.text[slice(*unit)], answers)] for one in passages
+            [unit for unit in sentences(passage.text) if holds_answer(passage.text[slice(*unit)], answers)]
+            for passage in passages
         ]
-        choice = Choice(self._relevance, asked[0].question, passages, lambda _, start, end: end - start, always)
+        choice = Choice(self._relevance, questions[0].question, passages, lambda _, start, end: end - start, always)
         wanted = KEPT[0] * (KEPT[1] / KEPT[0]) ** random.random()
-        return choice.choose(Length(wanted=min(wanted, sum(len(one.text) for one in passages))))
+        return choice.choose(Length(wanted=min(wanted, sum(len(passage.text) for passage in passages))))
 
     def _z_tokens(self, text: str, kept: KeptText, random: np.random.Generator) -> list[ZToken]:
-        """Return the Z-tokens of a text of which some ranges stay, with the first token, as `compress` would."""
+        """Return the Z-tokens that `compress` would make of a text when some ranges stay: the first token does, too."""
         ids, offsets = self._encode(text)
-        starts, ends = (np.array(own, np.int64) for own in zip(*offsets, strict=True))
-        stays = np.zeros(len(ids), np.bool_)
+        starts, ends = (np.array(edges, np.int64) for edges in zip(*offsets, strict=True))
+        is_anchor = np.zeros(len(ids), np.bool_)
         for start, end in kept.ranges:
-            stays |= (ends > start) & (starts < start + len(text[start:end].rstrip()))
-        stays[0] = True
+            is_anchor |= (ends > start) & (starts < start + len(text[start:end].rstrip()))
+        is_anchor[0] = True
         if random.random() < 0.5:
-            stays |= random.random(len(ids)) < random.random() * SPARSEST
-        places = np.flatnonzero(stays)
-        gaps = np.diff(places, append=len(ids)) - 1
-        return [ZToken(ids[place], gap) for place, gap in zip(places.tolist(), gaps.tolist(), strict=True)]
+            is_anchor |= random.random(len(ids)) < random.random() * SPARSEST
+        anchors = np.flatnonzero(is_anchor)
+        gaps = np.diff(anchors, append=len(ids)) - 1
+        return [ZToken(ids[anchor], gap) for anchor, gap in zip(anchors.tolist(), gaps.tolist(), strict=True)]
 
 
-def _answers(asked: Sequence[Question]) -> list[str]:
-    return [answer for one in asked for answer in one.answers]
+def _answers(questions: Sequence[Question]) -> list[str]:
+    return [answer for question in questions for answer in question.answers]
 
 
 def _placeholder(index: int) -> str:
-    """Write a Z-span that stands for Z-tokens which have none."""
+    """Write a Z-span that stands for Z-tokens in a prompt."""
     return format_span(ZSpan("0" * 12, (ZToken(index, 0),), (), False, bytes(8)))

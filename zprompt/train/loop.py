@@ -1,20 +1,20 @@
-"""The training loop, and what it keeps in a run's folder.
+"""The training loop, and the checkpoints in a run's folder.
 
-A run ends after so many steps, or after so many minutes over all of its sessions. With `done` the share of it that is
+A run ends after a number of steps, or of minutes over all of its sessions. With `done` the share of the run that is
 done, the learning rate rises linearly for `ramp` steps and falls as a cosine to LOWEST of the highest:
 
     rate = highest * min(1, (step + 1) / ramp) * (LOWEST + (1 - LOWEST) * (1 + cos(pi * done)) / 2)
 
-A trainer draws all randomness of a step from (seed, step), so a resumed run of so many steps gives the weights of an
-uninterrupted one; where minutes count, the clock decides, too.
+A trainer draws all randomness of a step from (seed, step), so a run that is limited in steps gives the same weights
+whether it was interrupted or not; one that is limited in minutes depends on the clock, too.
 
     checkpoint.json                       step, config, history; names the files of the tensors
     checkpoint-STEP-PART.safetensors      parameters in fp16, AdamW's two moments in bf16
 
-A checkpoint replaces the last one only when it is complete: its JSON is written last. It takes six
-bytes a parameter, in files of 15 MB at most, for machines that let no larger ones out. Since a resumed run starts from
-the rounded state, an uninterrupted one goes on from it, too: saving rounds. A run is resumed only with the config that
-it was started with.
+A checkpoint replaces the last one only when it is complete: its JSON is written last. It takes six bytes a parameter,
+in files of 15 MB at most, for machines from which no larger file can be copied. Saving rounds the state in memory, too,
+so that an uninterrupted run goes on from where a resumed one starts. A run is resumed only with the config that it was
+started with.
 """
 
 import json
@@ -35,7 +35,7 @@ from zprompt.errors import CheckpointError
 from zprompt.llm import load_tensors
 
 LOWEST = 0.03  # final learning rate, as a share of the highest
-MINUTE = 60.0  # seconds between checkpoints where minutes count
+MINUTE = 60.0  # seconds between checkpoints of a run that is limited in minutes
 MOST_BYTES = 15_000_000  # of a checkpoint's tensors in one file
 STATE_FILE = "checkpoint.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -46,7 +46,7 @@ Report = Callable[[str, int, int, Figures], None]  # stage, step, steps, figures
 
 @dataclass(slots=True)
 class TrainingProgress:
-    """The state of a run beside its weights."""
+    """The state of a run, apart from its weights."""
 
     step: int = 0  # steps done
     seconds: float = 0.0  # of steps, evaluations and checkpoints, over all sessions
@@ -67,7 +67,7 @@ class Limit:
     minutes: float | None = None  # over all sessions
 
     def done(self, progress: TrainingProgress) -> float:
-        """Return which share of the run is done; 1 or more at its end."""
+        """Return the share of the run that is done; 1 or more at its end."""
         if self.minutes is None:
             return progress.step / self.steps
         return progress.seconds / (60 * self.minutes)
@@ -85,7 +85,7 @@ class Trainer(Protocol):
     progress: TrainingProgress
 
     def step(self, step: int, done: float) -> Figures:
-        """Train on one batch, at the learning rate of a share that is done, and return the figures to report."""
+        """Train on one batch when a share of the run is done, and return the figures to report."""
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -97,8 +97,8 @@ def run_steps(
     """Train until the run's end.
 
     :param trainer: The trainer, new or resumed.
-    :param limit: Where the end is.
-    :param checkpoint_every: Steps between checkpoints, or a MINUTE if minutes count; there is also one at the end.
+    :param limit: When the run ends.
+    :param checkpoint_every: Steps between checkpoints, if the limit is in steps; there is also one at the end.
     :param report: Called after every step.
     """
     progress = trainer.progress
@@ -122,7 +122,7 @@ def rate_at(highest: float, done: float, step: int, ramp: int) -> float:
 
 
 def is_due(step: int, limit: Limit, every: int) -> bool:
-    """Return whether to evaluate after a step; the evaluation after the last one is the run's own."""
+    """Return whether to evaluate after a step; not after the last one, which is followed by the final evaluation."""
     return bool(every) and step % every == 0 and (limit.minutes is not None or step < limit.steps)
 
 
@@ -130,36 +130,36 @@ def is_due(step: int, limit: Limit, every: int) -> bool:
 def write_checkpoint(
     folder: Path, parameters: Sequence[nn.Parameter], optimizer: torch.optim.AdamW, state: Mapping[str, Any]
 ) -> None:
-    """Round the trained state, write it, and keep the last checkpoint if writing is interrupted.
+    """Round the trained state and write it; if writing is interrupted, the last checkpoint stays.
 
-    :param folder: The folder.
-    :param parameters: What is trained.
-    :param optimizer: Trains it.
+    :param folder: The run's folder.
+    :param parameters: The trained parameters, which are rounded.
+    :param optimizer: Their optimizer, whose moments are rounded.
     :param state: Values for JSON; "progress" among them.
     """
     tensors = {}
     for index, parameter in enumerate(parameters):
         moments = optimizer.state.get(parameter, {})
-        named = {"parameter": (parameter, torch.float16)} | {
+        to_store = {"parameter": (parameter, torch.float16)} | {
             name: (moments[name], torch.bfloat16) for name in _MOMENTS if name in moments
         }
-        for name, (tensor, dtype) in named.items():
-            stored = tensors[f"{name}.{index}"] = tensor.detach().to(dtype).cpu().contiguous()
-            tensor.copy_(stored)
-    written = []
-    for part, shard in enumerate(_shards(tensors)):
-        written.append(f"checkpoint-{state['progress']['step']:06}-{part}.safetensors")
-        save_file(shard, folder / written[-1])
+        for name, (tensor, dtype) in to_store.items():
+            rounded = tensors[f"{name}.{index}"] = tensor.detach().to(dtype).cpu().contiguous()
+            tensor.copy_(rounded)
+    files = []
+    for number, shard in enumerate(_shards(tensors)):
+        files.append(f"checkpoint-{state['progress']['step']:06}-{number}.safetensors")
+        save_file(shard, folder / files[-1])
     partial = folder / "checkpoint.partial"
-    partial.write_text(json.dumps({**state, "files": written}) + "\n", "utf-8")
+    partial.write_text(json.dumps({**state, "files": files}) + "\n", "utf-8")
     os.replace(partial, folder / STATE_FILE)
-    for old in folder.glob("checkpoint-*.safetensors"):
-        if old.name not in written:
-            old.unlink()
+    for path in folder.glob("checkpoint-*.safetensors"):
+        if path.name not in files:
+            path.unlink()
 
 
 def _shards(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Group tensors in order, each group as large as a file may be."""
+    """Group tensors in order into files of MOST_BYTES at most, or of one tensor."""
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, tensor in tensors.items():
@@ -183,9 +183,9 @@ def load_checkpoint(
 ) -> None:
     """Load the tensors of a checkpoint.
 
-    :param folder: The folder.
-    :param parameters: What is trained; it is overwritten.
-    :param optimizer: Trains it; its moments are overwritten.
+    :param folder: The run's folder.
+    :param parameters: The trained parameters, which are overwritten.
+    :param optimizer: Their optimizer, whose moments are overwritten.
     :param state: What `read_state` returned.
     :raises CheckpointError: If a file is missing or damaged.
     """
@@ -207,7 +207,7 @@ def refuse_another_run(
     """Raise an error if the run in a folder was started with a config that gives other results.
 
     :param path: The run's checkpoint.
-    :param stopped: The config that it was started with, as JSON has it.
+    :param stopped: The config that it was started with, read from JSON.
     :param wanted: The config now.
     :param free: Fields that may change.
     :raises CheckpointError: If any other field has changed.

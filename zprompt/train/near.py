@@ -10,7 +10,7 @@ NEAREST = 30  # passages that BM25 is asked for
 
 
 class NearPassages:
-    """Finds passages by BM25."""
+    """Finds passages near a question by BM25."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         """Index passages, one at least.
@@ -22,20 +22,22 @@ class NearPassages:
             import bm25s
         except ImportError as error:
             raise MissingDependencyError("Training needs bm25s: pip install 'zprompt[train]'.") from error
-        self._passages = list({one.text: one for one in passages}.values())
+        self._passages = list({passage.text: passage for passage in passages}.values())
         self._tokenize, self._index = bm25s.tokenize, bm25s.BM25()
-        texts = [f"{one.title} {one.text}" for one in self._passages]
+        texts = [f"{passage.title} {passage.text}" for passage in self._passages]
         self._index.index(bm25s.tokenize(texts, show_progress=False), show_progress=False)
 
-    def of(self, question: str, answers: Sequence[str], own: Sequence[str]) -> list[Passage]:
-        """Return the passages that share most words with a question, the nearest first.
+    def of(self, question: str, answers: Sequence[str], excluded: Sequence[str]) -> list[Passage]:
+        """Return the nearest passages to a question, the nearest first.
 
         :param question: The question.
         :param answers: Its answers; passages that hold one are left out.
-        :param own: Texts of the question's own passages, which are left out.
+        :param excluded: Texts of the question's own passages, which are left out.
         :return: The passages, at most NEAREST.
         """
         tokens = self._tokenize([question], show_progress=False)
-        [places], _ = self._index.retrieve(tokens, k=min(NEAREST, len(self._passages)), show_progress=False)
-        found = [self._passages[place] for place in places]
-        return [one for one in found if one.text not in own and not holds_answer(one.text, answers)]
+        [indices], _ = self._index.retrieve(tokens, k=min(NEAREST, len(self._passages)), show_progress=False)
+        nearest = [self._passages[index] for index in indices]
+        return [
+            passage for passage in nearest if passage.text not in excluded and not holds_answer(passage.text, answers)
+        ]

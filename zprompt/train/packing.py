@@ -1,15 +1,14 @@
-"""Packed sequences: many targets that share what comes before them.
+"""Packed sequences: many targets that share a prefix.
 
     trunk     ▮▮▮▮▮▮▮▮▮▮▮▮▮▮▮▮▮        a passage in Z-tokens, say
     branch 1        └▯▯▯▯              what follows a part of it
     branch 2                 └▯▯▯▯▯    a question about all of it, and the answer
 
-A branch attends to the trunk up to its fork, and to itself. Each target is predicted from what a prompt of its own
-would hold, at the same positions, but the trunk is computed once. Sequences are padded on the right; padding attends to
-padding only.
+A branch attends to the trunk up to its fork, and to itself. Each target is predicted as from a prompt of its own, at
+the same positions, but the trunk is computed once. Sequences are padded on the right; padding attends to padding only.
 
 A position is a token, or a Z-token: an anchor with a gap. Ids above the vocabulary are LTSC's meta-tokens. A branch
-that goes on as a passage's text does says where it stands in it; a batch asks the teacher for its predictions there.
+that continues a passage word for word names its source, for which a batch asks the teacher's predictions.
 """
 
 from __future__ import annotations
@@ -62,20 +61,19 @@ class Positions:
     @classmethod
     def concatenate(cls, runs: Iterable[Positions]) -> Positions:
         """Join runs, of which there is one at least."""
-        parts = list(runs)
-        return cls(np.concatenate([part.ids for part in parts]), np.concatenate([part.gaps for part in parts]))
+        runs = list(runs)
+        return cls(np.concatenate([run.ids for run in runs]), np.concatenate([run.gaps for run in runs]))
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, part: slice) -> Positions:
-        return Positions(self.ids[part], self.gaps[part])
+    def __getitem__(self, index: slice) -> Positions:
+        return Positions(self.ids[index], self.gaps[index])
 
     def common_prefix(self, other: Positions) -> int:
-        """Count the positions that two runs begin with alike."""
+        """Count the positions of the longest common prefix."""
         size = min(len(self), len(other))
-        one, two = self[:size], other[:size]
-        same = (one.ids == two.ids) & (one.gaps == two.gaps)
+        same = (self.ids[:size] == other.ids[:size]) & (self.gaps[:size] == other.gaps[:size])
         return size if same.all() else int(same.argmin())
 
 
@@ -87,7 +85,7 @@ class TopTokens:
     log_probabilities: NDArray[np.float32]  # (n, k)
 
 
-Predict = Callable[[int, slice], TopTokens]  # a passage and some of its tokens ─► the teacher's predictions of these
+Predict = Callable[[int, slice], TopTokens]  # a passage and some of its tokens ─► the teacher's predictions for these
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ class Branch:
 
     fork: int  # positions of the trunk that it attends to, at least 1
     ids: Ints
-    first: int  # index of the first target in ids; what is before it is given
+    first: int  # index of the first target in ids; the ids before it are part of the prompt
     source: Source | None = None  # of ids, if a teacher has read them
 
 
@@ -126,30 +124,30 @@ class PackedSequence:
 
 
 class PackedAttention:
-    """What the positions of a batch attend to; a decoder runs with it as with a cache, but nothing is kept."""
+    """The attention of a batch; a decoder takes it in place of a cache, but nothing is cached."""
 
     def __init__(self, positions: Tensor, owners: Tensor, forks: Tensor) -> None:
         """Compute which position attends to which.
 
-        :param positions: (B, T), how many tokens are before each, where it attends.
+        :param positions: (B, T), the position ids of the prompts that are packed.
         :param owners: (B, T), 0 for the trunk, then the number of each branch; -1 for padding.
-        :param forks: (B, T), how many positions of the trunk it attends to.
+        :param forks: (B, T), how many positions of the trunk each position attends to.
         """
-        places = torch.arange(owners.shape[1], device=owners.device)
-        before = places[None, :] <= places[:, None]
-        own = owners[:, :, None] == owners[:, None, :]
-        trunk = (owners[:, None, :] == 0) & (places < forks[:, :, None]) & (owners[:, :, None] >= 0)
+        columns = torch.arange(owners.shape[1], device=owners.device)
+        causal = columns[None, :] <= columns[:, None]
+        same_owner = owners[:, :, None] == owners[:, None, :]
+        trunk = (owners[:, None, :] == 0) & (columns < forks[:, :, None]) & (owners[:, :, None] >= 0)
         self.positions = positions
-        self._mask = (before & (own | trunk))[:, None]  # (B, 1, T, T)
+        self._mask = (causal & (same_owner | trunk))[:, None]  # (B, 1, T, T)
 
     def advance(self, count: int) -> PackedAttention:
-        """Plan the only call of the decoder; raise ValueError if it does not have the length of the batch."""
+        """Prepare the only call of the decoder; raise ValueError if it does not have the length of the batch."""
         if count != self.positions.shape[1]:
             raise ValueError(f"The batch has {self.positions.shape[1]} positions, not {count}.")
         return self
 
     def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Let each position see what it may, (B, H, T, d) each."""
+        """Attend by the mask, (B, H, T, d) each."""
         return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=self._mask, enable_gqa=True)
 
 
@@ -164,13 +162,13 @@ class Batch:
     targets: Targets
 
     def attention(self, device: torch.device) -> PackedAttention:
-        """Compute what the positions attend to, on a device: the mask is the largest tensor of a batch."""
-        return PackedAttention(*(part.to(device) for part in self.layout))
+        """Compute the attention on the device: its mask is the largest tensor of a batch."""
+        return PackedAttention(*(tensor.to(device) for tensor in self.layout))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """The targets of all sequences of a batch, one after the other."""
+    """The targets of all sequences of a batch, concatenated."""
 
     ids: Tensor  # (N,)
     rows: Tensor  # (N,) the sequence of each ...
@@ -201,17 +199,17 @@ def make_batch(sequences: Sequence[PackedSequence], predict: Predict | None = No
         ids[row, :edge], gaps[row, :edge] = sequence.trunk.ids, sequence.trunk.gaps
         positions[row, :edge], owners[row, :edge] = np.arange(edge), 0
         for number, branch in enumerate(sequence.branches, 1):
-            part = slice(edge, edge + len(branch.ids))
-            ids[row, part], positions[row, part] = branch.ids, branch.fork + np.arange(len(branch.ids))
-            owners[row, part], forks[row, part] = number, branch.fork
-            edge = part.stop
+            columns = slice(edge, edge + len(branch.ids))
+            ids[row, columns], positions[row, columns] = branch.ids, branch.fork + np.arange(len(branch.ids))
+            owners[row, columns], forks[row, columns] = number, branch.fork
+            edge = columns.stop
     layout = (torch.from_numpy(positions), torch.from_numpy(owners), torch.from_numpy(forks))
     tasks = tuple(sequence.task for sequence in sequences)
     return Batch(torch.from_numpy(ids), torch.from_numpy(gaps), layout, tasks, _targets(sequences, predict, top))
 
 
 def _targets(sequences: Sequence[PackedSequence], predict: Predict | None, top: int) -> Targets:
-    # Empty arrays first, since sequences may have no targets at all.
+    # Starting with empty arrays, since sequences may have no targets at all.
     ids, rows, columns = ([np.zeros(0, np.int64)] for _ in range(3))
     taught, top_ids, top_log = [np.zeros(0, np.bool_)], [np.zeros((0, top), np.int64)], [np.zeros((0, top), np.float32)]
     for row, sequence in enumerate(sequences):
@@ -220,20 +218,21 @@ def _targets(sequences: Sequence[PackedSequence], predict: Predict | None, top: 
             count = len(branch.ids) - branch.first
             sources = edge + branch.first - 1 + np.arange(count)
             if branch.first == 0:
-                sources[0] = branch.fork - 1  # the trunk's own position predicts what comes first
+                sources[0] = branch.fork - 1  # the trunk's last position before the fork predicts the first token
             ids.append(branch.ids[branch.first :])
             rows.append(np.full(count, row))
             columns.append(sources)
-            known = _known(branch, predict)
-            taught.append(np.full(count, known is not None))
-            top_ids.append(known.ids if known else np.zeros((count, top), np.int64))
-            top_log.append(known.log_probabilities if known else np.full((count, top), -np.inf, np.float32))
+            tokens = _teacher_tokens(branch, predict)
+            taught.append(np.full(count, tokens is not None))
+            top_ids.append(tokens.ids if tokens else np.zeros((count, top), np.int64))
+            top_log.append(tokens.log_probabilities if tokens else np.full((count, top), -np.inf, np.float32))
             edge += len(branch.ids)
-    return Targets(*(torch.from_numpy(np.concatenate(part)) for part in (ids, rows, columns, taught, top_ids, top_log)))
+    arrays = (ids, rows, columns, taught, top_ids, top_log)
+    return Targets(*(torch.from_numpy(np.concatenate(array)) for array in arrays))
 
 
-def _known(branch: Branch, predict: Predict | None) -> TopTokens | None:
-    """Ask the teacher for the targets of a branch."""
+def _teacher_tokens(branch: Branch, predict: Predict | None) -> TopTokens | None:
+    """Return the teacher's predictions for the targets of a branch; None if it has not read them."""
     if predict is None or branch.source is None:
         return None
     first = branch.source.first
@@ -246,7 +245,7 @@ def micro_batches(sequences: Sequence[PackedSequence], most: int) -> Iterator[li
     :param sequences: The sequences.
     :param most: Positions of a group, padding included; a longer sequence is alone.
     :return: The groups.
-    :yields: A group.
+    :yields: A group, the longest sequences first.
     """
     group: list[PackedSequence] = []
     for sequence in sorted(sequences, key=len, reverse=True):

@@ -1,10 +1,10 @@
-"""Passages of training text, and their Z-tokens, which are made once and kept.
+"""Passages of training text, and their Z-tokens, which are stored.
 
     text ─► whole paragraphs, as many as fit ─► passage ─► Z-span ─► TiledPassage: Z-tokens over source tokens
 
 Compressing passages anew in each step would take a third of the time. The store is a file of JSON lines: the first
-names the codec, each other one has a passage, its ratio and its Z-span. It grows by a few passages at a time, so that a
-stopped run goes on where it was.
+names the codec, each other one has a passage, its ratio and its Z-span. It grows by a few passages at a time, so that
+an interrupted run continues where it stopped.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from zprompt.zspan import ZToken, find_spans
 
 CHUNK = 16  # passages that are compressed at a time
 
-Encode = Callable[[str], tuple[list[int], list[tuple[int, int]]]]  # token ids, and where each lies
+Encode = Callable[[str], tuple[list[int], list[tuple[int, int]]]]  # token ids, and the characters of each
 CountReport = Callable[[int, int], None]  # passages done, passages in all
 
 
@@ -37,39 +37,39 @@ def cut_passages(texts: Sequence[str], encode: Encode, least: int, most: int, co
     :param least: Tokens of a passage, at least.
     :param most: Tokens of a passage, at most.
     :param count: Passages wanted.
-    :param seed: Decides which.
-    :return: The passages, each once; fewer if there are no more.
+    :param seed: Seed of the choice.
+    :return: The passages, each once; fewer than `count` if there are no more.
     :raises TrainingDataError: If there is none.
     """
     random = np.random.default_rng(seed)
     passages: dict[str, None] = {}
     for index in random.permutation(len(texts)):
         passages.update(dict.fromkeys(_passages_of(texts[index], encode, least, most)))
-        if len(passages) >= 2 * count:  # more than wanted, so that one long text does not fill the end
+        if len(passages) >= 2 * count:  # more than wanted, so that one long text cannot be most of them
             break
     if not passages:
         raise TrainingDataError(f"No text has {least} tokens. Give longer texts, or ask for shorter passages.")
-    found = list(passages)
-    return [found[index] for index in random.permutation(len(found))[:count]]
+    distinct = list(passages)
+    return [distinct[index] for index in random.permutation(len(distinct))[:count]]
 
 
 def _passages_of(text: str, encode: Encode, least: int, most: int) -> Iterator[str]:
-    """Collect paragraphs as long as they fit; one that is too long alone is cut."""
-    held: list[str] = []
+    """Join as many paragraphs as fit; one that is too long by itself is cut."""
+    joined: list[str] = []
     tokens = 0
-    for paragraph in (part.strip() for part in text.split("\n\n") if part.strip()):
+    for paragraph in (block.strip() for block in text.split("\n\n") if block.strip()):
         ids, offsets = encode(paragraph)
         if tokens + len(ids) + 1 > most:
             if tokens >= least:
-                yield "\n\n".join(held)
-            held, tokens = [], 0
+                yield "\n\n".join(joined)
+            joined, tokens = [], 0
         if len(ids) > most:
-            yield paragraph[: offsets[most - 2][1]]  # one token to spare: cut text may tokenize otherwise
+            yield paragraph[: offsets[most - 2][1]]  # one token to spare: the cut text may tokenize differently
             continue
-        held.append(paragraph)
+        joined.append(paragraph)
         tokens += len(ids) + 1
     if tokens >= least:
-        yield "\n\n".join(held)
+        yield "\n\n".join(joined)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +85,7 @@ class TiledPassage:
 
     @property
     def edges(self) -> Ints:
-        """Return where the passage can be cut, (z + 1,): before each anchor, and at the end."""
+        """Return where the passage can be cut, (z + 1,): the index of each anchor in ids, and the end."""
         return np.append(self.starts, len(self.ids))
 
     def part(self, first: int, last: int) -> "TiledPassage":
@@ -103,7 +103,7 @@ def tile_passage(text: str, span: str, codec: Codec) -> TiledPassage | None:
     :param text: The passage.
     :param span: Its Z-span, or whatever the codec returned for it.
     :param codec: The codec.
-    :return: The passage; None if it passed through, or had to be escaped before it was compressed.
+    :return: The tiled passage; None if it passed through, or had to be escaped before it was compressed.
     """
     if next(find_spans(span), None) is None:
         return None
@@ -135,7 +135,7 @@ class PassageStore:
                 "folder by --cache or --out."
             )
         self._spans = {(row["text"], row["ratio"]): row["span"] for row in rows[1:]}
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")  # without what was cut off
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")  # without a line that was cut off
 
     def tile(
         self, texts: Sequence[str], ratios: Sequence[float], report: CountReport | None = None
@@ -145,13 +145,13 @@ class PassageStore:
         :param texts: The passages.
         :param ratios: Source tokens per Z-token.
         :param report: Called with passages done and passages in all, when some are compressed.
-        :return: The passages, in order, each once; without those that do not survive tokenization as they are.
+        :return: The passages, in order, each once; without those that `tile_passage` returns None for.
         """
         wanted = [(text, _choose(text, ratios)) for text in dict.fromkeys(texts)]
         missing = [(text, ratio) for text, ratio in wanted if (text, ratio) not in self._spans]
         done = 0
         for ratio in dict.fromkeys(ratios):
-            group = [text for text, its_ratio in missing if its_ratio == ratio]
+            group = [text for text, chosen in missing if chosen == ratio]
             for start in range(0, len(group), CHUNK):
                 chunk = group[start : start + CHUNK]
                 self._compress(chunk, ratio)
@@ -163,7 +163,7 @@ class PassageStore:
     def _compress(self, texts: list[str], ratio: float) -> None:
         """Compress passages, and append them to the file."""
         options = CompressOptions(ratio, on_error="passthrough")
-        spans = self.codec.compress_with(options, texts).documents  # of a ratio out of reach, the nearest will do
+        spans = self.codec.compress_with(options, texts).documents  # if a ratio is out of reach, the nearest will do
         with self.path.open("a", encoding="utf-8") as file:
             for text, span in zip(texts, spans, strict=True):
                 self._spans[text, ratio] = span
@@ -182,7 +182,7 @@ def _choose(text: str, ratios: Sequence[float]) -> float:
 
 
 def _whole_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Read the rows of a file up to where it was cut off, if it was."""
+    """Read the complete rows of a file, the last of which may be cut off."""
     if not path.is_file():
         return
     with path.open(encoding="utf-8") as lines:

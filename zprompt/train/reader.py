@@ -4,15 +4,15 @@
     teach     the LLM's predictions for the plain passages (teacher.py)
     start     a LoRA that changes nothing and gaps that add nothing, or another reader
     steps     packed sequences of four tasks; LoRA and embedding are trained, the LLM is frozen
-    end       the reader is written in half precision, and measured as it was written
+    end       the reader is written in half precision, loaded again, and measured
 
 `prepare` does the first, draws all sequences, and writes them to a folder; `run` does the rest from there, on a machine
-that has the LLM and nothing else; `reader` does all, drawing sequences as it goes, and measures answers, too. The same
-data, config and number of steps give the same reader either way.
+that has only the LLM; `reader` does it all, drawing sequences as it goes, and measures answers, too. The same data,
+config and number of steps give the same reader either way.
 
 The folder gets `config.json`, `z_embedding.safetensors` and `adapter/` (the reader), `training.json` (config, figures,
 history) and `training.png`; `work/` in it holds the checkpoint. Z-tokens and the teacher's predictions are kept in
-`work/` too, or in a folder of their own, which runs on all inputs can share.
+`work/`, too, or in a separate folder that runs with any input can share.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -122,14 +122,14 @@ def prepare_reader(
     """Draw all that a reader's training needs beside the LLM.
 
     :param sources: Training and development data; development questions are not asked.
-    :param folder: Where it goes.
+    :param folder: Where the training set goes.
     :param config: How to train.
     :param codec_name: As in `train_reader`.
     :param backbone_name: As in `train_reader`.
     :param cache: Folder for Z-tokens; None: in the folder.
     :param start_from: As in `train_reader`.
     :param report: Called as work goes on.
-    :return: Bytes of the folder, without Z-tokens.
+    :return: The size of the folder in bytes, without Z-tokens.
     """
     data = _open(config, codec_name, backbone_name, cache or folder / WORK, start_from, report)
     write_training_set(folder, draw_training_set(data, sources, start_from), data.count_report("draw"))
@@ -144,15 +144,15 @@ def run_reader(
     backbone_name: str | None = None,
     report: Report | None = None,
 ) -> TrainedReader:
-    """Train a reader on what was prepared, or go on with that.
+    """Train a reader on what was prepared, or resume such a run.
 
     :param prepared: The folder of `prepare_reader`; the teacher's predictions are kept in it.
     :param folder: Where the reader goes.
     :param minutes: How long to train, over all calls; None: the steps of the config.
-    :param backbone_name: The LLM, if it lies elsewhere than it did.
+    :param backbone_name: The LLM, if it has been moved since.
     :param report: Called as work goes on.
     :return: The figures of the run, without answers.
-    :raises CheckpointError: If the LLM is another, or the run in the folder is.
+    :raises CheckpointError: If the LLM is another one, or the folder has another run.
     """
     content = read_training_set(prepared)
     backbone = load_backbone(backbone_name or content.backbone, quantization="none")
@@ -169,7 +169,7 @@ def _open(
     start_from: str | None,
     report: Report | None,
 ) -> ReaderData:
-    """Load the codec, and refuse before any work what could not be trained or written."""
+    """Load the codec, and refuse what could not be trained or written before any work is done."""
     # Not quantized: a LoRA trains, and merges, in fp32.
     codec = Codec.from_pretrained(codec_name, backbone=backbone_name, quantization="none")
     require_small(codec.backbone, config)
@@ -212,10 +212,10 @@ def _train(
     untuned = ReaderModel.of(backbone, llama_of(backbone), ZEmbedding(backbone.hidden_size).to(backbone.device))
     meters = {ratio: BenefitMeter(untuned, contexts) for ratio, contexts in content.development.items()}
     trainer = ReaderTrainer(content, backbone, start, folder / WORK, predict)
-    glance = max(1, config.dev_passages // 3)
+    passages = max(1, config.dev_passages // 3)
 
     def evaluate() -> Figures:
-        return {"kept": next(iter(meters.values())).measure(trainer.model, glance).kept}
+        return {"kept": next(iter(meters.values())).measure(trainer.model, passages).kept}
 
     run_steps(trainer, limit, config.checkpoint_every, keep_history(config, limit, evaluate, report))
     return _finish(trainer, backbone, folder, meters, answer)
@@ -285,26 +285,28 @@ def _answers(folder: Path, data: ReaderData, questions: Sequence[Question]) -> d
     """Let a reader that was written answer development questions."""
     config, codec = data.config, data.codec
     if config.input in CODES:
-        model, asked, decode = (
-            load_codes(folder, codec.backbone),
-            data.development_questions(questions),
-            codec.backbone.decode,
-        )
+        model, decode = load_codes(folder, codec.backbone), codec.backbone.decode
+        by_ratio = data.development_questions(questions)
         return {
-            ratio: score_answers(own, answer_from_codes(model, data.prompts, own, decode))
-            for ratio, own in asked.items()
+            ratio: score_answers(tiled, answer_from_codes(model, data.prompts, tiled, decode))
+            for ratio, tiled in by_ratio.items()
         }
     if config.input == "ltsc":
         ltsc_reader = LtscReader.from_pretrained(str(folder), backbone=codec.backbone)
-        asked = data.development_questions(questions)
-        return {ratio: score_answers(own, answer_from_meta_tokens(ltsc_reader, own)) for ratio, own in asked.items()}
-    # Not by `Reader.from_pretrained`: it would take a folder of the same name as a shipped codec for that one's reader.
+        by_ratio = data.development_questions(questions)
+        return {
+            ratio: score_answers(tiled, answer_from_meta_tokens(ltsc_reader, tiled))
+            for ratio, tiled in by_ratio.items()
+        }
+    # Not by `Reader.from_pretrained`: given a folder named like a shipped codec, it would load that codec's reader.
     embedding = load_z_embedding(folder, read_reader_config(folder), codec.backbone.hidden_size)
     reader = Reader(codec, merged_decoder(folder, codec.backbone), embedding.to(codec.backbone.device))
     if config.input == "z":
         return answer_focused(reader, questions, config.dev_ratios)
-    asked = data.development_questions(questions)
-    return {ratio: score_answers(own, answer_questions(reader, data.prompts, own)) for ratio, own in asked.items()}
+    by_ratio = data.development_questions(questions)
+    return {
+        ratio: score_answers(tiled, answer_questions(reader, data.prompts, tiled)) for ratio, tiled in by_ratio.items()
+    }
 
 
 def plot_reader_history(history: Sequence[dict[str, Any]], path: Path) -> None:
@@ -313,11 +315,12 @@ def plot_reader_history(history: Sequence[dict[str, Any]], path: Path) -> None:
     losses, benefit = figure.subplots(1, 2)
     for task in TASKS:
         entries = [entry for entry in history if task in entry]
-        losses.plot([e["step"] for e in entries], [e[task] for e in entries], linewidth=0.8, label=task)
+        losses.plot([entry["step"] for entry in entries], [entry[task] for entry in entries], linewidth=0.8, label=task)
     losses.set(title="training", xlabel="step", ylabel="nats per target")
     losses.legend(frameon=False)
     measured = [entry for entry in history if "kept" in entry]
-    benefit.plot([e["step"] for e in measured], [e["kept"] for e in measured], "o-", color="tab:orange")
+    steps, kept = [entry["step"] for entry in measured], [entry["kept"] for entry in measured]
+    benefit.plot(steps, kept, "o-", color="tab:orange")
     benefit.set(title="development", xlabel="step", ylabel="context benefit kept")
     figure.savefig(path, dpi=120)
 

@@ -1,16 +1,16 @@
 """What a reader learns from: packed sequences of four tasks, drawn at random.
 
     continuation   passage in Z-tokens, cut anywhere ─► the text that follows, with the teacher's predictions
-    questions      question, its gold passage and a few others ─► the answer; for a product, in all forms that focusing
+    questions      question, its gold passage and a few others ─► the answer; with input "z", in all forms that focusing
                    gives passages (focused_questions.py)
     cloze          passage in Z-tokens ─► what is missing in some of its sentences
     repetition     a short run of Z-tokens ─► the text that they stand for
 
-How passages are given is the condition of an experiment; only a reader trained on "z" is a product.
+The form that passages are given in is the condition of an experiment; only readers trained on "z" are for users.
 
     z            its Z-tokens
     text         its source tokens: the ceiling
-    pruned       the source tokens that the LLM expected least, as many as there are Z-tokens
+    pruned       the source tokens of the highest surprisal, as many as there are Z-tokens
     truncated    the first source tokens, as many as there are Z-tokens
     ltsc         its source tokens, with LTSC's meta-tokens for what is repeated
     codes        its Z-tokens with learned codes; the sequence has its source tokens, and gaps at the anchors (codes.py)
@@ -51,8 +51,8 @@ from zprompt.zspan import ZToken, escape_literal
 AGAIN = "\n\nThe same text again:\n\n"  # asks for a repetition
 SHORTEST = 8  # tokens of a continuation, at least
 CONTEXT = 128  # source tokens of the shortest context that is measured
-OTHERS = 6000  # passages of the text that may stand beside those of a question, if they come near it
-TRIES = 100  # until a sequence can be made
+OTHERS = 6000  # passages of the text that may be distractors of a question, if they are near it
+TRIES = 100  # to make a sequence of a task
 
 
 # Passages, as the reader sees them.
@@ -90,7 +90,7 @@ def as_input(passage: TiledPassage, kind: str) -> PassageInput:
         return PassageInput(TextPiece(tuple(ids[:count])), np.arange(count + 1))
     if kind == "pruned" and passage.surprisal is not None:
         kept = np.sort(np.argsort(-passage.surprisal, kind="stable")[:count])
-        return PassageInput(TextPiece(tuple(ids[place] for place in kept)), np.searchsorted(kept, edges))
+        return PassageInput(TextPiece(tuple(ids[index] for index in kept)), np.searchsorted(kept, edges))
     if kind == "ltsc":
         meta_ids, places = as_meta_tokens(passage)
         return PassageInput(TextPiece(tuple(meta_ids)), places)
@@ -101,7 +101,7 @@ def as_meta_tokens(passage: TiledPassage) -> tuple[list[int], Ints]:
     """Write a passage with LTSC's meta-tokens for what is repeated.
 
     :param passage: The passage.
-    :return: Ids, and the places of `PassageInput`; a meta-token that goes on beyond an anchor is not before it.
+    :return: Ids, and the `places` of `PassageInput`; a meta-token that spans an anchor does not count as before it.
     """
     alphabet = READER_ALPHABET
     ids = to_model_ids(passage.ids.tolist(), alphabet)
@@ -110,7 +110,7 @@ def as_meta_tokens(passage: TiledPassage) -> tuple[list[int], Ints]:
     return ids, body + np.searchsorted(np.cumsum(sizes), passage.edges, side="right")
 
 
-# Prompts, in the words of zprompt/reader/prompt.py.
+# Prompts, as zprompt/reader/prompt.py words them.
 
 
 class TitledPassage(NamedTuple):
@@ -139,15 +139,15 @@ class Prompts:
         self.end_id = min(ends) if ends else tokenizer.start_id
 
     def pieces(self, question: str, passages: Sequence[TitledPassage]) -> list[Piece]:
-        """Return the prompt that asks a question about passages, which may be none."""
+        """Return the prompt that asks a question about passages, if there are any."""
         plain = self.kind == "text"
         documents = [
             {"title": title, "text": escape_literal(passage.text) if plain else passage.span}
             for title, passage in passages
         ]
-        read = {} if plain else {passage.span: self._content(passage) for _, passage in passages}
+        contents = {} if plain else {passage.span: self._content(passage) for _, passage in passages}
         messages = question_messages(escape_literal(question), documents)
-        return encode_messages(self.tokenizer, messages, read.__getitem__)
+        return encode_messages(self.tokenizer, messages, contents.__getitem__)
 
     def _content(self, passage: TiledPassage) -> Sequence[ZToken] | TextPiece:
         piece = as_input(passage, self.kind).piece
@@ -158,7 +158,7 @@ class Prompts:
         return Positions.of_pieces(self.pieces(question, passages))
 
     def answer(self, answer: str) -> Ints:
-        """Return the token ids of an answer, and the one that ends it."""
+        """Return the token ids of an answer, with the end token."""
         return np.array([*self.tokenizer.encode(answer.strip(" \n,;.")), self.end_id], np.int64)
 
 
@@ -174,14 +174,14 @@ class Continuation:
     size: int  # tokens of a continuation
 
     def pack(self, passage: TiledPassage, cuts: Iterable[int], index: int | None = None) -> PackedSequence | None:
-        """Continue a passage from some places.
+        """Pack a passage with the continuations that follow some cuts.
 
         :param passage: The passage.
         :param cuts: Source tokens before each cut; the next Z-token begins the continuation.
-        :param index: Its place among the teacher's passages; None: it is not one of them.
-        :return: The sequence; None if no cut leaves enough.
+        :param index: Its index among the teacher's passages; None: it is not one of them.
+        :return: The sequence; None if no cut leaves enough tokens.
         """
-        given, edges = as_input(passage, self.kind), passage.edges
+        context, edges = as_input(passage, self.kind), passage.edges
         branches = []
         if self.kind == "paper-a":
             cuts = list(cuts)[-1:]  # each cut would have codes of its own
@@ -190,10 +190,10 @@ class Continuation:
             ids = passage.ids[begin : begin + self.size]
             if begin and len(ids) >= SHORTEST:
                 source = None if index is None else Source(index, begin)
-                branches.append(Branch(1 + int(given.places[edge]), ids, 0, source))
+                branches.append(Branch(1 + int(context.places[edge]), ids, 0, source))
         if not branches:
             return None
-        trunk = Positions.of_pieces((TextPiece((self.start_id,)), given.piece))
+        trunk = Positions.of_pieces((TextPiece((self.start_id,)), context.piece))
         return PackedSequence("continuation", trunk[: branches[-1].fork], tuple(branches))
 
 
@@ -206,15 +206,15 @@ class Contexts:
 
     @classmethod
     def of(cls, passages: Sequence[TiledPassage], continuation: Continuation) -> "Contexts":
-        """Cut continuations of passages; those that are too short are left out."""
+        """Cut continuations of passages; passages that are too short are left out."""
         plain, given, text = replace(continuation, kind="text"), [], []
         for passage in passages:
             cuts: Sequence[int] = range(CONTEXT, len(passage.ids), continuation.size)
             cuts = cuts[-1:] if continuation.kind == "paper-a" else cuts
-            sequence, same = continuation.pack(passage, cuts), plain.pack(passage, cuts)
-            if sequence and same:
+            sequence, text_sequence = continuation.pack(passage, cuts), plain.pack(passage, cuts)
+            if sequence and text_sequence:
                 given.append(sequence)
-                text.append(same)
+                text.append(text_sequence)
         return cls(given, text)
 
 
@@ -235,7 +235,7 @@ class ReaderExamples:
         :param prompts: Makes the prompts.
         :param passages: Passages of text.
         :param questions: Questions; without any, their share goes to the other tasks.
-        :param focused: Draws questions in place of `questions`, whose number alone counts then.
+        :param focused: Draws the questions instead; `questions` then only tells how many there are.
         :raises TrainingDataError: If there is nothing to learn from.
         """
         self.config, self.prompts, self.passages, self.focused = config, prompts, passages, focused
@@ -250,13 +250,13 @@ class ReaderExamples:
         self.shares = shares / shares.sum()
 
     def draw(self, random: np.random.Generator) -> list[PackedSequence]:
-        """Draw the sequences of one step, in which each task has its share as nearly as can be."""
-        spots = (np.arange(self.config.batch) + random.random()) / self.config.batch
-        tasks = np.searchsorted(self.shares.cumsum(), spots, side="right").clip(max=len(TASKS) - 1)
+        """Draw the sequences of one step, in which each task has its share as nearly as possible."""
+        quantiles = (np.arange(self.config.batch) + random.random()) / self.config.batch
+        tasks = np.searchsorted(self.shares.cumsum(), quantiles, side="right").clip(max=len(TASKS) - 1)
         return [self.draw_one(TASKS[task], random) for task in tasks]
 
     def draw_one(self, task: str, random: np.random.Generator) -> PackedSequence:
-        """Draw one sequence of a task; raise TrainingDataError if none can be made of what there is."""
+        """Draw one sequence of a task; raise TrainingDataError if none can be made."""
         draw = {
             "continuation": self._continuation,
             "questions": self._question,
@@ -287,11 +287,11 @@ class ReaderExamples:
 
     def _cloze(self, random: np.random.Generator) -> PackedSequence | None:
         passage = self.passages[int(random.integers(len(self.passages)))]
-        asked = cloze_questions(passage.text, self.config.cloze_questions, random)
-        if not asked:
+        clozes = cloze_questions(passage.text, self.config.cloze_questions, random)
+        if not clozes:
             return None
-        prompts = [self.prompts.question(cloze.question, [TitledPassage("", passage)]) for cloze in asked]
-        return _share_prefix("cloze", prompts, [self.prompts.answer(cloze.answer) for cloze in asked])
+        prompts = [self.prompts.question(cloze.question, [TitledPassage("", passage)]) for cloze in clozes]
+        return _share_prefix("cloze", prompts, [self.prompts.answer(cloze.answer) for cloze in clozes])
 
     def focused_question(self, random: np.random.Generator, answered: bool | None = None) -> PackedSequence:
         """Draw questions in one of the forms of focused_questions.py; raise TrainingDataError if there are none."""
@@ -303,16 +303,16 @@ class ReaderExamples:
     def _question(self, random: np.random.Generator) -> PackedSequence | None:
         if self.focused:
             return self.focused_question(random)
-        asked = self.questions[int(random.integers(len(self.questions)))]
+        question = self.questions[int(random.integers(len(self.questions)))]
         count = int(random.integers(self.config.distractors + 1))
         others = [self.questions[i].passages[0] for i in random.integers(len(self.questions), size=count)]
-        passages = list({one.passage.span: one for one in (*asked.passages, *others)}.values())  # each passage once
-        prompt = self.prompts.question(asked.question, [passages[i] for i in random.permutation(len(passages))])
-        return _share_prefix("questions", [prompt], [self.prompts.answer(asked.answers[0])])
+        passages = list({titled.passage.span: titled for titled in (*question.passages, *others)}.values())
+        prompt = self.prompts.question(question.question, [passages[i] for i in random.permutation(len(passages))])
+        return _share_prefix("questions", [prompt], [self.prompts.answer(question.answers[0])])
 
 
 def _share_prefix(task: str, prompts: Sequence[Positions], answers: Sequence[Ints]) -> PackedSequence:
-    """Pack prompts that begin alike, each with its answer; what they do not share has no Z-tokens."""
+    """Pack prompts that share a prefix, each with its answer; what follows the prefix has no Z-tokens."""
     shared = min((prompts[0].common_prefix(prompt) for prompt in prompts), default=0)
     branches = tuple(
         Branch(shared, np.concatenate((prompt.ids[shared:], answer)), len(prompt) - shared)
@@ -330,7 +330,7 @@ class Sources:
 
     text: Sequence[str]  # files, folders, datasets, as corpus.py reads them
     questions: Sequence[str] = ()  # JSONL files, as `zprompt.eval.read_questions` reads them
-    dev_text: Sequence[str] = ()  # without any, a part of the text is held out
+    dev_text: Sequence[str] = ()  # without any, some of the text is held out
     dev_questions: Sequence[str] = ()
 
 
@@ -338,7 +338,7 @@ class ReaderData:
     """Cuts and compresses what training and evaluation need."""
 
     def __init__(self, codec: Codec, config: ReaderTrainConfig, cache: Path, report: Report | None) -> None:
-        """Choose what passages are turned into, and how.
+        """Open the store of Z-tokens, and prepare the prompts.
 
         :param codec: The codec.
         :param config: Which passages, at which ratios, as which input.
@@ -380,7 +380,7 @@ class ReaderData:
         return FocusedQuestions(questions, others, shared_relevance(), self.prompts.tokenizer, encode)
 
     def split(self, sources: Sources) -> tuple[list[str], list[str]]:
-        """Cut passages to train on and to measure on; without development text, some of the text are held out."""
+        """Cut passages to train on and to measure on; without development text, some of the passages are held out."""
         config = self.config
         if sources.dev_text:
             texts = self._cut(sources.text, config.passages) if sources.text else []
@@ -399,45 +399,51 @@ class ReaderData:
 
         :param questions: The questions.
         :param ratios: Source tokens per Z-token.
-        :param stage: What this is called in reports.
+        :param stage: The name of this stage in reports.
         :return: The questions; one that has a passage without Z-tokens is left out.
         """
-        texts = [passage.text for one in questions for passage in one.passages]
-        known = {one.text: one for one in self.store.tile(texts, ratios, self.count_report(stage))}
+        texts = [passage.text for question in questions for passage in question.passages]
+        tiled = {passage.text: passage for passage in self.store.tile(texts, ratios, self.count_report(stage))}
         return [
-            TiledQuestion(one.question, one.answers, tuple(TitledPassage(p.title, known[p.text]) for p in one.passages))
-            for one in questions
-            if all(passage.text in known for passage in one.passages)
+            TiledQuestion(
+                question.question,
+                question.answers,
+                tuple(TitledPassage(passage.title, tiled[passage.text]) for passage in question.passages),
+            )
+            for question in questions
+            if all(passage.text in tiled for passage in question.passages)
         ]
 
     def development_questions(self, questions: Sequence[Question]) -> dict[str, list[TiledQuestion]]:
-        """Compress the passages of development questions at each ratio that any can be compressed to."""
-        asked = {}
+        """Compress the passages of development questions, by ratio; a ratio that no passage reaches is left out."""
+        by_ratio = {}
         for ratio in self.config.dev_ratios:
             tiled = self.tile_questions(questions, (ratio,), "tile development questions")
             if self.config.input == "pruned":
                 tiled = self.questions_with_surprisals(tiled, "dev-questions")
             if tiled:
-                asked[f"{ratio:g}"] = tiled
-        return asked
+                by_ratio[f"{ratio:g}"] = tiled
+        return by_ratio
 
     def with_surprisals(self, passages: Sequence[TiledPassage], name: str) -> list[TiledPassage]:
-        """Add surprisals to passages, which are kept under a name; passages of the same text share theirs."""
+        """Add surprisals, which are cached under a name, to passages; passages of the same text share theirs."""
         if not passages:
             return []
-        by_text = list({passage.text: passage for passage in passages}.values())
+        distinct = list({passage.text: passage for passage in passages}.values())
         folder, report = self.cache / f"surprisal-{name}", self.count_report("surprisals")
-        known = {one.text: one.surprisal for one in with_surprisals(by_text, folder, self.codec.backbone, report)}
-        return [replace(passage, surprisal=known[passage.text]) for passage in passages]
+        measured = with_surprisals(distinct, folder, self.codec.backbone, report)
+        surprisals = {passage.text: passage.surprisal for passage in measured}
+        return [replace(passage, surprisal=surprisals[passage.text]) for passage in passages]
 
     def questions_with_surprisals(self, questions: Sequence[TiledQuestion], name: str) -> list[TiledQuestion]:
         """Add surprisals to the passages of questions."""
-        flat = iter(self.with_surprisals([one.passage for each in questions for one in each.passages], name))
+        passages = [titled.passage for question in questions for titled in question.passages]
+        measured = iter(self.with_surprisals(passages, name))
         return [
-            replace(each, passages=tuple(TitledPassage(title, next(flat)) for title, _ in each.passages))
-            for each in questions
+            replace(question, passages=tuple(TitledPassage(title, next(measured)) for title, _ in question.passages))
+            for question in questions
         ]
 
     def count_report(self, stage: str) -> CountReport:
-        """Return what reports how much of a stage is done."""
+        """Return a function that reports the progress of a stage."""
         return lambda done, total: self.report(stage, done, total, {}) if self.report else None

@@ -2,9 +2,9 @@
 
     kept = (CE without context - CE with what it reads) / (CE without context - CE with the text)
 
-The two references are the untuned LLM's, the reader's own is in between: 0 if it gets nothing from the passage, 1 if as
-much as the LLM gets from the text. Answers come from the class that users call. Intervals are 95 %, by bootstrap over
-passages or questions.
+CE without context and with the text are the untuned LLM's, the third is the reader's: `kept` is 0 if it gets nothing
+from the passage, 1 if it gets as much as the LLM gets from the text. Answers come from the class that users call.
+Intervals are 95 %, by bootstrap over passages or questions.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class Benefit:
     passages: int
     continuations: int
     tokens: int
-    positions_ratio: float  # source tokens of the contexts for each position that they take
+    positions_ratio: float  # source tokens of the contexts per position that they take
     without: float  # nats a token, the untuned LLM without context ...
     with_text: float  # ... with the text ...
     with_input: float  # ... and the reader with what it reads
@@ -79,31 +79,34 @@ class BenefitMeter:
         """
         self._sequences, text = contexts.given, contexts.text
         without = [
-            PackedSequence(one.task, one.trunk[:1], tuple(Branch(1, branch.ids, 0) for branch in one.branches))
-            for one in text
+            PackedSequence(
+                sequence.task, sequence.trunk[:1], tuple(Branch(1, branch.ids, 0) for branch in sequence.branches)
+            )
+            for sequence in text
         ]
-        self._source = sum(len(sequence.trunk) for sequence in text)
+        self._source_tokens = sum(len(sequence.trunk) for sequence in text)
         self._without, self._text = cross_entropies(untuned, without), cross_entropies(untuned, text)
 
     def measure(self, model: ReaderModel, passages: int | None = None) -> Benefit:
         """Measure a reader on the first passages, or on all."""
         sequences = self._sequences[:passages]
         count = len(sequences)
-        own, text, without = cross_entropies(model, sequences), self._text[:count], self._without[:count]
+        with_input, with_text, without = cross_entropies(model, sequences), self._text[:count], self._without[:count]
 
         def kept(chosen: NDArray[np.int64]) -> float:
-            gain = without[chosen].sum() - text[chosen].sum()
-            return float((without[chosen].sum() - own[chosen].sum()) / gain) if gain else 0.0
+            gain = without[chosen].sum() - with_text[chosen].sum()
+            return float((without[chosen].sum() - with_input[chosen].sum()) / gain) if gain else 0.0
 
         tokens = sum(sequence.targets for sequence in sequences)
+        positions = sum(model.length(sequence.trunk) for sequence in self._sequences)
         return Benefit(
             passages=count,
             continuations=sum(len(sequence.branches) for sequence in sequences),
             tokens=tokens,
-            positions_ratio=self._source / max(1, sum(model.length(one.trunk) for one in self._sequences)),
+            positions_ratio=self._source_tokens / max(1, positions),
             without=float(without.sum() / max(1, tokens)),
-            with_text=float(text.sum() / max(1, tokens)),
-            with_input=float(own.sum() / max(1, tokens)),
+            with_text=float(with_text.sum() / max(1, tokens)),
+            with_input=float(with_input.sum() / max(1, tokens)),
             kept=kept(np.arange(count)),
             kept_interval=_interval(count, kept),
         )
@@ -124,17 +127,18 @@ def cross_entropies(model: ReaderModel, sequences: Sequence[PackedSequence]) -> 
 
 
 def answer_questions(reader: Reader, prompts: Prompts, questions: Sequence[TiledQuestion]) -> list[str]:
-    """Let a reader answer questions greedily, from passages as the prompts give them."""
-    prepared = [PreparedPrompt.of(prompts.pieces(one.question, one.passages)) for one in questions]
+    """Let a reader answer questions greedily, from passages in the prompts' kind of input."""
+    prepared = [PreparedPrompt.of(prompts.pieces(question.question, question.passages)) for question in questions]
     return [generation.text.strip() for generation in reader.complete(prepared, max_new_tokens=ANSWER)]
 
 
 def answer_from_meta_tokens(reader: LtscReader, questions: Sequence[TiledQuestion]) -> list[str]:
     """Let a reader of LTSC's meta-tokens answer questions greedily."""
     passages = [
-        [{"title": title, "text": as_meta_tokens(passage)[0]} for title, passage in one.passages] for one in questions
+        [{"title": title, "text": as_meta_tokens(passage)[0]} for title, passage in question.passages]
+        for question in questions
     ]
-    answers = reader.answer([one.question for one in questions], passages, max_new_tokens=ANSWER)
+    answers = reader.answer([question.question for question in questions], passages, max_new_tokens=ANSWER)
     return [answer.text for answer in answers]
 
 
@@ -143,13 +147,13 @@ def answer_from_codes(
 ) -> list[str]:
     """Let a reader of codes answer questions greedily."""
     answers = []
-    for one in questions:
-        prompt = prompts.question(one.question, one.passages)
-        places = np.flatnonzero(prompt.gaps)
-        fork = int(places[-1] + prompt.gaps[places[-1]]) + 1 if len(places) else 1
+    for question in questions:
+        prompt = prompts.question(question.question, question.passages)
+        anchors = np.flatnonzero(prompt.gaps)
+        fork = int(anchors[-1] + prompt.gaps[anchors[-1]]) + 1 if len(anchors) else 1
         rest = prompt.ids[fork:]
-        asked = PackedSequence("questions", prompt[:fork], (Branch(fork, rest, len(rest)),))
-        answers.append(decode(model.write(asked, prompts.end_id, ANSWER)).strip())
+        sequence = PackedSequence("questions", prompt[:fork], (Branch(fork, rest, len(rest)),))
+        answers.append(decode(model.write(sequence, prompts.end_id, ANSWER)).strip())
     return answers
 
 
@@ -157,44 +161,46 @@ def answer_focused(reader: Reader, questions: Sequence[Question], ratios: Sequen
     """Let a reader answer questions from their passages as text, and focused at some ratios, as an app does."""
     if not questions:
         return {}
-    asked = [one.question for one in questions]
-    documents = [[{"title": passage.title, "text": passage.text} for passage in one.passages] for one in questions]
-    forms = {"text": [escaped(own) for own in documents]}
+    strings = [question.question for question in questions]
+    passages = [
+        [{"title": passage.title, "text": passage.text} for passage in question.passages] for question in questions
+    ]
+    forms = {"text": [escaped(documents) for documents in passages]}
     for ratio in ratios:
         forms[f"{ratio:g}"] = [
-            list(reader.codec.compress_with(CompressOptions(ratio, query=question), own).documents)
-            for question, own in zip(asked, documents, strict=True)
+            list(reader.codec.compress_with(CompressOptions(ratio, query=string), documents).documents)
+            for string, documents in zip(strings, passages, strict=True)
         ]
     return {
-        name: score_answers(questions, [str(one) for one in reader.answer(asked, given, max_new_tokens=ANSWER)])
-        for name, given in forms.items()
+        name: score_answers(questions, [str(answer) for answer in reader.answer(strings, form, max_new_tokens=ANSWER)])
+        for name, form in forms.items()
     }
 
 
 def escaped(documents: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Return documents in whose text nothing is a Z-span."""
-    return [{**one, "text": escape_literal(one["text"])} for one in documents]
+    """Return documents with whatever looks like a Z-span in their text escaped."""
+    return [{**document, "text": escape_literal(document["text"])} for document in documents]
 
 
 def score_answers(questions: Sequence[TiledQuestion] | Sequence[Question], answers: Sequence[str]) -> Answers:
     """Score answers to questions, of which there is one at least."""
     pairs: list[tuple[TiledQuestion | Question, str]] = list(zip(questions, answers, strict=True))
-    f1s = np.array([f1(answer, one.answers) for one, answer in pairs])
+    f1s = np.array([f1(answer, question.answers) for question, answer in pairs])
     return Answers(
         questions=len(pairs),
-        exact_match=float(np.mean([exact_match(answer, one.answers) for one, answer in pairs])),
+        exact_match=float(np.mean([exact_match(answer, question.answers) for question, answer in pairs])),
         f1=float(f1s.mean()),
         f1_interval=_interval(len(pairs), lambda chosen: float(f1s[chosen].mean())),
-        shown=tuple((one.question, one.answers[0], answer) for one, answer in pairs[:SHOWN]),
+        shown=tuple((question.question, question.answers[0], answer) for question, answer in pairs[:SHOWN]),
     )
 
 
 @torch.no_grad()
 def calibrate(model: ReaderModel, questions: Sequence[PackedSequence], not_found: int) -> Calibration:
-    """Ask training questions, every second one without the passages that answer it, and fit the confidence to that.
+    """Fit the confidence to training questions, every second one of which lacks the passages that answer it.
 
     :param model: The reader.
-    :param questions: The questions, the first of which is answered.
+    :param questions: The questions; the first one has its answer.
     :param not_found: The token that begins "not found".
     :return: The calibration.
     """
@@ -208,13 +214,13 @@ def calibrate(model: ReaderModel, questions: Sequence[PackedSequence], not_found
 def fit_calibration(odds: Floats, answered: NDArray[np.bool_]) -> Calibration:
     """Fit a logistic regression of one variable by Newton's method.
 
-    :param odds: (n,) log-odds of another reply than "not found".
-    :param answered: (n,) whether there was an answer.
+    :param odds: (n,) log-odds of a reply other than "not found".
+    :param answered: (n,) True where the passages had the answer.
     :return: The calibration.
     """
     mean, deviation = odds.mean(), max(float(odds.std()), 1e-6)
     inputs = np.stack(((odds - mean) / deviation, np.ones(len(odds))), axis=1)
-    penalty, weights = np.diag([0.01, 1e-9]), np.zeros(2)  # finite where the two kinds do not overlap
+    penalty, weights = np.diag([0.01, 1e-9]), np.zeros(2)  # keeps weights finite where the two kinds are separable
     for _ in range(50):
         probability = 1 / (1 + np.exp(-(inputs @ weights)))
         gradient = inputs.T @ (probability - answered) / len(odds) + penalty @ weights

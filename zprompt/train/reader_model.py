@@ -9,9 +9,9 @@ A target's loss:
     taught       KL(teacher || reader) over the teacher's k tokens and "any other", + gold_weight * cross-entropy
     not taught   cross-entropy
 
-The product with the whole vocabulary would be an eighth of the price of a step: the softmax is over the batch's own
-targets and predictions, common tokens and random ones. The LoRA is PEFT's: own autograd, with one product on the merged
-weight, was 5 to 9 % faster.
+Logits over the whole vocabulary would take an eighth of a step's time: the softmax is over the batch's own targets and
+teacher predictions, common tokens and random ones. The LoRA is PEFT's: custom autograd, with one product on the merged
+weight, was only 5 to 9 % faster.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ Embedding: TypeAlias = ZEmbedding | MetaEmbedding
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReaderModel:
-    """What turns positions into hidden states, and these into logits."""
+    """The model from positions to hidden states, and its LM head."""
 
     decoder: LlamaDecoder
     embedding: nn.Module  # an Embedding, or codes (codes.py)
@@ -52,20 +52,20 @@ class ReaderModel:
         """Embed positions.
 
         :param ids: (B, T), tokens, anchors, or meta-tokens.
-        :param gaps: (B, T), 0 for what is no Z-token.
+        :param gaps: (B, T), 0 for tokens.
         :return: (B, T, D).
         """
         device = self.vectors.device
         ids, gaps = ids.to(device), gaps.to(device)
         # Few positions of a batch need more than a token's embedding.
         if isinstance(self.embedding, MetaEmbedding):
-            added = ids >= self.embedding.first
-            return self.vectors[ids.masked_fill(added, 0)].index_put((added,), self.embedding(ids[added]))
-        embedded, added = self.vectors[ids], gaps > 0
-        return embedded.index_put((added,), self.embedding(embedded[added], gaps[added]))
+            mask = ids >= self.embedding.first
+            return self.vectors[ids.masked_fill(mask, 0)].index_put((mask,), self.embedding(ids[mask]))
+        embedded, mask = self.vectors[ids], gaps > 0
+        return embedded.index_put((mask,), self.embedding(embedded[mask], gaps[mask]))
 
     def length(self, trunk: Positions) -> int:
-        """Count the positions that the reader has of a trunk."""
+        """Count the positions that a trunk takes."""
         return len(trunk)
 
     def hidden(self, batch: Batch) -> Tensor:
@@ -77,9 +77,9 @@ class ReaderModel:
 
 
 def decoder_with_loras(backbone: Backbone, loras: Mapping[str, Lora]) -> LlamaDecoder:
-    """Return a copy of a backbone's decoder that has copies of LoRAs to train, the first of which acts.
+    """Return a copy of a backbone's decoder with copies of LoRAs to train, the first of which is active.
 
-    :param backbone: The backbone, which stays as it is.
+    :param backbone: The backbone, which is not changed.
     :param loras: The LoRAs, by name.
     :return: The decoder; only the LoRAs' matrices require gradients.
     :raises MissingDependencyError: If PEFT is not installed.
@@ -104,7 +104,7 @@ def decoder_with_loras(backbone: Backbone, loras: Mapping[str, Lora]) -> LlamaDe
                 for part, matrix in (("lora_A", lora.down[name]), ("lora_B", lora.up[name])):
                     decoder.get_parameter(f"{name}.{part}.{adapter}.weight").copy_(matrix)
     for key, parameter in decoder.named_parameters():
-        parameter.requires_grad_(".lora_" in key)  # PEFT lets only the LoRA that acts be trained
+        parameter.requires_grad_(".lora_" in key)  # PEFT lets only the active LoRA be trained
     return decoder
 
 
@@ -116,7 +116,7 @@ def lora_matrices(decoder: nn.Module, part: str, adapter: str) -> dict[str, nn.P
 
 
 def init_embeddings(embedding: MetaEmbedding, vectors: Tensor, seed: int) -> None:
-    """Start each meta-token at a random vector, as long as those of tokens, (V, D)."""
+    """Start each meta-token at a random vector on the scale of the token embeddings, (V, D)."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         embedding.weight.normal_(std=float(vectors.float().std()), generator=random)
@@ -136,16 +136,16 @@ class TargetLosses:
 def candidate_tokens(targets: Targets, vocab: int, common: int, drawn: int, random: np.random.Generator) -> Tensor:
     """Choose the tokens of the softmax.
 
-    :param targets: The targets, which are among them, as are the teacher's predictions.
+    :param targets: The targets; they and the teacher's predictions are among the tokens.
     :param vocab: Size of the vocabulary.
     :param common: How many of the lowest ids to add.
     :param drawn: How many random ids to add.
-    :param random: Where these come from.
+    :param random: Draws these.
     :return: (C,), sorted.
     """
     others = np.concatenate((np.arange(min(common, vocab)), random.integers(vocab, size=drawn)))
-    known = targets.teacher_ids[targets.taught].flatten()
-    tokens: Tensor = torch.unique(torch.cat((torch.from_numpy(others), targets.ids, known)))
+    predicted = targets.teacher_ids[targets.taught].flatten()
+    tokens: Tensor = torch.unique(torch.cat((torch.from_numpy(others), targets.ids, predicted)))
     return tokens
 
 
@@ -156,7 +156,7 @@ def target_losses(hidden: Tensor, head: Tensor, targets: Targets, tokens: Tensor
     :param head: (V, D), the LM head.
     :param targets: The targets.
     :param tokens: (C,), the tokens of the softmax, sorted.
-    :param gold_weight: Of the cross-entropy where there is a teacher.
+    :param gold_weight: Weight of the cross-entropy where there is a teacher.
     :return: The losses.
     """
     device = hidden.device
@@ -165,8 +165,8 @@ def target_losses(hidden: Tensor, head: Tensor, targets: Targets, tokens: Tensor
     taught = targets.taught.to(device)
     if not bool(taught.any()):
         return TargetLosses(gold, gold.detach())
-    known = torch.searchsorted(tokens, targets.teacher_ids[targets.taught]).to(device)
-    divergence = _divergence(log[taught].gather(1, known), targets.teacher_log[targets.taught].to(device))
+    predicted = torch.searchsorted(tokens, targets.teacher_ids[targets.taught]).to(device)
+    divergence = _divergence(log[taught].gather(1, predicted), targets.teacher_log[targets.taught].to(device))
     total = torch.where(taught, gold_weight * gold, gold)
     return TargetLosses(total.index_add(0, taught.nonzero()[:, 0], divergence), gold.detach())
 

@@ -1,16 +1,16 @@
-"""The steps of a reader's training: where they start, and what one does.
+"""The steps of a reader's training.
 
     start    a LoRA that changes nothing and an embedding that adds nothing, or another reader
     step     draw packed sequences ─► micro-batches of similar length ─► losses, in which each task has its share
 
-LoRA and embedding are trained; the LLM is frozen. All randomness of a step comes from (seed, step). On a CPU, each
-micro-batch has a core of its own: on two cores that was 1.7 times as fast as one, and both on one micro-batch 1.4 times
-(its products are small, and what is between them is done by one core). Gradients are summed in the order of the
+LoRA and embedding are trained; the LLM is frozen. All randomness of a step comes from (seed, step). On a CPU, each core
+computes one micro-batch at a time: two cores were 1.7 times as fast as one, but 1.4 times when both computed the same
+micro-batch (its products are small, and one core does what is between them). Gradients are summed in the order of the
 micro-batches, so the number of cores changes nothing.
 
-On a GPU products are in bf16, layers are compiled, and a micro-batch is as large as its memory holds: after the first
-step it is known how much a position takes, and if one was too large, the step is taken again with half of it. The next
-step's micro-batches are made meanwhile.
+On a GPU products are in bf16, layers are compiled, and a micro-batch is as large as memory allows: the first step tells
+how much a position takes, and if a micro-batch was too large, the step is repeated with half of it. The next step's
+micro-batches are made meanwhile.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +64,8 @@ from zprompt.train.training_set import TrainingSet
 
 READER = "reader"  # the LoRA's name
 RAMP = 20  # steps until the learning rate is full
-FULL = 0.7  # of a GPU's free memory, to leave room for micro-batches of longer sequences
+FULL = 0.7  # share of a GPU's free memory to fill; the rest is for micro-batches of longer sequences
+# Fields of the config that may change when a run is resumed.
 FREE = ("checkpoint_every", "evaluate_every", "dev_passages", "dev_questions", "dev_ratios", "micro_batch")
 
 
@@ -73,11 +74,11 @@ class Start:
     """The LoRAs and the embedding that a run starts with."""
 
     loras: dict[str, Lora]
-    embedding: Embedding | CodeEmbedding  # is trained itself, not a copy
+    embedding: Embedding | CodeEmbedding  # trained in place
 
 
 def new_start(backbone: Backbone, config: ReaderTrainConfig) -> Start:
-    """Start at a reader of text: a LoRA that changes nothing, and gaps that add nothing or random meta-tokens."""
+    """Start as a reader of text: a LoRA that changes nothing, and gaps that add nothing or random meta-tokens."""
     embedding = new_embedding(backbone, config)
     names = embedding.adapters if isinstance(embedding, CodeEmbedding) else (READER,)
     llama = llama_of(backbone)
@@ -88,7 +89,7 @@ def new_start(backbone: Backbone, config: ReaderTrainConfig) -> Start:
 def new_embedding(backbone: Backbone, config: ReaderTrainConfig) -> Embedding | CodeEmbedding:
     """Make the embedding of a new reader."""
     if config.input in CODES:
-        form = CodesConfig(
+        codes_config = CodesConfig(
             kind=config.input,
             codes=config.codes,
             tokens_per_code=config.tokens_per_code,
@@ -96,7 +97,7 @@ def new_embedding(backbone: Backbone, config: ReaderTrainConfig) -> Embedding | 
             ratio=config.ratios[0],
             start_id=backbone.start_id,
         )
-        return new_codes(form, backbone.embeddings, config.seed)
+        return new_codes(codes_config, backbone.embeddings, config.seed)
     if config.input != "ltsc":
         return ZEmbedding(backbone.hidden_size)
     meta_tokens = MetaEmbedding(READER_META_TOKENS, backbone.hidden_size)
@@ -105,34 +106,35 @@ def new_embedding(backbone: Backbone, config: ReaderTrainConfig) -> Embedding | 
 
 
 def load_start(name: str, backbone: Backbone, config: ReaderTrainConfig) -> Start:
-    """Start at another reader: at its LoRA, and at its embedding if it was trained on the same input.
+    """Start from another reader: from its LoRA, and from its embedding if it was trained on the same input.
 
     :param name: The reader, as `load_reader` takes it.
     :param backbone: The LLM.
     :param config: Has rank, alpha and input.
     :return: The start.
-    :raises CheckpointError: If that reader has another backbone or rank.
+    :raises CheckpointError: If that reader has another backbone, or another form of LoRA.
     """
-    folder, its = _read_config(name)
+    folder, reader_config = _read_config(name)
     lora = read_lora(folder / ADAPTER_FOLDER)
     pairs: dict[str, tuple[object, object]] = {
-        "backbone": (its.backbone_fingerprint, backbone.weights_fingerprint),
+        "backbone": (reader_config.backbone_fingerprint, backbone.weights_fingerprint),
         "LoRA's rank": (lora.rank, config.rank),
         "LoRA's alpha": (lora.alpha, config.alpha),
         "LoRA's projections": (sorted(lora.down), sorted(name for name, _ in projections(llama_of(backbone)))),
     }
-    for what, (theirs, ours) in pairs.items():
-        if theirs != ours:
+    for what, (value, wanted) in pairs.items():
+        if value != wanted:
             raise CheckpointError(
-                f"The reader in {folder} can't be trained on: its {what} is {theirs}, this run's is {ours}. Give this "
+                f"The reader in {folder} can't be trained on: its {what} is {value}, this run's is {wanted}. Give this "
                 "run the same, or leave out --start-from."
             )
-    if its.training.get("input") != config.input:
-        fresh = new_start(backbone, config)
-        return Start({name: own if name == COMPRESSOR else lora for name, own in fresh.loras.items()}, fresh.embedding)
+    if reader_config.training.get("input") != config.input:
+        new = new_start(backbone, config)
+        loras = {adapter: new_lora if adapter == COMPRESSOR else lora for adapter, new_lora in new.loras.items()}
+        return Start(loras, new.embedding)
     embedding: Embedding = (
-        load_z_embedding(folder, its, backbone.hidden_size)
-        if isinstance(its, ReaderConfig)
+        load_z_embedding(folder, reader_config, backbone.hidden_size)
+        if isinstance(reader_config, ReaderConfig)
         else load_meta_embedding(folder, backbone.hidden_size)
     )
     return Start({READER: lora}, embedding.train().requires_grad_())
@@ -148,7 +150,7 @@ def _read_config(name: str) -> tuple[Path, ReaderConfig | LtscReaderConfig]:
     return folder, read_ltsc_config(folder)
 
 
-Part: TypeAlias = tuple[Batch, Tensor, int]  # a micro-batch, the tokens of its softmax, and the seed of its codes
+MicroBatch: TypeAlias = tuple[Batch, Tensor, int]  # with the tokens of its softmax, and the seed of its codes
 
 
 class ReaderTrainer:
@@ -159,11 +161,11 @@ class ReaderTrainer:
     ) -> None:
         """Set up a run, or resume one that was stopped.
 
-        :param content: How to train, and on what.
+        :param content: The training set, with its config.
         :param backbone: The frozen LLM.
-        :param start: The LoRA and the embedding to start with.
+        :param start: The LoRAs and the embedding to start with.
         :param folder: Where checkpoints are kept.
-        :param predict: Returns the teacher's predictions; None: targets have their cross-entropy alone.
+        :param predict: Returns the teacher's predictions; None: train on the cross-entropy alone.
         """
         config = content.config
         self.config, self.content, self.predict, self.folder = config, content, predict, folder
@@ -171,8 +173,10 @@ class ReaderTrainer:
         self.on_gpu = backbone.device.type == "cuda"
         dtype = torch.bfloat16 if self.on_gpu or config.precision == "bf16" else torch.float32
         for name, weight in list(decoder.named_parameters()):
-            if name.endswith("base_layer.weight"):  # a new one: the backbone may have the same; see `unpack`
-                rounded = nn.Parameter(weight.to(dtype), requires_grad=False)  # else autocast would in every pass
+            if name.endswith("base_layer.weight"):
+                # Rounded once, where autocast would in every pass; a new parameter, since the backbone may share the
+                # old one (see `unpack`).
+                rounded = nn.Parameter(weight.to(dtype), requires_grad=False)
                 decoder.get_submodule(name.removesuffix(".weight")).weight = rounded
         kind = CodesModel if isinstance(self.embedding, CodeEmbedding) else ReaderModel
         self.model = kind(decoder, self.embedding, backbone.embeddings, backbone.output_embeddings, dtype)
@@ -180,8 +184,8 @@ class ReaderTrainer:
             {name: lora_matrices(decoder, part, name) for name in start.loras} for part in ("lora_A", "lora_B")
         )
         rates = (
-            ([matrix for own in self.downs.values() for matrix in own.values()], config.rate),
-            ([matrix for own in self.ups.values() for matrix in own.values()], config.up_rate),
+            ([matrix for matrices in self.downs.values() for matrix in matrices.values()], config.rate),
+            ([matrix for matrices in self.ups.values() for matrix in matrices.values()], config.up_rate),
             (list(self.embedding.parameters()), config.embedding_rate),
         )
         groups = [{"params": parameters, "lr": rate, "highest": rate} for parameters, rate in rates]
@@ -189,9 +193,9 @@ class ReaderTrainer:
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
         self.progress = TrainingProgress()
         self.micro_batch = config.micro_batch
-        self._parts: dict[int, list[Part]] = {}  # of the step that follows
-        # Which LoRA acts is a state of the decoder: with codes, one micro-batch at a time.
-        self.alone = self.on_gpu or kind is CodesModel
+        self._prepared: dict[int, list[MicroBatch]] = {}  # of the next step
+        # The active LoRA is a state of the decoder, so with codes micro-batches cannot run side by side.
+        self.one_at_a_time = self.on_gpu or kind is CodesModel
         if self.on_gpu and kind is ReaderModel:
             compile_layers(decoder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,10 +209,10 @@ class ReaderTrainer:
         }
 
     def step(self, step: int, done: float) -> Figures:
-        """Train on one batch, at the learning rate of a share that is done.
+        """Train on one batch.
 
-        :param step: The step, which decides what is drawn.
-        :param done: The share of the run that is done.
+        :param step: The step, from which all randomness comes.
+        :param done: The share of the run that is done, which sets the learning rate.
         :return: The loss and each task's cross-entropy before the update.
         """
         for group in self.optimizer.param_groups:
@@ -219,7 +223,7 @@ class ReaderTrainer:
             if self.micro_batch == 1:
                 raise
             self.micro_batch = max(1, self.micro_batch // 2)
-            self._parts.clear()
+            self._prepared.clear()
             torch.cuda.empty_cache()
             return self.step(step, done)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -228,47 +232,49 @@ class ReaderTrainer:
 
     def _accumulate(self, step: int, done: float) -> Figures:
         """Sum the gradients of a step's micro-batches."""
-        parts = self._parts.pop(step, None) or self._prepare(step)
+        prepared = self._prepared.pop(step, None) or self._prepare(step)
         counts = dict.fromkeys(TASKS, 0)
-        for batch, *_ in parts:
+        for batch, *_ in prepared:
             for task, count in zip(TASKS, _task_sums(batch, torch.ones(len(batch.targets))), strict=True):
                 counts[task] += int(count)
         sums = dict.fromkeys((*TASKS, "loss"), 0.0)
         self.optimizer.zero_grad()
-        before = _allocated() if self.on_gpu else 0
-        with _one_core_each(self.alone) as pool:
-            following = pool.submit(self._prepare, step + 1)
-            over = map if self.alone else pool.map
-            for own in over(lambda part: self._gradients(part, counts, done), parts):
-                self._add(*own, sums)
-            self._parts[step + 1] = following.result()
+        before = _allocated_bytes() if self.on_gpu else 0
+        with _one_core_each(self.one_at_a_time) as pool:
+            next_step = pool.submit(self._prepare, step + 1)
+            run = map if self.one_at_a_time else pool.map
+            for figures, gradients in run(lambda micro_batch: self._gradients(micro_batch, counts, done), prepared):
+                self._add(figures, gradients, sums)
+            self._prepared[step + 1] = next_step.result()
         if self.on_gpu and self.micro_batch == self.config.micro_batch:
-            self.micro_batch = self._positions_that_fit(before, max(batch.ids.numel() for batch, *_ in parts))
-        self.progress.positions += sum(int((batch.layout[1] >= 0).sum()) for batch, *_ in parts)
+            self.micro_batch = self._positions_that_fit(before, max(batch.ids.numel() for batch, *_ in prepared))
+        self.progress.positions += sum(int((batch.layout[1] >= 0).sum()) for batch, *_ in prepared)
         self.progress.targets += sum(counts.values())
         return {"loss": sums["loss"], **{task: sums[task] / count for task, count in counts.items() if count}}
 
     def _positions_that_fit(self, before: int, positions: int) -> int:
-        """Compute how many positions the GPU holds, given what was allocated before a number of them."""
-        each = max(1, torch.cuda.max_memory_allocated() - before) / positions
+        """Estimate how many positions the GPU holds from the bytes allocated before and at the peak of a step."""
+        bytes_each = max(1, torch.cuda.max_memory_allocated() - before) / positions
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info()
-        return max(self.config.micro_batch + 1, int(FULL * free / each))
+        return max(self.config.micro_batch + 1, int(FULL * free / bytes_each))
 
-    def _prepare(self, step: int) -> list[Part]:
+    def _prepare(self, step: int) -> list[MicroBatch]:
         """Draw the sequences of a step, make micro-batches, and choose the tokens of their softmax."""
         random, config = np.random.default_rng([self.config.seed, step, 1]), self.config
-        parts = []
+        prepared = []
         for sequences in micro_batches(self.content.draw(step), self.micro_batch):
             batch = make_batch(sequences, self.predict, config.top)
             counts = config.common_candidates, config.random_candidates
             tokens = candidate_tokens(batch.targets, len(self.model.head), *counts, random)
-            parts.append((batch, tokens, int(random.integers(2**31)) if isinstance(self.model, CodesModel) else 0))
-        return parts
+            prepared.append((batch, tokens, int(random.integers(2**31)) if isinstance(self.model, CodesModel) else 0))
+        return prepared
 
-    def _gradients(self, part: Part, counts: Mapping[str, int], done: float) -> tuple[Figures, Sequence[Tensor]]:
-        """Return a micro-batch's figures and gradients; each task's targets have its share of the loss together."""
-        batch, tokens, seed = part
+    def _gradients(
+        self, micro_batch: MicroBatch, counts: Mapping[str, int], done: float
+    ) -> tuple[Figures, Sequence[Tensor]]:
+        """Return a micro-batch's figures and gradients; the targets of a task together have its share of the loss."""
+        batch, tokens, seed = micro_batch
         hidden, penalty = self._hidden(batch, seed, done)
         losses = target_losses(hidden, self.model.head, batch.targets, tokens, self.config.gold_weight)
         shares = self.content.shares
@@ -311,8 +317,8 @@ def compile_layers(decoder: LlamaDecoder) -> None:
         layer.compile(dynamic=True)
 
 
-def _allocated() -> int:
-    """Return the bytes that are allocated on the GPU, from where its peak is measured."""
+def _allocated_bytes() -> int:
+    """Return the bytes allocated on the GPU, and start to measure their peak."""
     torch.cuda.reset_peak_memory_stats()
     return torch.cuda.memory_allocated()
 
@@ -325,28 +331,27 @@ def _task_sums(batch: Batch, values: Tensor) -> list[float]:
 
 
 @contextmanager
-def _one_core_each(alone: bool) -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of threads as many as there are cores, each of which computes on one; or one, to draw meanwhile."""
-    before = torch.get_num_threads()
-    cores = 1 if alone else before
-    torch.set_num_threads(before if alone else 1)
+def _one_core_each(one_at_a_time: bool) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of one thread per core, each of which computes on one core; or of one thread beside the main one."""
+    cores = torch.get_num_threads()
+    torch.set_num_threads(cores if one_at_a_time else 1)
     try:
-        with ThreadPoolExecutor(cores) as pool:
+        with ThreadPoolExecutor(1 if one_at_a_time else cores) as pool:
             yield pool
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(cores)
 
 
 def keep_history(
     config: ReaderTrainConfig, limit: Limit, evaluate: Callable[[], Figures], report: Report | None
 ) -> Callable[[TrainingProgress, Figures], None]:
-    """Return what keeps the history of a run after each step, with development figures now and then.
+    """Return a function for `run_steps` that records each step, and development figures now and then.
 
     :param config: How often to evaluate.
     :param limit: When the run ends.
     :param evaluate: Returns development figures.
-    :param report: Called after every step, with the last of these.
-    :return: What `run_steps` calls.
+    :param report: Called after every step, with the latest development figures.
+    :return: The function.
     """
     recent: Figures = {}
 

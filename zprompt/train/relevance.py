@@ -1,16 +1,16 @@
 """Train the weights of relevance: the script behind `zprompt train relevance`.
 
-    data    questions with the sentences that answer them, or with answers that some sentences have
-    calls   each question's passages, with so many others mixed in that come next by BM25 and have no answer
-    fit     logistic regression, whose loss has a second part, since one sentence with the answer is enough:
+    data    questions with the sentences that answer them, or with answers that some sentences contain
+    calls   each question's passages, mixed with the nearest others by BM25 that have no answer
+    fit     logistic regression with a listwise term, since one sentence with the answer is enough:
 
                 sum over units of n**-1/2 · cross entropy                            whether a unit has the answer
                 + LISTWISE · -log(sum of exp(score) over answering units / over all) whether one of them comes first
                 + L2 · |w|²
 
             in which a call's n units count for n**1/2 together
-    check   on every fifth question: share of the answers kept at given shares of the text, and what share of exp(score)
-            keeps 95 % of the answers (relevance/selection.py)
+    check   on every fifth question: share of the answers kept at given shares of the text, and the share of exp(score)
+            that keeps 95 % of the answers (relevance/selection.py)
 
 A file of questions has JSON lines of either form:
 
@@ -52,7 +52,7 @@ from zprompt.relevance import (
 )
 from zprompt.train.near import NearPassages
 
-DISTRACTORS = (0, 0, 4, 9, 9)  # passages that are mixed in, of one question after the other
+DISTRACTORS = (0, 0, 4, 9, 9)  # passages that are mixed in, for one question after the other
 HELD_OUT = 5  # every fifth question is not trained on
 WANTED_RECALL = 0.95
 LISTWISE = 0.2
@@ -71,7 +71,7 @@ class LabelledPassage:
     answers: tuple[bool, ...]
 
     def without_answers(self) -> LabelledPassage:
-        """Return the passage as it is to another question."""
+        """Return the passage as a distractor of another question."""
         return LabelledPassage(self.passage, self.units, (False,) * len(self.units))
 
 
@@ -86,11 +86,11 @@ class LabelledQuestion:
 
 @dataclass(frozen=True, slots=True)
 class TrainedRelevance:
-    """Weights on disk, and their figures on the questions that were held out."""
+    """Weights on disk, and their figures on the held-out questions."""
 
     path: Path
     questions: int
-    recall: dict[str, float]  # share of the questions with an answering unit among those kept, by share of the text
+    recall: dict[str, float]  # share of the questions that keep an answering unit, by share of the text
     kept: float  # share of the text that 95 % of the answers need, on average
 
 
@@ -109,7 +109,7 @@ def train_relevance(
     :param files: JSONL files of questions.
     :param path: The JSON file to write.
     :param embedder: As in `Relevance.from_pretrained`.
-    :param seed: Decides which passages are mixed in where.
+    :param seed: Seed of the order in which passages are mixed.
     :return: The figures.
     :raises TrainingDataError: If a file has another form, or there are too few questions.
     """
@@ -135,7 +135,7 @@ def train_relevance(
 
 
 def read_labelled(path: Path) -> Iterator[LabelledQuestion]:
-    """Read the questions of a file that some unit answers.
+    """Read the questions of a file, without those that no unit answers.
 
     :param path: JSON lines of either form.
     :yields: The questions.
@@ -169,28 +169,31 @@ def _with_marks(row: dict[str, Any]) -> LabelledQuestion:
 
 
 def _with_answers(row: dict[str, Any]) -> LabelledQuestion:
-    gold = [Passage(one["text"], one.get("title", "")) for one in row["passages"] if one.get("gold", True)]
+    gold = [Passage(entry["text"], entry.get("title", "")) for entry in row["passages"] if entry.get("gold", True)]
     answers = tuple(row["answers"])
     return LabelledQuestion(row["question"], answers, tuple(_label(passage, answers) for passage in gold))
 
 
 def _label(passage: Passage, answers: Sequence[str]) -> LabelledPassage:
     units = tuple(sentences(passage.text))
-    return LabelledPassage(passage, units, tuple(holds_answer(passage.text[a:b], answers) for a, b in units))
+    return LabelledPassage(passage, units, tuple(holds_answer(passage.text[slice(*unit)], answers) for unit in units))
 
 
 def _calls(questions: Sequence[LabelledQuestion], scorer: Relevance, random: np.random.Generator) -> Iterator[_Call]:
-    """Mix other passages in, and compute the features of what an app would pass in one call."""
-    pool = {one.passage.text: one for question in questions for one in question.passages}
-    near = NearPassages([one.passage for one in pool.values()])
+    """Mix distractors in, and compute the features of what an app would pass in one call."""
+    pool = {labelled.passage.text: labelled for question in questions for labelled in question.passages}
+    near = NearPassages([labelled.passage for labelled in pool.values()])
     for index, question in enumerate(questions):
-        others = near.of(question.question, question.strings, [one.passage.text for one in question.passages])
+        texts = [labelled.passage.text for labelled in question.passages]
+        others = near.of(question.question, question.strings, texts)
         count = DISTRACTORS[index // HELD_OUT % len(DISTRACTORS)] if index % HELD_OUT else DISTRACTORS[-1]
-        mixed = [*question.passages, *(pool[one.text].without_answers() for one in others[:count])]
-        mixed = [mixed[place] for place in random.permutation(len(mixed))]
-        features = scorer.features(question.question, [one.passage for one in mixed], [one.units for one in mixed])
-        words = [len(one.passage.text[a:b].split()) for one in mixed for a, b in one.units]
-        yield _Call(features, np.array([mark for one in mixed for mark in one.answers]), np.array(words))
+        mixed = [*question.passages, *(pool[passage.text].without_answers() for passage in others[:count])]
+        mixed = [mixed[position] for position in random.permutation(len(mixed))]
+        passages, units = [labelled.passage for labelled in mixed], [labelled.units for labelled in mixed]
+        features = scorer.features(question.question, passages, units)
+        words = [len(labelled.passage.text[a:b].split()) for labelled in mixed for a, b in labelled.units]
+        answers = [answer for labelled in mixed for answer in labelled.answers]
+        yield _Call(features, np.array(answers), np.array(words))
 
 
 def _fit(calls: Sequence[_Call], names: Sequence[str]) -> LogisticWeights:
@@ -198,11 +201,11 @@ def _fit(calls: Sequence[_Call], names: Sequence[str]) -> LogisticWeights:
     columns = [NAMES.index(name) for name in names]
     features = np.concatenate([call.features[:, columns] for call in calls])
     mean, deviation = features.mean(0), features.std(0)
-    deviation[deviation < 1e-5] = 1.0  # of a feature that never varies, whose weight is 0; rounded, it would be 0 too
+    deviation[deviation < 1e-5] = 1.0  # a feature that never varies gets weight 0; its deviation would be rounded to 0
     scaled = torch.from_numpy((features - mean) / deviation).split([len(call.answers) for call in calls])
     inputs = pad_sequence(scaled, batch_first=True)  # (calls, units, features)
     answers = pad_sequence([torch.from_numpy(call.answers) for call in calls], batch_first=True)
-    importance = pad_sequence([torch.full(one.shape[:1], len(one) ** -0.5) for one in scaled], batch_first=True)
+    importance = pad_sequence([torch.full(rows.shape[:1], len(rows) ** -0.5) for rows in scaled], batch_first=True)
     importance = importance.double() / importance.sum()
     weights = torch.zeros(len(columns), dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
@@ -211,9 +214,11 @@ def _fit(calls: Sequence[_Call], names: Sequence[str]) -> LogisticWeights:
     def loss() -> Tensor:
         optimizer.zero_grad()
         scores = inputs @ weights + bias
-        each = binary_cross_entropy_with_logits(scores, answers.double(), importance, reduction="sum")
-        shares = [torch.logsumexp(scores.masked_fill(~own, -torch.inf), 1) for own in (answers, importance > 0)]
-        total = each + LISTWISE * (shares[1] - shares[0]).mean() + L2 * weights @ weights
+        pointwise = binary_cross_entropy_with_logits(scores, answers.double(), importance, reduction="sum")
+        answering, overall = (
+            torch.logsumexp(scores.masked_fill(~mask, -torch.inf), 1) for mask in (answers, importance > 0)
+        )
+        total = pointwise + LISTWISE * (overall - answering).mean() + L2 * weights @ weights
         total.backward()
         return total
 
@@ -259,4 +264,4 @@ def _recall(weights: LogisticWeights, calls: Sequence[_Call], share: int) -> flo
         )
         for call in calls
     ]
-    return float(np.mean([bool((own & call.answers).any()) for own, call in zip(kept, calls, strict=True)]))
+    return float(np.mean([bool((mask & call.answers).any()) for mask, call in zip(kept, calls, strict=True)]))

@@ -1,7 +1,7 @@
-"""What the frozen LLM predicts for each token of a passage when it reads the plain text, computed once and kept.
+"""What the frozen LLM predicts for each token of a passage when it reads the plain text, computed once and stored.
 
-For each token of each passage: the k most likely tokens with their log-probabilities, and the surprisal of the token
-that is there. The files grow passage by passage, so that a stopped run goes on where it was.
+For each token of each passage: the k most likely tokens with their log-probabilities, and the surprisal of the actual
+token. The files grow passage by passage, so that an interrupted run continues where it stopped.
 """
 
 import json
@@ -19,7 +19,7 @@ from zprompt.llm import Backbone
 from zprompt.train.packing import Ints, TopTokens
 from zprompt.train.passages import CountReport, TiledPassage
 
-BATCH = {"cpu": 8, "cuda": 64}  # passages at a time; on a GPU few are slow
+BATCH = {"cpu": 8, "cuda": 64}  # passages at a time; a GPU needs many to be fast
 
 
 class Teacher:
@@ -28,7 +28,7 @@ class Teacher:
     def __init__(self, folder: Path, backbone: Backbone, passages: Sequence[Ints], top: int) -> None:
         """Open the files, or start them.
 
-        :param folder: Where they are kept.
+        :param folder: Where they are stored.
         :param backbone: The LLM.
         :param passages: The token ids of each passage.
         :param top: How many tokens to keep, k.
@@ -40,7 +40,7 @@ class Teacher:
         self._record = folder / "teacher.json"
         record = json.loads(self._record.read_text()) if self._record.is_file() else {}
         self.count = int(record["count"]) if record.get("key") == self._key else 0
-        # Longest last: passages of a batch are of similar length, and are found by their place in this order.
+        # Longest last, so that passages of a batch are of similar length; the files are in this order.
         self._order = np.argsort([len(ids) for ids in passages], kind="stable")
         ends = np.cumsum([len(passages[index]) for index in self._order])
         self._first = np.empty(len(passages), np.int64)
@@ -52,7 +52,7 @@ class Teacher:
         self._surprisal = _open(folder / "surprisal.npy", mode, np.float16, (total,))
 
     def ensure(self, report: CountReport | None = None) -> None:
-        """Compute what is missing; `report` is called with passages done and passages in all."""
+        """Compute the missing predictions; `report` is called with passages done and passages in all."""
         while self.count < len(self.passages):
             chosen = self._order[self.count : self.count + BATCH[self.backbone.device.type]]
             self._compute(chosen)
@@ -72,7 +72,7 @@ class Teacher:
         return self._surprisal[first : first + len(self.passages[index])].astype(np.float32)
 
     def _compute(self, chosen: Ints) -> None:
-        """Read some passages, the longest last."""
+        """Compute the predictions for some passages, the longest of which is last."""
         longest = len(self.passages[chosen[-1]])
         ids = torch.full((len(chosen), longest), self.backbone.start_id)
         for row, index in enumerate(chosen):
@@ -80,10 +80,10 @@ class Teacher:
         start = torch.full((len(chosen), 1), self.backbone.start_id)
         hidden = self.backbone.hidden(torch.cat((start, ids[:, :-1]), 1))
         for states, index in zip(hidden, chosen, strict=True):
-            self._keep(states[: len(self.passages[index])], int(index))
+            self._store(states[: len(self.passages[index])], int(index))
 
     @torch.no_grad()
-    def _keep(self, hidden: Tensor, index: int) -> None:
+    def _store(self, hidden: Tensor, index: int) -> None:
         """Store the predictions for one passage from its hidden states, (n, D)."""
         log = self.backbone.logits(hidden).log_softmax(dim=1)
         targets = torch.from_numpy(self.passages[index]).to(log.device)
@@ -99,7 +99,7 @@ def with_surprisals(
     """Add the surprisals that pruning goes by to passages.
 
     :param passages: The passages.
-    :param folder: Where surprisals are kept.
+    :param folder: Where surprisals are stored.
     :param backbone: The LLM.
     :param report: Called with passages done and passages in all.
     :return: The same passages, in order.

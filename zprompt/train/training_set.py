@@ -1,11 +1,11 @@
-"""All that the training of a reader needs beside the LLM: packed sequences, in memory or in a folder.
+"""All that the training of a reader needs besides the LLM: packed sequences, in memory or in a folder.
 
     prepare   texts, questions ─► codec, relevance ─► sequences ─► folder     on a CPU, with the data at hand
     run       folder, LLM ─► reader                                           anywhere, on a rented GPU for instance
 
-The folder has no text and needs no codec, no relevance model and no network: token ids, gaps, and where they stand in
-the passages that the teacher is to read, which it does on the machine that trains. Its predictions would take a hundred
-times the room. A position takes about 1.5 bytes.
+The folder has no text and needs no codec, no relevance model and no network: it has token ids, gaps, and their source
+in the teacher's passages. The teacher reads these on the machine that trains, since its predictions would take a
+hundred times the space. A position takes about 1.5 bytes.
 
     training_set.json       config, LLM, each task's share of the loss, and for people where it all came from
     train.npz               the sequences of each step, one step after the other
@@ -44,7 +44,7 @@ class TrainingSet:
 
     config: ReaderTrainConfig
     backbone: str  # the name of the LLM whose tokens these are ...
-    fingerprint: str  # ... and its weights'
+    fingerprint: str  # ... and the fingerprint of its weights
     draw: DrawStep
     shares: Mapping[str, float]  # of each task in the loss
     passages: Sequence[Ints]  # source tokens of the teacher's passages
@@ -55,7 +55,7 @@ class TrainingSet:
 
 
 def draw_training_set(data: ReaderData, sources: Sources, start: str | None) -> TrainingSet:
-    """Compress what is needed; the sequences of each step are drawn when they are asked for.
+    """Compress the data of a training set; the sequences of each step are drawn on demand.
 
     :param data: Cuts and compresses.
     :param sources: Training and development data.
@@ -69,6 +69,7 @@ def draw_training_set(data: ReaderData, sources: Sources, start: str | None) -> 
     if examples.focused:
         random = np.random.default_rng(config.seed)
         calibration = [examples.focused_question(random, index % 2 == 0) for index in range(CALIBRATED)]
+    taught = config.continuation and config.input != "paper-a"  # paper A learns from the text alone
     summary = {
         "data": [Path(source).name for source in (*sources.text, *sources.questions)],
         "started_from": start,
@@ -81,8 +82,7 @@ def draw_training_set(data: ReaderData, sources: Sources, start: str | None) -> 
         fingerprint=backbone.weights_fingerprint,
         draw=lambda step: examples.draw(np.random.default_rng([config.seed, step])),
         shares=dict(zip(TASKS, examples.shares.tolist(), strict=True)),
-        # Paper A learns from the text alone.
-        passages=[one.ids for one in examples.passages] if config.continuation and config.input != "paper-a" else [],
+        passages=[passage.ids for passage in examples.passages] if taught else [],
         development=data.development(dev_texts),
         calibration=calibration,
         start=start,
@@ -117,7 +117,7 @@ def write_training_set(folder: Path, content: TrainingSet, report: Callable[[int
         "fingerprint": content.fingerprint,
         "shares": dict(content.shares),
         "ratios": list(content.development),
-        "start": _keep_start(folder, content.start),
+        "start": _copy_start(folder, content.start),
         "summary": dict(content.summary),
     }
     (folder / _FILE).write_text(json.dumps(values, indent=1) + "\n", "utf-8")
@@ -134,8 +134,8 @@ def read_training_set(folder: Path) -> TrainingSet:
         fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values["config"].items()}
         config = ReaderTrainConfig(**fields)
         drawn = _read_sequences(folder / "train.npz")
-        with np.load(folder / "passages.npz") as saved:
-            passages = np.split(saved["ids"].astype(np.int64), np.cumsum(saved["lengths"])[:-1])
+        with np.load(folder / "passages.npz") as arrays:
+            passages = np.split(arrays["ids"].astype(np.int64), np.cumsum(arrays["lengths"])[:-1])
         development = {
             ratio: Contexts(*(_read_sequences(folder / f"dev-{ratio}-{kind}.npz") for kind in ("given", "text")))
             for ratio in values["ratios"]
@@ -147,7 +147,7 @@ def read_training_set(folder: Path) -> TrainingSet:
         ) from error
 
     def draw(step: int) -> list[PackedSequence]:
-        first = step % config.steps * config.batch  # a run that is longer begins anew
+        first = step % config.steps * config.batch  # a longer run starts over
         return drawn[first : first + config.batch]
 
     start = values["start"]
@@ -165,17 +165,17 @@ def read_training_set(folder: Path) -> TrainingSet:
     )
 
 
-def _keep_start(folder: Path, start: str | None) -> str | None:
-    """Copy the reader to train on, unless it is there wherever zprompt is."""
+def _copy_start(folder: Path, start: str | None) -> str | None:
+    """Copy the reader to train on, unless it is shipped with zprompt."""
     if start is None or (SHIPPED / start / "reader").is_dir():
         return start
-    kept = folder / "start"
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir()
+    copy = folder / "start"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
     for path in Path(start).iterdir():
         if path.is_file() and path.suffix in (".json", ".safetensors"):
-            shutil.copy(path, kept)
-    shutil.copytree(Path(start) / ADAPTER_FOLDER, kept / ADAPTER_FOLDER)
+            shutil.copy(path, copy)
+    shutil.copytree(Path(start) / ADAPTER_FOLDER, copy / ADAPTER_FOLDER)
     return "start"
 
 
@@ -183,15 +183,15 @@ def _keep_start(folder: Path, start: str | None) -> str | None:
 
 
 def _write_sequences(path: Path, sequences: Sequence[PackedSequence]) -> None:
-    branches = [branch for one in sequences for branch in one.branches]
+    branches = [branch for sequence in sequences for branch in sequence.branches]
     sources = [branch.source or Source(-1, 0) for branch in branches]
-    runs = [run for one in sequences for run in (one.trunk.ids, *(branch.ids for branch in one.branches))]
+    runs = [run for seq in sequences for run in (seq.trunk.ids, *(branch.ids for branch in seq.branches))]
     _save(
         path,
         ids=_joined(runs),
-        gaps=_joined([one.trunk.gaps for one in sequences]),
+        gaps=_joined([sequence.trunk.gaps for sequence in sequences]),
         sequences=np.array(
-            [[TASKS.index(one.task), len(one.trunk), len(one.branches)] for one in sequences], np.int64
+            [[TASKS.index(seq.task), len(seq.trunk), len(seq.branches)] for seq in sequences], np.int64
         ).reshape(-1, 3),
         branches=np.array(
             [
@@ -204,29 +204,29 @@ def _write_sequences(path: Path, sequences: Sequence[PackedSequence]) -> None:
 
 
 def _read_sequences(path: Path) -> list[PackedSequence]:
-    with np.load(path) as saved:
-        ids, gaps, sequences, branches = (saved[name] for name in ("ids", "gaps", "sequences", "branches"))
-    ids_left, gaps_left, rows = _Run(ids), _Run(gaps), iter(branches.tolist())
-    read = []
-    for task, length, count in sequences.tolist():
+    with np.load(path) as arrays:
+        ids, gaps, sequence_rows, branch_rows = (arrays[name] for name in ("ids", "gaps", "sequences", "branches"))
+    ids_left, gaps_left, rows = _ArrayCursor(ids), _ArrayCursor(gaps), iter(branch_rows.tolist())
+    sequences = []
+    for task, length, count in sequence_rows.tolist():
         trunk = Positions(ids_left.take(length), gaps_left.take(length))
-        own = []
+        branches = []
         for fork, size, first, passage, begin in (next(rows) for _ in range(count)):
             source = Source(passage - 1, begin) if passage else None
-            own.append(Branch(fork, ids_left.take(size), first, source))
-        read.append(PackedSequence(TASKS[task], trunk, tuple(own)))
-    return read
+            branches.append(Branch(fork, ids_left.take(size), first, source))
+        sequences.append(PackedSequence(TASKS[task], trunk, tuple(branches)))
+    return sequences
 
 
-class _Run:
+class _ArrayCursor:
     """Cuts an array from left to right."""
 
     def __init__(self, array: NDArray[Any]) -> None:
-        self._array, self._place = array, 0
+        self._array, self._offset = array, 0
 
     def take(self, count: int) -> Ints:
-        self._place += count
-        return self._array[self._place - count : self._place]
+        self._offset += count
+        return self._array[self._offset - count : self._offset]
 
 
 def _joined(runs: Iterable[Ints]) -> Ints:
@@ -234,6 +234,6 @@ def _joined(runs: Iterable[Ints]) -> Ints:
 
 
 def _save(path: Path, **arrays: Ints) -> None:
-    """Write arrays of numbers that are not negative, each in the smallest type that holds them."""
+    """Write arrays of non-negative numbers, each in the smallest type that holds them."""
     small = {name: array.astype(np.min_scalar_type(int(array.max(initial=0)))) for name, array in arrays.items()}
     np.savez_compressed(path, allow_pickle=False, **small)

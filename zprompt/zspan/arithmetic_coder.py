@@ -1,14 +1,14 @@
-"""Code bits in as little space as what came before in the same text allows: no tables to ship, no model to load.
+"""Adaptive binary arithmetic coding: probabilities are learned from the bits before, so there are no tables to ship.
 
-A coder keeps an interval of 32-bit numbers and takes, at each bit, the part of it that the bit's probability is worth
-(binary arithmetic coding, Rissanen & Langdon 1979; without carries, as in Mahoney's lpaq). A probability belongs to a
-*context*, any hashable value, and is learned from the bits that the context had:
+A coder keeps an interval of 32-bit numbers and at each bit narrows it to a part as large as the bit's probability
+(Rissanen & Langdon 1979; without carries, as in Mahoney's lpaq). A probability belongs to a *context*, any hashable
+value, and is learned from the bits coded in it:
 
     p ← p + (bit − p) / (n + 1.5)     n: bits so far in this context, at most LIMIT; a prior counts as `weight` of them
 
-Encoder, decoder and meter are driven by the same calls, so what is written is described once (stream.py): an encoder
-writes the value that it is given and returns it, a decoder ignores it and returns the one that it reads, a meter only
-adds up what the bits would take. All arithmetic is on integers, so it is exact on every machine.
+Encoder, decoder and meter are driven by the same calls, so a format is described once (stream.py): an encoder writes
+the value that it is given and returns it, a decoder ignores it and returns the one that it reads, a meter only adds up
+the bits that it would take. Probabilities are integers, so coding is exact on every machine.
 """
 
 import math
@@ -17,28 +17,28 @@ from collections.abc import Hashable, Sequence
 
 from zprompt.errors import DamagedSpanError
 
-LIMIT = 255  # bits after which a context's probability is no longer sharpened
+LIMIT = 255  # bits after which a context's learning rate no longer falls
 ONE = 1 << 16  # a probability of 1
 HALF = ONE // 2
-_LEAST = 64  # what is certain still costs 1/700 of a bit, so the bytes of a stream bound what it can claim
+_LEAST = 64  # least probability: even a certain bit costs 1/700 of a bit, so a stream's bytes bound what it can claim
 _RATES = tuple(2 * ONE // (2 * n + 3) for n in range(LIMIT + 1))
 _TOP, _MASK = 0xFF000000, 0xFFFFFFFF
-_AHEAD = 4  # bytes that a decoder reads before it needs them
+_AHEAD = 4  # bytes that a decoder reads ahead
 
 
 class Coder(ABC):
-    """Codes bits in contexts, whose probabilities it learns."""
+    """Codes bits in contexts, and learns the probability of each."""
 
     def __init__(self) -> None:
-        self._contexts: dict[Hashable, list[int]] = {}  # probability of a 1, and bits so far
+        self._contexts: dict[Hashable, list[int]] = {}  # probability of a 1, and number of bits so far
 
     def bit(self, context: Hashable, value: int = 0, prior: int = HALF, weight: int = 0) -> int:
         """Code a bit.
 
         :param context: What its probability depends on; None: both values are equally likely, and nothing is learned.
-        :param value: The bit, 0 or 1; a decoder reads it instead.
-        :param prior: The probability of a 1, of `ONE`, that a new context starts with.
-        :param weight: How many bits the prior counts as.
+        :param value: The bit, 0 or 1; a decoder ignores it.
+        :param prior: The probability of a 1 in a new context, in units of 1 / `ONE`.
+        :param weight: The number of bits that the prior counts as.
         :return: The bit.
         """
         if context is None:
@@ -58,10 +58,10 @@ class Coder(ABC):
     ) -> int:
         """Code a number bit by bit, down a binary tree.
 
-        :param context: What the bits depend on beside the bits above them.
+        :param context: What the bits depend on besides the bits above them.
         :param bits: Levels of the tree; the number is below 2^bits.
-        :param value: The number; a decoder reads it instead.
-        :param priors: As in `bit`, for each inner node, 1 the root, 2n and 2n + 1 below node n; None: `HALF` for all.
+        :param value: The number; a decoder ignores it.
+        :param priors: As in `bit`, by inner node: 1 is the root, 2n and 2n + 1 are below node n; None: `HALF` for all.
         :param weight: As in `bit`.
         :return: The number.
         """
@@ -73,11 +73,11 @@ class Coder(ABC):
 
     @abstractmethod
     def _code(self, probability: int, value: int) -> int:
-        """Code a bit whose probability of being 1 is known."""
+        """Code a bit, given its probability of being 1."""
 
 
 class Meter(Coder):
-    """Counts the bits that values take, and writes nothing."""
+    """Measures the bits that values take, and writes nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Encoder(Coder):
         self._low, self._high, self._out = 0, _MASK, bytearray()
 
     def finish(self) -> bytes:
-        """Return all that was written."""
+        """Return the bytes of everything that was written."""
         return bytes(self._out) + _tail(self._low, self._high)
 
     def _code(self, probability: int, value: int) -> int:
@@ -122,7 +122,7 @@ class Decoder(Coder):
             self._number = self._number << 8 | self._byte()
 
     def finish(self) -> None:
-        """Raise DamagedSpanError if the bytes are not those that an encoder writes for the values that were read."""
+        """Raise DamagedSpanError if the bytes are not those that an encoder writes for the values read."""
         if self._data[max(self._next - _AHEAD, 0) :] != _tail(self._low, self._high):
             raise _damaged(self._data)
 
@@ -147,7 +147,7 @@ class Decoder(Coder):
 
 
 def _tail(low: int, high: int) -> bytes:
-    """Return the fewest bytes which, with zeros after them, are a number in an interval of 32-bit numbers."""
+    """Return the fewest bytes that, padded with zeros, are a number in an interval of 32-bit numbers."""
     for count in range(_AHEAD + 1):
         unit = 1 << 32 - 8 * count
         number = -(-low // unit) * unit

@@ -1,13 +1,12 @@
 r"""Escape the characters of a text that a tokenizer would lose.
 
 Some tokenizers drop or change characters: the default one has no token for some control bytes and some rare planes,
-others normalise accents. Exactness forbids that, so such a character is replaced by an escape that every tokenizer has
-characters for:
+others normalise accents. Restoring must be exact, so such a character is replaced with an escape that every tokenizer
+keeps:
 
     character  →  ESC, its code point in hexadecimal, ";"        U+0004  →  "\x1b4;"
 
-If anything in a text is escaped, so is each literal ESC: then the escapes that are read back are those that were
-written.
+If anything in a text is escaped, so is each literal ESC: so only escapes that were written are read as escapes.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from zprompt.errors import InvalidTextError
 
 ESCAPE = "\x1b"
 _ESCAPED = re.compile(rf"{ESCAPE}([0-9a-f]{{1,6}});")
-_SEPARATOR = "."  # keeps the characters of a trial apart: no character composes with it
+_SEPARATOR = "."  # between the characters of a trial: no character composes with it
 _LAST_CODE_POINT = 0x10FFFF
 
 RoundTrips = Callable[[str], bool]
@@ -52,11 +51,11 @@ def require_no_surrogates(text: str) -> None:
 def escape(text: str, round_trips: RoundTrips) -> EscapedText:
     """Escape the characters that a tokenizer would lose.
 
-    The tokenizer is asked about the whole text, and only if that fails about its distinct characters, many at a time.
+    The whole text is tried first, and only if that fails its distinct characters, many at a time.
 
     :param text: A text.
     :param round_trips: Returns whether a string comes back from the tokenizer unchanged.
-    :return: The text itself, or the text with as few kinds of characters escaped as will do.
+    :return: The text itself, or the text with as few distinct characters escaped as needed.
     :raises InvalidTextError: If the text holds a lone surrogate, or does not round-trip in any form.
     """
     require_no_surrogates(text)
@@ -86,7 +85,7 @@ class OffsetMap:
 
     starts: tuple[int, ...]  # of the escapes, in the escaped text
     ends: tuple[int, ...]
-    excess: tuple[int, ...]  # characters that the escaped text has more, after so many escapes
+    excess: tuple[int, ...]  # characters that the first i escapes add, for i from 0
 
     @classmethod
     def of(cls, escaped: EscapedText) -> OffsetMap:
@@ -101,19 +100,19 @@ class OffsetMap:
     def to_source(self, position: int) -> int:
         """Map a position; one inside an escape maps to the start of the escaped character.
 
-        Positions that cut the escaped text into pieces thus cut the source into pieces, some of them empty.
+        So positions that cut the escaped text into pieces cut the source into pieces, too, some of them empty.
 
         :param position: From 0 to the length of the escaped text.
         :return: The position in the source text.
         """
-        passed = bisect_right(self.ends, position)
-        if passed < len(self.starts):
-            position = min(position, self.starts[passed])
-        return position - self.excess[passed]
+        count = bisect_right(self.ends, position)  # escapes before the position
+        if count < len(self.starts):
+            position = min(position, self.starts[count])
+        return position - self.excess[count]
 
 
 def _lossy(characters: list[str], round_trips: RoundTrips) -> set[str]:
-    """Find the characters that do not round-trip by halving: k of n characters take O(k log n) trials."""
+    """Find the characters that do not round-trip, by bisection: k of n characters take O(k log n) trials."""
     lossy = set()
     pending = [characters] if characters else []
     while pending:
@@ -132,6 +131,6 @@ def _escape(text: str, characters: Iterable[str]) -> str:
 
 
 def _character(match: re.Match[str]) -> str | None:
-    """Return the character that an escape stands for, if there is one."""
+    """Return the character that an escape stands for; None if it is no valid code point."""
     code_point = int(match[1], 16)
     return chr(code_point) if code_point <= _LAST_CODE_POINT and not 0xD800 <= code_point <= 0xDFFF else None

@@ -1,4 +1,4 @@
-r"""The written form of a Z-span: a string that survives JSON, URLs, HTML and folding; write it, find it, read it.
+r"""Write, find and read Z-spans: strings that survive JSON, URLs, HTML and line folding.
 
     [z2:<fingerprint>:<count>:<payload>:<checksum>]
 
@@ -11,15 +11,15 @@ r"""The written form of a Z-span: a string that survives JSON, URLs, HTML and fo
     preamble     flags (1 byte; bit 0: characters are escaped), source tokens (varint), digest (8 bytes)
     stream       Z-tokens and residual, see stream.py
 
-White space anywhere in it is read over, and HTML's escapes of its punctuation are read: mail and YAML fold lines,
-templates escape. Whatever does not have the whole form is text. A form that is whole but for its end is a Z-span that
-was cut, and one with another checksum was changed: both are refused, since what they stood for is lost.
+White space anywhere in it is ignored, and HTML escapes of its punctuation are read: mail and YAML fold lines, templates
+escape. Anything that does not have the full form is text. A form of which only the end is missing is a truncated
+Z-span, and one with another checksum was changed: both are refused, since what they stood for is lost.
 
-The checksum detects chance damage, not forgery: anyone can compute it. So a Z-span is read as untrusted input: each
-content has exactly one form (a varint with idle bytes, an unknown flag or bits left over are damage), nothing is
-allocated because of what a preamble claims before the bytes are there, and each way to be wrong has its own error.
+The checksum detects accidental damage, not forgery: anyone can compute it. So a Z-span is read as untrusted input: each
+content has exactly one form (redundant varint bytes, unknown flags and trailing bits are damage), nothing is allocated
+that a preamble claims before the bytes are there, and each kind of failure has its own error.
 
-A text that is passed on as it is and holds something of this form is *escaped*: `[z2:…]` becomes `[\z2:…]`, that
+If a text that passes through contains something of this form, that is *escaped*: `[z2:…]` becomes `[\z2:…]`, that
 becomes `[\\z2:…]`, and so on.
 """
 
@@ -54,7 +54,7 @@ _VARINT_BYTES = 9  # 63 bits
 _SHOWN = 40  # characters of a Z-span that a message quotes
 _ASK_AGAIN = "Ask for it again where it came from."
 
-# What may stand between any two characters, and how HTML writes the form's punctuation.
+# White space that may stand between any two characters, and the punctuation, also as HTML escapes.
 _FOLD = r"(?:\s|&(?:\#(?:9|10|13|32|160)|\#[xX](?:9|[aA]|[dD]|20|[aA]0)|Tab|NewLine|nbsp);)*+"
 _COLON = rf"(?::|&(?:\#58|\#[xX]3[aA]|colon);){_FOLD}"
 _OPEN = r"(?:\[|&(?:\#91|\#[xX]5[bB]|lbrack|lsqb);)"
@@ -91,47 +91,47 @@ class ZSpan:
 
     @property
     def source_tokens(self) -> int:
-        """Return how many tokens of the text it stands for."""
+        """Return the number of source tokens that it stands for."""
         return len(self.tokens) + len(self.symbols)
 
     @cached_property
     def stream(self) -> bytes:
-        """Return Z-tokens and residual as they are written."""
+        """Return Z-tokens and residual as bytes."""
         return encode(self.tokens, self.symbols)
 
     def focus(self, sentences: Iterable[tuple[int, Sequence[int]]]) -> ZSpan:
         """Keep some sentences of the text word for word: all their tokens become anchors.
 
-        This is a rewrite and takes no LLM. Nothing else changes, and the Z-span still restores the whole text.
+        This needs no LLM. Nothing else changes, and the Z-span still restores the whole text.
 
-        :param sentences: The position of each one's first token in the text, and its token ids.
+        :param sentences: The position of each sentence's first token in the text, and its token ids.
         :return: The focused Z-span.
         :raises OptionError: If the ids are not those of the text, or a sentence ends within a span that has a code.
         """
         ids = {start + i: token for start, sentence in sentences for i, token in enumerate(sentence)}
-        beyond = [place for place in ids if not 0 <= place < self.source_tokens]
+        beyond = [position for position in ids if not 0 <= position < self.source_tokens]
         if beyond:
             raise OptionError(f"A Z-span of {self.source_tokens} tokens has no sentence with token {beyond[-1]}.")
         tokens: list[ZToken] = []
         symbols: list[int] = []
-        start = place = 0
+        start = first_symbol = 0
         for token in self.tokens:
-            own = self.symbols[place : place + token.gap]
-            for at, known in enumerate((token.anchor, *(symbol - LITERALS for symbol in own)), start):
-                if known >= 0 and ids.get(at, known) != known:
+            dropped = self.symbols[first_symbol : first_symbol + token.gap]
+            for position, known in enumerate((token.anchor, *(symbol - LITERALS for symbol in dropped)), start):
+                if known >= 0 and ids.get(position, known) != known:
                     raise OptionError(
-                        f"Token {at} of a Z-span is {known}, but the sentence has {ids[at]} there. "
+                        f"Token {position} of a Z-span is {known}, but the sentence has {ids[position]} there. "
                         "Focus it with the sentences of its own text."
                     )
             kept = [j for j in range(token.gap) if start + 1 + j in ids]
             tokens += _split(token, kept, [ids[start + 1 + j] for j in kept])
-            symbols += [symbol for j, symbol in enumerate(own) if start + 1 + j not in ids]
-            start, place = start + token.gap + 1, place + token.gap
+            symbols += [symbol for j, symbol in enumerate(dropped) if start + 1 + j not in ids]
+            start, first_symbol = start + token.gap + 1, first_symbol + token.gap
         return replace(self, tokens=tuple(tokens), symbols=tuple(symbols))
 
 
 def _split(token: ZToken, kept: Sequence[int], ids: Sequence[int]) -> Iterator[ZToken]:
-    """Cut a Z-token at those of its dropped tokens that become anchors, given their places and ids."""
+    """Split a Z-token at the dropped tokens that become anchors, given their indices in the gap and their ids."""
     if not kept:
         yield token
         return
@@ -140,13 +140,13 @@ def _split(token: ZToken, kept: Sequence[int], ids: Sequence[int]) -> Iterator[Z
             f"A span of {token.gap} tokens has a code, and {len(kept)} of them are to be kept word for word. "
             "Focus whole sentences."
         )
-    for anchor, (place, end) in zip([token.anchor, *ids], pairwise([-1, *kept, token.gap]), strict=True):
-        yield ZToken(anchor, end - place - 1, (NO_CODE,) * len(token.code))
+    for anchor, (index, end) in zip([token.anchor, *ids], pairwise([-1, *kept, token.gap]), strict=True):
+        yield ZToken(anchor, end - index - 1, (NO_CODE,) * len(token.code))
 
 
 @dataclass(frozen=True, slots=True)
 class SpanHeader:
-    """What can be read of a Z-span at once."""
+    """The fields of a Z-span that are read without decoding its stream."""
 
     fingerprint: str
     count: int  # Z-tokens
@@ -158,7 +158,7 @@ class SpanHeader:
 
 @dataclass(frozen=True, slots=True)
 class SpanMatch:
-    """What has the form of a Z-span in a string; it may turn out to be damaged."""
+    """A part of a string that has the form of a Z-span; it may turn out to be damaged."""
 
     start: int
     end: int
@@ -166,7 +166,7 @@ class SpanMatch:
 
 
 def verbatim_runs(tokens: Iterable[ZToken]) -> Iterator[list[ZToken]]:
-    """Group Z-tokens into runs within which nothing is dropped; the last one of a run says what is dropped after it."""
+    """Group Z-tokens into runs within which nothing is dropped; only the last one of a run may have a gap."""
     run: list[ZToken] = []
     for token in tokens:
         run.append(token)
@@ -183,7 +183,7 @@ def text_digest(text: str) -> bytes:
 
 
 def format_span(span: ZSpan) -> str:
-    """Write a Z-span as a string; raise OptionError if a field of it is out of range."""
+    """Write a Z-span as a string; raise OptionError if one of its fields is out of range."""
     _check(span)
     preamble = bytes([_ESCAPED * span.escaped]) + _varint(span.source_tokens) + span.digest
     payload = base64.urlsafe_b64encode(preamble + span.stream).decode("ascii").rstrip("=")
@@ -195,7 +195,7 @@ def parse_span(text: str, fingerprint: str | None = None) -> ZSpan:
     """Read a Z-span from a string; the inverse of `format_span`.
 
     :param text: A Z-span and nothing else.
-    :param fingerprint: If given, spans of any other codec are refused.
+    :param fingerprint: The codec's fingerprint; spans of any other codec are refused. None: any codec.
     :return: The Z-span.
     :raises SpanVersionError: If this version of the form is unknown.
     :raises TruncatedSpanError: If the end is missing.
@@ -211,7 +211,7 @@ def parse_span(text: str, fingerprint: str | None = None) -> ZSpan:
 
 
 def read_header(text: str) -> SpanHeader:
-    """Read the header of a Z-span, and not what it holds.
+    """Read the header of a Z-span without decoding its stream.
 
     :param text: A Z-span and nothing else.
     :return: Its header.
@@ -234,19 +234,19 @@ def require_codec(header: SpanHeader, fingerprint: str) -> None:
 
 
 def find_spans(text: str) -> Iterator[SpanMatch]:
-    """Find what has the form of a Z-span in a string, from left to right; reading it may still fail."""
+    """Find everything in a string that has the form of a Z-span, from left to right; reading it may still fail."""
     return (SpanMatch(match.start(), match.end(), match.group()) for match in _CANDIDATE.finditer(text))
 
 
 def is_span(text: str) -> bool:
-    """Return whether a string has the form of a Z-span, and nothing around it; reading it may still fail."""
+    """Return whether a whole string has the form of a Z-span; reading it may still fail."""
     return _CANDIDATE.fullmatch(text) is not None
 
 
 def split_at_spans(text: str) -> Iterator[str | SpanMatch]:
     """Split a text at its Z-spans.
 
-    :param text: Any text; what only has the form of a Z-span is escaped in it, as by `escape_literal`.
+    :param text: Any text; literal text of the form of a Z-span is escaped in it, as by `escape_literal`.
     :yields: From left to right, the Z-spans and the unescaped, non-empty texts between them.
     """
     end = 0
@@ -270,7 +270,7 @@ def unescape_literal(text: str) -> str:
 
 
 def _read(text: str) -> tuple[SpanHeader, bytes]:
-    """Read the header of a Z-span, and its stream as it is."""
+    """Read the header of a Z-span, and its stream, not decoded."""
     plain = _SPACES.sub("", html.unescape(text))
     match = _FORM.fullmatch(plain)
     if match is None:
@@ -301,14 +301,14 @@ def _decode(payload: str) -> bytes:
         data = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
     except ValueError:
         data = None
-    # Several strings decode to the same bytes when the last group is short: only the one that was written is good.
+    # Several strings decode to the same bytes if the last group is short: accept only the one that is written.
     if data is None or base64.urlsafe_b64encode(data).decode("ascii").rstrip("=") != payload:
         raise DamagedSpanError(f"A Z-span's payload is not base64url. {_ASK_AGAIN}")
     return data
 
 
 def _form_error(text: str, plain: str) -> SpanError:
-    """Explain why a string is no Z-span of this version, given it without what is read over."""
+    """Explain why a string is no Z-span of this version; `plain` has no white space or HTML escapes."""
     version = _VERSION.match(plain)
     if version is None:
         return DamagedSpanError(f"Not a Z-span: {_quote(text)}. A Z-span begins with '[z{VERSION}:'.")
@@ -349,7 +349,7 @@ def _check(span: ZSpan) -> None:
 
 
 def _varint(number: int) -> bytes:
-    """Encode a number in groups of 7 bits, lowest first; the top bit of a byte is set if more follow."""
+    """Encode a number in groups of 7 bits, lowest first; the top bit of a byte is set if another byte follows."""
     groups = bytearray()
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)

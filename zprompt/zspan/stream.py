@@ -1,22 +1,21 @@
 """Write the Z-tokens and the residual of a text as one stream of adaptive bits, and read them without an LLM.
 
-A Z-token is (anchor, gap, code): a source token that is kept, how many after it are dropped, and the learned sub-codes
-that describe them, if the codec has any and they pay. The residual has one *symbol* for each dropped token:
+A Z-token is (anchor, gap, code): a source token that is kept, the number of tokens dropped after it, and the learned
+sub-codes that describe them, if the codec has any and they pay. The residual has one *symbol* per dropped token:
 
     symbol < LITERALS      the token's rank among the LLM's candidates, 0 for its best guess
-    symbol >= LITERALS     LITERALS + the token's id: it is far down, or a rival is too near to be sure of a rank
+    symbol >= LITERALS     LITERALS + the token's id: its rank is higher, or a rival is too near to be sure of it
 
-The stream holds the Z-tokens, one after the other, then the symbols. Contexts (arithmetic_coder.py), and what they
-start from:
+The stream holds the Z-tokens, one after the other, then the symbols. Contexts (arithmetic_coder.py) and their priors:
 
-    gap        in unary; the share of the tokens that are dropped. At ratio 4 a gap takes 3.2 bits, which is its entropy
-    anchor     each node of the binary tree of ids; Zipf's law p(id) ~ 1 / (id + 20), since a BPE vocabulary is sorted
-               by frequency. An id that comes again is cheap
-    sub-code   whether it is written, then each node of the tree of its values; nothing
-    symbol     its *bucket* in unary, by the bucket of the symbol before; constants measured on Wikipedia. Bucket 0 is
-               rank 0, bucket k the ranks 2^(k-1) .. 2^k - 1, told apart by k - 1 raw bits; the last is that of literals
+    gap        in unary; prior: the share of dropped tokens. At ratio 4 a gap takes 3.2 bits, which is its entropy
+    anchor     each node of the binary tree of ids; prior: Zipf's law p(id) ~ 1 / (id + 20), since a BPE vocabulary is
+               sorted by frequency. An id that occurs again is cheap
+    sub-code   whether it is written, then each node of the tree of its values; no prior
+    symbol     its *bucket* in unary, by the bucket of the symbol before; priors measured on Wikipedia. Bucket 0 is rank
+               0, bucket k the ranks 2^(k-1) .. 2^k - 1, told apart by k - 1 raw bits; the last one is for literals
 
-No symbol says anything about another one, so some of them can be taken out without an LLM (ZSpan.focus).
+A symbol's meaning does not depend on other symbols, so some can be removed without an LLM (ZSpan.focus).
 """
 
 from __future__ import annotations
@@ -36,20 +35,20 @@ from zprompt.zspan.arithmetic_coder import ONE, Coder, Decoder, Encoder, Meter
 
 LITERALS = 256  # the first symbol that is no rank
 NO_CODE = -1  # in place of a sub-code that is not written
-MOST_ID_BITS = 20  # of a token id; vocabularies take up to 18, and a forged stream of 24 a GB of tables
-MOST_SUBCODES = 7  # of a Z-token
+MOST_ID_BITS = 20  # of a token id; vocabularies need up to 18, and a forged stream with 24 would take 1 GB of tables
+MOST_SUBCODES = 7  # per Z-token
 _SUBCODE_BITS = 8
 MOST_SUBCODE_VALUES = 1 << _SUBCODE_BITS
 _LITERAL_BUCKET = LITERALS.bit_length()  # ranks have the buckets below
-_AFTER_ANCHOR = 4  # in place of the bucket of the symbol before, of which 0, 1, 2 and more are told apart
+_AFTER_ANCHOR = 4  # the context after an anchor; after a symbol it is its bucket, at most 3
 
-# What contexts start from, and how many bits that counts as (measured on 48 passages of Wikipedia at ratio 6).
+# Priors, and the number of bits that each counts as (measured on 48 passages of Wikipedia at ratio 6).
 _ZIPF, _ID_WEIGHT = 20, 6
 _GAP_WEIGHT = 20
 _SYMBOL_WEIGHT = 12
 _BY_SYMBOL_BEFORE = ((30500, 34000, 31400, 32000, 35600), (45800, 49800, 47500, 46900, 48400))  # of bucket 0 and 1
-_DEEPER = (0, 0, 43200, 43000, 39300, 34700, 30100, 14400, 630)  # that it is none of the buckets up to this one
-_LITERAL_BITS = 24.0  # of a symbol, about: its bucket and the id
+_DEEPER = (0, 0, 43200, 43000, 39300, 34700, 30100, 14400, 630)  # by bucket, that the symbol is in a later one
+_LITERAL_BITS = 24.0  # of a literal symbol, roughly: its bucket and the id
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class ZToken:
 
 
 def encode(tokens: Sequence[ZToken], symbols: Sequence[int]) -> bytes:
-    """Write Z-tokens and residual; symbols are one for each dropped token, from left to right."""
+    """Write Z-tokens and residual, one symbol per dropped token from left to right, as a stream of bytes."""
     if not tokens:
         return b""
     layout, coder = _Layout.of(tokens, symbols), Encoder()
@@ -74,10 +73,10 @@ def decode(data: bytes, count: int, source_tokens: int) -> tuple[list[ZToken], l
     """Read Z-tokens and residual; the inverse of `encode`.
 
     :param data: The stream.
-    :param count: Z-tokens that it holds.
-    :param source_tokens: Source tokens that they stand for.
+    :param count: The number of Z-tokens in it.
+    :param source_tokens: The number of source tokens that they stand for.
     :return: The Z-tokens, and the symbols.
-    :raises DamagedSpanError: If the stream was not written for so many.
+    :raises DamagedSpanError: If the stream was not written for these numbers.
     """
     if not data and not count and not source_tokens:
         return [], []
@@ -97,32 +96,32 @@ def measure(tokens: Sequence[ZToken], symbols: Sequence[int]) -> tuple[list[floa
     if not tokens:
         return [], []
     layout, coder = _Layout.of(tokens, symbols), Meter()
-    marks = [0.0]
-    left = layout.source_tokens
+    totals = [0.0]  # bits so far
+    remaining = layout.source_tokens
     for token in tokens:
-        _code_z_token(coder, layout, left, token)
-        marks.append(coder.bits)
-        left -= token.gap + 1
+        _code_z_token(coder, layout, remaining, token)
+        totals.append(coder.bits)
+        remaining -= token.gap + 1
     for context, symbol in zip(_symbol_contexts(tokens, symbols), symbols, strict=True):
         _code_symbol(coder, layout, context, symbol)
-        marks.append(coder.bits)
-    bits = [after - before for before, after in pairwise(marks)]
+        totals.append(coder.bits)
+    bits = [after - before for before, after in pairwise(totals)]
     return bits[: len(tokens)], bits[len(tokens) :]
 
 
 def symbol_bits(symbols: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Estimate the bits that symbols take in a stream, from what its contexts start from."""
+    """Estimate the bits that symbols take in a stream, (n,), from the priors of its contexts."""
     return _SYMBOL_BITS[np.minimum(symbols, LITERALS)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What is known of a stream before its first bit."""
+    """What a decoder knows of a stream before its first bit."""
 
     count: int  # Z-tokens
     source_tokens: int
     id_bits: int  # of the largest id in it
-    subcodes: int  # sub-codes of each Z-token; 0 if none is written
+    subcodes: int  # per Z-token; 0 if none is written
 
     @classmethod
     def of(cls, tokens: Sequence[ZToken], symbols: Sequence[int]) -> _Layout:
@@ -147,24 +146,26 @@ class _Layout:
 def _code_all(
     coder: Coder, layout: _Layout, tokens: Sequence[ZToken] | None = None, symbols: Sequence[int] | None = None
 ) -> tuple[list[ZToken], list[int]]:
-    """Write the Z-tokens and symbols of a stream; None: read them."""
-    found: list[ZToken] = []
-    left = layout.source_tokens
-    while left:
-        found.append(_code_z_token(coder, layout, left, tokens[len(found)] if tokens else None))
-        left -= found[-1].gap + 1
-    ranked: list[int] = []
-    for context in _symbol_contexts(found, ranked):
-        ranked.append(_code_symbol(coder, layout, context, symbols[len(ranked)] if symbols else 0))
-    return found, ranked
+    """Write the Z-tokens and symbols of a stream, or read them if they are None; return them."""
+    coded_tokens: list[ZToken] = []
+    remaining = layout.source_tokens
+    while remaining:
+        token = tokens[len(coded_tokens)] if tokens else None
+        coded_tokens.append(_code_z_token(coder, layout, remaining, token))
+        remaining -= coded_tokens[-1].gap + 1
+    coded_symbols: list[int] = []
+    for context in _symbol_contexts(coded_tokens, coded_symbols):
+        symbol = symbols[len(coded_symbols)] if symbols else 0
+        coded_symbols.append(_code_symbol(coder, layout, context, symbol))
+    return coded_tokens, coded_symbols
 
 
-def _code_z_token(coder: Coder, layout: _Layout, left: int, token: ZToken | None) -> ZToken:
-    """Write a Z-token, given how many source tokens are left; None: read it."""
+def _code_z_token(coder: Coder, layout: _Layout, remaining: int, token: ZToken | None) -> ZToken:
+    """Write a Z-token, or read it if it is None, given the number of source tokens that remain."""
     anchor = _code_id(coder, layout.id_bits, token.anchor if token else 0)
     dropped_share = ONE - ONE * layout.count // layout.source_tokens
-    gap = 0
-    while gap < left - 1 and coder.bit("gap", int(token is not None and gap < token.gap), dropped_share, _GAP_WEIGHT):
+    gap, true_gap = 0, token.gap if token else 0
+    while gap < remaining - 1 and coder.bit("gap", int(gap < true_gap), dropped_share, _GAP_WEIGHT):
         gap += 1
     code = (token.code if token else ()) or (NO_CODE,) * layout.subcodes
     if layout.subcodes and gap:
@@ -176,18 +177,20 @@ def _code_id(coder: Coder, bits: int, value: int) -> int:
     return coder.below("id", bits, value, _zipf(bits), _ID_WEIGHT)
 
 
-def _code_subcode(coder: Coder, place: int, value: int) -> int:
-    written = coder.bit(("written", place), int(value != NO_CODE))
-    return coder.below(("sub-code", place), _SUBCODE_BITS, max(value, 0)) if written else NO_CODE
+def _code_subcode(coder: Coder, index: int, value: int) -> int:
+    written = coder.bit(("written", index), int(value != NO_CODE))
+    return coder.below(("sub-code", index), _SUBCODE_BITS, max(value, 0)) if written else NO_CODE
 
 
-def _code_symbol(coder: Coder, layout: _Layout, before: int, symbol: int) -> int:
-    """Write a symbol, given what came before it: a bucket, or an anchor."""
-    wanted, bucket = _bucket(symbol), 0
+def _code_symbol(coder: Coder, layout: _Layout, previous: int, symbol: int) -> int:
+    """Write a symbol, given its context: the bucket of the previous symbol, or `_AFTER_ANCHOR`."""
+    true_bucket, bucket = _bucket(symbol), 0
     while bucket < _LITERAL_BUCKET:
-        learned_by = (before, bucket) if bucket < len(_BY_SYMBOL_BEFORE) else ("deeper", bucket)
-        prior = _BY_SYMBOL_BEFORE[bucket][before] if bucket < len(_BY_SYMBOL_BEFORE) else _DEEPER[bucket]
-        if not coder.bit(learned_by, int(bucket < wanted), prior, _SYMBOL_WEIGHT):
+        context: tuple[int | str, int] = ("deeper", bucket)
+        prior = _DEEPER[bucket]
+        if bucket < len(_BY_SYMBOL_BEFORE):
+            context, prior = (previous, bucket), _BY_SYMBOL_BEFORE[bucket][previous]
+        if not coder.bit(context, int(bucket < true_bucket), prior, _SYMBOL_WEIGHT):
             break
         bucket += 1
     if bucket == _LITERAL_BUCKET:
@@ -199,12 +202,12 @@ def _code_symbol(coder: Coder, layout: _Layout, before: int, symbol: int) -> int
 
 
 def _symbol_contexts(tokens: Iterable[ZToken], symbols: Sequence[int]) -> Iterator[int]:
-    """Yield what comes before each symbol; the symbols up to there must be known when the next one is asked for."""
-    place = 0
+    """Yield the context of each symbol; `symbols` may be filled in while this runs, one symbol per context."""
+    index = 0
     for token in tokens:
         for j in range(token.gap):
-            yield min(_bucket(symbols[place - 1]), _AFTER_ANCHOR - 1) if j else _AFTER_ANCHOR
-            place += 1
+            yield min(_bucket(symbols[index - 1]), _AFTER_ANCHOR - 1) if j else _AFTER_ANCHOR
+            index += 1
 
 
 def _bucket(symbol: int) -> int:
@@ -213,7 +216,7 @@ def _bucket(symbol: int) -> int:
 
 @lru_cache(maxsize=MOST_ID_BITS + 1)
 def _zipf(bits: int) -> array[int]:
-    """Return, for each inner node of the tree of ids with so many bits, the probability of its upper half."""
+    """Return the probability of the upper half of each inner node of the tree of ids, by Zipf's law."""
     # Sums from left to right, which every machine rounds alike.
     total = np.append(0.0, np.cumsum(1 / (np.arange(1 << bits) + _ZIPF)))
     upper = array("H", [0])
@@ -224,17 +227,17 @@ def _zipf(bits: int) -> array[int]:
     return upper
 
 
-def _start_bits() -> NDArray[np.float64]:
-    """Return the bits of each rank, between those of the buckets' edges, and of a literal."""
+def _prior_bits() -> NDArray[np.float64]:
+    """Return the bits of each rank, interpolated between the last ranks of the buckets, and those of a literal."""
     edges, bits = [], 0.0
-    for bucket, more in enumerate((_BY_SYMBOL_BEFORE[0][-1], _BY_SYMBOL_BEFORE[1][-1], *_DEEPER[2:])):
-        edges.append(bits - math.log2(1 - more / ONE) + max(bucket - 1, 0))
-        bits -= math.log2(more / ONE)
+    for bucket, later in enumerate((_BY_SYMBOL_BEFORE[0][-1], _BY_SYMBOL_BEFORE[1][-1], *_DEEPER[2:])):
+        edges.append(bits - math.log2(1 - later / ONE) + max(bucket - 1, 0))
+        bits -= math.log2(later / ONE)
     ranks = np.interp(np.log2(np.arange(LITERALS) + 1), range(len(edges)), edges)
     return np.append(ranks.round(3), _LITERAL_BITS)
 
 
-_SYMBOL_BITS = _start_bits()
+_SYMBOL_BITS = _prior_bits()
 
 
 def _damaged(announced: str) -> DamagedSpanError:

@@ -1,9 +1,9 @@
-"""Make documents shorter: order, ids and metadata stay, and no document given is changed.
+"""Shorten documents: order, ids and metadata stay, and the input is never changed.
 
 Documents for an LLM that is not known to read Z-tokens lose what the question does not need, as text. For one that
 reads them, each becomes a Z-span, from which it can be restored.
 
-One key is added to the metadata of what becomes a Z-span: `zprompt_codec`. This mark, and not the look of a text, says
+One key is added to the metadata of what becomes a Z-span: `zprompt_codec`. This mark, not the look of a text, says
 that a document was compressed before (zprompt/rag.py says why).
 """
 
@@ -39,7 +39,7 @@ class CodecFields(BaseModel):
     quantization: str = "auto"
 
     def load(self) -> Codec:
-        """Return the codec, which is loaded once a process."""
+        """Return the codec, loaded once per process."""
         return CodecSpec(self.codec, self.backbone, self.device, self.quantization).load()
 
     @property
@@ -147,7 +147,7 @@ class ZPromptCompressor(CodecFields, BaseDocumentCompressor, BaseDocumentTransfo
         copies: Any = batch.with_texts([item.text for item in items])
         for document, item, span in zip(copies, items, stored, strict=True):
             if item.text == span:
-                del document.metadata[self.stored_key]  # it would be there twice
+                del document.metadata[self.stored_key]  # its Z-span is the text now
             document.metadata.pop(CODEC_KEY, None)
             if item.compressed:
                 document.metadata[CODEC_KEY] = codec.fingerprint

@@ -1,12 +1,12 @@
-"""Shorten long messages on their way to the model only: the agent's state and its checkpoints keep the text.
+"""Shorten long messages on their way to the model; the agent's state and its checkpoints keep the whole text.
 
 A model whose server says that it reads Z-tokens gets Z-spans; any other gets text, without what the last question does
-not need. A text becomes the same in all later requests, as text until the next question: the server's prefix cache
-stays valid, and each text is compressed only once.
+not need. A text is replaced by the same Z-span in all later requests, or by the same shorter text until the next
+question: the server's prefix cache stays valid, and each text is compressed only once.
 
 A message has no mark that says who wrote a Z-span in it, and what a tool returns is untrusted: it is text, whatever it
 looks like. A tool that returns Z-spans itself must be named in `leave`. What a tool says when it fails is never
-shortened: the model has to read it, and the user's question is not about it.
+shortened: the model has to read it, and it is not what the question asks about.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled and copied: the options, and not what was written already."""
+        """Return what is pickled and copied: the options, not the cache of replacements."""
         return {name: value for name, value in vars(self).items() if name not in ("_known", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -77,21 +77,23 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _compress(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Copy a request, with shorter texts."""
-        form, asked = self.compressor.form_for(request.model), _question(request.messages)
-        kept = asked if form == "text" else None  # the question is what text is shortened for
+        form, question = self.compressor.form_for(request.model), _question(request.messages)
+        kept = question if form == "text" else None  # text is shortened for this question
         tools = _tools(request.messages)
-        selected = [one for one in request.messages if self._is_selected(one, tools) and one is not kept]
+        selected = [
+            message for message in request.messages if self._is_selected(message, tools) and message is not kept
+        ]
         system = request.system_message
         system = system if system and self._is_selected(system, tools) else None
         texts = [text for message in (*selected, *([system] if system else [])) for text in _texts(message)]
-        written = self._written(texts, str(asked.text) if asked else None, form)
-        if all(text == shorter for text, shorter in written.items()):
+        replacements = self._replacements(texts, str(question.text) if question else None, form)
+        if all(text == replacement for text, replacement in replacements.items()):
             return request
-        changed = {id(message): _replace(message, written) for message in selected}
+        changed = {id(message): _replace(message, replacements) for message in selected}
         messages: list[AnyMessage] = [changed.get(id(message), message) for message in request.messages]
         if system is None:
             return request.override(messages=messages)
-        return request.override(messages=messages, system_message=_replace(system, written))
+        return request.override(messages=messages, system_message=_replace(system, replacements))
 
     def _is_selected(self, message: BaseMessage, tools: Mapping[str, str]) -> bool:
         if isinstance(message, ToolMessage) and message.status == "error":
@@ -99,27 +101,29 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
         tool = tools.get(message.tool_call_id) if isinstance(message, ToolMessage) else None
         return message.type in self.roles and self.leave.isdisjoint({message.name, message.id, tool})
 
-    def _written(self, texts: Sequence[str], query: str | None, form: Literal["text", "z"]) -> dict[str, str]:
-        """Return what takes the place of each text, with one call for all new ones."""
-        asked = query if form == "text" else None  # a Z-span has all of its text, whatever is asked next
+    def _replacements(self, texts: Sequence[str], query: str | None, form: Literal["text", "z"]) -> dict[str, str]:
+        """Return the replacement of each text, with one call for all new texts."""
+        question = query if form == "text" else None  # a Z-span holds the whole text, whatever is asked next
         with self._lock:
-            written = {text: self._known[form, asked, text] for text in texts if (form, asked, text) in self._known}
-        new = [text for text in dict.fromkeys(texts) if text not in written]
+            replacements = {
+                text: self._known[form, question, text] for text in texts if (form, question, text) in self._known
+            }
+        new = [text for text in dict.fromkeys(texts) if text not in replacements]
         if new and form == "text":
-            written |= zip(new, self.compressor.shorten_texts(new, query), strict=True)
+            replacements |= zip(new, self.compressor.shorten_texts(new, query), strict=True)
         elif new:
-            written |= zip(new, (item.text for item in self.compressor.compress_texts(new, query)), strict=True)
+            replacements |= zip(new, (item.text for item in self.compressor.compress_texts(new, query)), strict=True)
         with self._lock:
-            for text in written:  # two threads may have written the same text: what came first stays
-                written[text] = self._known.setdefault((form, asked, text), written[text])
-                self._known.move_to_end((form, asked, text))
+            for text in replacements:  # two threads may have replaced the same text: the first one wins
+                replacements[text] = self._known.setdefault((form, question, text), replacements[text])
+                self._known.move_to_end((form, question, text))
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-        return written
+        return replacements
 
 
 def _tools(messages: Sequence[BaseMessage]) -> dict[str, str]:
-    """Return the names of the tools that were called, by the ids of the calls; a result need not repeat its own."""
+    """Return the names of the tools that were called, by the ids of the calls; a result need not name its tool."""
     calls = (call for message in messages if isinstance(message, AIMessage) for call in message.tool_calls)
     return {call["id"]: call["name"] for call in calls if call["id"]}
 
@@ -136,16 +140,16 @@ def _texts(message: BaseMessage) -> Iterator[str]:
             yield block["text"]
 
 
-def _replace(message: M, spans: dict[str, str]) -> M:
+def _replace(message: M, replacements: dict[str, str]) -> M:
     """Copy a message with other texts; blocks that are not text stay as they are."""
     if isinstance(message.content, str):
-        return message.model_copy(update={"content": spans[message.content]})
+        return message.model_copy(update={"content": replacements[message.content]})
     blocks: list[Any] = []
     for block in message.content:
         if isinstance(block, str):
-            blocks.append(spans[block])
+            blocks.append(replacements[block])
         elif block.get("type") == "text" and isinstance(block.get("text"), str):
-            blocks.append({**block, "text": spans[block["text"]]})
+            blocks.append({**block, "text": replacements[block["text"]]})
         else:
             blocks.append(block)
     return message.model_copy(update={"content": blocks})

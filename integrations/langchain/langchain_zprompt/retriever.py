@@ -26,8 +26,8 @@ class ZPromptRetriever(BaseRetriever):
         """Retrieve passages.
 
         :param input: The query.
-        :param config: It reaches the other retriever, too.
-        :param kwargs: Passed to the other retriever, as `k`.
+        :param config: Reaches the other retriever, too.
+        :param kwargs: Passed to the other retriever, `k` for example.
         :return: The passages, shorter: as text, or as Z-spans (`ZPromptCompressor.form`).
         """
         with set_config_context(_inherited(config)) as context:
@@ -46,8 +46,8 @@ class ZPromptRetriever(BaseRetriever):
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Document]:
         kwargs = self._with_k(kwargs)
-        found = self.retriever.invoke(query, config={"callbacks": run_manager.get_child()}, **kwargs)
-        return self.compressor.compress_documents(found[: kwargs.get("k")], query)
+        documents = self.retriever.invoke(query, config={"callbacks": run_manager.get_child()}, **kwargs)
+        return self.compressor.compress_documents(documents[: kwargs.get("k")], query)
 
     async def _aget_relevant_documents(
         self,
@@ -57,8 +57,8 @@ class ZPromptRetriever(BaseRetriever):
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Document]:
         kwargs = self._with_k(kwargs)
-        found = await self.retriever.ainvoke(query, config={"callbacks": run_manager.get_child()}, **kwargs)
-        return list(await self.compressor.acompress_documents(found[: kwargs.get("k")], query))
+        documents = await self.retriever.ainvoke(query, config={"callbacks": run_manager.get_child()}, **kwargs)
+        return list(await self.compressor.acompress_documents(documents[: kwargs.get("k")], query))
 
     def _with_k(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Add k; retrievers without a k ignore it, so the callers cut the results as well."""

@@ -1,4 +1,4 @@
-"""Compressor and decompressor, alone and in the places of LangChain that take them."""
+"""Compressor and decompressor, alone and inside LangChain's own components."""
 
 import asyncio
 import copy
@@ -31,7 +31,7 @@ def span_of(codec: ByteCodec) -> str:
     return str(codec.compress(["a text of some length"]).documents[0])
 
 
-def test_it_is_a_compressor_and_a_transformer() -> None:
+def test_the_compressor_is_a_langchain_compressor_and_transformer() -> None:
     assert issubclass(ZPromptCompressor, BaseDocumentCompressor)
     assert issubclass(ZPromptCompressor, BaseDocumentTransformer)
 
@@ -81,8 +81,8 @@ def test_short_texts_and_those_that_would_not_get_shorter_pass_through(codec: By
     assert [document.metadata for document in result[:3]] == [{}] * 3
 
 
-def test_what_looks_like_a_zspan_comes_back_as_text(codec: ByteCodec) -> None:
-    for text in (span_of(codec)[:-1], span_of(codec)):  # whoever wrote it: there is no mark
+def test_what_looks_like_a_z_span_comes_back_as_text(codec: ByteCodec) -> None:
+    for text in (span_of(codec)[:-1], span_of(codec)):  # no mark says that a compressor wrote it
         document = Document(page_content=text)
         [kept] = z_compressor(min_tokens=1000).transform_documents([document])
         assert kept.page_content != text
@@ -99,7 +99,7 @@ def test_errors_are_raised_or_passed_through(codec: ByteCodec, documents: list[D
     assert z_compressor(max_tokens=1, on_error="passthrough").transform_documents(documents) == documents
 
 
-def test_a_marked_zspan_of_another_codec_is_an_error(codec: ByteCodec) -> None:
+def test_a_marked_z_span_of_another_codec_is_an_error(codec: ByteCodec) -> None:
     other = ByteCodec("ffffffffffff")
     document = Document(page_content=span_of(other), metadata={"zprompt_codec": other.fingerprint})
     with pytest.raises(WrongCodecError):
@@ -124,7 +124,7 @@ def test_components_pickle_and_load_the_codec_lazily(monkeypatch: pytest.MonkeyP
     assert (compressor.fingerprint, loaded) == ("0123456789ab", ["mine"])
 
 
-def test_it_is_a_step_of_a_chain(codec: ByteCodec, documents: list[Document]) -> None:
+def test_components_are_steps_of_a_chain(codec: ByteCodec, documents: list[Document]) -> None:
     find = RunnableLambda(lambda query: documents)
     chain = find | z_compressor().as_runnable() | ZPromptDecompressor().as_runnable()
     assert chain.invoke("lamp?") == documents
@@ -132,15 +132,15 @@ def test_it_is_a_step_of_a_chain(codec: ByteCodec, documents: list[Document]) ->
 
 
 def test_async_does_not_block_the_loop(codec: ByteCodec, documents: list[Document]) -> None:
-    async def both() -> list[list[Document]]:
+    async def gathered() -> list[list[Document]]:
         compressor = z_compressor()
-        one, two = await asyncio.gather(
+        compressed, transformed = await asyncio.gather(
             compressor.acompress_documents(documents, "q"), compressor.atransform_documents(documents)
         )
-        return [list(one), list(two)]
+        return [list(compressed), list(transformed)]
 
-    one, two = asyncio.run(both())
-    assert one == two == z_compressor().transform_documents(documents)
+    compressed, transformed = asyncio.run(gathered())
+    assert compressed == transformed == z_compressor().transform_documents(documents)
 
 
 def test_the_codec_runs_outside_of_the_loops_thread(codec: ByteCodec, documents: list[Document]) -> None:
@@ -150,18 +150,18 @@ def test_the_codec_runs_outside_of_the_loops_thread(codec: ByteCodec, documents:
 
 def test_threads_share_one_codec(codec: ByteCodec, documents: list[Document]) -> None:
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(z_compressor().transform_documents, [documents, documents])
-    assert one == two
+        first, second = pool.map(z_compressor().transform_documents, [documents, documents])
+    assert first == second
 
 
-def test_in_a_contextual_compression_retriever(codec: ByteCodec, documents: list[Document]) -> None:
+def test_it_works_in_a_contextual_compression_retriever(codec: ByteCodec, documents: list[Document]) -> None:
     base = RunnableLambda(lambda query: documents)
     for compressor in (z_compressor(), DocumentCompressorPipeline(transformers=[z_compressor()])):
         retriever = ContextualCompressionRetriever(base_compressor=compressor, base_retriever=base)
-        found = retriever.invoke("lamp?")
-        assert [d.id for d in found] == [d.id for d in documents]
-        assert ZPromptDecompressor().transform_documents(found) == documents
-        assert asyncio.run(retriever.ainvoke("lamp?")) == found
+        compressed = retriever.invoke("lamp?")
+        assert [d.id for d in compressed] == [d.id for d in documents]
+        assert ZPromptDecompressor().transform_documents(compressed) == documents
+        assert asyncio.run(retriever.ainvoke("lamp?")) == compressed
     assert {call["query"] for call in codec.calls} == {"lamp?"}
 
 
@@ -185,7 +185,7 @@ def test_a_splitter_after_the_compressor_is_noticed(codec: ByteCodec, size: int)
         assert ZPromptDecompressor().transform_documents([passed])[0].page_content == piece.page_content
 
 
-def test_a_text_that_took_a_zspans_place_is_a_text(codec: ByteCodec, documents: list[Document]) -> None:
+def test_a_text_that_replaced_a_z_span_is_a_text(codec: ByteCodec, documents: list[Document]) -> None:
     [compressed] = z_compressor().transform_documents(documents[:1])
     edited = compressed.model_copy(update={"page_content": "The passage was edited since."})
     assert ZPromptDecompressor().transform_documents([edited])[0].page_content == edited.page_content
@@ -193,7 +193,7 @@ def test_a_text_that_took_a_zspans_place_is_a_text(codec: ByteCodec, documents: 
     assert ZPromptDecompressor().transform_documents([again])[0].page_content == edited.page_content
 
 
-def test_zspans_are_stored_beside_the_text_and_cost_nothing_later(codec: ByteCodec, documents: list[Document]) -> None:
+def test_z_spans_are_stored_beside_the_text_and_cost_nothing_later(codec: ByteCodec, documents: list[Document]) -> None:
     before, compressor = copy.deepcopy(documents), z_compressor()
     store = InMemoryVectorStore(DeterministicFakeEmbedding(size=8))
     stored = compressor.store_documents(documents)
@@ -201,13 +201,13 @@ def test_zspans_are_stored_beside_the_text_and_cost_nothing_later(codec: ByteCod
     assert [d.page_content for d in stored] == [d.page_content for d in documents]  # what is embedded
     store.add_documents(stored)
     codec.calls.clear()
-    found = compressor.compress_documents(store.similarity_search("lamp", k=5), "lamp")
+    compressed = compressor.compress_documents(store.similarity_search("lamp", k=5), "lamp")
     assert codec.calls == []
-    restored = ZPromptDecompressor().transform_documents(found)
+    restored = ZPromptDecompressor().transform_documents(compressed)
     assert sorted(restored, key=lambda d: str(d.id)) == before
 
 
-def test_a_stored_zspan_of_an_older_text_is_not_used(codec: ByteCodec, documents: list[Document]) -> None:
+def test_a_stored_z_span_of_an_older_text_is_not_used(codec: ByteCodec, documents: list[Document]) -> None:
     compressor = z_compressor()
     [stored] = compressor.store_documents(documents[:1])
     edited = stored.model_copy(update={"page_content": "The passage was edited since."})
@@ -226,13 +226,13 @@ def test_an_llm_that_is_not_known_to_read_z_tokens_gets_text(codec: ByteCodec) -
         Document(id="9", page_content="Storms are rare in summer. The pier is closed at night.", metadata={"a": [1]}),
     ]
     before = copy.deepcopy(documents)
-    found = ZPromptCompressor(max_tokens=20).compress_documents(documents, QUERY)
+    compressed = ZPromptCompressor(max_tokens=20).compress_documents(documents, QUERY)
     assert (documents, codec.calls) == (before, [])
-    assert [(one.id, one.metadata) for one in found] == [(one.id, one.metadata) for one in before]
-    text = " ".join(one.page_content for one in found)
+    assert [(d.id, d.metadata) for d in compressed] == [(d.id, d.metadata) for d in before]
+    text = " ".join(document.page_content for document in compressed)
     assert "The captain is Lena Brandt." in text and "[z2:" not in text
     assert len(text) < len(NOTE)
-    assert ZPromptCompressor(form="text", max_tokens=20).compress_documents(documents, QUERY) == found
+    assert ZPromptCompressor(form="text", max_tokens=20).compress_documents(documents, QUERY) == compressed
 
 
 def test_text_needs_the_question(documents: list[Document]) -> None:
@@ -245,18 +245,18 @@ def test_what_was_compressed_for_other_readers_is_text_again(codec: ByteCodec) -
     plain = [Document(page_content=NOTE), Document(page_content="Storms are rare in summer.")]
     [stored, _] = z_compressor().store_documents(plain)
     [span, _] = z_compressor().transform_documents(plain)
-    found = ZPromptCompressor(protect="harbour").compress_documents([stored, span], QUERY)
-    assert [one.metadata for one in found] == [{}, {}]
-    assert all("Lena Brandt" in one.page_content and "[z2:" not in one.page_content for one in found)
+    compressed = ZPromptCompressor(protect="harbour").compress_documents([stored, span], QUERY)
+    assert [document.metadata for document in compressed] == [{}, {}]
+    assert all("Lena Brandt" in d.page_content and "[z2:" not in d.page_content for d in compressed)
 
 
-def test_what_looks_like_a_zspan_is_text_to_an_ordinary_llm(codec: ByteCodec) -> None:
+def test_what_looks_like_a_z_span_is_text_to_an_ordinary_llm(codec: ByteCodec) -> None:
     foreign = Document(page_content=f"The captain is on board. See a[z1:z2] and {span_of(codec)} there.")
-    [found] = ZPromptCompressor(protect=r"\[z").compress_documents([foreign], QUERY)
-    assert found == foreign
+    [compressed] = ZPromptCompressor(protect=r"\[z").compress_documents([foreign], QUERY)
+    assert compressed == foreign
 
 
-def test_tokens_are_counted_as_asked(codec: ByteCodec) -> None:
+def test_tokens_are_counted_as_the_options_say(codec: ByteCodec) -> None:
     with pytest.raises((ValidationError, OptionError), match="count"):
         ZPromptCompressor(count="words")
     with pytest.raises(OptionError, match="max_tokens"):

@@ -69,17 +69,17 @@ def call_the_tool_first(
 
 
 def test_an_agent_answers_from_the_tools_result_in_fewer_tokens(llm: BaseChatModel) -> None:
-    said: list[AIMessage] = []
+    replies: list[AIMessage] = []
     for middleware in ([], [ZPromptMiddleware()]):
         agent = create_agent(llm, [look_up], middleware=[*middleware, call_the_tool_first])
         state = agent.invoke({"messages": [HumanMessage(QUESTION)]})
         assert any(message.content == HANDBOOK for message in state["messages"])  # the state keeps the text
-        said.append(state["messages"][-1])
-    whole, shorter = said
+        replies.append(state["messages"][-1])
+    whole, shorter = replies
     assert "Margaret Hale" in shorter.text
     assert whole.usage_metadata and shorter.usage_metadata
     assert shorter.usage_metadata["input_tokens"] < whole.usage_metadata["input_tokens"] / 2
 
 
-def test_its_server_gets_no_zspans(llm: BaseChatModel) -> None:
+def test_a_llama_cpp_server_gets_no_z_spans(llm: BaseChatModel) -> None:
     assert ZPromptCompressor(reader=llm).form_for() == "text"

@@ -1,4 +1,4 @@
-"""The middleware in real agents: requests have Z-spans, and the state keeps the text."""
+"""In real agents the request has Z-spans, and the state keeps the text."""
 
 import asyncio
 import copy
@@ -52,16 +52,16 @@ def results(messages: list[BaseMessage]) -> list[Any]:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_the_request_has_zspans_and_the_state_the_text(codec: ByteCodec, asynchronous: bool) -> None:
+def test_the_request_has_z_spans_and_the_state_the_text(codec: ByteCodec, asynchronous: bool) -> None:
     llm = model()
     agent = create_agent(llm, [look_up], middleware=[ZPromptMiddleware(SPANS)])
-    asked: Any = {"messages": [HumanMessage("Who lit the lamp?")]}
-    state = asyncio.run(agent.ainvoke(asked)) if asynchronous else agent.invoke(asked)
+    inputs: Any = {"messages": [HumanMessage("Who lit the lamp?")]}
+    state = asyncio.run(agent.ainvoke(inputs)) if asynchronous else agent.invoke(inputs)
     assert state["messages"][-1].content == "Margaret Hale"
     assert results(state["messages"]) == [RESULT, RESULT]
-    [one] = results(llm.seen[1])
-    assert codec.decompress(one) == RESULT
-    assert results(llm.seen[2]) == [one, one]  # the same Z-span: the prefix stays
+    [span] = results(llm.seen[1])
+    assert codec.decompress(span) == RESULT
+    assert results(llm.seen[2]) == [span, span]  # the same Z-span: the prefix stays
     [call] = codec.calls
     assert (call["docs"], call["query"]) == ([RESULT], "Who lit the lamp?")
 
@@ -76,23 +76,25 @@ def test_tools_on_the_list_are_left_alone(codec: ByteCodec) -> None:
 
 
 def shortened(middleware: ZPromptMiddleware, *messages: Any, system: str | None = None) -> ModelRequest[Any]:  # noqa: ANN401
-    passed: list[ModelRequest[Any]] = []
-    given = SystemMessage(system) if system else None
+    requests: list[ModelRequest[Any]] = []
+    system_message = SystemMessage(system) if system else None
     middleware.wrap_model_call(
-        ModelRequest(model=model(), messages=list(messages), system_message=given),
-        lambda request: passed.append(request) or AIMessage("done"),  # type: ignore[func-returns-value, arg-type, return-value]
+        ModelRequest(model=model(), messages=list(messages), system_message=system_message),
+        lambda request: requests.append(request) or AIMessage("done"),  # type: ignore[func-returns-value, arg-type, return-value]
     )
-    return passed[0]
+    return requests[0]
 
 
-def test_context_is_compressed_where_it_is_asked_for(codec: ByteCodec) -> None:
-    kept, asked = HumanMessage(RESULT, id="keep"), HumanMessage(RESULT, id="other")
-    request = shortened(ZPromptMiddleware(SPANS, roles=["human", "system"], leave=["keep"]), kept, asked, system=RESULT)
+def test_human_and_system_messages_are_compressed_on_request(codec: ByteCodec) -> None:
+    kept, compressed = HumanMessage(RESULT, id="keep"), HumanMessage(RESULT, id="other")
+    request = shortened(
+        ZPromptMiddleware(SPANS, roles=["human", "system"], leave=["keep"]), kept, compressed, system=RESULT
+    )
     assert request.messages[0] is kept
     assert codec.decompress(str(request.messages[1].content)) == RESULT != request.messages[1].content
     assert request.system_message is not None
     assert str(request.system_message.content).startswith("[z2:")
-    assert asked.content == RESULT
+    assert compressed.content == RESULT
     assert len(codec.calls) == 1
 
 
@@ -111,7 +113,7 @@ def test_short_results_are_left_alone(codec: ByteCodec) -> None:
     assert shortened(ZPromptMiddleware(), *messages).messages == messages
 
 
-def test_zspans_in_results_are_text_unless_the_tool_is_named(codec: ByteCodec) -> None:
+def test_z_spans_in_results_are_text_unless_the_tool_is_named(codec: ByteCodec) -> None:
     span = ZPromptCompressor().load().compress([RESULT]).documents[0]
     message = ToolMessage(f"Source 1:\n{span}", tool_call_id="1", name="search")
     [text] = shortened(ZPromptMiddleware(SPANS), message).messages
@@ -119,7 +121,7 @@ def test_zspans_in_results_are_text_unless_the_tool_is_named(codec: ByteCodec) -
     assert shortened(ZPromptMiddleware(leave=["search"]), message).messages == [message]
 
 
-def test_a_result_without_a_name_is_of_the_tool_that_was_called() -> None:
+def test_a_result_without_a_name_belongs_to_the_tool_that_was_called() -> None:
     call = AIMessage("", tool_calls=[{"name": "look_up", "args": {}, "id": "7"}])
     messages = [HumanMessage("When was the harbour rebuilt?"), call, ToolMessage(NOTE, tool_call_id="7")]
     compressor = ZPromptCompressor(max_tokens=20)
@@ -135,14 +137,14 @@ def test_what_a_failing_tool_says_is_left_alone(codec: ByteCodec, form: Any) -> 
     assert shortened(middleware, *messages).messages == messages
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
-def test_it_pickles_and_is_copied(codec: ByteCodec, copied: Any) -> None:  # noqa: ANN401
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda middleware: pickle.loads(pickle.dumps(middleware))])
+def test_it_can_be_pickled_and_copied(codec: ByteCodec, copied: Any) -> None:  # noqa: ANN401
     middleware = ZPromptMiddleware(SPANS, roles=["human"], leave=["keep"])
     request = shortened(middleware, HumanMessage(RESULT))
     again = copied(middleware)
     assert (again.compressor, again.roles, again.leave) == (SPANS, {"human"}, {"keep"})
     assert shortened(again, HumanMessage(RESULT)).messages == request.messages
-    assert len(codec.calls) == 2  # what was written already stays behind
+    assert len(codec.calls) == 2  # the cache is not copied
 
 
 def test_unknown_roles_are_refused() -> None:
@@ -152,14 +154,14 @@ def test_unknown_roles_are_refused() -> None:
 
 def test_an_ordinary_llm_gets_text_without_what_the_question_does_not_need(codec: ByteCodec) -> None:
     middleware = ZPromptMiddleware(ZPromptCompressor(max_tokens=20), roles=["tool", "human"])
-    result, asked = ToolMessage(NOTE, tool_call_id="1"), HumanMessage("Who lit the lamp? " * 3)
-    one, two = shortened(middleware, asked, result).messages
-    assert one is asked
-    assert "lit by Margaret Hale" in str(two.content) and len(str(two.content)) < len(NOTE) / 2
-    assert shortened(middleware, asked, result, AIMessage("She did.")).messages[1] == two  # the prefix stays
-    other = HumanMessage("When was the harbour rebuilt?")
-    kept, three, four = shortened(middleware, asked, result, other).messages
-    assert "1911" in str(three.content) and four is other
+    result, question = ToolMessage(NOTE, tool_call_id="1"), HumanMessage("Who lit the lamp? " * 3)
+    first, short = shortened(middleware, question, result).messages
+    assert first is question
+    assert "lit by Margaret Hale" in str(short.content) and len(str(short.content)) < len(NOTE) / 2
+    assert shortened(middleware, question, result, AIMessage("She did.")).messages[1] == short  # the prefix stays
+    next_question = HumanMessage("When was the harbour rebuilt?")
+    kept, next_short, last = shortened(middleware, question, result, next_question).messages
+    assert "1911" in str(next_short.content) and last is next_question
     assert codec.calls == [] and "[z2:" not in str(kept.content)
 
 

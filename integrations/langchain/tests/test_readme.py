@@ -1,4 +1,4 @@
-"""What README.md and docs/langchain.md say runs, with the codec that is shipped."""
+"""The Python in README.md and docs/langchain.md runs, with the shipped codec."""
 
 from pathlib import Path
 

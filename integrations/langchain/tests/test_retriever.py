@@ -37,21 +37,21 @@ class TestZPromptRetriever(RetrieversIntegrationTests):
         return "Who lit the lamp?"
 
 
-def test_passages_are_those_of_the_other_retriever(codec: ByteCodec) -> None:
+def test_passages_are_those_of_the_inner_retriever(codec: ByteCodec) -> None:
     inner = vector_retriever()
     retriever = ZPromptRetriever(retriever=inner, compressor=ZPromptCompressor(form="z", ratio=3))
-    found = retriever.invoke("lamp?")
-    assert ZPromptDecompressor().transform_documents(found) == inner.invoke("lamp?")
-    assert asyncio.run(retriever.ainvoke("lamp?")) == found
+    documents = retriever.invoke("lamp?")
+    assert ZPromptDecompressor().transform_documents(documents) == inner.invoke("lamp?")
+    assert asyncio.run(retriever.ainvoke("lamp?")) == documents
     assert [(call["query"], call["ratio"]) for call in codec.calls] == [("lamp?", 3)] * 2
 
 
-def test_k_reaches_the_other_retriever_and_a_call_overrides_it(codec: ByteCodec) -> None:
-    retriever = ZPromptRetriever(retriever=vector_retriever(), k=6)  # the other one gives 4 by itself
+def test_k_reaches_the_inner_retriever_and_a_call_overrides_it(codec: ByteCodec) -> None:
+    retriever = ZPromptRetriever(retriever=vector_retriever(), k=6)  # the inner retriever returns 4 by default
     assert [len(retriever.invoke("q")), len(retriever.invoke("q", k=2))] == [6, 2]
 
 
-def test_k_cuts_what_a_retriever_gives_that_knows_no_k(codec: ByteCodec, documents: list[Document]) -> None:
+def test_k_cuts_the_results_of_a_retriever_without_a_k(codec: ByteCodec, documents: list[Document]) -> None:
     class Fixed(BaseRetriever):
         def _get_relevant_documents(self, query: str, *, run_manager: object) -> list[Document]:
             return documents
@@ -68,7 +68,7 @@ class Recorder(BaseCallbackHandler):
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_callbacks_tags_and_config_reach_the_other_retriever(codec: ByteCodec, asynchronous: bool) -> None:
+def test_callbacks_tags_and_config_reach_the_inner_retriever(codec: ByteCodec, asynchronous: bool) -> None:
     seen: list[RunnableConfig] = []
     inner = vector_retriever()
 
@@ -89,7 +89,7 @@ def test_callbacks_tags_and_config_reach_the_other_retriever(codec: ByteCodec, a
     assert seen[0]["configurable"]["tenant"] == 7
 
 
-def test_options_of_the_compressor_are_not_lost_on_the_retriever() -> None:
+def test_options_of_the_compressor_are_refused_by_the_retriever() -> None:
     with pytest.raises(ValueError, match="ratio"):
         ZPromptRetriever(retriever=RunnableLambda(lambda query: []), ratio=2)  # type: ignore[call-arg]
 

@@ -44,9 +44,9 @@ def llm(served: Served) -> BaseChatModel:
 
 @pytest.fixture
 def chain(folder: str, llm: BaseChatModel) -> Runnable[str, object]:
-    found = RunnableLambda(lambda query: PASSAGES)
+    inner = RunnableLambda(lambda query: PASSAGES)
     retriever = ZPromptRetriever(
-        retriever=found, compressor=ZPromptCompressor(codec=folder, reader=llm, use_query=False)
+        retriever=inner, compressor=ZPromptCompressor(codec=folder, reader=llm, use_query=False)
     )
     joined = retriever | (lambda documents: "\n".join(document.page_content for document in documents))
     prompt = ChatPromptTemplate.from_messages([("human", "{passages}\n{question}")])
@@ -59,19 +59,19 @@ def test_a_chain_answers_as_the_reader_does(served: Served, folder: str, chain: 
     expected = served.reader.generate(messages, max_new_tokens=TOKENS)
     assert expected.usage.z_tokens > 0
 
-    for said in (chain.invoke("Who?"), asyncio.run(chain.ainvoke("Who?"))):
-        assert said.content == expected.text  # type: ignore[attr-defined]
-        assert said.usage_metadata["input_tokens"] == expected.usage.prompt_positions  # type: ignore[attr-defined]
+    for reply in (chain.invoke("Who?"), asyncio.run(chain.ainvoke("Who?"))):
+        assert reply.content == expected.text  # type: ignore[attr-defined]
+        assert reply.usage_metadata["input_tokens"] == expected.usage.prompt_positions  # type: ignore[attr-defined]
     assert "".join(piece.content for piece in chain.stream("Who?")) == expected.text  # type: ignore[attr-defined]
 
 
-def test_a_damaged_zspan_is_refused(served: Served, llm: BaseChatModel) -> None:
+def test_a_damaged_z_span_is_refused(served: Served, llm: BaseChatModel) -> None:
     span = served.reader.codec.compress(SENTENCES[0]).documents
     with pytest.raises(Exception, match="cut off"):
         llm.invoke(span[:-1])
 
 
-def test_a_server_gets_zspans_if_it_names_the_codec(
+def test_a_server_gets_z_spans_if_it_names_the_codec(
     served: Served, llm: BaseChatModel, folder: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert ZPromptCompressor(codec=folder, reader=llm).form_for() == "z"
@@ -79,15 +79,15 @@ def test_a_server_gets_zspans_if_it_names_the_codec(
     assert ZPromptCompressor(codec=folder, form="text").form_for(llm) == "text"
     assert ZPromptCompressor(codec=folder).form_for() == "text"
     forget_servers()
-    assert ZPromptCompressor(codec=folder, reader=served.url).form_for() == "text"  # it wants a key
+    assert ZPromptCompressor(codec=folder, reader=served.url).form_for() == "text"  # it needs a key
 
 
 def test_an_agent_sends_what_its_model_reads(llm: BaseChatModel, folder: str) -> None:
     middleware = ZPromptMiddleware(ZPromptCompressor(codec=folder, use_query=False))
     messages: list[AnyMessage] = [HumanMessage("Who lit the lamp?"), ToolMessage(SENTENCES[0] * 2, tool_call_id="1")]
-    passed: list[ModelRequest[Any]] = []
+    requests: list[ModelRequest[Any]] = []
     middleware.wrap_model_call(
         ModelRequest(model=llm, messages=messages),
-        lambda request: passed.append(request) or AIMessage("done"),  # type: ignore[func-returns-value, arg-type, return-value]
+        lambda request: requests.append(request) or AIMessage("done"),  # type: ignore[func-returns-value, arg-type, return-value]
     )
-    assert str(passed[0].messages[1].content).startswith("[z2:")
+    assert str(requests[0].messages[1].content).startswith("[z2:")

@@ -14,7 +14,7 @@ from zprompt.relevance import Relevance
 
 @pytest.fixture(autouse=True)
 def words_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let relevance go by words alone, since its model is fetched, but where a test needs fetched models."""
+    """Score relevance by words alone, except in tests marked default_model: its model would have to be fetched."""
     if request.node.get_closest_marker("default_model") is None:
         shared = {"default": Relevance.from_pretrained(embedder=None)}
         monkeypatch.setattr("zprompt.relevance.relevance._shared", shared)

@@ -1,4 +1,4 @@
-"""What handlers of LlamaIndex's instrumentation hear of compressing."""
+"""LlamaIndex's instrumentation gets an event before and after compressing."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,31 +20,31 @@ from llama_index.postprocessor.zprompt import (
 from zprompt import Codec
 
 
-class Ears(BaseEventHandler):
-    """Keeps the events of compressing."""
+class EventRecorder(BaseEventHandler):
+    """Records compression events."""
 
-    heard: list[Any] = []  # noqa: RUF012 - pydantic copies it
+    events: list[Any] = []  # noqa: RUF012 - pydantic copies it
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:  # noqa: ANN401
         if isinstance(event, ZCompressStartEvent | ZCompressEndEvent):
-            self.heard.append(event)
+            self.events.append(event)
 
 
 @pytest.fixture
-def ears() -> Iterator[Ears]:
-    root, handler = get_dispatcher(), Ears()
+def recorder() -> Iterator[EventRecorder]:
+    root, handler = get_dispatcher(), EventRecorder()
     root.event_handlers.append(handler)
     yield handler
     root.event_handlers.remove(handler)
 
 
 def test_a_call_is_a_start_and_an_end_with_token_counts(
-    ears: Ears, tiny: str, tiny_codec: Codec, scored: list[NodeWithScore]
+    recorder: EventRecorder, tiny: str, tiny_codec: Codec, scored: list[NodeWithScore]
 ) -> None:
     short = NodeWithScore(node=TextNode(text="Z"))
     ZPromptPostprocessor(form="z", codec=tiny, use_query=False).postprocess_nodes([*scored, short], query_str="Who?")
     stats = tiny_codec.compress([*SENTENCES, "Z"]).stats
-    [start, end] = ears.heard
+    [start, end] = recorder.events
     assert (start.component, start.nodes, start.query) == ("ZPromptPostprocessor", 5, None)
     assert (end.nodes, end.compressed, end.ready, end.passed_through) == (5, 4, 0, 1)
     assert (end.source_tokens, end.z_tokens) == (stats.source_tokens, stats.z_tokens)
@@ -53,27 +53,33 @@ def test_a_call_is_a_start_and_an_end_with_token_counts(
     assert end.codec == tiny_codec.fingerprint
 
 
-def test_the_start_has_the_query_that_the_codec_sees(ears: Ears, tiny: str, scored: list[NodeWithScore]) -> None:
+def test_the_start_has_the_query_that_the_codec_sees(
+    recorder: EventRecorder, tiny: str, scored: list[NodeWithScore]
+) -> None:
     ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored, query_str="Who?")
-    assert ears.heard[0].query == "Who?"
+    assert recorder.events[0].query == "Who?"
 
 
-def test_both_belong_to_one_span_in_threads_too(ears: Ears, tiny: str, nodes: list[TextNode]) -> None:
+def test_both_events_belong_to_one_span_in_threads_too(
+    recorder: EventRecorder, tiny: str, nodes: list[TextNode]
+) -> None:
     asyncio.run(ZPromptTransform(codec=tiny).acall(nodes))
-    [start, end] = ears.heard
+    [start, end] = recorder.events
     assert start.component == "ZPromptTransform"
     assert start.span_id == end.span_id
 
 
-def test_z_spans_that_were_there_count_with_their_figures(ears: Ears, tiny: str, scored: list[NodeWithScore]) -> None:
+def test_existing_z_spans_count_with_their_figures(
+    recorder: EventRecorder, tiny: str, scored: list[NodeWithScore]
+) -> None:
     component = ZPromptPostprocessor(form="z", codec=tiny)
     component.postprocess_nodes(component.postprocess_nodes(scored))
-    first, second = ears.heard[1], ears.heard[3]
+    first, second = recorder.events[1], recorder.events[3]
     assert (second.compressed, second.ready) == (0, 4)
     assert (second.source_tokens, second.z_tokens) == (first.source_tokens, first.z_tokens)
 
 
-def test_no_event_holds_a_text(ears: Ears, tiny: str, scored: list[NodeWithScore]) -> None:
+def test_no_event_holds_a_text(recorder: EventRecorder, tiny: str, scored: list[NodeWithScore]) -> None:
     ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored)
-    assert not any(sentence in str(event.model_dump()) for event in ears.heard for sentence in SENTENCES)
-    assert [event.class_name() for event in ears.heard] == ["ZCompressStartEvent", "ZCompressEndEvent"]
+    assert not any(sentence in str(event.model_dump()) for event in recorder.events for sentence in SENTENCES)
+    assert [event.class_name() for event in recorder.events] == ["ZCompressStartEvent", "ZCompressEndEvent"]

@@ -1,4 +1,4 @@
-"""Importing the package loads no model library: a process that swaps stored Z-spans in needs none."""
+"""Importing the package loads no model library, since a process that swaps in stored Z-spans needs none."""
 
 import subprocess
 import sys
@@ -14,10 +14,10 @@ def test_importing_the_package_does_not_import_torch() -> None:
         "ZPromptPostprocessor()\n"
         "assert 'torch' not in sys.modules, 'torch'"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
 
 
-def test_the_namespaces_above_have_no_init() -> None:
+def test_the_namespace_packages_above_have_no_init_file() -> None:
     assert not list((ROOT / "llama_index").glob("*.py"))
     assert not list((ROOT / "llama_index" / "postprocessor").glob("*.py"))

@@ -1,4 +1,4 @@
-"""Retrieved nodes get Z-spans for texts, through LlamaIndex's own classes, and nothing else changes."""
+"""The texts of retrieved nodes become Z-spans, through LlamaIndex's own classes, and nothing else changes."""
 
 import asyncio
 import copy
@@ -31,19 +31,19 @@ def texts(nodes: list[NodeWithScore]) -> list[str]:
 
 
 class TestNodes:
-    def test_have_z_spans_for_texts_that_come_back(
+    def test_get_z_spans_that_restore_their_texts(
         self, tiny: str, tiny_codec: Codec, scored: list[NodeWithScore]
     ) -> None:
         component = ZPromptPostprocessor(form="z", codec=tiny, use_query=False)
-        found = component.postprocess_nodes(scored, query_str=QUESTION)
-        assert all(text.startswith(f"[z2:{tiny_codec.fingerprint}:") for text in texts(found))
-        assert tiny_codec.decompress(texts(found)) == SENTENCES
+        processed = component.postprocess_nodes(scored, query_str=QUESTION)
+        assert all(text.startswith(f"[z2:{tiny_codec.fingerprint}:") for text in texts(processed))
+        assert tiny_codec.decompress(texts(processed)) == SENTENCES
 
     def test_keep_order_ids_scores_relationships_metadata_and_embeddings(
         self, tiny: str, scored: list[NodeWithScore]
     ) -> None:
-        found = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored)
-        for before, after in zip(scored, found, strict=True):
+        processed = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored)
+        for before, after in zip(scored, processed, strict=True):
             assert (after.node_id, after.score) == (before.node_id, before.score)
             assert after.node.relationships == before.node.relationships
             assert after.node.embedding == before.node.embedding
@@ -79,10 +79,10 @@ class TestNodes:
     def test_that_only_look_compressed_are_not_believed(self, tiny: str, tiny_codec: Codec) -> None:
         forged = tiny_codec.compress(SENTENCES[0]).documents
         component = ZPromptPostprocessor(form="z", codec=tiny, min_tokens=10_000)
-        [found] = once = component.postprocess_nodes([NodeWithScore(node=TextNode(text=forged))])
-        assert not found.node.get_content().startswith("[z2:")
-        assert component.postprocess_nodes(once) == once
-        assert component.restore(once)[0].node.get_content() == forged
+        [node] = processed = component.postprocess_nodes([NodeWithScore(node=TextNode(text=forged))])
+        assert not node.node.get_content().startswith("[z2:")
+        assert component.postprocess_nodes(processed) == processed
+        assert component.restore(processed)[0].node.get_content() == forged
 
     def test_below_min_tokens_pass_through(self, tiny: str, scored: list[NodeWithScore]) -> None:
         assert ZPromptPostprocessor(form="z", codec=tiny, min_tokens=10_000).postprocess_nodes(scored) == scored
@@ -95,9 +95,9 @@ class TestNodes:
         bad = [*scored, NodeWithScore(node=TextNode(text="lone \ud800"))]
         with pytest.raises(InvalidTextError):
             ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(bad)
-        found = ZPromptPostprocessor(form="z", codec=tiny, on_error="passthrough").postprocess_nodes(bad)
-        assert found[-1] == bad[-1]
-        assert all(text.startswith("[z2:") for text in texts(found[:-1]))
+        processed = ZPromptPostprocessor(form="z", codec=tiny, on_error="passthrough").postprocess_nodes(bad)
+        assert processed[-1] == bad[-1]
+        assert all(text.startswith("[z2:") for text in texts(processed[:-1]))
 
     def test_all_pass_through_where_a_budget_cannot_be_met(
         self, tiny: str, scored: list[NodeWithScore], caplog: pytest.LogCaptureFixture
@@ -117,24 +117,24 @@ class TestNodes:
         with pytest.raises(WrongCodecError):
             ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(foreign)
         component = ZPromptPostprocessor(form="z", codec=tiny, on_error="passthrough")
-        found = component.postprocess_nodes(foreign)
-        assert not any(text.startswith("[z2:") for text in texts(found))
-        assert texts(component.restore(found)) == texts(foreign)
+        processed = component.postprocess_nodes(foreign)
+        assert not any(text.startswith("[z2:") for text in texts(processed))
+        assert texts(component.restore(processed)) == texts(foreign)
 
     def test_of_other_kinds_keep_what_they_have(self, tiny: str, tiny_codec: Codec) -> None:
         resource = MediaResource(text=SENTENCES[0], mimetype="text/markdown")
         nodes = [ImageNode(image_url="file:///a.png"), Node(), Node(text_resource=resource)]
-        found = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(
+        processed = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(
             [NodeWithScore(node=node) for node in nodes]
         )
-        assert [item.node for item in found[:2]] == nodes[:2]
-        node = found[2].node
+        assert [item.node for item in processed[:2]] == nodes[:2]
+        node = processed[2].node
         assert isinstance(node, Node)
         assert node.text_resource is not None
         assert node.text_resource.mimetype == "text/markdown"
         assert tiny_codec.decompress(node.get_content()) == SENTENCES[0]
 
-    def test_none_are_none(self, tiny: str) -> None:
+    def test_may_be_an_empty_list(self, tiny: str) -> None:
         assert ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes([], query_str=QUESTION) == []
 
 
@@ -142,8 +142,8 @@ class TestMetadata:
     def test_reaches_the_prompt_as_text_and_our_keys_reach_neither(
         self, tiny: str, scored: list[NodeWithScore]
     ) -> None:
-        found = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored)
-        for number, (before, after) in enumerate(zip(scored, found, strict=True)):
+        processed = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes(scored)
+        for number, (before, after) in enumerate(zip(scored, processed, strict=True)):
             span = after.node.get_content(MetadataMode.NONE)
             assert after.node.get_content(MetadataMode.LLM) == f"file: {number}.txt\n\n{span}"
             for mode in (MetadataMode.LLM, MetadataMode.EMBED):
@@ -155,7 +155,7 @@ class TestMetadata:
 
 
 class CountingCodec:
-    """Passes calls on and keeps what they asked for."""
+    """Passes calls on and records them."""
 
     def __init__(self, codec: Codec) -> None:
         self.codec, self.calls = codec, []  # type: tuple[Codec, list[tuple[Any, CompressOptions]]]
@@ -177,7 +177,9 @@ class TestCodec:
         assert docs == SENTENCES
         assert (options.query, options.ratio, options.protect) == (QUESTION, 1.2, r"\d+")
 
-    def test_is_not_told_the_query_if_not_wanted(self, fresh_codec: Codec, scored: list[NodeWithScore]) -> None:
+    def test_does_not_get_the_query_if_use_query_is_false(
+        self, fresh_codec: Codec, scored: list[NodeWithScore]
+    ) -> None:
         codec: Any = CountingCodec(fresh_codec)
         ZPromptPostprocessor.from_codec(codec, form="z", use_query=False).postprocess_nodes(scored, query_str=QUESTION)
         assert codec.calls[0][1].query is None
@@ -215,7 +217,7 @@ class TestCodec:
 
         def wait(options: CompressOptions, docs: Any, **keywords: Any) -> Any:  # noqa: ANN401
             started.set()
-            assert go.wait(10)  # only the loop, if it runs, lets this go on
+            assert go.wait(10)  # set by the event loop, if it still runs
             return compress_with(options, docs, **keywords)
 
         codec.compress_with = wait
@@ -319,32 +321,32 @@ class TestPositionTokenizer:
         assert position_tokenizer(str.split)("a [z2:b] c") == ["a", "[z2:b]", "c"]
 
 
-def test_a_mistyped_option_is_not_lost() -> None:
+def test_a_mistyped_option_is_refused() -> None:
     with pytest.raises(ValueError, match="rato"):
         ZPromptPostprocessor(rato=2)  # type: ignore[call-arg]
 
 
 def test_the_adapter_costs_little_beside_the_codec(fresh_codec: Codec) -> None:
-    """CPU time of this thread, outside the codec: no other work on the machine counts."""
+    """Measure CPU time of this thread outside the codec, so that other work on the machine does not count."""
     codec: Any = CountingCodec(fresh_codec)
     nodes = [NodeWithScore(node=text_node(number, f"{SENTENCES[number % 4]} {number}")) for number in range(100)]
     component = ZPromptPostprocessor.from_codec(codec, form="z")
     component.postprocess_nodes(nodes[:1])
     codec.calls.clear()
-    within, compress_with = [], codec.compress_with
+    codec_seconds, compress_with = [], codec.compress_with
 
     def timed(options: CompressOptions, docs: Any, **keywords: Any) -> Any:  # noqa: ANN401
-        began = time.thread_time()
+        start = time.thread_time()
         result = compress_with(options, docs, **keywords)
-        within.append(time.thread_time() - began)
+        codec_seconds.append(time.thread_time() - start)
         return result
 
     codec.compress_with = timed
-    began = time.thread_time()
+    start = time.thread_time()
     component.postprocess_nodes(nodes)
-    own = time.thread_time() - began - sum(within)
-    assert len(codec.calls) == len(within) == 1
-    assert own < 1.0  # seconds; measured: benchmarks/adapters.py
+    adapter_seconds = time.thread_time() - start - sum(codec_seconds)
+    assert len(codec.calls) == len(codec_seconds) == 1
+    assert adapter_seconds < 1.0  # seconds; measured: benchmarks/adapters.py
 
 
 NOTE = "The harbour was rebuilt in 1911. The captain is Lena Brandt. Her ship carries grain and timber to the north."
@@ -352,47 +354,47 @@ WHO = "Who is the captain?"
 
 
 @pytest.fixture
-def noted() -> list[NodeWithScore]:
+def note_nodes() -> list[NodeWithScore]:
     other = "Storms are rare in summer. The pier is closed at night."
     return [NodeWithScore(node=text_node(n, text), score=n / 2) for n, text in enumerate([NOTE, other])]
 
 
 class TestText:
-    def test_is_what_an_llm_gets_that_is_not_known_to_read_z_tokens(self, noted: list[NodeWithScore]) -> None:
-        before = copy.deepcopy(noted)
+    def test_is_sent_to_an_llm_that_is_not_known_to_read_z_tokens(self, note_nodes: list[NodeWithScore]) -> None:
+        before = copy.deepcopy(note_nodes)
         component = ZPromptPostprocessor(codec="/nowhere", max_tokens=20)
-        found = component.postprocess_nodes(noted, query_str=WHO)
-        assert noted == before
-        assert "The captain is Lena Brandt." in texts(found)[0]
-        assert sum(map(len, texts(found))) < len(NOTE)
-        for one, other in zip(before, found, strict=True):
-            assert (other.node_id, other.score, other.node.relationships) == (
-                one.node_id, one.score, one.node.relationships
+        processed = component.postprocess_nodes(note_nodes, query_str=WHO)
+        assert note_nodes == before
+        assert "The captain is Lena Brandt." in texts(processed)[0]
+        assert sum(map(len, texts(processed))) < len(NOTE)
+        for node, shorter in zip(before, processed, strict=True):
+            assert (shorter.node_id, shorter.score, shorter.node.relationships) == (
+                node.node_id, node.score, node.node.relationships
             )  # fmt: skip
             for mode in (MetadataMode.LLM, MetadataMode.EMBED):
-                assert other.node.get_metadata_str(mode) == one.node.get_metadata_str(mode)
-        assert component.restore(found) == before
-        assert component.postprocess_nodes(found, query_str=WHO) == found
-        [again, _] = component.postprocess_nodes(found, query_str="When was the harbour rebuilt?")
+                assert shorter.node.get_metadata_str(mode) == node.node.get_metadata_str(mode)
+        assert component.restore(processed) == before
+        assert component.postprocess_nodes(processed, query_str=WHO) == processed
+        [again, _] = component.postprocess_nodes(processed, query_str="When was the harbour rebuilt?")
         assert "1911" in again.node.get_content()  # from the whole text
 
-    def test_of_a_node_that_was_replaced_since_is_the_new_one(self, noted: list[NodeWithScore]) -> None:
+    def test_that_was_edited_after_shortening_stays_edited(self, note_nodes: list[NodeWithScore]) -> None:
         component = ZPromptPostprocessor(max_tokens=20)
-        found = component.postprocess_nodes(noted, query_str=WHO)
-        found[0].node.set_content("The captain is Ada Stone now.")
-        assert component.restore(found)[0].node.get_content() == "The captain is Ada Stone now."
+        processed = component.postprocess_nodes(note_nodes, query_str=WHO)
+        processed[0].node.set_content("The captain is Ada Stone now.")
+        assert component.restore(processed)[0].node.get_content() == "The captain is Ada Stone now."
 
-    def test_of_nodes_that_were_compressed_is_restored(self, tiny: str, scored: list[NodeWithScore]) -> None:
+    def test_is_restored_from_nodes_with_z_spans(self, tiny: str, scored: list[NodeWithScore]) -> None:
         spans = ZPromptPostprocessor(form="z", codec=tiny, use_query=False).postprocess_nodes(scored, query_str=WHO)
-        found = ZPromptPostprocessor(codec=tiny, protect=".+").postprocess_nodes(spans, query_str=QUESTION)
-        assert texts(found) == SENTENCES
+        processed = ZPromptPostprocessor(codec=tiny, protect=".+").postprocess_nodes(spans, query_str=QUESTION)
+        assert texts(processed) == SENTENCES
 
-    def test_needs_the_query(self, noted: list[NodeWithScore]) -> None:
+    def test_needs_the_query(self, note_nodes: list[NodeWithScore]) -> None:
         with pytest.raises(OptionError, match="form='z'"):
-            ZPromptPostprocessor().postprocess_nodes(noted)
-        assert ZPromptPostprocessor().postprocess_nodes(noted, query_str=" ") == noted
+            ZPromptPostprocessor().postprocess_nodes(note_nodes)
+        assert ZPromptPostprocessor().postprocess_nodes(note_nodes, query_str=" ") == note_nodes
 
-    def test_is_counted_as_asked(self, noted: list[NodeWithScore]) -> None:
+    def test_needs_a_known_way_to_count_tokens(self, note_nodes: list[NodeWithScore]) -> None:
         with pytest.raises(ValueError, match="count"):
             ZPromptPostprocessor(count="words")
 

@@ -35,20 +35,20 @@ def llm(served: Served) -> LLM:
         temperature=0,
         max_tokens=TOKENS,
         max_retries=0,
-        reuse_client=False,  # each request closes its own: one of a loop that ended could not be closed
-        context_window=4096,  # more than it has: no prompt is to be cut
+        reuse_client=False,  # the client of an event loop that has ended could not be closed
+        context_window=4096,  # more than the model has, so that no prompt is cut
     )
 
 
-def test_it_says_what_the_reader_says(served: Served, llm: LLM) -> None:
+def test_the_llm_answers_as_the_reader_does(served: Served, llm: LLM) -> None:
     span = served.reader.codec.compress(SENTENCES[0]).documents
     content = f"{span}\nWho?"
     expected = served.reader.generate([{"role": "user", "content": content}], max_new_tokens=TOKENS).text
-    asked = [ChatMessage(role="user", content=content)]
+    messages = [ChatMessage(role="user", content=content)]
 
-    assert llm.chat(asked).message.content == expected
-    assert asyncio.run(llm.achat(asked)).message.content == expected
-    assert "".join(piece.delta or "" for piece in llm.stream_chat(asked)) == expected
+    assert llm.chat(messages).message.content == expected
+    assert asyncio.run(llm.achat(messages)).message.content == expected
+    assert "".join(piece.delta or "" for piece in llm.stream_chat(messages)) == expected
 
 
 def test_a_query_engine_answers_from_z_spans(served: Served, llm: LLM, tiny: str) -> None:

@@ -1,4 +1,4 @@
-"""What packs, cites or splits after compression keeps Z-spans whole, whenever it was made."""
+"""Whatever packs, cites or splits nodes after compression keeps Z-spans whole, even if it was made before."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ from zprompt import Codec
 from zprompt.errors import TruncatedSpanError
 from zprompt.zspan import find_spans
 
-MODES = {  # and how much of the window LlamaIndex keeps free in each
+MODES = {  # tokens of the window that LlamaIndex keeps free in each
     "compact": 500,
     "refine": 500,
     "tree_summarize": 5,
@@ -46,7 +46,7 @@ def served(tiny: str) -> Iterator[Served]:
         yield server
 
 
-def reader(served: Served, window: int) -> LLM:
+def reader_llm(served: Served, window: int) -> LLM:
     return pytest.importorskip("llama_index.llms.openai_like").OpenAILike(
         model="zprompt",
         api_base=served.url,
@@ -67,20 +67,20 @@ def index(nodes: list[TextNode]) -> VectorStoreIndex:
 
 @pytest.fixture
 def spans(tiny: str, scored: list[NodeWithScore]) -> list[str]:
-    found = ZPromptPostprocessor(form="z", codec=tiny, ratio=2).postprocess_nodes(scored)
-    return [item.node.get_content() for item in found]
+    compressed = ZPromptPostprocessor(form="z", codec=tiny, ratio=2).postprocess_nodes(scored)
+    return [item.node.get_content() for item in compressed]
 
 
-def whole(texts: list[str]) -> list[str]:
-    """Return the Z-spans in texts; fail if one is cut, or its rest is there."""
-    found = [match.text for text in texts for match in find_spans(text)]
-    assert found and all(span.endswith("]") for span in found)
-    left = "".join(texts)
-    for span in found:
-        left = left.replace(span, "")
-    assert "[z2:" not in left
-    assert not any(span[-9:] in left for span in found)  # the checksum
-    return found
+def whole_spans(texts: list[str]) -> list[str]:
+    """Return the Z-spans in texts; fail if one is cut or leaves a remnant."""
+    spans = [match.text for text in texts for match in find_spans(text)]
+    assert spans and all(span.endswith("]") for span in spans)
+    rest = "".join(texts)
+    for span in spans:
+        rest = rest.replace(span, "")
+    assert "[z2:" not in rest
+    assert not any(span[-9:] in rest for span in spans)  # the checksum
+    return spans
 
 
 @pytest.fixture
@@ -95,11 +95,13 @@ class TestSynthesizers:
     def test_send_whole_z_spans_to_a_reader_of_a_small_window(
         self, served: Served, tiny: str, passages: VectorStoreIndex, mode: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        llm, sent = reader(served, MODES[mode] + 70), []
+        llm, chats = reader_llm(served, MODES[mode] + 70), []
         chat = type(llm).chat
-        monkeypatch.setattr(type(llm), "chat", lambda self, asked, **kw: sent.append(asked) or chat(self, asked, **kw))
+        monkeypatch.setattr(
+            type(llm), "chat", lambda self, messages, **kw: chats.append(messages) or chat(self, messages, **kw)
+        )
         template = PromptTemplate("{context_str}\n{query_str}")
-        synthesizer = get_response_synthesizer(  # made before the postprocessor, as often
+        synthesizer = get_response_synthesizer(  # made before the postprocessor, as apps often do
             llm=llm,
             response_mode=mode,
             text_qa_template=template,
@@ -110,18 +112,18 @@ class TestSynthesizers:
         engine = RetrieverQueryEngine(passages.as_retriever(), synthesizer, [component])
         spans = [item.node.get_content() for item in engine.query(QUESTION).source_nodes]
         assert len(spans) == 2
-        got = set(whole([str(message.content) for asked in sent for message in asked]))
-        assert got == (set(spans[:1]) if mode == "simple_summarize" else set(spans))  # that one sends what fits
+        sent_spans = set(whole_spans([str(message.content) for messages in chats for message in messages]))
+        assert sent_spans == (set(spans[:1]) if mode == "simple_summarize" else set(spans))  # which sends what fits
 
-    def test_of_two_short_nodes_need_no_opt_in(
+    def test_need_no_opt_in_to_send_z_spans_of_two_nodes(
         self, served: Served, tiny: str, passages: VectorStoreIndex, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Settings, "_llm", reader(served, 720))
+        monkeypatch.setattr(Settings, "_llm", reader_llm(served, 720))
         component = ZPromptPostprocessor(codec=tiny, use_query=False, ratio=1.5)
         template = PromptTemplate("{context_str}\n{query_str}")
         engine = passages.as_query_engine(node_postprocessors=[component], text_qa_template=template)
         response = engine.query(QUESTION)
-        assert len(whole([item.node.get_content() for item in response.source_nodes])) == 2
+        assert len(whole_spans([item.node.get_content() for item in response.source_nodes])) == 2
 
 
 class TestCitationQueryEngine:
@@ -138,9 +140,9 @@ class TestCitationQueryEngine:
         )
         response = engine.query(QUESTION)
         sources = [item.node.get_content() for item in response.source_nodes]
-        assert sorted(tiny_codec.decompress(whole(sources))) == sorted(SENTENCES)
+        assert sorted(tiny_codec.decompress(whole_spans(sources))) == sorted(SENTENCES)
         assert len(sources) == 4
-        whole([str(response)])
+        whole_spans([str(response)])
 
     @pytest.mark.parametrize("size", [8, 512])
     def test_cites_text(self, index: VectorStoreIndex, size: int) -> None:
@@ -166,9 +168,9 @@ class TestSplitters:
         pipeline = IngestionPipeline(
             transformations=[component, splitter(chunk_size=12, chunk_overlap=0, include_metadata=True)]
         )
-        found = pipeline.run(documents=[document.model_copy(update={"metadata": {}}) for document in documents])
-        assert tiny_codec.decompress(whole([node.get_content() for node in found])) == SENTENCES
-        assert [node.get_content() for node in component.restore_nodes(found)] == SENTENCES
+        chunks = pipeline.run(documents=[document.model_copy(update={"metadata": {}}) for document in documents])
+        assert tiny_codec.decompress(whole_spans([node.get_content() for node in chunks])) == SENTENCES
+        assert [node.get_content() for node in component.restore_nodes(chunks)] == SENTENCES
 
     @pytest.mark.parametrize("splitter", [SentenceSplitter, TokenTextSplitter])
     def test_count_a_z_token_as_one_token(
@@ -181,7 +183,7 @@ class TestSplitters:
         assert splitter(chunk_size=size, chunk_overlap=0).split_text(text) == [text]
         assert splitter(chunk_size=size - 1, chunk_overlap=0).split_text(text) == spans[:2]
 
-    def test_of_others_cut_them_which_is_noticed(self, tiny: str, documents: list[Document]) -> None:
+    def test_of_other_packages_cut_z_spans_which_is_noticed(self, tiny: str, documents: list[Document]) -> None:
         component = ZPromptTransform(codec=tiny, store="text", ratio=1.5)
         nodes = [TextNode(text=document.text) for document in documents]
         for node in component(nodes):
@@ -198,31 +200,32 @@ class TestSplitters:
                 [passed] = passing.postprocess_nodes(scored)
                 assert passing.restore([passed])[0].node.get_content() == text
 
-    def test_put_back_what_stood_for_z_spans(self, spans: list[str]) -> None:
+    def test_put_z_spans_back_where_they_were(self, spans: list[str]) -> None:
         keep_spans_whole()
         text = f"\U000f0000 as it was {spans[0]} [z2: {spans[1][:-1]} and {spans[1]}"
         chunks = SentenceSplitter(chunk_size=20, chunk_overlap=0).split_text(text)
         assert "".join(chunks).replace(" ", "") == text.replace(" ", "")
         assert [chunk.count(span) for span in spans[:2] for chunk in chunks].count(1) == 2
 
-    def test_of_a_prompt_helper_of_ones_own_do_so_too(self, spans: list[str]) -> None:
+    def test_in_a_custom_prompt_helper_keep_z_spans_whole(self, spans: list[str]) -> None:
         keep_spans_whole()
         helper = PromptHelper(context_window=60, num_output=5, tokenizer=list)  # a token per character
-        assert whole(helper.repack(PromptTemplate("{context_str}"), spans)) == spans
+        assert whole_spans(helper.repack(PromptTemplate("{context_str}"), spans)) == spans
 
-    def test_split_other_text_as_ever(self) -> None:
+    def test_split_text_without_z_spans_as_before(self) -> None:
         text = " ".join(SENTENCES)
         program = (
             "from llama_index.core.node_parser import SentenceSplitter, TokenTextSplitter\n"
-            f"print([one(chunk_size=9, chunk_overlap=2).split_text({text!r}) "
-            "for one in (SentenceSplitter, TokenTextSplitter)])"
+            f"print([splitter(chunk_size=9, chunk_overlap=2).split_text({text!r}) "
+            "for splitter in (SentenceSplitter, TokenTextSplitter)])"
         )
         expected = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
         keep_spans_whole()
-        split = [one(chunk_size=9, chunk_overlap=2).split_text(text) for one in (SentenceSplitter, TokenTextSplitter)]
+        splitters = (SentenceSplitter, TokenTextSplitter)
+        split = [splitter(chunk_size=9, chunk_overlap=2).split_text(text) for splitter in splitters]
         assert str(split) == expected.strip()
 
-    def test_are_as_they_were_where_only_text_is_sent(self) -> None:
+    def test_are_not_patched_where_only_text_is_sent(self) -> None:
         program = (
             "from llama_index.core.node_parser import SentenceSplitter\n"
             "from llama_index.core.schema import NodeWithScore, TextNode\n"

@@ -30,29 +30,29 @@ def bodies(nodes: list[BaseNode]) -> list[str]:
 
 class TestTransform:
     def test_puts_z_spans_beside_texts(self, tiny: str, tiny_codec: Codec, nodes: list[TextNode]) -> None:
-        found = list(ZPromptTransform(codec=tiny)(nodes))
-        assert bodies(found) == SENTENCES
-        assert tiny_codec.decompress([node.metadata["zprompt_span"] for node in found]) == SENTENCES
+        transformed = list(ZPromptTransform(codec=tiny)(nodes))
+        assert bodies(transformed) == SENTENCES
+        assert tiny_codec.decompress([node.metadata["zprompt_span"] for node in transformed]) == SENTENCES
 
-    def test_or_in_their_place(self, tiny: str, tiny_codec: Codec, nodes: list[TextNode]) -> None:
-        found = list(ZPromptTransform(codec=tiny, store="text")(nodes))
-        assert tiny_codec.decompress(bodies(found)) == SENTENCES
+    def test_puts_z_spans_in_place_of_texts(self, tiny: str, tiny_codec: Codec, nodes: list[TextNode]) -> None:
+        transformed = list(ZPromptTransform(codec=tiny, store="text")(nodes))
+        assert tiny_codec.decompress(bodies(transformed)) == SENTENCES
 
     @pytest.mark.parametrize("store", ["metadata", "text"])
     def test_keeps_the_rest_and_mutates_nothing(self, tiny: str, nodes: list[TextNode], store: str) -> None:
         before = copy.deepcopy(nodes)
         component = ZPromptTransform(codec=tiny, store=store)
-        found = list(component(nodes))
+        transformed = list(component(nodes))
         assert nodes == before
-        assert [(n.node_id, n.relationships, n.embedding) for n in found] == [
+        assert [(n.node_id, n.relationships, n.embedding) for n in transformed] == [
             (n.node_id, n.relationships, n.embedding) for n in nodes
         ]
-        for node, original in zip(found, nodes, strict=True):
+        for node, original in zip(transformed, nodes, strict=True):
             assert node.get_metadata_str(MetadataMode.LLM) == original.get_metadata_str(MetadataMode.LLM)
             assert node.get_metadata_str(MetadataMode.EMBED) == original.get_metadata_str(MetadataMode.EMBED)
-        assert list(component(found)) == found
+        assert list(component(transformed)) == transformed
 
-    def test_comes_undone(self, tiny: str, nodes: list[TextNode]) -> None:
+    def test_is_undone_by_restore_nodes(self, tiny: str, nodes: list[TextNode]) -> None:
         for store in ("metadata", "text"):
             component = ZPromptTransform(codec=tiny, store=store)
             assert component.restore_nodes(component(nodes)) == nodes
@@ -71,7 +71,7 @@ class TestTransform:
             assert len(task.result()) == 40
             return ticks
 
-        assert asyncio.run(run()) > 2  # a call that blocks is done before the second
+        assert asyncio.run(run()) > 2  # a blocking call would be done before the second tick
 
     def test_writes_metadata_that_flat_stores_take(self, tiny: str, nodes: list[TextNode]) -> None:
         for store in ("metadata", "text"):
@@ -86,33 +86,33 @@ class TestStoredSpans:
     def test_are_swapped_in_without_a_codec(self, tiny: str, tiny_codec: Codec, nodes: list[TextNode]) -> None:
         stored = [NodeWithScore(node=node, score=0.5) for node in ZPromptTransform(codec=tiny)(nodes)]
         swap = ZPromptPostprocessor(form="z", codec="/nowhere", fingerprint=tiny_codec.fingerprint)
-        found = swap.postprocess_nodes(stored, query_str="Who?")
-        assert tiny_codec.decompress([item.node.get_content() for item in found]) == SENTENCES
-        assert all("zprompt_span" not in item.metadata for item in found)
+        processed = swap.postprocess_nodes(stored, query_str="Who?")
+        assert tiny_codec.decompress([item.node.get_content() for item in processed]) == SENTENCES
+        assert all("zprompt_span" not in item.metadata for item in processed)
 
     def test_of_a_text_that_changed_are_not_used(self, tiny: str, tiny_codec: Codec, nodes: list[TextNode]) -> None:
         [node, *_] = ZPromptTransform(codec=tiny)(nodes)
         node.set_content("The bell of the church was struck by hand until the war.")
-        [found] = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes([NodeWithScore(node=node)])
-        assert tiny_codec.decompress(found.node.get_content()) == node.get_content()
+        [processed] = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes([NodeWithScore(node=node)])
+        assert tiny_codec.decompress(processed.node.get_content()) == node.get_content()
 
     def test_of_another_codec_are_not_used(self, tiny: str, other: str, nodes: list[TextNode]) -> None:
         stored = [NodeWithScore(node=node) for node in ZPromptTransform(codec=other)(nodes)]
         component = ZPromptPostprocessor(form="z", codec=tiny)
-        found = component.postprocess_nodes(stored)
-        assert [item.metadata["zprompt_codec"] for item in found] == [component.fingerprint] * 4
-        assert [item.node.get_content() for item in component.restore(found)] == SENTENCES
+        processed = component.postprocess_nodes(stored)
+        assert [item.metadata["zprompt_codec"] for item in processed] == [component.fingerprint] * 4
+        assert [item.node.get_content() for item in component.restore(processed)] == SENTENCES
 
     def test_that_this_codec_cannot_have_written_are_not_used(
         self, tiny: str, tiny_codec: Codec, nodes: list[TextNode]
     ) -> None:
         [node, *_] = ZPromptTransform(codec=tiny)(nodes)
         span = parse_span(node.metadata["zprompt_span"])
-        beyond = ZToken(tiny_codec.backbone.vocab_size, span.tokens[0].gap)
-        node.metadata["zprompt_span"] = format_span(replace(span, tokens=(beyond, *span.tokens[1:])))
-        [found] = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes([NodeWithScore(node=node)])
-        assert found.node.get_content() != node.metadata["zprompt_span"]
-        assert tiny_codec.decompress(found.node.get_content()) == SENTENCES[0]
+        unknown = ZToken(tiny_codec.backbone.vocab_size, span.tokens[0].gap)
+        node.metadata["zprompt_span"] = format_span(replace(span, tokens=(unknown, *span.tokens[1:])))
+        [processed] = ZPromptPostprocessor(form="z", codec=tiny).postprocess_nodes([NodeWithScore(node=node)])
+        assert processed.node.get_content() != node.metadata["zprompt_span"]
+        assert tiny_codec.decompress(processed.node.get_content()) == SENTENCES[0]
 
 
 class TestPipelines:
@@ -124,9 +124,9 @@ class TestPipelines:
         pipeline = IngestionPipeline(
             transformations=[SentenceSplitter(), embed, ZPromptTransform(codec=tiny)], vector_store=store
         )
-        found = pipeline.run(documents=documents)
-        assert all(node.embedding for node in found)
-        VectorStoreIndex(list(found), embed_model=embed).storage_context.persist(str(tmp_path))
+        nodes = pipeline.run(documents=documents)
+        assert all(node.embedding for node in nodes)
+        VectorStoreIndex(list(nodes), embed_model=embed).storage_context.persist(str(tmp_path))
         index = load_index_from_storage(StorageContext.from_defaults(persist_dir=str(tmp_path)), embed_model=embed)
         swap = ZPromptPostprocessor(form="z", codec="/nowhere", fingerprint=tiny_codec.fingerprint)
         engine = index.as_query_engine(llm=MockLLM(), similarity_top_k=4, node_postprocessors=[swap])
@@ -137,8 +137,8 @@ class TestPipelines:
 
     def test_run_asynchronously(self, tiny: str, documents: list[Document]) -> None:
         pipeline = IngestionPipeline(transformations=[ZPromptTransform(codec=tiny)])
-        found = asyncio.run(pipeline.arun(documents=documents))
-        assert all("zprompt_span" in node.metadata for node in found)
+        nodes = asyncio.run(pipeline.arun(documents=documents))
+        assert all("zprompt_span" in node.metadata for node in nodes)
 
     def test_take_from_the_cache_what_this_codec_wrote(
         self, tiny: str, documents: list[Document], monkeypatch: pytest.MonkeyPatch
@@ -154,7 +154,7 @@ class TestPipelines:
         folder = tmp_path / "codec"
         spans = []
         pipeline = IngestionPipeline(transformations=[])
-        for margin in (1e-4, 2e-4):  # the codec in the folder is made anew
+        for margin in (1e-4, 2e-4):  # another codec replaces the one in the folder
             save_codec(folder, backbone_folder, margin)
             monkeypatch.setattr(sys.modules[shared_codec.__module__], "_codecs", {})  # another process
             pipeline.transformations = [ZPromptTransform(codec=str(folder))]
@@ -170,6 +170,6 @@ class TestPipelines:
     @pytest.mark.slow
     def test_run_in_processes(self, tiny: str, documents: list[Document]) -> None:
         pipeline = IngestionPipeline(transformations=[ZPromptTransform(codec=tiny)], disable_cache=True)
-        found = pipeline.run(documents=documents[:2], num_workers=2)
+        nodes = pipeline.run(documents=documents[:2], num_workers=2)
         expected = pipeline.run(documents=documents[:2])
-        assert [node.metadata for node in found] == [node.metadata for node in expected]
+        assert [node.metadata for node in nodes] == [node.metadata for node in expected]

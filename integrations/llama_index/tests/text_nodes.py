@@ -1,10 +1,10 @@
-"""Nodes with one of everything that has to survive."""
+"""Nodes with every field that compression has to keep."""
 
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 
 
 def text_node(number: int, text: str) -> TextNode:
-    """Make a node with one of everything that has to survive."""
+    """Make a node with every field that compression has to keep."""
     return TextNode(
         text=text,
         id_=f"node-{number}",

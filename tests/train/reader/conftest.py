@@ -1,4 +1,4 @@
-"""Training of readers in miniature: a few passages in a tiny codec's Z-tokens."""
+"""Fixtures for training tiny readers: a few passages in Z-tokens of a tiny codec."""
 
 import json
 from collections.abc import Callable
@@ -50,13 +50,13 @@ MakeExamples: TypeAlias = Callable[..., ReaderExamples]
 
 @pytest.fixture(scope="session")
 def reader_codec(tiny_backbone: Backbone) -> Codec:
-    """A codec over the tiny backbone."""
+    """Return a codec over the tiny backbone."""
     return Codec(tiny_backbone, SETTINGS, name="tiny")
 
 
 @pytest.fixture(scope="session")
 def codec_folder(tmp_path_factory: pytest.TempPathFactory, reader_codec: Codec) -> Path:
-    """Its folder."""
+    """Return the folder of that codec."""
     folder = tmp_path_factory.mktemp("codecs") / "tiny"
     reader_codec.save_pretrained(folder)
     return folder
@@ -64,53 +64,58 @@ def codec_folder(tmp_path_factory: pytest.TempPathFactory, reader_codec: Codec) 
 
 @pytest.fixture(scope="session")
 def passages(tmp_path_factory: pytest.TempPathFactory, reader_codec: Codec) -> list[TiledPassage]:
-    """A few passages in Z-tokens."""
+    """Return a few passages in Z-tokens."""
     return PassageStore(tmp_path_factory.mktemp("tiles") / "tiles.jsonl", reader_codec).tile(PASSAGES, (2.0, 7.0))
 
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny_backbone: Backbone) -> ContentTokenizer:
-    """The reader's tokenizer."""
+    """Return the reader's tokenizer."""
     return ContentTokenizer(tiny_backbone)
 
 
 @pytest.fixture
 def teacher(reader_codec: Codec, passages: list[TiledPassage], tmp_path: Path) -> Teacher:
-    """The tiny LLM's predictions for them."""
-    teacher = Teacher(tmp_path / "teacher", reader_codec.backbone, [one.ids for one in passages], CONFIG.top)
+    """Return the tiny LLM's predictions for the passages."""
+    teacher = Teacher(tmp_path / "teacher", reader_codec.backbone, [passage.ids for passage in passages], CONFIG.top)
     teacher.ensure()
     return teacher
 
 
 @pytest.fixture
 def examples_of(passages: list[TiledPassage], tokenizer: ContentTokenizer) -> MakeExamples:
-    """A maker of examples."""
+    """Return a factory of examples."""
 
     def make(**changes: Any) -> ReaderExamples:  # noqa: ANN401 - fields of the config
         config = replace(CONFIG, **changes)
-        shown = [replace(one, surprisal=np.arange(len(one.ids), 0, -1, np.float32)) for one in passages]
-        questions = [TiledQuestion("when did they walk", ("1969",), (TitledPassage("Moon", one),)) for one in shown[:3]]
-        return ReaderExamples(config, Prompts(tokenizer, config.input), shown, questions)
+        surprising = [
+            replace(passage, surprisal=np.arange(len(passage.ids), 0, -1, np.float32)) for passage in passages
+        ]
+        questions = [
+            TiledQuestion("when did they walk", ("1969",), (TitledPassage("Moon", passage),))
+            for passage in surprising[:3]
+        ]
+        return ReaderExamples(config, Prompts(tokenizer, config.input), surprising, questions)
 
     return make
 
 
 @pytest.fixture
 def untuned(reader_codec: Codec) -> ReaderModel:
-    """The tiny LLM, which knows no Z-tokens."""
+    """Return the tiny LLM, which was not tuned for Z-tokens."""
     backbone = reader_codec.backbone
     return ReaderModel.of(backbone, llama_of(backbone), ZEmbedding(backbone.hidden_size))
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Z-tokens of all runs: what they have in common is compressed once."""
+    """Return a cache of Z-tokens that all runs share."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
 def text_file(tmp_path: Path) -> Path:
-    """A file of training text."""
+    """Write a file of training text."""
     path = tmp_path / "text.jsonl"
     texts = [" ".join(SENTENCES[index] for index in np.roll(ORDERS[n % 8], n)[:4]) for n in range(12)]
     path.write_text("".join(json.dumps({"paragraphs": [text]}) + "\n" for text in texts), "utf-8")
@@ -119,7 +124,7 @@ def text_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def question_file(tmp_path: Path) -> Path:
-    """A file of questions."""
+    """Write a file of questions."""
     path = tmp_path / "questions.jsonl"
     rows = [
         {"question": "who?", "answers": ["the dog"], "passages": [{"title": "T", "text": text, "gold": True}]}

@@ -1,4 +1,4 @@
-"""Questions are drawn in the forms that focusing gives their passages."""
+"""Questions are drawn with their passages in the forms that focusing gives them."""
 
 import numpy as np
 import pytest
@@ -23,14 +23,14 @@ QUESTIONS = [
 ]
 
 
-def of_tiny_text(codec: Codec) -> FocusedQuestions:
+def make_questions(codec: Codec) -> FocusedQuestions:
     backbone = codec.backbone
     relevance = Relevance.from_pretrained(embedder=None)
     return FocusedQuestions(QUESTIONS, PASSAGES, relevance, ContentTokenizer(backbone), backbone.encode_with_offsets)
 
 
 def draw_many(codec: Codec, count: int = 60) -> list[PromptedQuestions]:
-    questions = of_tiny_text(codec)
+    questions = make_questions(codec)
     return [questions.draw(2, np.random.default_rng(seed)) for seed in range(count)]
 
 
@@ -38,23 +38,23 @@ def text_of(codec: Codec, prompt: Positions) -> str:
     return codec.backbone.decode(prompt.ids.tolist())
 
 
-def test_what_answers_is_there_in_every_form(reader_codec: Codec) -> None:
-    drawn = [one for one in draw_many(reader_codec) if one.answers[0] == ANSWER]
+def test_the_sentence_that_answers_is_there_in_every_form(reader_codec: Codec) -> None:
+    drawn = [questions for questions in draw_many(reader_codec) if questions.answers[0] == ANSWER]
     assert len(drawn) > 30
-    for one in drawn:
-        for prompt in one.prompts:
+    for questions in drawn:
+        for prompt in questions.prompts:
             assert "In 1969 two people walked on the Moon." in text_of(reader_codec, prompt)
 
 
-def test_without_its_own_passages_a_question_is_not_answered(reader_codec: Codec) -> None:
-    drawn = [one for one in draw_many(reader_codec) if one.answers[0] == NOT_FOUND]
+def test_a_question_without_its_own_passages_has_no_answer(reader_codec: Codec) -> None:
+    drawn = [questions for questions in draw_many(reader_codec) if questions.answers[0] == NOT_FOUND]
     assert 4 < len(drawn) < 20
-    assert all(TEXT not in text_of(reader_codec, one.prompts[0]) for one in drawn)
+    assert all(TEXT not in text_of(reader_codec, questions.prompts[0]) for questions in drawn)
 
 
 def test_forms_are_plain_text_elided_text_and_z_tokens(reader_codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zprompt.train.focused_questions.KEPT", (30, 120))  # characters: these passages are short
-    prompts = [one.prompts[0] for one in draw_many(reader_codec) if one.answers[0] == ANSWER]
+    prompts = [drawn.prompts[0] for drawn in draw_many(reader_codec) if drawn.answers[0] == ANSWER]
     z_tokens = [prompt for prompt in prompts if prompt.gaps.any()]
     texts = [text_of(reader_codec, prompt) for prompt in prompts if not prompt.gaps.any()]
     assert z_tokens
@@ -64,20 +64,20 @@ def test_forms_are_plain_text_elided_text_and_z_tokens(reader_codec: Codec, monk
 
 def test_questions_about_the_same_passages_share_them(reader_codec: Codec) -> None:
     drawn = draw_many(reader_codec)
-    assert any(len(one.prompts) > 1 for one in drawn)
-    for one in drawn:
-        assert len(one.prompts) == len(one.answers) <= max(TOGETHER.values())
-        shared = min(one.prompts[0].common_prefix(prompt) for prompt in one.prompts)
-        assert shared > len(one.prompts[0]) / 2
+    assert any(len(questions.prompts) > 1 for questions in drawn)
+    for questions in drawn:
+        assert len(questions.prompts) == len(questions.answers) <= max(TOGETHER.values())
+        shared = min(questions.prompts[0].common_prefix(prompt) for prompt in questions.prompts)
+        assert shared > len(questions.prompts[0]) / 2
 
 
-def test_the_seed_decides(reader_codec: Codec) -> None:
+def test_the_same_seed_draws_the_same_questions(reader_codec: Codec) -> None:
     first, again = draw_many(reader_codec, 5), draw_many(reader_codec, 5)
-    assert [one.prompts[0].ids.tolist() for one in first] == [one.prompts[0].ids.tolist() for one in again]
+    assert [drawn.prompts[0].ids.tolist() for drawn in first] == [drawn.prompts[0].ids.tolist() for drawn in again]
 
 
 def test_z_tokens_stand_for_the_whole_passage(reader_codec: Codec) -> None:
     text = " ".join(SENTENCES)
     kept = KeptText(((0, len(SENTENCES[0])),), 0.0)
-    tokens = of_tiny_text(reader_codec)._z_tokens(text, kept, np.random.default_rng(3))
+    tokens = make_questions(reader_codec)._z_tokens(text, kept, np.random.default_rng(3))
     assert sum(token.gap + 1 for token in tokens) == len(reader_codec.backbone.encode(text))

@@ -1,4 +1,4 @@
-"""A packed sequence of many targets equals as many prompts."""
+"""Reading a packed sequence gives the same states as reading each branch in a prompt of its own."""
 
 from dataclasses import replace
 
@@ -14,11 +14,11 @@ from zprompt.train.reader_model import ReaderModel
 
 
 def states_of(model: ReaderModel, sequence: PackedSequence) -> list[torch.Tensor]:
-    """Read each branch in a prompt of its own."""
+    """Return the states of each branch, read in a prompt of its own."""
     states = []
     for branch in sequence.branches:
         whole = Positions.concatenate((sequence.trunk[: branch.fork], Positions.of_ids(branch.ids)))
-        tensors = (torch.from_numpy(part)[None] for part in (whole.ids, whole.gaps))
+        tensors = (torch.from_numpy(values)[None] for values in (whole.ids, whole.gaps))
         hidden = model.decoder.run(model.embed(*tensors))[0]
         states.append(hidden[branch.fork + branch.first - 1 : -1])
     return states
@@ -53,22 +53,22 @@ def test_targets_are_the_tokens_of_the_branches() -> None:
     assert (len(sequence), sequence.targets) == (8, 3)
 
 
-def test_runs_begin_alike_up_to_the_first_difference() -> None:
-    one, other = Positions.of_ids([1, 2, 3]), Positions.of_ids([1, 2, 4, 5])
-    assert (one.common_prefix(other), one.common_prefix(one[:2]), one.common_prefix(one)) == (2, 2, 3)
-    assert one.common_prefix(Positions(one.ids, np.array([0, 1, 0]))) == 1
+def test_the_common_prefix_ends_at_the_first_difference() -> None:
+    first, second = Positions.of_ids([1, 2, 3]), Positions.of_ids([1, 2, 4, 5])
+    assert (first.common_prefix(second), first.common_prefix(first[:2]), first.common_prefix(first)) == (2, 2, 3)
+    assert first.common_prefix(Positions(first.ids, np.array([0, 1, 0]))) == 1
 
 
 def test_micro_batches_hold_all_sequences_and_little_padding(examples_of: MakeExamples) -> None:
     sequences = examples_of().draw(np.random.default_rng(0))
     groups = list(micro_batches(sequences, 400))
-    assert sorted(map(id, sequences)) == sorted(id(one) for group in groups for one in group)
+    assert sorted(map(id, sequences)) == sorted(id(sequence) for group in groups for sequence in group)
     for group in groups:
         assert len(group) == 1 or len(group) * max(map(len, group)) <= 400
         assert min(map(len, group)) >= 0.75 * max(map(len, group))
 
 
-def test_a_batch_has_a_length(untuned: ReaderModel) -> None:
+def test_hidden_states_of_another_length_than_the_batch_are_refused(untuned: ReaderModel) -> None:
     batch = make_batch([PackedSequence("cloze", Positions.of_ids([1, 2]), (Branch(2, np.array([3]), 0),))])
     with pytest.raises(ValueError, match="3 positions, not 2"):
         untuned.decoder.run(torch.zeros(1, 2, 64), batch.attention(torch.device("cpu")))

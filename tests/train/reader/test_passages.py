@@ -13,7 +13,7 @@ from zprompt.train.passages import PassageStore, cut_passages, tile_passage
 
 
 def encode(text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Cut a text into words."""
+    """Tokenize a text into words; return ids and offsets."""
     ends = [index for index in range(1, len(text) + 1) if index == len(text) or text[index] == " "]
     return list(range(len(ends))), list(zip([0, *ends[:-1]], ends, strict=True))
 
@@ -25,7 +25,7 @@ def test_passages_are_whole_paragraphs_and_long_ones_are_cut() -> None:
         cut_passages(texts, encode, 30, 40, 10, 0)
 
 
-def test_z_tokens_lie_over_the_source_tokens(reader_codec: Codec, tmp_path: Path) -> None:
+def test_z_tokens_are_aligned_with_the_source_tokens(reader_codec: Codec, tmp_path: Path) -> None:
     passages = PassageStore(tmp_path / "tiles.jsonl", reader_codec).tile(PASSAGES, (2.0, 7.0))
     assert [passage.text for passage in passages] == PASSAGES
     for passage in passages:
@@ -35,7 +35,7 @@ def test_z_tokens_lie_over_the_source_tokens(reader_codec: Codec, tmp_path: Path
     assert any(len(passage.tokens) < len(passage.ids) for passage in passages)
 
 
-def test_of_a_ratio_that_is_out_of_reach_the_nearest_is_taken(reader_codec: Codec, tmp_path: Path) -> None:
+def test_a_ratio_that_is_out_of_reach_gives_the_nearest_one(reader_codec: Codec, tmp_path: Path) -> None:
     with pytest.warns(RatioWarning):
         expected = reader_codec.compress(PASSAGES[:2], ratio=90.0).documents
     tiled = PassageStore(tmp_path / "tiles.jsonl", reader_codec).tile(PASSAGES[:2], (90.0,))
@@ -51,15 +51,17 @@ def test_a_part_is_a_passage(reader_codec: Codec, tmp_path: Path) -> None:
 
 
 def test_nothing_is_tiled_twice(reader_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, said = tmp_path / "tiles.jsonl", []
-    first = PassageStore(path, reader_codec).tile(PASSAGES, (2.0, 7.0), lambda done, total: said.append((done, total)))
-    assert said[-1] == (len(PASSAGES), len(PASSAGES))
+    path, reports = tmp_path / "tiles.jsonl", []
+    first = PassageStore(path, reader_codec).tile(
+        PASSAGES, (2.0, 7.0), lambda done, total: reports.append((done, total))
+    )
+    assert reports[-1] == (len(PASSAGES), len(PASSAGES))
     monkeypatch.setattr(reader_codec, "compress", None)
     again = PassageStore(path, reader_codec).tile(PASSAGES, (2.0, 7.0))
     assert [passage.span for passage in again] == [passage.span for passage in first]
 
 
-def test_a_line_that_was_cut_off_is_made_again(reader_codec: Codec, tmp_path: Path) -> None:
+def test_a_truncated_line_is_computed_again(reader_codec: Codec, tmp_path: Path) -> None:
     path = tmp_path / "tiles.jsonl"
     PassageStore(path, reader_codec).tile(PASSAGES[:3], (2.0,))
     whole = path.read_text("utf-8")
@@ -70,12 +72,12 @@ def test_a_line_that_was_cut_off_is_made_again(reader_codec: Codec, tmp_path: Pa
     assert [passage.text for passage in tiled] == PASSAGES[:3] and tiled[2].span in again
 
 
-def test_another_codecs_tiles_are_refused(reader_codec: Codec, tiny_backbone: Backbone, tmp_path: Path) -> None:
+def test_tiles_of_another_codec_are_refused(reader_codec: Codec, tiny_backbone: Backbone, tmp_path: Path) -> None:
     PassageStore(tmp_path / "tiles.jsonl", reader_codec)
     other = Codec(tiny_backbone, name="other")
     with pytest.raises(CheckpointError, match=reader_codec.fingerprint):
         PassageStore(tmp_path / "tiles.jsonl", other)
 
 
-def test_what_is_no_z_span_has_no_tile(reader_codec: Codec) -> None:
+def test_a_text_that_is_no_z_span_has_no_tiling(reader_codec: Codec) -> None:
     assert tile_passage("text", "text", reader_codec) is None

@@ -1,4 +1,4 @@
-"""From text and questions to a reader that loads."""
+"""Training from text and questions gives a reader that loads."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ def short_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", INPUTS)
-def test_the_folder_is_a_reader(
+def test_the_folder_holds_a_trained_reader(
     kind: str,
     text_file: Path,
     question_file: Path,
@@ -48,8 +48,8 @@ def test_the_folder_is_a_reader(
         LtscReader.from_pretrained(str(folder), backbone=reader_codec.backbone)
     elif kind in CODES:
         load_codes(folder, reader_codec.backbone)
-        found = analyze_codes(folder, [str(text_file)], passages=3, codec_name=str(codec_folder))
-        assert found.uses > 0 and found.passages == 3 and 0 < found.commonest <= 1
+        analysis = analyze_codes(folder, [str(text_file)], passages=3, codec_name=str(codec_folder))
+        assert analysis.uses > 0 and analysis.passages == 3 and 0 < analysis.commonest <= 1
     else:
         reader = Reader.from_pretrained(str(folder), codec=reader_codec)
         assert reader.training["input"] == kind and bool(reader.z_embedding.gap.any()) == (kind == "z")
@@ -61,7 +61,7 @@ def test_the_folder_is_a_reader(
 
 
 def test_a_run_in_the_folder_is_not_overwritten(text_file: Path, codec_folder: Path, tmp_path: Path) -> None:
-    said: list[str] = []
+    stages: list[str] = []
 
     def run(resume: bool) -> None:
         train_reader(
@@ -70,27 +70,27 @@ def test_a_run_in_the_folder_is_not_overwritten(text_file: Path, codec_folder: P
             CONFIG,
             codec_name=str(codec_folder),
             resume=resume,
-            report=lambda stage, step, steps, figures: said.append(stage),
+            report=lambda stage, step, steps, figures: stages.append(stage),
         )
 
     run(resume=False)
     first = (tmp_path / "z_embedding.safetensors").read_bytes()
     with pytest.raises(CheckpointError, match="--resume"):
         run(resume=False)
-    assert {"tile", "teach", "train"} <= set(said)
+    assert {"tile", "teach", "train"} <= set(stages)
     run(resume=True)
     assert (tmp_path / "z_embedding.safetensors").read_bytes() == first
 
 
-def test_a_reader_can_be_trained_on(text_file: Path, codec_folder: Path, cache: Path, tmp_path: Path) -> None:
+def test_training_can_start_from_a_reader(text_file: Path, codec_folder: Path, cache: Path, tmp_path: Path) -> None:
     def run(folder: str, config: ReaderTrainConfig, start_from: str | None = None) -> None:
         sources = Sources([str(text_file)])
         out, codec = tmp_path / folder, str(codec_folder)
         train_reader(sources, out, config, codec_name=codec, cache=cache, start_from=start_from)
 
-    first, still = str(tmp_path / "first"), replace(CONFIG, rate=0.0, up_rate=0.0, embedding_rate=0.0)
+    first, no_learning = str(tmp_path / "first"), replace(CONFIG, rate=0.0, up_rate=0.0, embedding_rate=0.0)
     run("first", CONFIG)
-    run("same", still, first)
+    run("same", no_learning, first)
     for file in ("z_embedding.safetensors", "adapter/adapter_model.safetensors"):
         assert (tmp_path / "same" / file).read_bytes() == (tmp_path / "first" / file).read_bytes()
     run("on", CONFIG, first)
@@ -99,11 +99,11 @@ def test_a_reader_can_be_trained_on(text_file: Path, codec_folder: Path, cache: 
     assert read_reader_config(tmp_path / "on").training["started_from"] == first
     with pytest.raises(CheckpointError, match="its LoRA's rank is 2, this run's is 3"):
         run("rank", replace(CONFIG, rank=3), first)
-    run("text", replace(still, input="text"), first)  # its LoRA alone
+    run("text", replace(no_learning, input="text"), first)  # only its LoRA is used
     file = "adapter/adapter_model.safetensors"
     assert (tmp_path / "text" / file).read_bytes() == (tmp_path / "first" / file).read_bytes()
-    meta_tokens = replace(still, input="ltsc")
-    run("ltsc", meta_tokens, first)  # its LoRA alone, here too
+    meta_tokens = replace(no_learning, input="ltsc")
+    run("ltsc", meta_tokens, first)  # here, too, only its LoRA is used
     run("same ltsc", meta_tokens, str(tmp_path / "ltsc"))
     for file in ("adapter/adapter_model.safetensors", "meta_embedding.safetensors"):
         assert (tmp_path / "same ltsc" / file).read_bytes() == (tmp_path / "ltsc" / file).read_bytes()
@@ -128,6 +128,6 @@ def test_a_reader_that_would_be_too_large_is_refused(
         ({"precision": "fp8"}, "precision must be one of"),
     ],
 )
-def test_a_config_that_cannot_be_followed_is_refused(change: dict[str, object], message: str) -> None:
+def test_an_impossible_config_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         ReaderTrainConfig(**change)  # type: ignore[arg-type]

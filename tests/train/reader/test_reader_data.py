@@ -1,4 +1,4 @@
-"""Packed sequences are drawn in their shares, and hold what they should."""
+"""Packed sequences are drawn in the shares of their tasks, with the right trunks and targets."""
 
 from collections import Counter
 
@@ -25,8 +25,8 @@ def text_of(backbone: Backbone, sequence: PackedSequence) -> str:
 
 def test_the_seed_decides_the_sequences(examples_of: MakeExamples) -> None:
     examples = examples_of()
-    one, same, other = (examples.draw(np.random.default_rng(seed)) for seed in (0, 0, 1))
-    trunks = [[sequence.trunk.ids.tolist() for sequence in drawn] for drawn in (one, same, other)]
+    batches = [examples.draw(np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    trunks = [[sequence.trunk.ids.tolist() for sequence in batch] for batch in batches]
     assert trunks[0] == trunks[1] != trunks[2]
 
 
@@ -36,13 +36,15 @@ def test_tasks_have_their_shares(examples_of: MakeExamples) -> None:
     assert tasks == {"continuation": 10, "questions": 5, "cloze": 5}
 
 
-def test_without_anything_there_is_nothing_to_learn(examples_of: MakeExamples) -> None:
+def test_no_passages_and_no_questions_are_refused(examples_of: MakeExamples) -> None:
     examples = examples_of()
     with pytest.raises(TrainingDataError, match="Give --data, --qa or both"):
         type(examples)(examples.config, examples.prompts, [], [])
 
 
-def test_continuations_go_on_where_the_trunk_ends(examples_of: MakeExamples, passages: list[TiledPassage]) -> None:
+def test_continuations_follow_the_text_before_their_fork(
+    examples_of: MakeExamples, passages: list[TiledPassage]
+) -> None:
     sequence = examples_of(input="text").draw_one("continuation", np.random.default_rng(0))
     seen = sequence.trunk.ids[1:].tolist()
     [passage] = [passage for passage in passages if passage.ids[: len(seen)].tolist() == seen]
@@ -53,7 +55,7 @@ def test_continuations_go_on_where_the_trunk_ends(examples_of: MakeExamples, pas
         assert passages[branch.source.passage] is passage
 
 
-def test_repetition_gives_back_what_the_z_tokens_stand_for(examples_of: MakeExamples) -> None:
+def test_repetition_asks_for_the_text_that_the_z_tokens_stand_for(examples_of: MakeExamples) -> None:
     examples = examples_of()
     sequence = examples.draw_one("repetition", np.random.default_rng(0))
     [branch] = sequence.branches
@@ -79,13 +81,13 @@ def test_questions_have_distractors(examples_of: MakeExamples, tiny_backbone: Ba
 @pytest.mark.parametrize("kind", ["z", "pruned", "truncated", "text"])
 def test_inputs_take_as_many_positions_as_z_tokens(examples_of: MakeExamples, kind: str) -> None:
     for passage in examples_of().passages:
-        given = as_input(passage, kind)
-        assert len(given.piece) == (len(passage.ids) if kind == "text" else len(passage.tokens))
-        assert given.places[0] == 0 and given.places[-1] == len(given.piece)
-        assert isinstance(given.piece, SpanPiece if kind == "z" else TextPiece)
+        reader_input = as_input(passage, kind)
+        assert len(reader_input.piece) == (len(passage.ids) if kind == "text" else len(passage.tokens))
+        assert reader_input.places[0] == 0 and reader_input.places[-1] == len(reader_input.piece)
+        assert isinstance(reader_input.piece, SpanPiece if kind == "z" else TextPiece)
 
 
-def test_pruning_keeps_what_was_expected_least(examples_of: MakeExamples) -> None:
+def test_pruning_keeps_the_most_surprising_tokens(examples_of: MakeExamples) -> None:
     passage = examples_of().passages[0]  # its first tokens are the most surprising
     assert as_input(passage, "pruned").piece == as_input(passage, "truncated").piece
 
@@ -98,15 +100,15 @@ def test_meta_tokens_stand_for_what_is_repeated(reader_codec: Codec) -> None:
     assert passage is not None
     ids, places = as_meta_tokens(passage)
     assert decompress(ids, ALPHABET) == backbone.encode(text) and len(ids) < 0.6 * len(passage.ids)
-    for edge, place in zip(passage.edges, places, strict=True):  # no cut gives away what is after it
-        shown = decompress(ids[:place], ALPHABET)
+    for edge, position in zip(passage.edges, places, strict=True):  # no cut reveals text that comes after it
+        shown = decompress(ids[:position], ALPHABET)
         assert shown == passage.ids[: len(shown)].tolist() and len(shown) <= edge
     assert places[-1] == len(ids)
     tokenizer = ContentTokenizer(backbone)
     plain_size, meta_size = (
         len(Prompts(tokenizer, kind).question("Who?", [TitledPassage("Foxes", passage)])) for kind in ("text", "ltsc")
     )
-    assert plain_size - meta_size == len(passage.ids) - len(ids)  # each is one position of a prompt, too
+    assert plain_size - meta_size == len(passage.ids) - len(ids)  # a meta-token takes one position of a prompt, too
     plain = passage.part(0, 3)
     assert as_input(plain, "ltsc").piece == as_input(plain, "text").piece  # nothing is repeated
     assert as_input(plain, "ltsc").places.tolist() == plain.edges.tolist()
@@ -125,14 +127,18 @@ TEXT = (
 
 
 def test_names_numbers_and_dates_are_blanked() -> None:
-    found = {c.answer: c.question for seed in range(20) for c in cloze_questions(TEXT, 4, np.random.default_rng(seed))}
-    assert {"Stephen Sauvestre", "31 March 1889", "330", "Edison"} <= set(found)
-    assert found["330"] == "What is missing in “It was opened on 31 March 1889, and is ___ metres tall.”?"
-    for answer, question in found.items():
+    questions = {
+        cloze.answer: cloze.question
+        for seed in range(20)
+        for cloze in cloze_questions(TEXT, 4, np.random.default_rng(seed))
+    }
+    assert {"Stephen Sauvestre", "31 March 1889", "330", "Edison"} <= set(questions)
+    assert questions["330"] == "What is missing in “It was opened on 31 March 1889, and is ___ metres tall.”?"
+    for answer, question in questions.items():
         assert answer in TEXT and answer not in question and "___" in question
 
 
-def test_there_are_no_more_questions_than_wanted() -> None:
+def test_there_are_no_more_cloze_questions_than_asked_for() -> None:
     assert len(cloze_questions(TEXT, 2, np.random.default_rng(0))) == 2
     assert cloze_questions("nothing to ask about in this one sentence.", 2, np.random.default_rng(0)) == []
     assert all(cloze_questions(text, 3, np.random.default_rng(0)) for text in PASSAGES if "1969" in text)

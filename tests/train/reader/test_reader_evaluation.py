@@ -1,4 +1,4 @@
-"""Readers are measured against the LLM that reads the text, and the one that reads nothing."""
+"""Readers are measured against the LLM with the text, and the LLM without it."""
 
 import numpy as np
 import pytest
@@ -47,25 +47,25 @@ def test_z_tokens_take_fewer_positions(untuned: ReaderModel, passages: list[Tile
     assert benefit.positions_ratio > 1.2 and benefit.passages == 3 and benefit.to_dict()["kept"] == benefit.kept
 
 
-def test_greedy_answers_are_the_llms_own(
+def test_answers_are_decoded_greedily(
     untuned: ReaderModel, examples_of: MakeExamples, reader_codec: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zprompt.train.reader_evaluation.ANSWER", 5)
     examples = examples_of(input="text")
-    asked = [*examples.questions, TiledQuestion("and then?", ("the dog",), ())]  # prompts of different lengths
+    questions = [*examples.questions, TiledQuestion("and then?", ("the dog",), ())]  # prompts of different lengths
     assert isinstance(untuned.embedding, ZEmbedding)
     reader = Reader(reader_codec, untuned.decoder, untuned.embedding)
-    given = answer_questions(reader, examples.prompts, asked)
-    assert given == [greedy(reader_codec.backbone, examples.prompts, one, 5) for one in asked]
-    answers = score_answers(asked, given)
-    assert [answer for _, _, answer in answers.shown] == given
-    assert answers.questions == len(asked) and answers.f1_interval[0] <= answers.f1 <= answers.f1_interval[1]
+    texts = answer_questions(reader, examples.prompts, questions)
+    assert texts == [greedy(reader_codec.backbone, examples.prompts, question, 5) for question in questions]
+    answers = score_answers(questions, texts)
+    assert [answer for _, _, answer in answers.shown] == texts
+    assert answers.questions == len(questions) and answers.f1_interval[0] <= answers.f1 <= answers.f1_interval[1]
 
 
-def greedy(backbone: Backbone, prompts: Prompts, asked: TiledQuestion, most: int) -> str:
-    ids = prompts.question(asked.question, asked.passages).ids.tolist()
+def greedy(backbone: Backbone, prompts: Prompts, question: TiledQuestion, limit: int) -> str:
+    ids = prompts.question(question.question, question.passages).ids.tolist()
     answer: list[int] = []
-    while len(answer) < most:
+    while len(answer) < limit:
         state = backbone.hidden(torch.tensor([ids + answer]))[0, -1]
         token = int((state @ backbone.output_embeddings.T).argmax())
         if token == prompts.end_id:
@@ -74,7 +74,7 @@ def greedy(backbone: Backbone, prompts: Prompts, asked: TiledQuestion, most: int
     return backbone.decode(answer).strip()
 
 
-def test_a_calibrated_confidence_is_even_where_both_kinds_are_as_frequent() -> None:
+def test_a_calibrated_confidence_is_one_half_where_both_kinds_are_equally_frequent() -> None:
     random = np.random.default_rng(0)
     answered = np.arange(2000) % 2 == 0
     calibration = fit_calibration(random.normal(np.where(answered, 7.0, 5.0), 1.0), answered)
@@ -83,6 +83,6 @@ def test_a_calibrated_confidence_is_even_where_both_kinds_are_as_frequent() -> N
     assert calibration.confidence(1 / (1 + np.exp(7.0))) == pytest.approx(1 / (1 + np.exp(-2.0)), abs=0.05)
 
 
-def test_what_separates_both_kinds_wholly_has_a_finite_calibration() -> None:
+def test_perfectly_separated_kinds_have_a_finite_calibration() -> None:
     calibration = fit_calibration(np.array([1.0, 9.0, 1.0, 9.0]), np.array([False, True, False, True]))
     assert 0.5 < calibration.confidence(1 / (1 + np.exp(9.0))) < 1

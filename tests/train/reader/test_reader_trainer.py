@@ -1,4 +1,4 @@
-"""Steps lower the loss, and a stopped run goes on where it was."""
+"""Training lowers the loss, and a stopped run is resumed where it was."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +29,7 @@ MakeTrainer: TypeAlias = Callable[..., ReaderTrainer]
 
 @pytest.fixture
 def make_trainer(reader_codec: Codec, examples_of: MakeExamples, teacher: Teacher) -> MakeTrainer:
-    """A maker of trainers."""
+    """Return a factory of trainers."""
     backbone = reader_codec.backbone
 
     def make(folder: Path, **changes: object) -> ReaderTrainer:
@@ -53,19 +53,21 @@ def make_trainer(reader_codec: Codec, examples_of: MakeExamples, teacher: Teache
 
 
 @pytest.mark.parametrize("kind", ["paper-a", "codes"])
-def test_all_loras_that_read_codes_begin_at_the_given_reader(reader_codec: Codec, tmp_path: Path, kind: str) -> None:
+def test_all_loras_that_read_codes_start_from_the_lora_of_the_reader(
+    reader_codec: Codec, tmp_path: Path, kind: str
+) -> None:
     folder = write_random_reader(tmp_path / "given", reader_codec)
-    given = read_lora(folder / "adapter")
-    config = replace(CONFIG, input=kind, rank=given.rank, alpha=given.alpha)
+    start = read_lora(folder / "adapter")
+    config = replace(CONFIG, input=kind, rank=start.rank, alpha=start.alpha)
 
     loras = load_start(str(folder), reader_codec.backbone, config).loras
 
     assert set(loras) == {"compressor", *(("decompressor", "inferencer") if kind == "paper-a" else ("reader",))}
-    assert all(not up.any() for up in loras.pop("compressor").up.values())  # its own, which changes nothing yet
+    assert all(not up.any() for up in loras.pop("compressor").up.values())  # a new one, which changes nothing yet
     for lora in loras.values():
         assert all(
-            torch.equal(lora.up[name], up) and torch.equal(lora.down[name], given.down[name])
-            for name, up in given.up.items()
+            torch.equal(lora.up[name], up) and torch.equal(lora.down[name], start.down[name])
+            for name, up in start.up.items()
         )
 
 
@@ -95,7 +97,7 @@ def test_the_backbone_is_not_trained(make_trainer: MakeTrainer, reader_codec: Co
 def test_half_precision_rounds_no_weight_of_the_backbone(
     make_trainer: MakeTrainer, reader_codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = unpack(llama_of(reader_codec.backbone))  # as on a GPU: a copy of it has the same weights
+    plain = unpack(llama_of(reader_codec.backbone))  # as on a GPU, where the weights are not packed
     monkeypatch.setattr("zprompt.train.reader_model.llama_of", lambda backbone: plain)
     before = [weight.clone() for weight in plain.parameters()]
     make_trainer(tmp_path, precision="bf16").step(0, 0.0)
@@ -104,7 +106,7 @@ def test_half_precision_rounds_no_weight_of_the_backbone(
     assert all(map(torch.equal, before, after))
 
 
-def test_the_number_of_cores_changes_nothing(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_the_number_of_threads_changes_nothing(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     cores, trained = torch.get_num_threads(), []
     try:
         for threads in (1, 3):
@@ -117,7 +119,9 @@ def test_the_number_of_cores_changes_nothing(make_trainer: MakeTrainer, tmp_path
     assert all(map(torch.equal, *trained))
 
 
-def test_a_resumed_run_gives_what_an_uninterrupted_one_does(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_a_resumed_run_gives_the_same_weights_as_an_uninterrupted_one(
+    make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
     whole = make_trainer(tmp_path / "whole")
     run(whole)
 
@@ -130,7 +134,7 @@ def test_a_resumed_run_gives_what_an_uninterrupted_one_does(make_trainer: MakeTr
     resumed = make_trainer(tmp_path / "stopped")
     assert resumed.progress.step == 2
     run(resumed)
-    assert all(torch.equal(one, other) for one, other in zip(whole.parameters, resumed.parameters, strict=True))
+    assert all(torch.equal(weight, same) for weight, same in zip(whole.parameters, resumed.parameters, strict=True))
 
 
 def test_another_run_is_not_resumed(make_trainer: MakeTrainer, tmp_path: Path) -> None:
@@ -140,8 +144,8 @@ def test_another_run_is_not_resumed(make_trainer: MakeTrainer, tmp_path: Path) -
 
 
 def test_micro_batches_do_not_change_the_gradients(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    every = {"random_candidates": 0, "common_candidates": 10_000}  # else they would draw other candidates
-    trainers = [make_trainer(tmp_path / str(n), micro_batch=n, **every) for n in (1, 9999)]
+    all_tokens = {"random_candidates": 0, "common_candidates": 10_000}  # all tokens: a random choice would differ
+    trainers = [make_trainer(tmp_path / str(n), micro_batch=n, **all_tokens) for n in (1, 9999)]
     figures = [trainer.step(0, 0.0) for trainer in trainers]
     assert figures[0] == pytest.approx(figures[1], rel=1e-4)
 
@@ -162,24 +166,24 @@ def test_half_precision_gives_nearly_the_same_gradients(make_trainer: MakeTraine
     assert torch.nn.functional.cosine_similarity(exact, rounded, dim=0) > 0.99
 
 
-def test_a_checkpoint_is_in_small_files_and_the_last_whole_one_counts(
+def test_a_checkpoint_is_in_small_files_and_the_last_complete_one_is_loaded(
     make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "MOST_BYTES", 10_000)
     whole = make_trainer(tmp_path)
     run(whole)
     files = sorted(tmp_path.glob("checkpoint-*.safetensors"))
-    assert len(files) > 2 and all(path.stat().st_size < 20_000 for path in files)  # with headers
+    assert len(files) > 2 and all(path.stat().st_size < 20_000 for path in files)  # a header is added to each
     sizes = [tensor.nbytes for path in files for tensor in load_file(path).values()]
     assert sum(sizes) == 6 * sum(parameter.numel() for parameter in whole.parameters)
-    (tmp_path / "checkpoint-000005-0.safetensors").write_bytes(b"cut off")  # of a checkpoint that was never complete
+    (tmp_path / "checkpoint-000005-0.safetensors").write_bytes(b"cut off")  # of a checkpoint that was never completed
     assert make_trainer(tmp_path).progress.step == 4
     files[0].unlink()
     with pytest.raises(CheckpointError, match="is not there"):
         make_trainer(tmp_path)
 
 
-def test_minutes_end_a_run_and_a_second_call_has_nothing_to_do(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_minutes_end_a_run_and_a_second_call_takes_no_steps(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     first = make_trainer(tmp_path, steps=1)
     run(first, minutes=1 / 60)
     assert first.progress.step > 1 and 1 <= first.progress.seconds < 3
@@ -188,7 +192,7 @@ def test_minutes_end_a_run_and_a_second_call_has_nothing_to_do(make_trainer: Mak
     assert again.progress.step == first.progress.step
 
 
-def test_the_learning_rate_falls_over_what_there_is() -> None:
+def test_the_learning_rate_rises_and_then_falls_with_the_progress() -> None:
     assert rate_at(1.0, 0.0, 0, 20) == pytest.approx(0.05)
     assert rate_at(1.0, 0.0, 50, 20) == 1.0 and rate_at(1.0, 1.2, 99, 20) == pytest.approx(loop.LOWEST)
 
@@ -197,27 +201,28 @@ def test_too_little_memory_halves_a_micro_batch(
     make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make_trainer(tmp_path)
-    accumulate, tried = trainer._accumulate, []
+    accumulate, sizes = trainer._accumulate, []
 
-    def full_at_first(step: int, done: float) -> Figures:
-        tried.append(trainer.micro_batch)
-        if len(tried) < 3:
+    def out_of_memory_at_first(step: int, done: float) -> Figures:
+        sizes.append(trainer.micro_batch)
+        if len(sizes) < 3:
             raise torch.OutOfMemoryError
         return accumulate(step, done)
 
-    monkeypatch.setattr(trainer, "_accumulate", full_at_first)
+    monkeypatch.setattr(trainer, "_accumulate", out_of_memory_at_first)
     trainer.step(0, 0.0)
-    assert tried == [400, 200, 100]
+    assert sizes == [400, 200, 100]
 
 
-@pytest.mark.filterwarnings("ignore")  # torch's own, as it compiles
+@pytest.mark.filterwarnings("ignore")  # warnings of torch while it compiles
 def test_compiled_layers_share_their_code_and_change_nothing(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     plain, compiled = make_trainer(tmp_path / "plain"), make_trainer(tmp_path / "compiled")
-    compiled.alone = True  # as on a GPU, where layers are compiled: two threads at once might compile the same twice
+    # As on a GPU, where layers are compiled: two threads at once might compile the same twice.
+    compiled.one_at_a_time = True
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     for layer in compiled.model.decoder.layers:
         layer.compile(dynamic=True, fullgraph=True, backend="aot_eager")
     figures = [[trainer.step(step, 0.0) for step in range(3)] for trainer in (plain, compiled)]
-    assert all(one == pytest.approx(other, rel=1e-3) for one, other in zip(*figures, strict=True))
+    assert all(step == pytest.approx(same, rel=1e-3) for step, same in zip(*figures, strict=True))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2

@@ -1,4 +1,4 @@
-"""What was prepared trains the reader that the data themselves would have trained."""
+"""A prepared training set trains the same reader as the data that it was made from."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ def prepared(sources: Sources, codec_folder: Path, cache: Path, tmp_path: Path) 
     return folder
 
 
-def test_a_prepared_run_gives_the_reader_of_the_data(
+def test_a_prepared_run_gives_the_same_reader_as_a_run_on_the_data(
     sources: Sources, prepared: Path, codec_folder: Path, cache: Path, tmp_path: Path
 ) -> None:
     whole = train_reader(sources, tmp_path / "whole", CONFIG, codec_name=str(codec_folder), cache=cache)
@@ -45,7 +45,7 @@ def test_a_prepared_run_gives_the_reader_of_the_data(
     assert configs[0]["calibration"] == configs[1]["calibration"]
 
 
-def test_a_run_is_gone_on_with_by_the_same_call(prepared: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_is_resumed_by_the_same_call(prepared: Path, tmp_path: Path) -> None:
     run_reader(prepared, tmp_path / "whole")
 
     def stop(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
@@ -59,22 +59,24 @@ def test_a_run_is_gone_on_with_by_the_same_call(prepared: Path, tmp_path: Path) 
         assert (tmp_path / "stopped" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
-def test_a_reader_to_train_on_is_taken_along(
+def test_the_reader_to_start_from_is_part_of_the_training_set(
     sources: Sources, prepared: Path, codec_folder: Path, cache: Path, tmp_path: Path
 ) -> None:
     run_reader(prepared, tmp_path / "first")
-    still = replace(CONFIG, rate=0.0, up_rate=0.0, embedding_rate=0.0)
+    no_learning = replace(CONFIG, rate=0.0, up_rate=0.0, embedding_rate=0.0)
     first = str(tmp_path / "first")
-    prepare_reader(sources, tmp_path / "again", still, codec_name=str(codec_folder), cache=cache, start_from=first)
+    prepare_reader(
+        sources, tmp_path / "again", no_learning, codec_name=str(codec_folder), cache=cache, start_from=first
+    )
     (tmp_path / "first").rename(tmp_path / "elsewhere")
     run_reader(tmp_path / "again", tmp_path / "same")
     for file in READER:
         assert (tmp_path / "same" / file).read_bytes() == (tmp_path / "elsewhere" / file).read_bytes()
 
 
-def test_a_run_that_is_longer_than_what_was_prepared_begins_anew(prepared: Path) -> None:
+def test_a_run_longer_than_the_training_set_repeats_it(prepared: Path) -> None:
     content = read_training_set(prepared)
-    trunks = [[one.trunk.ids.tolist() for one in content.draw(step)] for step in (1, CONFIG.steps + 1)]
+    trunks = [[sequence.trunk.ids.tolist() for sequence in content.draw(step)] for step in (1, CONFIG.steps + 1)]
     assert trunks[0] == trunks[1]
 
 

@@ -4,8 +4,8 @@
     short = ltsc.shorten_text(text)          ltsc.restore_text(short) == text
 
 `repeats` finds what repeats, and `grammar` decides what pays; `sequences` writes the result as ids, `texts` as text.
-`variants` are both as baselines, and `reader` is a model that was tuned on meta-tokens. Importing this is light: torch
-is loaded with the reader.
+`variants` has both as baselines, and `reader` is a model that was tuned on meta-tokens. Importing the package is light:
+only the reader loads torch.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -82,8 +82,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever is asked for
-    """Import what needs torch when it is asked for."""
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any attribute
+    """Import names that need torch when they are first used."""
     if name in __all__:
         from zprompt.baselines.ltsc import reader
 

@@ -6,8 +6,8 @@ An entry of N symbols that is used K times pays iff
 
 since it is written once, after its name of r symbols and with d symbols around it, and each use is its name. A
 meta-token is one symbol and needs nothing around it: r = 1 and d = 0 give the paper's N · K > 1 + N + K. An entry that
-does not pay is written out where it is used. Its users grow by that, and what it uses is used more often, so the rule
-is applied again until nothing changes.
+does not pay is inlined where it is used. That makes its users longer and the entries that it uses more frequent, so the
+rule is applied again until nothing changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from zprompt.errors import DamagedSequenceError
 
 _Count = TypeVar("_Count", int, NDArray[np.int64])
-_ROUNDS = 16  # of applying the rule again; a few do
+_ROUNDS = 16  # of applying the rule, at most; a few suffice
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +52,18 @@ class Grammar:
 
 
 def prune(grammar: Grammar, limit: int | None = None, price: Price = META_TOKENS) -> Grammar:
-    """Write out the entries that do not pay, and beyond `limit` entries those that save least."""
+    """Inline the entries that do not pay and, beyond `limit` entries, those that save least."""
     for _ in range(_ROUNDS):
         useless = _useless(grammar, price)
         if not useless:
             break
-        grammar = _write_out(grammar, useless)
+        grammar = _inline(grammar, useless)
     if limit is not None and len(grammar.entries) > limit:
         savings = [
             price.saving(len(entry), uses) for entry, uses in zip(grammar.entries, count_uses(grammar), strict=True)
         ]
         order = sorted(range(len(savings)), key=savings.__getitem__, reverse=True)
-        grammar = _write_out(grammar, set(order[limit:]))
+        grammar = _inline(grammar, set(order[limit:]))
     return grammar
 
 
@@ -76,9 +76,9 @@ def count_uses(grammar: Grammar) -> list[int]:
 
 
 def _useless(grammar: Grammar, price: Price) -> set[int]:
-    """Find the entries that do not pay at the lengths that they have without each other."""
+    """Find the entries that do not pay, at their lengths with the entries found so far inlined."""
     uses, useless = count_uses(grammar), set()
-    lengths: dict[int, int] = {}  # of the symbols that will be written out
+    lengths: dict[int, int] = {}  # of the symbols that will be inlined
     for i, entry in enumerate(grammar.entries):
         length = sum(lengths.get(symbol, 1) for symbol in entry)
         if price.saving(length, uses[i]) <= 0:
@@ -87,15 +87,15 @@ def _useless(grammar: Grammar, price: Price) -> set[int]:
     return useless
 
 
-def _write_out(grammar: Grammar, gone: Collection[int]) -> Grammar:
+def _inline(grammar: Grammar, inlined: Collection[int]) -> Grammar:
     """Replace the uses of some entries by their symbols."""
-    if not gone:
+    if not inlined:
         return grammar
     replacement: dict[int, list[int]] = {}  # of each entry's symbol
     kept: list[list[int]] = []
     for i, entry in enumerate(grammar.entries):
         replaced = _replace(entry, replacement)
-        if i in gone:
+        if i in inlined:
             replacement[grammar.base + i] = replaced
         else:
             replacement[grammar.base + i] = [grammar.base + len(kept)]
@@ -115,11 +115,11 @@ def _replace(sequence: Iterable[int], replacement: dict[int, list[int]]) -> list
 
 
 def expand(entries: Sequence[Sequence[int]], bodies: Sequence[Sequence[int]], limit: int) -> list[list[int]]:
-    """Write out the entries in bodies, up to a limit: a forged dictionary grows exponentially.
+    """Expand the entries in bodies, up to a limit, since a forged dictionary can grow exponentially.
 
-    :param entries: Symbols of each: ids, and ~i for an entry i before it.
-    :param bodies: Symbols of each.
-    :param limit: Ids that all bodies may have together, and all entries as well.
+    :param entries: The symbols of each entry: ids, and ~i for an earlier entry i.
+    :param bodies: The symbols of each body.
+    :param limit: Maximum ids of all bodies together, and of all entries together.
     :return: The ids of each body.
     :raises DamagedSequenceError: If there would be more ids.
     """
@@ -128,12 +128,12 @@ def expand(entries: Sequence[Sequence[int]], bodies: Sequence[Sequence[int]], li
     for entry in entries:
         lengths.append(_expanded_length(entry, lengths))
         room -= lengths[-1]
-        _require_room(room, limit)  # at once, before the lengths themselves become long
+        _require_room(room, limit)  # at once, before the lengths become huge integers
     _require_room(limit - sum(_expanded_length(body, lengths) for body in bodies), limit)
     expanded: list[list[int]] = []
     for entry in entries:
-        expanded.append(_expand_one(entry, expanded))
-    return [_expand_one(body, expanded) for body in bodies]
+        expanded.append(_expand_symbols(entry, expanded))
+    return [_expand_symbols(body, expanded) for body in bodies]
 
 
 def _expanded_length(symbols: Sequence[int], lengths: Sequence[int]) -> int:
@@ -148,7 +148,7 @@ def _require_room(room: int, limit: int) -> None:
         )
 
 
-def _expand_one(symbols: Sequence[int], expanded: Sequence[list[int]]) -> list[int]:
+def _expand_symbols(symbols: Sequence[int], expanded: Sequence[list[int]]) -> list[int]:
     ids: list[int] = []
     for symbol in symbols:
         if symbol >= 0:

@@ -3,7 +3,7 @@
     token id t < V              E[t]            the backbone's own
     meta-token first + k        M[k]            (K, D), the extension of its vocabulary
 
-It is there to measure LTSC as the paper does (arXiv 2506.00307): a passage is a dictionary and a body, as the baseline
+It serves to measure LTSC as the paper does (arXiv 2506.00307): a passage is a dictionary and a body, as the baseline
 "ltsc-tuned" writes them. It reads plain text as well, but no Z-tokens. A folder has
 
     config.json, meta_embedding.safetensors, adapter/    (the LoRA, in PEFT's form)
@@ -28,9 +28,9 @@ from zprompt.llm import Backbone, LlamaDecoder, Lora, load_tensors, merge_copy, 
 from zprompt.reader import (
     ADAPTER_FOLDER,
     Answer,
+    BatchGenerator,
     Content,
     ContentTokenizer,
-    Engine,
     GenerateOptions,
     Mark,
     PromptSize,
@@ -44,23 +44,23 @@ from zprompt.zspan import escape_literal, unescape_literal
 FORMAT = 1
 EMBEDDING_FILE = "meta_embedding.safetensors"
 _PLACEHOLDER = "\ufffc"  # Unicode's object replacement character, where a passage goes
-_BATCH = 16  # prompts that are answered together
+_BATCH = 16  # prompts per batch
 
 Passage: TypeAlias = Mapping[str, Any]
 """A dict with "title", which may be empty, and "text": a str, or token ids with meta-tokens among them."""
 
 
 class MetaEmbedding(nn.Module):
-    """The embeddings of meta-tokens, whose ids follow each other from `first` on."""
+    """The embeddings of meta-tokens, whose ids are consecutive from `first` on."""
 
     def __init__(self, count: int, hidden_size: int, first: int = READER_ALPHABET.first) -> None:
-        """Make a table of `count` zero vectors."""
+        """Create a table of `count` zero vectors."""
         super().__init__()
         self.first = first
         self.weight = nn.Parameter(torch.zeros(count, hidden_size))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Embed (N,) ids of meta-tokens, (N, D)."""
+        """Embed the ids of meta-tokens, (N,), as (N, D)."""
         return self.weight[ids - self.first]
 
 
@@ -70,24 +70,24 @@ class LtscReaderConfig:
 
     backbone: str  # its name, as `load_backbone` takes it
     backbone_fingerprint: str  # of the weights that it was trained on
-    training: dict[str, Any]  # how it was made, for people
+    training: dict[str, Any]  # how it was trained, for information only
 
 
 class LtscReader:
     """Answers questions from passages in text or meta-tokens."""
 
     def __init__(self, backbone: Backbone, decoder: LlamaDecoder, meta_embedding: MetaEmbedding) -> None:
-        """Put a reader together; `from_pretrained` does it for most uses.
+        """Assemble a reader; most callers use `from_pretrained`.
 
-        :param backbone: The backbone: tokenizer, and the embeddings of tokens.
-        :param decoder: Its decoder with the reader's LoRA merged in.
+        :param backbone: The backbone: its tokenizer and its output head.
+        :param decoder: Its decoder, with the reader's LoRA merged.
         :param meta_embedding: The embeddings of meta-tokens.
         """
         self.backbone, self.decoder, self.meta_embedding = backbone, decoder, meta_embedding
         self._tokenizer = ContentTokenizer(backbone)
         self._template = chat_template(self._tokenizer)
         end_ids = backbone.end_ids | self._template.end_ids | {backbone.start_id}
-        self._engine = Engine(decoder, backbone.logits, self._decode, end_ids)
+        self._generator = BatchGenerator(decoder, backbone.logits, self._decode, end_ids)
 
     @classmethod
     def from_pretrained(
@@ -97,9 +97,9 @@ class LtscReader:
 
         :param name_or_path: "ltsc", which is shipped, or the folder of a reader.
         :param backbone: The backbone; None: the default codec's, loaded once per process.
-        :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a backbone that is given stays where it is.
+        :param device: "auto" (a GPU if there is one), "cpu" or "cuda"; a given backbone stays where it is.
         :return: The reader.
-        :raises CheckpointError: If there is no such reader, it is damaged, or the backbone is not its own.
+        :raises CheckpointError: If there is no such reader, it is damaged, or it was trained on another backbone.
         """
         folder = find_ltsc_reader(name_or_path)
         config = read_ltsc_config(folder)
@@ -117,15 +117,15 @@ class LtscReader:
 
         :param questions: The questions.
         :param passages: The passages of each question.
-        :param max_new_tokens: Tokens that an answer may have.
+        :param max_new_tokens: Maximum tokens of an answer.
         :return: An answer to each question.
-        :raises ContextBudgetError: If a prompt and its answer may take more positions than the model's context has.
-        :raises OptionError: If there are not as many passages as questions, or an id is of no token.
+        :raises ContextBudgetError: If a prompt and its answer could exceed the model's context.
+        :raises OptionError: If the numbers of questions and passages differ, or an id is not that of a token.
         """
         if len(questions) != len(passages):
             raise OptionError(f"There are {len(questions)} questions, but passages for {len(passages)}. Pass as many.")
         options = GenerateOptions(max_new_tokens)
-        prompts = [self._encode(*one) for one in zip(questions, passages, strict=True)]
+        prompts = list(map(self._encode, questions, passages))
         self._check_context(max(map(len, prompts), default=0), max_new_tokens)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers: dict[int, Answer] = {}
@@ -133,7 +133,7 @@ class LtscReader:
             batch = order[start : start + _BATCH]
             texts = [""] * len(batch)
             requests = [Request(self.embed(prompts[index]), options) for index in batch]
-            for advance in self._engine.run(requests):
+            for advance in self._generator.run(requests):
                 texts[advance.row] += advance.text
                 if advance.finish_reason:
                     index = batch[advance.row]
@@ -148,19 +148,19 @@ class LtscReader:
 
     @torch.no_grad()
     def embed(self, ids: Sequence[int]) -> Tensor:
-        """Embed token ids with meta-tokens among them, (T, D); raise OptionError for an id of neither."""
+        """Embed the ids of tokens and meta-tokens, (T, D); raise OptionError for any other id."""
         meta, first = self.meta_embedding, self.meta_embedding.first
-        own = self.backbone.vocab_size
+        vocab_size = self.backbone.vocab_size
         for token in ids:
-            if not (0 <= token < own or first <= token < first + len(meta.weight)):
+            if not (0 <= token < vocab_size or first <= token < first + len(meta.weight)):
                 raise OptionError(
-                    f"The id {token} is neither a token's, below {own}, nor a meta-token's, from {first} to "
+                    f"The id {token} is neither a token's, below {vocab_size}, nor a meta-token's, from {first} to "
                     f"{first + len(meta.weight) - 1}. Pass the ids that the baseline 'ltsc-tuned' wrote."
                 )
         tokens = torch.tensor(ids, device=meta.weight.device)
-        added = tokens >= first
-        embedded: Tensor = self.decoder.embed_tokens(tokens.masked_fill(added, 0))
-        return embedded.index_put((added,), meta(tokens[added]))
+        is_meta = tokens >= first
+        embedded: Tensor = self.decoder.embed_tokens(tokens.masked_fill(is_meta, 0))
+        return embedded.index_put((is_meta,), meta(tokens[is_meta]))
 
     def _check_context(self, positions: int, max_new_tokens: int) -> None:
         excess = positions + max_new_tokens - self.decoder.shape.max_positions
@@ -171,7 +171,7 @@ class LtscReader:
             )
 
     def _encode(self, question: str, passages: Sequence[Passage]) -> list[int]:
-        """Return the ids of a prompt up to where the answer begins; each text is tokenized with those next to it."""
+        """Return the ids of a prompt up to where the answer begins; adjacent texts are tokenized together."""
         ids: list[int] = []
         text = ""
         for part in (*self._parts(question, passages), ()):
@@ -183,7 +183,7 @@ class LtscReader:
         return ids
 
     def _parts(self, question: str, passages: Sequence[Passage]) -> Iterator[str | Sequence[int]]:
-        """Yield the texts and token ids of a prompt, in the words of Z-tokens' reader."""
+        """Yield the texts and token ids of a prompt, worded like the prompts of the Z-token reader."""
         documents = [{"title": passage["title"], "text": _PLACEHOLDER} for passage in passages]
         system, user = question_messages(escape_literal(question), documents)
         between = user["content"].split(_PLACEHOLDER)
@@ -218,7 +218,7 @@ def find_ltsc_reader(name: str) -> Path:
 
 
 def read_ltsc_config(folder: Path) -> LtscReaderConfig:
-    """Read a reader's config.json; raise CheckpointError if it is not of the known form."""
+    """Read a reader's config.json; raise CheckpointError if it has another format."""
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text("utf-8"))
@@ -236,15 +236,15 @@ def load_meta_embedding(folder: Path, hidden_size: int) -> MetaEmbedding:
     path = folder / EMBEDDING_FILE
     weight, shape = load_tensors(path).get("weight"), (READER_META_TOKENS, hidden_size)
     if weight is None or weight.shape != shape:
-        found = "no embeddings" if weight is None else f"embeddings of the shape {tuple(weight.shape)}"
-        raise CheckpointError(f"{path} has {found}, needed are {shape}. Fetch or train the reader again.")
+        actual = "no embeddings" if weight is None else f"embeddings of the shape {tuple(weight.shape)}"
+        raise CheckpointError(f"{path} has {actual}, needed are {shape}. Fetch or train the reader again.")
     embedding = MetaEmbedding(*shape)
     embedding.load_state_dict({"weight": weight.float()})
     return embedding
 
 
 def write_ltsc_reader(folder: Path, config: LtscReaderConfig, meta_embedding: MetaEmbedding, lora: Lora) -> None:
-    """Write a reader to a folder, which is made if it is missing."""
+    """Write a reader to a folder, which is created if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     values = {"format": FORMAT, **asdict(config)}
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")

@@ -1,19 +1,19 @@
-"""Find what repeats in sequences, in one of two ways, and keep what pays.
+"""Find the repeats of sequences, in one of two modes, and keep those that pay.
 
-FLAT is the paper's selection: repeats, the longest first, each judged by its occurrences that are still free. For each
+FLAT is the paper's selection: repeats, longest first, each judged by its occurrences that are still free. For each
 length, from the longest repeat to 2, positions whose suffixes share that many symbols are a group; its free occurrences
 without overlap are taken if an entry saves anything (`grammar.Price`). What was taken before is at least as long as
-what is judged now, so an occurrence is free iff its first and its last position are. All lengths up to `_ALL` are
-tried. Above, at most `_LONG` of those at which a repeat ends, and what is found is extended as long as its occurrences
+what is judged now, so an occurrence is free iff its first and last positions are. All lengths up to `_ALL` are tried.
+Of longer ones, at most `_LONG` at which a repeat ends are tried, and each repeat is extended as long as its occurrences
 agree: this keeps the time near-linear on sequences that repeat at every length.
 
 HIERARCHICAL is Re-Pair, many pairs at a time: entries use entries, from the most frequent pairs up. In each round the
 pairs that occur at least half as often as the most frequent one become entries, wherever their priority (how often they
 occur, ties broken by a fixed hash) is the highest nearby. Rounds go on until no pair occurs twice; then `grammar.prune`
-writes out what does not pay, which makes long entries of chains of pairs.
+inlines what does not pay, which turns chains of pairs into long entries.
 
-Sequences are joined, each with an end of its own that occurs once, so that no repeat reaches from one into the next:
-what several documents have in common becomes one entry.
+Sequences are joined, each followed by an end symbol that occurs once, so that no repeat spans two of them. What several
+documents have in common becomes one entry.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from zprompt.baselines.ltsc.grammar import META_TOKENS, Grammar, Price, prune
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 
-_ALL = 48  # the longest of the lengths of which every one is tried
-_LONG = 96  # lengths above it that are tried, at most
+_ALL = 48  # every length up to this one is tried
+_LONG = 96  # longer lengths that are tried, at most
 _SPREAD = 0x3FA53E0B  # an odd number that spreads the ids of pairs, for the ties
-_SWEEPS = 4  # of choosing positions in a round
-_RATIO = 0.5  # of the most frequent pair's occurrences: pairs that have as many become entries in the same round
+_SWEEPS = 4  # passes over the positions in a round
+_RATIO = 0.5  # pairs with this share of the most frequent pair's occurrences become entries in the same round
 
 
 class Mode(Enum):
-    """A way of writing repeats."""
+    """A way to encode repeats."""
 
     FLAT = "flat"
     HIERARCHICAL = "hierarchical"
@@ -53,11 +53,11 @@ ALL_MODES = (Mode.FLAT, Mode.HIERARCHICAL, Mode.LZW)
 def find_grammar(
     documents: Sequence[Sequence[int]], mode: Mode, limit: int | None = None, price: Price = META_TOKENS
 ) -> Grammar:
-    """Find the entries that pay in sequences.
+    """Find the entries that pay.
 
-    :param documents: The ids of each, from 0 on.
+    :param documents: The ids of each document, at least 0.
     :param mode: FLAT or HIERARCHICAL; LZW has no entries.
-    :param limit: The most entries that there may be; None: any number.
+    :param limit: Maximum number of entries; None: any number.
     :param price: What entries cost.
     :return: The grammar; its bodies are the documents.
     """
@@ -72,7 +72,7 @@ def find_grammar(
 
 
 def _joined(documents: Sequence[Sequence[int]]) -> tuple[list[int], Ints]:
-    """Join the documents, their ids numbered from 0 on, each with an end of its own that no repeat can hold."""
+    """Join documents, with ids renumbered from 0 on, each followed by an end symbol that no repeat can contain."""
     flat = np.array([token for document in documents for token in document], np.int64)
     literals, symbols = np.unique(flat, return_inverse=True)
     ends = np.cumsum([len(document) for document in documents], dtype=np.int64)
@@ -86,25 +86,25 @@ def _split(joined: Ints, first: int, base: int) -> list[list[int]]:
 
 
 def _flat(symbols: Ints, base: int, price: Price) -> tuple[list[list[int]], Ints]:
-    """Replace repeats, the longest first."""
+    """Replace repeats, longest first."""
     entries: list[list[int]] = []
     replaced, keep = symbols.copy(), np.ones(len(symbols), np.bool_)
     for repeat in select(symbols, price):
-        start = repeat.starts[0]
-        for place in repeat.starts:
-            keep[place : place + repeat.length] = False
+        first = repeat.starts[0]
+        for start in repeat.starts:
+            keep[start : start + repeat.length] = False
         keep[repeat.starts] = True
         replaced[repeat.starts] = base + len(entries)
-        entries.append(symbols[start : start + repeat.length].tolist())
+        entries.append(symbols[first : first + repeat.length].tolist())
     return entries, replaced[keep]
 
 
 @dataclass(frozen=True, slots=True)
 class SuffixArray:
-    """The suffixes of a sequence in order, and what neighbours share."""
+    """The suffixes of a sequence in lexicographic order, and what neighbours share."""
 
     positions: Ints  # (T,)
-    shared: Ints  # (T,), symbols that a suffix shares with the one before it; 0 for the first
+    shared: Ints  # (T,), length of the prefix that a suffix shares with the one before it; 0 for the first
 
 
 def sort_suffixes(symbols: Ints) -> SuffixArray:
@@ -131,7 +131,7 @@ def _rank(keys: Ints) -> Ints:
 
 
 def _doubled(ranks: Ints, length: int) -> Ints:
-    """Combine each rank with that of the position `length` further on; past the end is less than all."""
+    """Combine each rank with that of the position `length` further on; a position past the end ranks lowest."""
     after = np.zeros(len(ranks), np.int64)
     if length < len(ranks):
         after[:-length] = ranks[length:] + 1
@@ -157,7 +157,7 @@ def _shared(positions: Ints, steps: list[Ints]) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A subsequence, and where it is replaced."""
+    """A subsequence that repeats, and where it is replaced."""
 
     length: int
     starts: list[int]  # ascending, without overlap
@@ -167,7 +167,7 @@ def select(symbols: Ints, price: Price = META_TOKENS) -> list[Repeat]:
     """Choose the repeats of (T,) numbers from 0 on that become entries; no two of their occurrences overlap."""
     suffixes = sort_suffixes(symbols)
     taken = bytearray(len(symbols))
-    listed = symbols.tolist()
+    symbol_list = symbols.tolist()
     repeats = []
     for length in _lengths(suffixes, len(symbols)):
         if taken.count(0) < 2 * length:
@@ -176,7 +176,7 @@ def select(symbols: Ints, price: Price = META_TOKENS) -> list[Repeat]:
             starts = _free_starts(group, length, taken)
             if price.saving(length, len(starts)) <= 0:
                 continue
-            repeat = _extended(Repeat(length, starts), listed, taken)
+            repeat = _extended(Repeat(length, starts), symbol_list, taken)
             for start in repeat.starts:
                 taken[start : start + repeat.length] = b"\1" * repeat.length
             repeats.append(repeat)
@@ -184,7 +184,7 @@ def select(symbols: Ints, price: Price = META_TOKENS) -> list[Repeat]:
 
 
 def _lengths(suffixes: SuffixArray, count: int) -> list[int]:
-    """List the lengths to try, the longest first."""
+    """List the lengths to try, longest first."""
     ends = np.unique(np.minimum(suffixes.shared, count // 2))
     longest = int(ends[-1]) if len(ends) else 0
     long = ends[ends > _ALL]
@@ -195,7 +195,7 @@ def _lengths(suffixes: SuffixArray, count: int) -> list[int]:
 
 
 def _groups(suffixes: SuffixArray, taken: bytearray, length: int, price: Price) -> list[list[int]]:
-    """Group the free positions that begin with the same symbols, the largest groups first."""
+    """Group the free positions whose next `length` symbols are equal, largest groups first."""
     group = np.cumsum(suffixes.shared < length)
     used = np.frombuffer(taken, np.uint8)
     last = np.minimum(suffixes.positions + length - 1, len(used) - 1)
@@ -216,19 +216,19 @@ def _groups(suffixes: SuffixArray, taken: bytearray, length: int, price: Price) 
 
 def _free_starts(positions: list[int], length: int, taken: bytearray) -> list[int]:
     """Keep the occurrences that are free and do not overlap, from left to right."""
-    starts, following = [], 0
+    starts, end = [], 0  # of the last one kept
     for start in positions:
-        if start >= following and not taken[start] and not taken[start + length - 1]:
+        if start >= end and not taken[start] and not taken[start + length - 1]:
             starts.append(start)
-            following = start + length
+            end = start + length
     return starts
 
 
 def _extended(repeat: Repeat, symbols: list[int], taken: bytearray) -> Repeat:
     """Extend a repeat to the right as long as all occurrences agree, are free and do not overlap."""
     starts, length = repeat.starts, repeat.length
-    most = min(min((b - a for a, b in pairwise(starts)), default=0), len(symbols) - starts[-1])
-    while length < most and len({symbols[start + length] for start in starts}) == 1:
+    limit = min(min((b - a for a, b in pairwise(starts)), default=0), len(symbols) - starts[-1])
+    while length < limit and len({symbols[start + length] for start in starts}) == 1:
         if any(taken[start + length] for start in starts):
             break
         length += 1
@@ -236,10 +236,10 @@ def _extended(repeat: Repeat, symbols: list[int], taken: bytearray) -> Repeat:
 
 
 def pair_up(symbols: Ints, base: int) -> tuple[list[list[int]], Ints]:
-    """Replace pairs of (T,) numbers by entries, whose symbols start at `base`, above all others.
+    """Replace frequent pairs by entries until no pair occurs twice.
 
     :param symbols: (T,), numbers from 0 on.
-    :param base: The symbol of the first entry.
+    :param base: The symbol of the first entry, above all others.
     :return: The entries, each of two symbols, and the shortened sequence.
     """
     entries: list[list[int]] = []
@@ -260,7 +260,7 @@ def pair_up(symbols: Ints, base: int) -> tuple[list[list[int]], Ints]:
 
 
 def _count_pairs(symbols: Ints) -> tuple[Ints, Ints, Ints]:
-    """Find the pairs: where each first occurs, which pair begins at each position (-1: none), how often each occurs."""
+    """Find where each pair first occurs, which pair begins at each position (-1: none), and each pair's count."""
     keys = symbols[:-1] * (int(symbols.max()) + 1) + symbols[1:]
     # In a run such as aaaa, only every other position can begin a pair.
     new = np.concatenate(([True], keys[1:] != keys[:-1]))
@@ -273,7 +273,7 @@ def _count_pairs(symbols: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def _choose(ids: Ints, counts: Ints) -> Bools:
-    """Choose positions whose pairs are replaced in this round; no two are neighbours."""
+    """Choose the positions whose pairs are replaced in this round; no two are adjacent."""
     spread = np.arange(len(counts)) * _SPREAD % (1 << 31)
     priority = counts * (1 << 31) + spread + 1
     priority[counts < max(2, counts.max() * _RATIO)] = 0
@@ -285,14 +285,14 @@ def _choose(ids: Ints, counts: Ints) -> Bools:
         if not best.any():
             break
         chosen |= best
-        places = np.flatnonzero(best) + 1
-        waiting[places] = waiting[places - 1] = waiting[places + 1] = 0
+        positions = np.flatnonzero(best) + 1
+        waiting[positions] = waiting[positions - 1] = waiting[positions + 1] = 0
     return chosen
 
 
 def _replace(symbols: Ints, chosen: Bools, names: Ints) -> Ints:
-    """Put names in place of the pairs at the chosen positions."""
-    places = np.flatnonzero(chosen)
+    """Replace the pairs at the chosen positions by their names."""
+    positions = np.flatnonzero(chosen)
     replaced = symbols.copy()
-    replaced[places] = names[places]
-    return np.delete(replaced, places + 1)
+    replaced[positions] = names[positions]
+    return np.delete(replaced, positions + 1)

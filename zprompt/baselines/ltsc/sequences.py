@@ -1,17 +1,17 @@
-"""Sequences of token ids in, shorter ones out, and back.
+"""Shorten sequences of token ids by meta-tokens, and restore them.
 
-Each mode writes the sequences; the shortest result wins, and if none is shorter they stay as they are:
+All modes are tried and the shortest result wins; if none is shorter, the sequences stay unchanged:
 
-    FLAT          the paper's: repeats, the longest first; entries of literals
+    FLAT          the paper's: repeats, longest first; entries of literals
     HIERARCHICAL  entries that use entries
-    LZW           no dictionary at all; writer and reader grow the same one
+    LZW           no written dictionary: encoder and decoder build the same one
 
     DICTIONARY  entry 0, its symbols …  entry 1, its symbols …  END   body        FLAT and HIERARCHICAL
     LZW  body                                                                     LZW
     RAW  ids                                                                      ids that begin with a control token
 
-An entry begins with the meta-token that no entry before it has, so it needs no length; it may use the entries before
-it. Ids of the input that are meta-tokens themselves follow ESCAPE. Several documents share one dictionary, so that
+An entry begins with its own meta-token, which is new there, so it needs no length; it may use the entries before it.
+Ids of the input that are meta-tokens themselves follow ESCAPE. Several documents share one dictionary, so that
 overlapping passages of a prompt share entries.
 """
 
@@ -27,7 +27,7 @@ from zprompt.baselines.protocol import Tokenizer, default_tokenizer
 from zprompt.errors import DamagedSequenceError, OptionError
 from zprompt.zspan import escape, unescape
 
-MAX_TOKENS = 10_000_000  # that one call of decompression may return by default
+MAX_TOKENS = 10_000_000  # that one decompression may return by default
 _CONTROLS = 5
 _LAST_ID = 2**62  # ids are held in int64
 
@@ -36,12 +36,12 @@ _LAST_ID = 2**62  # ids are held in int64
 class MetaAlphabet:
     """The ids that are meta-tokens: all from `first` on, five control tokens and then one for each entry.
 
-    By default `first` is above every vocabulary. For a model that gets meta-tokens as new ids, it is its vocabulary's
-    size.
+    By default `first` is above every vocabulary. For a model that is given meta-tokens as new ids, it is the size of
+    its vocabulary.
     """
 
     first: int = 1 << 20  # above the vocabulary of every model that we know
-    entries: int | None = None  # how many entries have a token; None: as many as are useful
+    entries: int | None = None  # how many entries have a token; None: as many as pay
 
     def __post_init__(self) -> None:
         if not 0 <= self.first < _LAST_ID:
@@ -51,7 +51,7 @@ class MetaAlphabet:
 
     @property
     def raw(self) -> int:
-        """Return the flag of a sequence that was left as it is."""
+        """Return the flag of a sequence that is unchanged."""
         return self.first
 
     @property
@@ -81,7 +81,7 @@ class MetaAlphabet:
 
     @property
     def vocabulary_size(self) -> int | None:
-        """Return how many ids a model with these meta-tokens has; None if the number of entries is not fixed."""
+        """Return the vocabulary size of a model with these meta-tokens; None if the number of entries is not fixed."""
         return None if self.entries is None else self.first_entry + self.entries
 
     def literal(self, token: int) -> list[int]:
@@ -90,7 +90,7 @@ class MetaAlphabet:
 
 
 DEFAULT_ALPHABET = MetaAlphabet()
-_READER_ENTRIES = 11  # a passage has few that pay
+_READER_ENTRIES = 11  # few pay in a passage
 READER_ALPHABET = MetaAlphabet(entries=_READER_ENTRIES)
 READER_META_TOKENS = _CONTROLS + _READER_ENTRIES
 
@@ -99,7 +99,7 @@ READER_META_TOKENS = _CONTROLS + _READER_ENTRIES
 class SharedSequences:
     """Shortened documents and their dictionary."""
 
-    head: tuple[int, ...]  # the dictionary, or the flag of the implicit one; empty: the documents are as they were
+    head: tuple[int, ...]  # the dictionary, or the flag of the implicit one; empty: the documents are unchanged
     bodies: tuple[tuple[int, ...], ...]
     mode: Mode | None  # None: no mode made them shorter
 
@@ -114,10 +114,10 @@ def compress(
 ) -> list[int]:
     """Shorten a sequence.
 
-    :param ids: Token ids, from 0 on.
+    :param ids: Token ids, at least 0.
     :param alphabet: The meta-tokens; ids of the input may be among them.
     :param modes: The modes to try.
-    :return: The shortened sequence; at most one id longer than the input, and only if that begins with a control token.
+    :return: The shortened sequence; one id longer than the input at worst, if that begins with a control token.
     """
     shared = compress_documents([ids], alphabet, modes)
     body = list(shared.bodies[0])
@@ -134,9 +134,9 @@ def decompress(
 
     :param ids: What `compress` returned.
     :param alphabet: The meta-tokens that it was given.
-    :param max_tokens: Ids that the sequence may have: a forged one grows exponentially.
+    :param max_tokens: Maximum ids of the result: a forged sequence can grow exponentially.
     :return: The ids.
-    :raises DamagedSequenceError: If `compress` does not write such a sequence, or it would be too long.
+    :raises DamagedSequenceError: If `compress` writes no such sequence, or the result would be too long.
     """
     ids = list(ids)
     start = 0
@@ -157,10 +157,10 @@ def compress_documents(
 ) -> SharedSequences:
     """Shorten documents that may have repeats in common.
 
-    :param documents: The ids of each, from 0 on.
+    :param documents: The ids of each document, at least 0.
     :param alphabet: The meta-tokens; ids of the documents may be among them.
     :param modes: The modes to try.
-    :return: The shortest form; together never longer than the documents.
+    :return: The shortest form, in all never longer than the documents.
     :raises OptionError: If an id is negative.
     """
     plain = [[operator.index(token) for token in document] for document in documents]
@@ -185,9 +185,9 @@ def decompress_documents(
 
     :param shared: What `compress_documents` returned.
     :param alphabet: The meta-tokens that it was given.
-    :param max_tokens: Ids that all documents may have together.
-    :return: The ids of each.
-    :raises DamagedSequenceError: If `compress_documents` does not write such, or there would be too many ids.
+    :param max_tokens: Maximum ids of all documents together.
+    :return: The ids of each document.
+    :raises DamagedSequenceError: If `compress_documents` writes no such form, or there would be too many ids.
     """
     if not shared.head:
         return [list(body) for body in shared.bodies]
@@ -231,9 +231,9 @@ def decode_text(
     :param ids: What `encode_text` returned.
     :param tokenizer: The tokenizer that it was given.
     :param alphabet: The meta-tokens that it was given.
-    :param max_tokens: Tokens that the text may have.
+    :param max_tokens: Maximum tokens of the text.
     :return: The text.
-    :raises DamagedSequenceError: If `encode_text` does not write such ids.
+    :raises DamagedSequenceError: If `encode_text` writes no such ids.
     """
     tokenizer = tokenizer or default_tokenizer()
     tokens = decompress(ids, alphabet, max_tokens)
@@ -247,19 +247,19 @@ def decode_text(
 
 
 def to_model_ids(ids: Sequence[int], alphabet: MetaAlphabet, modes: Collection[Mode] = (Mode.FLAT,)) -> list[int]:
-    """Shorten a sequence to ids that a model of a fixed vocabulary has, to tune it on them.
+    """Shorten a sequence to ids within the fixed vocabulary of a model, to tune it on them.
 
         alphabet = MetaAlphabet(first=len(tokenizer), entries=500)
         model.resize_token_embeddings(alphabet.vocabulary_size)
         inputs = to_model_ids(ids, alphabet)
 
-    The paper's mode is the default: each meta-token is explained before it is used. LZW explains nothing, and entries
-    that use entries ask more of the model.
+    The paper's mode is the default: each meta-token is defined before it is used. LZW defines nothing, and entries that
+    use other entries are harder for the model.
 
     :param ids: Token ids of the model without meta-tokens.
     :param alphabet: The meta-tokens; `entries` must be fixed.
     :param modes: The modes to try.
-    :return: Ids below `alphabet.vocabulary_size`, no more than were given; `decompress` restores them.
+    :return: Ids below `alphabet.vocabulary_size`, no more than in the input; `decompress` restores it.
     :raises OptionError: If the number of entries is not fixed, or an id is not below the first meta-token's.
     """
     if alphabet.entries is None:
@@ -282,7 +282,7 @@ def read_dictionary(ids: Sequence[int], alphabet: MetaAlphabet) -> tuple[list[li
     :param ids: Ids, of which the first is the dictionary token.
     :param alphabet: The meta-tokens.
     :return: The symbols of each entry, ids and ~i where entry i is used; and the position at which the body begins.
-    :raises DamagedSequenceError: If the dictionary does not have its form.
+    :raises DamagedSequenceError: If the dictionary is malformed.
     """
     entries: list[list[int]] = []
     position = 1
@@ -296,7 +296,7 @@ def read_dictionary(ids: Sequence[int], alphabet: MetaAlphabet) -> tuple[list[li
                 f"The dictionary begins with the id {ids[1]}, allowed is the first entry's, {alphabet.first_entry}. "
                 "Pass what `compress` returned, with the alphabet that it was given."
             )
-        # An entry that used itself or a later one would never end.
+        # Entries that use themselves or later ones could never be expanded.
         _require_known(symbol, len(entries) - 1)
         entries[-1].append(symbol)
     if position == len(ids):
@@ -342,7 +342,7 @@ def _require_known(symbol: int, entries: int) -> None:
 def _write_grammar(grammar: Grammar, alphabet: MetaAlphabet) -> tuple[list[int], list[list[int]]]:
     """Write a grammar as ids: the dictionary, and the bodies."""
     written = [alphabet.literal(token) for token in grammar.literals]
-    written += [[0]] * (grammar.base - len(grammar.literals))  # ends of documents, which no entry and no body holds
+    written += [[0]] * (grammar.base - len(grammar.literals))  # ends of documents, which are in no entry and no body
     written += [[alphabet.first_entry + i] for i in range(len(grammar.entries))]
 
     def write(sequence: Sequence[int]) -> list[int]:
@@ -357,11 +357,11 @@ def _write_grammar(grammar: Grammar, alphabet: MetaAlphabet) -> tuple[list[int],
 def _write_lzw(documents: Sequence[Sequence[int]], alphabet: MetaAlphabet) -> list[list[int]]:
     """Write sequences with an implicit dictionary.
 
-    Each code is the longest phrase that is known; the phrase and the id after it become the next entry. Later documents
-    go on with the entries of those before them.
+    Each code is the longest known phrase; the phrase and the id after it become the next entry. Documents continue with
+    the entries of those before them.
     """
     known: dict[tuple[int, int], int] = {}  # (phrase, next id) → phrase; a phrase is an id, or ~i for entry i
-    most = alphabet.entries
+    limit = alphabet.entries
     bodies = []
     for document in documents:
         phrases: list[int] = []
@@ -372,19 +372,21 @@ def _write_lzw(documents: Sequence[Sequence[int]], alphabet: MetaAlphabet) -> li
             elif (longer := known.get((phrase, token))) is not None:
                 phrase = longer
             else:
-                if most is None or len(known) < most:
+                if limit is None or len(known) < limit:
                     known[phrase, token] = ~len(known)
                 phrases.append(phrase)
                 phrase = token
         if phrase is not None:
             phrases.append(phrase)
         first = alphabet.first_entry
-        bodies.append([t for code in phrases for t in ([first + ~code] if code < 0 else alphabet.literal(code))])
+        bodies.append(
+            [token for code in phrases for token in ([first + ~code] if code < 0 else alphabet.literal(code))]
+        )
     return bodies
 
 
 def _read_lzw(bodies: Sequence[Sequence[int]], alphabet: MetaAlphabet, limit: int) -> list[list[int]]:
-    """Read what `_write_lzw` wrote, up to a number of ids."""
+    """Read what `_write_lzw` wrote, up to `limit` ids."""
     entries: list[list[int]] = []
     documents, room = [], limit
     for body in bodies:
@@ -420,7 +422,7 @@ def _read_phrase(
     if 0 <= entry < len(entries):
         return entries[entry], position + 1
     if entry == len(entries) and previous is not None and (alphabet.entries is None or entry < alphabet.entries):
-        return [*previous, previous[0]], position + 1  # the entry that this very phrase completes
+        return [*previous, previous[0]], position + 1  # the entry that this phrase itself completes
     raise DamagedSequenceError(
         f"The id {token} at position {position} stands for nothing that is known there. "
         "Pass what `compress` returned, whole, unchanged and in order."
@@ -430,8 +432,8 @@ def _read_phrase(
 def _escaped_ids(text: str, tokenizer: Tokenizer) -> list[int]:
     """Encode a text, with escapes for what the tokenizer would lose.
 
-    Nothing records whether anything was escaped, so a text in which something looks like an escape is escaped as well:
-    then `unescape` is always right.
+    Nothing records whether a text was escaped, so text that looks like an escape is escaped as well: `unescape` is then
+    always right.
     """
 
     def round_trips(piece: str) -> bool:

@@ -1,4 +1,4 @@
-r"""Texts in, shorter texts out, and back: a repeat is explained once, in a dictionary that any model can read.
+r"""Shorten texts, and restore them: each repeat is defined once, in a dictionary that any model can read.
 
     Dictionary:
     α= the North Atlantic Treaty Organization
@@ -6,20 +6,21 @@ r"""Texts in, shorter texts out, and back: a repeat is explained once, in a dict
     Text γ:
     The secretary ofα βα will meet …
 
-Repeats are sought among pieces, which end where tokens do. The name of an entry is a sign, which most tokenizers write
-in few tokens:
+Repeats consist of pieces, which end where tokens end. The name of an entry is a sign, which most tokenizers encode in
+few tokens:
 
     sign  =  0 to 2 marks, then a letter            α   в   §α   §†β
 
-Only its last character is a letter, so signs can stand side by side. No character of a sign occurs in the source, so
-every sign in the shortened text is a reference, and nothing needs an escape.
+Only its last character is a letter, so signs can be adjacent. No character of a sign occurs in the source, so every
+sign in the shortened text is a reference, and nothing needs an escape.
 
-An entry is everything between its `\nsign=` and the next one, spaces and line breaks included. Signs stand in their
-order, and so does the one before the text, γ here. Source text that looks like `\nsign=` can thus be told from an
-entry: entries only have signs that come after its sign. A text that begins like a dictionary itself is written after a
-backslash, as is one that begins with such backslashes.
+An entry is everything between its `\nsign=` and the next one, spaces and line breaks included. Signs are in order,
+including the one before the text, γ here. Source text that looks like `\nsign=` can thus be told from an entry, since
+all signs in use come after its sign. A text that itself begins like a dictionary gets a backslash before it, as does
+one that begins with such backslashes.
 
-The tokenizer decides where a repeat may begin and what is shorter; restoring needs none, and is exact for any string.
+The tokenizer decides where a repeat may begin and what is shorter; restoring needs no tokenizer, and is exact for any
+string.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ from zprompt.baselines.protocol import Tokenizer, default_tokenizer
 from zprompt.documents import read_documents
 from zprompt.errors import DamagedSequenceError, OptionError
 
-MAX_CHARACTERS = 40_000_000  # that one call of restoring may return by default
+MAX_CHARACTERS = 40_000_000  # that one call may restore by default
 READABLE_MODES = (Mode.FLAT,)  # entries that use entries are hard to follow for a model that was not tuned on them
 
-# Letters that look like no Latin one, one token each for the default backbone and for OpenAI's models.
+# Letters unlike any Latin one, each a single token for the default backbone and for OpenAI's models.
 _LETTERS = "αβγδεζηθικλμπρστφχωΔбвгджзийклмнптфцчшщыьюя"
 _MARKS = "§†¬±•→×°"
 _MOST_MARKS = 2
 _SIGN = f"[{_MARKS}]{{0,{_MOST_MARKS}}}[{_LETTERS}]"
-_FEWEST_SIGNS = 2  # of one entry and of the text
+_FEWEST_SIGNS = 2  # one for an entry, one for the text
 
-_FLAG = "\\"  # before a text that is left as it is, and would be taken for a shortened one
+_FLAG = "\\"  # before an unchanged text that would be taken for a shortened one
 _TITLE = "Dictionary:"
 _DEFINITION = re.compile(f"\n(?=({_SIGN})=|Text ({_SIGN}):\n)")
 _BEGINNING = re.compile(f"{_TITLE}(?=\n{_SIGN}=)")
@@ -55,7 +56,7 @@ _FLAGGED = re.compile(f"[{re.escape(_FLAG)}]*{_TITLE}\n{_SIGN}=")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 _WORD = re.compile(r" ?\w+|\s+|[^\w\s]")
-_MOST_TOKENS = 8  # of one piece, where a character takes several
+_MOST_TOKENS = 8  # in one piece, where a character takes several
 
 Rank: TypeAlias = tuple[int, ...]
 
@@ -64,20 +65,20 @@ Rank: TypeAlias = tuple[int, ...]
 class SharedTexts:
     """Shortened documents and their dictionary."""
 
-    dictionary: str  # goes before the documents, in a prompt; empty: they are as they were
-    documents: Any  # one document or a list, as they were given
+    dictionary: str  # goes before the documents in a prompt; empty: they are unchanged
+    documents: Any  # one document or a list, like the input
     source_tokens: int
     tokens: int  # of the dictionary and the documents
 
 
 def shorten_text(text: str, tokenizer: Tokenizer | None = None, modes: Collection[Mode] = READABLE_MODES) -> str:
-    """Shorten a text by a dictionary that stands before it.
+    """Shorten a text by a dictionary before it.
 
     :param text: Any string.
-    :param tokenizer: What counts; None: the default backbone's.
+    :param tokenizer: Counts tokens; None: the default backbone's.
     :param modes: The modes to try, FLAT and HIERARCHICAL.
-    :return: The shortened text, or the text itself where no dictionary pays; after a flag of one character if it
-        begins as a shortened one does.
+    :return: The shortened text, or the text itself if no dictionary pays, after a one-character flag if it begins like
+        a shortened one.
     """
     tokenizer = tokenizer or default_tokenizer()
     plain = _FLAG + text if needs_flag(text) else text
@@ -89,7 +90,7 @@ def restore_text(text: str, max_characters: int = MAX_CHARACTERS) -> str:
     """Restore a text.
 
     :param text: What `shorten_text` returned.
-    :param max_characters: Characters that the text may have: a forged one grows exponentially.
+    :param max_characters: Maximum characters of the result: a forged text can grow exponentially.
     :return: The source.
     :raises DamagedSequenceError: If the dictionary is not one that `shorten_text` writes for this text.
     """
@@ -104,10 +105,10 @@ def shorten_documents(
     tokenizer: Tokenizer | None = None,
     modes: Collection[Mode] = READABLE_MODES,
 ) -> SharedTexts:
-    """Shorten documents by one dictionary: what overlapping passages have in common is explained once.
+    """Shorten documents by one dictionary: what overlapping passages have in common is defined once.
 
     :param docs: A document or a sequence of them: str, dict with "text", LangChain Document, LlamaIndex node.
-    :param tokenizer: What counts; None: the default backbone's.
+    :param tokenizer: Counts tokens; None: the default backbone's.
     :param modes: The modes to try, FLAT and HIERARCHICAL.
     :return: The dictionary and the documents; together they have fewer tokens than before, or are unchanged.
     """
@@ -125,7 +126,7 @@ def restore_documents(shared: SharedTexts, max_characters: int = MAX_CHARACTERS)
     """Restore documents.
 
     :param shared: What `shorten_documents` returned.
-    :param max_characters: Characters that all documents may have together.
+    :param max_characters: Maximum characters of all documents together.
     :return: The documents, of the same types and in the same order.
     :raises DamagedSequenceError: If the dictionary is not one that `shorten_documents` writes for these documents.
     """
@@ -152,7 +153,7 @@ def count_tokens(text: str, tokenizer: Tokenizer) -> int:
 def _write_texts(
     texts: Sequence[str], tokenizer: Tokenizer, modes: Collection[Mode]
 ) -> Iterator[tuple[_TextDictionary, list[str]]]:
-    """Write texts with a dictionary, in all ways that may be the shortest."""
+    """Yield the texts with a dictionary, in every way that could be the shortest."""
     if not {Mode.FLAT, Mode.HIERARCHICAL}.issuperset(modes):
         raise OptionError(
             f"modes are {sorted(mode.value for mode in modes)}. For a text they must be among 'flat' and "
@@ -161,12 +162,12 @@ def _write_texts(
     signs = _usable_signs("".join(texts))
     if len(signs) < _FEWEST_SIGNS:
         return
-    numbers: dict[str, int] = {}  # of each piece, by its first occurrence
+    numbers: dict[str, int] = {}  # of the pieces, in order of first occurrence
     documents = [[numbers.setdefault(piece, len(numbers)) for piece in cut(text, tokenizer)] for text in texts]
     for mode in modes:
         for grammar in _grammars(documents, mode, signs, tokenizer):
             uses = count_uses(grammar)
-            # The most used entries get the shortest signs, where their order is free.
+            # Where the order is free, the most used entries get the shortest signs.
             order = sorted(range(len(uses)), key=lambda entry: -uses[entry] if mode is Mode.FLAT else entry)
             named = dict(zip(order, signs, strict=False))
             names = [named[entry] for entry in range(len(uses))]
@@ -176,24 +177,23 @@ def _write_texts(
 def _grammars(
     documents: Sequence[Sequence[int]], mode: Mode, signs: Sequence[str], tokenizer: Tokenizer
 ) -> Iterator[Grammar]:
-    """Find the entries at the price of the first sign, and at that of the last.
+    """Yield a grammar at the price of the first sign and, if that is higher, one at the price of the last.
 
-    What an entry costs depends on the tokens of its sign, and how many entries there are, and so how long the last
-    signs become, on what an entry costs.
+    The price of an entry depends on its sign; longer signs are needed the more entries pay, which depends on the price.
     """
-    most = len(signs) - 1
+    limit = len(signs) - 1
     first = _price(signs[0], tokenizer)
-    grammar = find_grammar(documents, mode, most, first)
+    grammar = find_grammar(documents, mode, limit, first)
     if not grammar.entries:
         return
     yield grammar
     last = _price(signs[len(grammar.entries) - 1], tokenizer)
-    if last.name > first.name and (grammar := find_grammar(documents, mode, most, last)).entries:
+    if last.name > first.name and (grammar := find_grammar(documents, mode, limit, last)).entries:
         yield grammar
 
 
 def _price(sign: str, tokenizer: Tokenizer) -> Price:
-    """Count the tokens of a sign, and of what separates its entry from the others."""
+    """Return the price of an entry in tokens: of its sign, and of what separates it from other entries."""
     name = count_tokens(sign, tokenizer)
     return Price(name, max(0, count_tokens(f"\n{sign}=", tokenizer) - name))
 
@@ -201,16 +201,16 @@ def _price(sign: str, tokenizer: Tokenizer) -> Price:
 def _write_grammar(
     grammar: Grammar, pieces: Sequence[str], signs: Sequence[str], end: str
 ) -> tuple[_TextDictionary, list[str]]:
-    """Write a grammar, whose literals are numbers of pieces, as text.
+    """Write a grammar as text; its literals are numbers of pieces.
 
     :param grammar: The grammar.
     :param pieces: The text of each number.
-    :param signs: Of each entry; an entry's comes after those of the entries that it uses.
-    :param end: A sign after all of these.
+    :param signs: The sign of each entry, which comes after those of the entries that it uses.
+    :param end: A sign after all of these, for the text.
     :return: The dictionary and the bodies.
     """
     written = [pieces[number] for number in grammar.literals]
-    written += [""] * (grammar.base - len(written))  # ends of documents, which no entry and no body holds
+    written += [""] * (grammar.base - len(written))  # ends of documents, which are in no entry and no body
     written += signs
     entries = ["".join(written[symbol] for symbol in entry) for entry in grammar.entries]
     bodies = ["".join(written[symbol] for symbol in body) for body in grammar.bodies]
@@ -219,15 +219,15 @@ def _write_grammar(
 
 
 def _rank(sign: str) -> Rank:
-    """Return what signs are sorted by: the shorter first."""
+    """Return the sort key of a sign; shorter signs sort first."""
     return (len(sign), *map(_MARKS.index, sign[:-1]), _LETTERS.index(sign[-1]))
 
 
 def _usable_signs(source: str) -> list[str]:
-    """List the signs that entries and the text can have: free in the source, and after all that look like entries."""
-    held = set(source)
-    letters = [letter for letter in _LETTERS if letter not in held]
-    marks = [mark for mark in _MARKS if mark not in held]
+    """List the signs whose characters are not in the source, and that come after any which look like entries there."""
+    characters = set(source)
+    letters = [letter for letter in _LETTERS if letter not in characters]
+    marks = [mark for mark in _MARKS if mark not in characters]
     free = ["".join(sign) for count in range(_MOST_MARKS + 1) for sign in product(*[marks] * count, letters)]
     lookalikes = [_rank(match[1] or match[2]) for match in _DEFINITION.finditer(source)]
     return [sign for sign in free if not lookalikes or _rank(sign) > max(lookalikes)]
@@ -238,7 +238,7 @@ def _usable_signs(source: str) -> list[str]:
 
 @runtime_checkable
 class _OffsetTokenizer(Protocol):
-    """A tokenizer that returns where its tokens lie."""
+    """A tokenizer that also returns the offsets of its tokens."""
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]: ...
 
@@ -246,7 +246,7 @@ class _OffsetTokenizer(Protocol):
 def cut(text: str, tokenizer: Tokenizer) -> list[str]:
     """Cut a text into pieces of one token each, or of a few that share a character; joined, they are the text.
 
-    Whatever a tokenizer drops or cleans up only makes pieces larger or smaller, never wrong.
+    What a tokenizer drops or normalises only changes the size of pieces, never the text.
     """
     valid = _SURROGATE.sub(_REPLACEMENT, text)
     if isinstance(tokenizer, _OffsetTokenizer):
@@ -258,7 +258,7 @@ def cut(text: str, tokenizer: Tokenizer) -> list[str]:
 
 
 def _find_ends(text: str, tokenizer: Tokenizer) -> list[int]:
-    """Find where tokens end by decoding them; from where that fails, words are taken for tokens."""
+    """Find where tokens end by decoding them; where that fails, cut the rest into words."""
     ids = tokenizer.encode(text)
     ends: list[int] = []
     position = first = 0
@@ -280,7 +280,7 @@ def _find_ends(text: str, tokenizer: Tokenizer) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _TextDictionary:
-    """Entries under their signs, in order; an entry may hold the signs of those before it."""
+    """Entries by their signs, in order; an entry may contain the signs of earlier ones."""
 
     entries: Mapping[str, str]
     end: str  # the sign before the text
@@ -318,10 +318,10 @@ def _parse_dictionary(text: str) -> tuple[_TextDictionary, str]:
 
 
 def _expand_texts(dictionary: _TextDictionary, bodies: Sequence[str], limit: int) -> list[str]:
-    """Write out the references in texts, up to `limit` characters."""
+    """Expand the references in texts, up to `limit` characters."""
     signs = tuple(dictionary.entries)
-    # Signs are free in the source: wherever their characters stand in the form of a sign, there is a reference.
-    marks, letters = ("".join(set("".join(signs)) & set(kind)) for kind in (_MARKS, _LETTERS))
+    # The source has no characters of signs: whatever looks like a sign is a reference.
+    marks, letters = ("".join(set("".join(signs)) & set(characters)) for characters in (_MARKS, _LETTERS))
     reference = re.compile(f"([{marks}]*[{letters}])" if marks else f"([{letters}])")
     numbers = {sign: number for number, sign in enumerate(signs)}
     entries = [
@@ -339,7 +339,7 @@ def _expand_texts(dictionary: _TextDictionary, bodies: Sequence[str], limit: int
 
 
 def _symbols(parts: Sequence[str], numbers: Mapping[str, int], known: int) -> list[int]:
-    """Turn text and references, in turn, into symbols: code points, and ~i for entry i below `known`."""
+    """Convert parts, alternately text and references, to symbols: code points, and ~i for entry i below `known`."""
     symbols: list[int] = []
     for index, part in enumerate(parts):
         if index % 2 == 0:

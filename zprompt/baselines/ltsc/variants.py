@@ -2,10 +2,10 @@
 
     ReadableLtsc().shorten(text).text     # a text: dictionary and references
     Ltsc().shorten(text).text             # ids with meta-tokens, written as numbers
-    TunedLtsc().shorten(text).text        # the same, as LTSC's reader was tuned on it
+    TunedLtsc().shorten(text).text        # the same in the form that LTSC's reader was tuned on
     LtscZTokens().shorten(text).text      # a Z-span of what ReadableLtsc writes
 
-A model that was not tuned can only read what `ReadableLtsc` writes.
+A model that was not tuned can read only what `ReadableLtsc` writes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def parse_ids(text: str) -> list[int]:
 
     :param text: The text of a result.
     :return: The ids.
-    :raises DamagedSequenceError: If it is not made of decimal numbers with a space between.
+    :raises DamagedSequenceError: If it is not decimal numbers separated by single spaces.
     """
     if not _NUMBERS.fullmatch(text):
         raise DamagedSequenceError(
@@ -43,7 +43,7 @@ def parse_ids(text: str) -> list[int]:
 
 
 class Ltsc:
-    """Writes ids with meta-tokens, in decimal and with a space between; a model is given the ids (`parse_ids`)."""
+    """Writes ids with meta-tokens as decimal numbers separated by spaces; `parse_ids` reads them for a model."""
 
     own_length: ClassVar[bool] = True
     output: ClassVar[Output] = "ids"
@@ -64,7 +64,7 @@ class Ltsc:
 
     @property
     def name(self) -> str:
-        """Return "ltsc", or with its mode "ltsc-flat" and so on."""
+        """Return "ltsc", or with a mode "ltsc-flat" and so on."""
         return f"ltsc-{self._mode.value}" if self._mode else "ltsc"
 
     def shorten(self, text: str, budget: int | None = None, query: str | None = None) -> Shortened:
@@ -83,7 +83,7 @@ class TunedLtsc(Ltsc):
     """Writes the meta-tokens that LTSC's reader was tuned on: the paper's mode, and few entries."""
 
     def __init__(self, tokenizer: Tokenizer | None = None) -> None:
-        """Choose the tokenizer, the reader's; None: the default backbone's."""
+        """Choose the tokenizer, that of the reader; None: the default backbone's."""
         super().__init__(Mode.FLAT, tokenizer, READER_ALPHABET)
 
     @property
@@ -100,9 +100,9 @@ class ReadableLtsc:
     output: ClassVar[Output] = "text"
 
     def __init__(self, tokenizer: Tokenizer | None = None, modes: Collection[Mode] = READABLE_MODES) -> None:
-        """Choose what counts.
+        """Choose the tokenizer and the modes.
 
-        :param tokenizer: The tokenizer of the model that is to read the text; None: the default backbone's.
+        :param tokenizer: The tokenizer of the model that will read the text; None: the default backbone's.
         :param modes: The modes to try, FLAT and HIERARCHICAL.
         """
         self._tokenizer, self._modes = tokenizer, modes
@@ -111,8 +111,8 @@ class ReadableLtsc:
         """Shorten a text; budget and query are ignored."""
         check_budget(budget)
         tokenizer = self._tokenizer or default_tokenizer()
-        short = shorten_text(text, tokenizer, self._modes)
-        return Shortened(short, count_tokens(text, tokenizer), count_tokens(short, tokenizer), self.name)
+        shortened = shorten_text(text, tokenizer, self._modes)
+        return Shortened(shortened, count_tokens(text, tokenizer), count_tokens(shortened, tokenizer), self.name)
 
     def restore(self, text: str) -> str:
         """Return exactly the source of a text that `shorten` wrote."""
@@ -141,13 +141,13 @@ class LtscZTokens:
         """Shorten a text.
 
         :param text: The source.
-        :param budget: Z-tokens that the result is to have, as far as the text allows; None: the ratio decides.
-        :param query: Not used.
+        :param budget: Z-tokens of the result, as far as the text allows; None: the ratio decides.
+        :param query: Ignored.
         :return: The Z-span.
         """
         backbone = self._ztokens.codec.backbone
-        short = self._ztokens.shorten(shorten_text(text, backbone), budget, query)
-        return Shortened(short.text, count_tokens(text, backbone), short.tokens, self.name)
+        span = self._ztokens.shorten(shorten_text(text, backbone), budget, query)
+        return Shortened(span.text, count_tokens(text, backbone), span.tokens, self.name)
 
     def restore(self, text: str) -> str:
         """Return exactly the source of a text that `shorten` wrote."""

@@ -3,8 +3,8 @@
     index.as_query_engine(node_postprocessors=[ZPromptPostprocessor()])                  # at query time
     IngestionPipeline(transformations=[splitter, embed_model, ZPromptTransform()])       # Z-spans once, at ingestion
 
-Reading order: `zprompt.rag` (what takes the place of texts, for all frameworks), `nodes` (how a node carries it),
-`components` (both classes, and what they share), `splitting` (nothing cuts Z-spans), `events`, `counting`.
+Reading order: `zprompt.rag` (what replaces texts, in all frameworks), `nodes` (how a node carries it),
+`components` (both classes, and what they share), `splitting` (keeps Z-spans whole), `events`, `counting`.
 """
 
 from llama_index.postprocessor.zprompt.components import ZPromptPostprocessor, ZPromptTransform

@@ -1,9 +1,9 @@
-"""The postprocessor and the transform, and what they share: the options, the codec, the one call, and the way back.
+"""The postprocessor and the transform, and what they share: options, codec, compressing and restoring.
 
-A component holds the codec's name, not the codec: it is loaded when the first text is to be compressed, once a process
-for all components, and a component that is pickled into a worker loads it there. `fingerprint` is a declared field,
-and known whenever the component is serialised, since LlamaIndex's ingestion cache looks at declared fields alone: with
-another codec behind the same name, nothing stale comes out of it.
+A component holds the codec's name, not the codec: the codec is loaded when the first text is to be compressed, once per
+process for all components, and a component that is pickled into a worker loads it there. `fingerprint` is a declared
+field, and known whenever the component is serialised, since LlamaIndex's ingestion cache looks at declared fields only:
+when another codec has the same name, the cache returns nothing stale.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class ZPromptComponent(BaseComponent):
     on_error: OnError = Field(default="raise", description="What happens to texts that cannot be compressed.")
     batch_size: int = Field(default=BATCH, ge=1, description="Windows that the LLM reads at a time.")
 
-    _given: Any = PrivateAttr(default=None)  # a Codec; naming its type would load torch
-    _declared: bool = PrivateAttr(default=False)  # the fingerprint was given, not read from the codec
+    _loaded: Any = PrivateAttr(default=None)  # the Codec of from_codec; naming its type would load torch
+    _declared: bool = PrivateAttr(default=False)  # the fingerprint is an option, not read from the codec
 
     @classmethod
     def from_codec(cls, codec: Codec, **options: Any) -> Self:  # noqa: ANN401 - the other fields
@@ -90,7 +90,7 @@ class ZPromptComponent(BaseComponent):
         :return: The component.
         """
         component = cls(codec=codec.name, fingerprint=codec.fingerprint, **options)
-        component._given = codec
+        component._loaded = codec
         return component
 
     @model_validator(mode="after")
@@ -102,7 +102,7 @@ class ZPromptComponent(BaseComponent):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields, and not the codec; raise OptionError if the component was made around a codec."""
-        if self._given is not None:
+        if self._loaded is not None:
             raise OptionError(
                 f"A {self.class_name()} made with from_codec cannot be pickled, since the codec itself would have to "
                 f"go along. Name it instead, so that each process loads it: {self.class_name()}(codec=FOLDER)."
@@ -114,20 +114,20 @@ class ZPromptComponent(BaseComponent):
 
         If the fingerprint is not known yet, this loads the codec.
 
-        :param kwargs: Of pydantic's `model_dump`.
+        :param kwargs: Passed to pydantic's `model_dump`.
         :return: The dict.
         """
         self._known_fingerprint()
         return super().to_dict(**kwargs)
 
     def load(self) -> Codec:
-        """Return the codec, which is loaded once a process.
+        """Return the codec, loaded once per process.
 
         :return: The codec.
         :raises WrongCodecError: If it has another fingerprint than the component names.
         """
         spec = CodecSpec(self.codec, self.backbone, self.device, self.quantization)
-        codec = cast("Codec", self._given) if self._given is not None else spec.load()
+        codec = cast("Codec", self._loaded) if self._loaded is not None else spec.load()
         if self.fingerprint is None:
             self.fingerprint = codec.fingerprint
         if self.fingerprint != codec.fingerprint:
@@ -168,22 +168,22 @@ class ZPromptComponent(BaseComponent):
         ]
 
     def _compress(self, nodes: Sequence[BaseNode], query: str | None) -> list[RagText | None]:
-        """Return what takes the place of each node's text, None where it stays; and send events."""
+        """Return the replacement of each node's text, None where it stays; send events."""
         _dispatcher.event(ZCompressStartEvent(component=self.class_name(), nodes=len(nodes), query=query))
-        began = time.perf_counter()
+        start = time.perf_counter()
         indices = [index for index, node in enumerate(nodes) if body(node) and not is_escaped(node)]
         items = dict(zip(indices, self._compress_texts([nodes[i] for i in indices], query), strict=True))
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         _dispatcher.event(self._end_event(len(nodes), list(items.values()), seconds))
         return [items.get(index) for index in range(len(nodes))]
 
     def _compress_texts(self, nodes: Sequence[BaseNode], query: str | None) -> list[RagText]:
-        """Compress nodes in one call of the codec, which is not loaded for none, nor for Z-spans that it wrote."""
+        """Compress nodes in one call of the codec; it is not loaded if all of them have Z-spans that it wrote."""
         if not nodes:
             return []
         texts = [body(node) for node in nodes]
         marked, stored = [CODEC_KEY in n.metadata for n in nodes], [n.metadata.get(SPAN_KEY) for n in nodes]
-        if self._declared and self._given is None and self.fingerprint:
+        if self._declared and self._loaded is None and self.fingerprint:
             reused = reuse_spans(self.fingerprint, texts, marked=marked, stored=stored)
             if reused is not None:
                 return reused
@@ -191,7 +191,7 @@ class ZPromptComponent(BaseComponent):
         return compress_texts(self.load(), texts, options, marked=marked, stored=stored, batch_size=self.batch_size)
 
     def _replace(self, node: BaseNode, item: RagText | None) -> BaseNode:
-        """Copy a node with what takes the place of its text, which splitters keep whole if it is a Z-span."""
+        """Copy a node with its text replaced; splitters keep it whole if it is a Z-span."""
         if item is None:
             return untouched(node)
         if item.compressed:
@@ -221,16 +221,16 @@ class ZPromptComponent(BaseComponent):
         return len(self.load().backbone.encode(text.encode("utf-8", "replace").decode()))
 
     def _known_fingerprint(self) -> str:
-        """Return the fingerprint, for which the codec is loaded unless it is known."""
+        """Return the fingerprint, loading the codec if it is not known yet."""
         return self.fingerprint or self.load().fingerprint
 
 
 class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
-    """Makes the text of retrieved nodes shorter; ids, scores, order, metadata and relationships stay.
+    """Shortens the text of retrieved nodes; ids, scores, order, metadata and relationships stay.
 
-    For an LLM that is not known to read Z-tokens, what the query does not need is left out, as text. For one that reads
-    them, texts become Z-spans: one that `ZPromptTransform` left in a node's metadata as it is, the others in one call
-    of the codec. Put it last: rerankers and other postprocessors need whole texts. The synthesizer sends
+    For an LLM that is not known to read Z-tokens, the text loses what the query does not need. For one that reads them,
+    texts become Z-spans: those that `ZPromptTransform` stored in the metadata, and for the others, new ones from one
+    call of the codec. Put it last: rerankers and other postprocessors need whole texts. The synthesizer sends
     `node.get_content(MetadataMode.LLM)`: metadata as text, and what is written here as the body.
     """
 
@@ -262,19 +262,19 @@ class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         """Shorten the nodes; the base class runs this in a thread for `apostprocess_nodes`."""
-        query, given = query_bundle.query_str if query_bundle else None, [item.node for item in nodes]
+        query, unscored = query_bundle.query_str if query_bundle else None, [scored.node for scored in nodes]
         if self.form_for() == "text":
-            shorter = self._shorten(given, query)
+            shorter = self._shorten(unscored, query)
         else:
-            items = self._compress(given, query if self.use_query else None)
-            shorter = [self._replace(node, item) for node, item in zip(given, items, strict=True)]
+            items = self._compress(unscored, query if self.use_query else None)
+            shorter = [self._replace(node, item) for node, item in zip(unscored, items, strict=True)]
         return [scored.model_copy(update={"node": node}) for scored, node in zip(nodes, shorter, strict=True)]
 
     def form_for(self) -> Literal["text", "z"]:
         """Return the form that is written; "auto" asks the server, once."""
         if self.form != "auto":
             return self.form
-        server = self.reader or getattr(Settings, "_llm", None)  # its property would make an LLM of OpenAI
+        server = self.reader or getattr(Settings, "_llm", None)  # Settings.llm would create an OpenAI LLM
         return "z" if server is not None and reads_z_tokens(server, self._known_fingerprint) else "text"
 
     def _shorten(self, nodes: Sequence[BaseNode], query: str | None) -> list[BaseNode]:
@@ -282,31 +282,31 @@ class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
         if query is None and nodes:
             raise OptionError(NO_QUESTION)
         _dispatcher.event(ZCompressStartEvent(component=self.class_name(), nodes=len(nodes), query=query))
-        began, count = time.perf_counter(), counter(self.count)
+        start, count = time.perf_counter(), counter(self.count)
         whole = self._whole_texts(nodes)
         titles = [title_of(node) for node in nodes]
-        written = shorten_texts(whole, self._options(query), titles=titles, count=self.count)
-        shorter = sum(text != own for text, own in zip(whole, written, strict=True))
+        shortened = shorten_texts(whole, self._options(query), titles=titles, count=self.count)
+        changed = sum(text != short for text, short in zip(whole, shortened, strict=True))
         _dispatcher.event(
             ZCompressEndEvent(
                 component=self.class_name(),
                 nodes=len(nodes),
-                compressed=shorter,
+                compressed=changed,
                 ready=0,
-                passed_through=len(nodes) - shorter,
+                passed_through=len(nodes) - changed,
                 source_tokens=sum(map(count, whole)),
-                z_tokens=sum(map(count, written)),
-                seconds=time.perf_counter() - began,
+                z_tokens=sum(map(count, shortened)),
+                seconds=time.perf_counter() - start,
                 codec=None,
             )
         )
-        return [with_shorter(node, text, own) for node, text, own in zip(nodes, written, whole, strict=True)]
+        return [with_shorter(node, short, text) for node, short, text in zip(nodes, shortened, whole, strict=True)]
 
 
 class ZPromptTransform(ZPromptComponent, TransformComponent):
-    """Compresses nodes in an `IngestionPipeline`, after the splitter, so that query time pays nothing.
+    """Compresses nodes in an `IngestionPipeline`, after the splitter, so that query time costs nothing.
 
-    store="metadata"    text, embedding, reranking and keyword search as ever; ZPromptPostprocessor swaps it in
+    store="metadata"    text, embedding, reranking and keyword search stay; ZPromptPostprocessor swaps the Z-span in
     store="text"        the Z-span is the text: after the embedding, and where nothing else reads the text
     """
 

@@ -1,7 +1,7 @@
 """Count a prompt in positions of the reader's context, where a Z-span takes as many as it has Z-tokens.
 
-A tokenizer for text takes a Z-span for base64, and counts several times as much. What packs and splits for LlamaIndex
-counts right by itself (splitting.py); this is for counts that you keep yourself:
+A text tokenizer sees a Z-span as base64 and counts several times as many tokens. LlamaIndex's own packing and splitting
+count correctly already (splitting.py); this is for counts that you keep yourself:
 
     TokenCountingHandler(tokenizer=position_tokenizer(Settings.tokenizer))
 """
@@ -13,11 +13,11 @@ from zprompt.rag import span_header
 from zprompt.zspan import split_at_spans
 
 Tokenizer = Callable[[str], list[Any]]
-Z_TOKEN = -1  # stands for a Z-token in the list: no tokenizer has this id
+Z_TOKEN = -1  # counted in place of each Z-token: no tokenizer has this id
 
 
 def position_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
-    """Return a tokenizer whose lists are as long as a text with Z-spans is in positions.
+    """Return a tokenizer that gives one id for each position of a text with Z-spans.
 
     :param tokenizer: Tokenizes the text between Z-spans: the model's own tokenizer, if you have it.
     :return: The tokenizer; its ids are for counting, not for a model.

@@ -1,7 +1,7 @@
-"""Events of compressing for LlamaIndex's instrumentation: figures, and never a text.
+"""Compression events for LlamaIndex's instrumentation: figures, never a text.
 
-Traces are read by other people than the documents are, so neither event carries a node. Each pair belongs to the span
-of the call it is about, so a handler finds the figures beside the retrieval and the synthesis of the same query.
+Whoever reads traces may not be allowed to read the documents, so neither event carries a node. Both events of a call
+belong to its span, so a handler finds the figures beside the retrieval and the synthesis of the same query.
 """
 
 from llama_index.core.instrumentation.events.base import BaseEvent

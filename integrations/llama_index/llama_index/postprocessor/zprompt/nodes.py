@@ -1,4 +1,4 @@
-"""How a node carries what was written: as its text, with a mark in its metadata, or in its metadata beside its text.
+"""Where a node carries a Z-span or a shorter text: in place of its text, with a mark in its metadata, or beside it.
 
     shorter    node.text = text'      metadata += zprompt_text            (the whole text)
     text       node.text = Z-span     metadata += zprompt_codec, zprompt_source_tokens, zprompt_z_tokens
@@ -6,9 +6,9 @@
     escaped    node.text = text'      metadata += zprompt_escaped         (a text that held what looks like a Z-span)
 
 The values are str, int and bool, since vector stores take flat metadata only. All keys are excluded from what the LLM
-and the embedding see. A mark, and not the look of a text, says that a node was compressed (zprompt/rag.py says why).
+and the embedding see. A mark, not the look of a text, says that a node was compressed (zprompt/rag.py says why).
 
-No function here changes a node that it is given, and the copies share no metadata, list or relationship with it:
+No function here changes its node: each returns a copy that shares no metadata, list or relationship with it, while
 `model_copy` alone would share them all.
 """
 
@@ -48,18 +48,18 @@ def is_escaped(node: BaseNode) -> bool:
 def whole_text(node: BaseNode) -> str:
     """Return the text that a node had before it was shortened, unless that has been replaced since."""
     whole, text = node.metadata.get(TEXT_KEY), body(node)
-    if isinstance(whole, str) and (text == NOTHING or all(part.strip() in whole for part in text.split(ELISION))):
+    if isinstance(whole, str) and (text == NOTHING or all(piece.strip() in whole for piece in text.split(ELISION))):
         return whole
     return text
 
 
 def with_shorter(node: BaseNode, text: str, whole: str) -> BaseNode:
-    """Copy a node, with a shorter text for its own, which stays in the metadata."""
+    """Copy a node with a shorter text; the whole text stays in the metadata."""
     return _copy(node, {TEXT_KEY: whole} if text != whole else {}, text)
 
 
 def with_text(node: BaseNode, item: RagText, fingerprint: str) -> BaseNode:
-    """Copy a node, with a Z-span of the codec of this fingerprint, or text that passes through, for its text."""
+    """Copy a node, its text replaced by a Z-span of the codec with this fingerprint, or by text that passes through."""
     marks: dict[str, Any] = {}
     if item.compressed:
         marks = {
@@ -80,7 +80,7 @@ def with_stored(node: BaseNode, item: RagText) -> BaseNode:
 
 
 def without_marks(node: BaseNode, text: str) -> BaseNode:
-    """Copy a node as it was before this package saw it, with the text that it had."""
+    """Copy a node as it was before this package saw it, with its original text."""
     return _copy(node, {}, text) if any(key in node.metadata for key in KEYS) else untouched(node)
 
 
@@ -97,7 +97,7 @@ def _copy(node: BaseNode, marks: Mapping[str, Any], text: str) -> BaseNode:
     copied.excluded_llm_metadata_keys = _excluded(node.excluded_llm_metadata_keys, marks)
     copied.excluded_embed_metadata_keys = _excluded(node.excluded_embed_metadata_keys, marks)
     if text != body(node):
-        if isinstance(copied, Node) and copied.text_resource:  # its set_content forgets the MIME type
+        if isinstance(copied, Node) and copied.text_resource:  # set_content would drop the MIME type
             copied.text_resource = copied.text_resource.model_copy(update={"text": text})
         else:
             copied.set_content(text)
