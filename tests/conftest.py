@@ -66,8 +66,8 @@ def save_llama(folder: Path, tokenizer: Tokenizer) -> Path:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_symbols(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let the tests remember what LLMs said in a file of their own."""
+def separate_symbol_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests' cache of symbols in a file of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("zprompt.codec.codec.SYMBOLS", tmp_path_factory.mktemp("symbols") / "symbols.sqlite")
         yield
@@ -75,7 +75,7 @@ def own_symbols(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def words_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let relevance go by words alone, since the embedding model is fetched, but where a test needs fetched models."""
+    """Score relevance by words alone, except in tests marked default_model: its model would have to be fetched."""
     if request.node.get_closest_marker("default_model") is None:
         monkeypatch.setattr(
             "zprompt.relevance.relevance._shared", {"default": Relevance.from_pretrained(embedder=None)}
@@ -84,31 +84,31 @@ def words_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Tokenizer:
-    """Return a tokenizer that can carry every byte."""
+    """Return a tokenizer that can encode every byte."""
     return train_tokenizer(all_bytes=True)
 
 
 @pytest.fixture(scope="session")
 def tiny_backbone_dir(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenizer) -> Path:
-    """Return the folder of a tiny Llama whose tokenizer can carry every byte."""
+    """Return the folder of a tiny Llama whose tokenizer can encode every byte."""
     return save_llama(tmp_path_factory.mktemp("backbones") / "tiny", tiny_tokenizer)
 
 
 @pytest.fixture(scope="session")
 def tiny_backbone(tiny_backbone_dir: Path) -> Backbone:
-    """Return that Llama, loaded."""
+    """Return the Llama in that folder."""
     return load_backbone(str(tiny_backbone_dir), device="cpu")
 
 
 @pytest.fixture(scope="session")
 def narrow_backbone_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a tiny Llama whose tokenizer drops what the sentences do not have, such as `é`."""
+    """Return the folder of a tiny Llama whose tokenizer drops characters that are not in the sentences, as `é`."""
     return save_llama(tmp_path_factory.mktemp("backbones") / "narrow", train_tokenizer(all_bytes=False))
 
 
 @pytest.fixture(scope="session")
 def narrow_backbone(narrow_backbone_dir: Path) -> Backbone:
-    """Return that Llama, loaded."""
+    """Return the Llama in that folder."""
     return load_backbone(str(narrow_backbone_dir), device="cpu")
 
 

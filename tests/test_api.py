@@ -21,7 +21,7 @@ TEXT = "Rivers carry sand and mud to the sea."
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone) -> Path:
-    """Return a folder of shipped codecs, whose default one is tiny."""
+    """Return a folder of shipped codecs with a tiny default codec."""
     folder = tmp_path_factory.mktemp("models")
     config = CodecConfig(tiny_backbone.name, tiny_backbone.weights_fingerprint, SETTINGS, HEAD_SETTINGS)
     write_codec(folder / "default", config, make_heads(tiny_backbone))
@@ -30,7 +30,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone) ->
 
 @pytest.fixture
 def shipped(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Ship the tiny codec, and forget it afterwards."""
+    """Replace the shipped codecs by the tiny one, with no codec loaded yet."""
     monkeypatch.setattr(checkpoint, "SHIPPED", models)
     monkeypatch.setattr(codec_module, "_codecs", {})
     yield
@@ -44,7 +44,7 @@ def loads(shipped: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def slow_load(name: str, **options: str) -> Codec:
         names.append(name)
-        time.sleep(0.05)  # so that threads meet
+        time.sleep(0.05)  # so that threads overlap
         return load(name, **options)
 
     monkeypatch.setattr(Codec, "from_pretrained", slow_load)
@@ -65,10 +65,10 @@ def test_options_reach_the_codec(shipped: None) -> None:
 
 
 def test_progress_reaches_the_codec(shipped: None) -> None:
-    told: list[str] = []
-    span = zprompt.compress(TEXT, progress=lambda stage, done, total: told.append(stage)).documents
-    zprompt.decompress(span, progress=lambda stage, done, total: told.append(stage))
-    assert told == ["compress", "decompress"]
+    stages: list[str] = []
+    span = zprompt.compress(TEXT, progress=lambda stage, done, total: stages.append(stage)).documents
+    zprompt.decompress(span, progress=lambda stage, done, total: stages.append(stage))
+    assert stages == ["compress", "decompress"]
 
 
 def test_the_default_codec_is_loaded_once(loads: list[str]) -> None:
@@ -77,7 +77,7 @@ def test_the_default_codec_is_loaded_once(loads: list[str]) -> None:
     assert loads == ["default"]
 
 
-def test_threads_that_come_together_load_it_once(loads: list[str]) -> None:
+def test_simultaneous_threads_load_the_codec_once(loads: list[str]) -> None:
     with ThreadPoolExecutor(4) as pool:
         codecs = list(pool.map(lambda _: shared_codec(), range(8)))
     assert loads == ["default"]
@@ -85,12 +85,12 @@ def test_threads_that_come_together_load_it_once(loads: list[str]) -> None:
 
 
 def test_other_arguments_give_another_codec(loads: list[str], models: Path) -> None:
-    one, two = shared_codec(), shared_codec(str(models / "default"), device="cpu")
-    assert one is not two
-    assert one.fingerprint == two.fingerprint
+    by_default, by_folder = shared_codec(), shared_codec(str(models / "default"), device="cpu")
+    assert by_default is not by_folder
+    assert by_default.fingerprint == by_folder.fingerprint
 
 
-def test_load_gives_a_codec_of_its_own_each_time(shipped: None) -> None:
+def test_load_returns_a_new_codec_each_time(shipped: None) -> None:
     assert zprompt.load() is not zprompt.load()
 
 
@@ -109,11 +109,11 @@ def test_load_takes_the_folder_of_any_causal_lm(gpt2_backbone_dir: Path) -> None
     assert codec.decompress(codec.compress(TEXT).documents) == TEXT
 
 
-def test_load_refuses_a_name_of_nothing(tmp_path: Path) -> None:
+def test_load_refuses_an_unknown_name(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="nowhere"):
         zprompt.load(str(tmp_path / "nowhere"))
 
 
 def test_a_missed_ratio_is_a_warning(shipped: None) -> None:
-    with pytest.warns(RatioWarning, match="ratio 100 was asked for"):
+    with pytest.warns(RatioWarning, match="ratio 100 was requested"):
         zprompt.compress(TEXT, ratio=100)

@@ -24,7 +24,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize(
-    ("uri", "source", "link", "turned"),
+    ("uri", "source", "link", "expected"),
     [
         ("index.md", "README.md", "[c](docs/codec.md)", "[c](codec.md)"),
         ("index.md", "README.md", "[c](docs/codec.md#a-b)", "[c](codec.md#a-b)"),
@@ -44,12 +44,14 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         ),
     ],
 )
-def test_links_lead_to_pages(site: Site, uri: str, source: str, link: str, turned: str) -> None:
-    assert site("pages").turn_links(f"See\n{link}\n", uri, source, PAGES) == f"See\n{turned}\n"
+def test_links_between_files_become_links_between_pages(
+    site: Site, uri: str, source: str, link: str, expected: str
+) -> None:
+    assert site("pages").turn_links(f"See\n{link}\n", uri, source, PAGES) == f"See\n{expected}\n"
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "comment"),
     [
         ("seconds: float  # of wall clock", "of wall clock"),
         ('mark: str = "#"  # not that one', "not that one"),
@@ -58,8 +60,8 @@ def test_links_lead_to_pages(site: Site, uri: str, source: str, link: str, turne
         ("field: tuple[\n    int\n]  # over several lines", "over several lines"),
     ],
 )
-def test_a_field_is_documented_by_its_comment(site: Site, source: str, said: str | None) -> None:
-    assert site("field_comments").comment(source) == said
+def test_a_field_is_documented_by_its_comment(site: Site, source: str, comment: str | None) -> None:
+    assert site("field_comments").comment(source) == comment
 
 
 def test_a_field_is_documented_by_its_description(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Documents of every known type give their text and get another one, and nothing else about them changes."""
+"""The text of documents of every known type is read and replaced, and nothing else about them changes."""
 
 import copy
 import subprocess
@@ -58,11 +58,11 @@ every_kind = pytest.mark.parametrize("make", EVERY_KIND, ids=NAMES)
 
 class TestOneDocument:
     @every_kind
-    def test_gives_its_body_alone(self, make: Callable[[], Document]) -> None:
+    def test_has_only_its_body_as_text(self, make: Callable[[], Document]) -> None:
         assert read_documents(make()).texts == ("body",)
 
     @every_kind
-    def test_comes_back_as_its_type_with_the_other_text(self, make: Callable[[], Document]) -> None:
+    def test_keeps_its_type_with_another_text(self, make: Callable[[], Document]) -> None:
         replaced = read_documents(make()).with_texts(["Z"])
         assert type(replaced) is type(make())
         assert read_documents(replaced).texts == ("Z",)
@@ -75,7 +75,7 @@ class TestOneDocument:
         assert document == before
 
     @every_kind
-    def test_is_equal_once_it_has_its_text_back(self, make: Callable[[], Document]) -> None:
+    def test_is_equal_again_once_its_text_is_restored(self, make: Callable[[], Document]) -> None:
         compressed = read_documents(make()).with_texts(["Z"])
         assert read_documents(compressed).with_texts(["body"]) == make()
 
@@ -133,7 +133,7 @@ class TestSequences:
     def test_of_nothing_give_nothing(self) -> None:
         assert read_documents([]).with_texts([]) == []
 
-    def test_do_not_take_another_number_of_texts(self) -> None:
+    def test_refuse_another_number_of_texts(self) -> None:
         with pytest.raises(ValueError, match="shorter"):
             read_documents(["a", "b"]).with_texts(["Z"])
 
@@ -141,15 +141,15 @@ class TestSequences:
 class TestUnknownDocuments:
     @pytest.mark.parametrize("document", [None, 3, b"bytes", UserString, {"a", "b"}, object()])
     def test_are_refused_with_their_type_and_what_is_allowed(self, document: object) -> None:
-        with pytest.raises(DocumentTypeError, match=r"The document is of the type .*Allowed are str, dict"):
+        with pytest.raises(DocumentTypeError, match=r"The document is of type .*Allowed are str, dict"):
             read_documents(document)
 
     def test_are_refused_with_their_position(self) -> None:
-        with pytest.raises(DocumentTypeError, match="The document at position 2 is of the type int"):
+        with pytest.raises(DocumentTypeError, match="The document at position 2 is of type int"):
             read_documents(["a", {"text": "b"}, 3])
 
     def test_sequences_in_sequences_are_no_documents(self) -> None:
-        with pytest.raises(DocumentTypeError, match="position 0 is of the type list"):
+        with pytest.raises(DocumentTypeError, match="position 0 is of type list"):
             read_documents([["a"]])
 
     def test_dicts_without_text_are_shown_their_keys(self) -> None:
@@ -157,7 +157,7 @@ class TestUnknownDocuments:
             read_documents([{"page_content": "a", "id": 1}])
 
     def test_dicts_whose_text_is_none_are_refused(self) -> None:
-        with pytest.raises(DocumentTypeError, match="position 0, a dict, has a text of the type NoneType"):
+        with pytest.raises(DocumentTypeError, match="position 0, a dict, has a text of type NoneType"):
             read_documents([{"text": None}])
 
     def test_the_class_of_a_document_is_no_document(self) -> None:

@@ -1,4 +1,4 @@
-"""`import zprompt` is light: whatever is heavy waits for the first codec."""
+"""`import zprompt` is light: heavy libraries are imported with the first codec."""
 
 import subprocess
 import sys
@@ -19,17 +19,17 @@ def run(program: str) -> str:
     "modules",
     ["zprompt", "zprompt, zprompt.errors, zprompt.results, zprompt.documents, zprompt.page, zprompt.progress"],
 )
-def test_importing_takes_nothing_heavy_along(modules: str) -> None:
+def test_importing_loads_no_heavy_library(modules: str) -> None:
     loaded = run(f"import sys, {modules}; print(*sys.modules)").split()
     assert not HEAVY & set(loaded)
 
 
 def test_importing_takes_less_than_a_third_of_a_second() -> None:
-    program = "import time; began = time.process_time(); import zprompt; print(time.process_time() - began)"
+    program = "import time; start = time.process_time(); import zprompt; print(time.process_time() - start)"
     assert min(float(run(program)) for _ in range(3)) < LIMIT  # the best of three: the machine may be busy
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in zprompt.__all__:
         assert getattr(zprompt, name) is not None
 

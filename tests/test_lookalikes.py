@@ -1,4 +1,4 @@
-"""What only looks like a Z-span is text; one that was escaped or folded is read; a damaged one is refused."""
+"""Text that only looks like a Z-span is text; an escaped or folded Z-span is read; a damaged one is refused."""
 
 import html
 
@@ -38,7 +38,7 @@ def test_a_span_that_was_escaped_or_folded_is_restored() -> None:
     ]
 
 
-def test_a_span_that_is_damaged_for_good_is_refused() -> None:
+def test_a_damaged_span_is_refused() -> None:
     span = zprompt.compress(TEXT).documents
     with pytest.raises(TruncatedSpanError):
         zprompt.decompress(span[:-1])

@@ -1,4 +1,4 @@
-"""An agent shortens, expands and inspects over MCP, by the protocol's own client."""
+"""An agent shortens, expands and inspects texts over MCP, here with the official client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Work = Callable[[Client], Awaitable[Any]]
 
 @pytest.fixture
 def ask(tmp_path: Path) -> Callable[[Work], Any]:
-    """Return a function that runs a client's work against a server that reads a folder."""
+    """Return a function that runs calls of a client against a server with access to a folder."""
     (tmp_path / "town.txt").write_text(TOWN, encoding="utf-8")
     (tmp_path / "latin.txt").write_bytes("Größe".encode("latin-1"))
 
@@ -38,12 +38,12 @@ def ask(tmp_path: Path) -> Callable[[Work], Any]:
     return run
 
 
-@pytest.mark.parametrize("given_by", [{"text": TOWN}, {"path": "town.txt"}])
+@pytest.mark.parametrize("source", [{"text": TOWN}, {"path": "town.txt"}])
 def test_a_text_or_a_file_is_shortened_for_a_question_and_comes_back_whole(
-    ask: Callable[[Work], Any], given_by: dict[str, str]
+    ask: Callable[[Work], Any], source: dict[str, str]
 ) -> None:
     async def work(client: Client) -> tuple[dict[str, Any], str]:
-        short = await client.call_tool("compress", {"query": QUESTION, **given_by})
+        short = await client.call_tool("compress", {"query": QUESTION, **source})
         whole = await client.call_tool("expand", {"hash_or_text": short.structured_content["hash"]})
         return short.structured_content, whole.content[0].text
 
@@ -54,14 +54,14 @@ def test_a_text_or_a_file_is_shortened_for_a_question_and_comes_back_whole(
     assert whole == TOWN
 
 
-def test_inspection_says_what_is_relevant(ask: Callable[[Work], Any]) -> None:
+def test_inspection_scores_each_sentence(ask: Callable[[Work], Any]) -> None:
     async def work(client: Client) -> dict[str, Any]:
         return (await client.call_tool("inspect", {"text": TOWN, "query": QUESTION})).structured_content
 
     result = ask(work)
 
-    assert " ".join(one["text"] for one in result["sentences"]) == TOWN
-    assert max(result["sentences"], key=lambda one: one["score"])["text"].startswith("The lighthouse")
+    assert " ".join(sentence["text"] for sentence in result["sentences"]) == TOWN
+    assert max(result["sentences"], key=lambda sentence: sentence["score"])["text"].startswith("The lighthouse")
 
 
 def test_inspection_counts_z_spans(ask: Callable[[Work], Any]) -> None:
@@ -72,27 +72,27 @@ def test_inspection_counts_z_spans(ask: Callable[[Work], Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tool", "arguments", "said"),
+    ("tool", "arguments", "message"),
     [
         ("compress", {"query": "x", "path": "../secret"}, "outside"),
         ("compress", {"query": "x", "path": "/etc/hostname"}, "outside"),
         ("compress", {"query": "x", "path": "none.txt"}, "none.txt"),
         ("compress", {"query": "x", "path": "latin.txt"}, "UTF-8"),
-        ("compress", {"query": "x"}, "either text or path"),
-        ("compress", {"query": "x", "text": "a", "path": "b"}, "either text or path"),
-        ("expand", {"hash_or_text": "0" * 24}, "no original"),
+        ("compress", {"query": "x"}, "Pass either text"),
+        ("compress", {"query": "x", "text": "a", "path": "b"}, "Pass either text"),
+        ("expand", {"hash_or_text": "0" * 24}, "No original"),
         ("expand", {"hash_or_text": "hello"}, "neither a hash"),
     ],
 )
 def test_an_agent_is_told_what_is_wrong(
-    ask: Callable[[Work], Any], tool: str, arguments: dict[str, str], said: str
+    ask: Callable[[Work], Any], tool: str, arguments: dict[str, str], message: str
 ) -> None:
     async def work(client: Client) -> Any:  # noqa: ANN401
         return await client.call_tool(tool, arguments)
 
     result = ask(work)
 
-    assert result.is_error and said in result.content[0].text
+    assert result.is_error and message in result.content[0].text
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Conversations get shorter where they may, stay as they are elsewhere, and begin with the same bytes as they grow."""
+"""Tool results and earlier messages are shortened, all else stays, and a growing conversation keeps its prefix."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def calls(name: str, call: str = "c1") -> dict[str, Any]:
 AGENT = [{"role": "system", "content": TOWN}, user(QUESTION), calls("search"), tool(TOWN)]
 
 
-def test_what_a_tool_returned_is_shortened_for_the_question_before_it(shortener: MessageShortener) -> None:
-    given_messages = copy.deepcopy(AGENT)
+def test_a_tool_result_is_shortened_for_the_question_before_it(shortener: MessageShortener) -> None:
+    before = copy.deepcopy(AGENT)
     result = shortener.shorten(AGENT, ratio=4)
 
-    assert AGENT == given_messages
+    assert AGENT == before
     assert result.messages[:3] == AGENT[:3]
     assert result.messages[3].keys() == AGENT[3].keys() and result.messages[3]["tool_call_id"] == "c1"
     assert "built in 1834 by Margaret Hale" in result.messages[3]["content"]
@@ -101,7 +101,7 @@ def test_the_users_last_message_is_left_alone_and_earlier_ones_are_not(shortener
         {"role": "tool", "content": [{"type": "text", "text": TOWN, "cache_control": {"type": "ephemeral"}}]},
     ],
 )
-def test_what_is_left_alone(shortener: MessageShortener, message: dict[str, Any]) -> None:
+def test_other_messages_are_left_alone(shortener: MessageShortener, message: dict[str, Any]) -> None:
     messages = [user(QUESTION), message, user("And then?")]
 
     assert shortener.shorten(messages, ratio=8, mark=True).messages == messages
@@ -115,17 +115,17 @@ def test_everything_before_a_cache_breakpoint_is_left_alone(shortener: MessageSh
     assert len(result.messages[5]["content"]) < len(TOWN)
 
 
-def test_a_cache_breakpoint_may_stand_in_a_part_of_a_part(shortener: MessageShortener) -> None:
+def test_a_cache_breakpoint_may_be_in_a_nested_part(shortener: MessageShortener) -> None:
     part = {"type": "text", "text": "42", "cache_control": {"type": "ephemeral"}}
     marked = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": [part]}]}
     messages = [*AGENT, marked]
 
     assert shortener.shorten([*messages, user("So?")], ratio=4).messages[:5] == messages
-    part["cache_control"] = None  # which asks for nothing
+    part["cache_control"] = None  # null means no breakpoint
     assert shortener.shorten([*messages, user("So?")], ratio=4).messages[:5] != messages
 
 
-def test_parts_that_are_text_are_shortened_and_others_stay_in_their_places(shortener: MessageShortener) -> None:
+def test_text_parts_are_shortened_and_other_parts_stay_in_place(shortener: MessageShortener) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:,"}}
     content = [image, {"type": "text", "text": TOWN, "note": 1}, image]
     [_, _, _, message] = shortener.shorten([*AGENT[:3], tool(content)], ratio=4).messages
@@ -135,17 +135,21 @@ def test_parts_that_are_text_are_shortened_and_others_stay_in_their_places(short
     assert len(message["content"][1]["text"]) < len(TOWN)
 
 
-def test_what_a_question_that_was_kept_back_may_have_asked_for_stays_whole(shortener: MessageShortener) -> None:
-    sent = [user(QUESTION), tool(TOWN), tool(TOWN, "c2")]  # by LiteLLM: c2 was called for a question that is not there
-    once_more = [*sent[:2], user("When was the railway left?"), sent[2]]
+def test_results_for_a_question_that_was_not_sent_stay_whole(shortener: MessageShortener) -> None:
+    sent = [user(QUESTION), tool(TOWN), tool(TOWN, "c2")]  # as LiteLLM sends it: the question for c2 is missing
+    with_question = [*sent[:2], user("When was the railway left?"), sent[2]]
 
     assert shortener.shorten(sent).messages == sent
-    for options in ({"mark": True}, {"ratio": 4}, {"query": QUESTION}):  # it can be had, or the caller knows better
+    for options in (
+        {"mark": True},
+        {"ratio": 4},
+        {"query": QUESTION},
+    ):  # the original can be retrieved, or the caller decides
         assert shortener.shorten(sent, **options).tokens_after < shortener.shorten(sent).tokens_after
-    [_, first, _, second] = shortener.shorten(once_more).messages
+    [_, first, _, second] = shortener.shorten(with_question).messages
     assert "Margaret Hale" in first["content"] and len(first["content"]) < len(TOWN) and second == sent[2]
-    whole = [user(QUESTION), calls("search"), tool(TOWN)]
-    assert shortener.shorten(whole).tokens_after < shortener.shorten(whole).tokens_before
+    single_call = [user(QUESTION), calls("search"), tool(TOWN)]
+    assert shortener.shorten(single_call).tokens_after < shortener.shorten(single_call).tokens_before
 
 
 def test_a_mark_names_the_original_and_lets_texts_without_a_question_be_shortened(shortener: MessageShortener) -> None:
@@ -155,18 +159,18 @@ def test_a_mark_names_the_original_and_lets_texts_without_a_question_be_shortene
 
     assert text.startswith("Oldport has a weekly market.")
     assert result.originals == {text_hash(TOWN): TOWN}
-    assert (found := MARK.search(text)) and text_hash(TOWN) in found.group()
+    assert (match := MARK.search(text)) and text_hash(TOWN) in match.group()
     assert COUNT(text) < COUNT(TOWN) / 2
-    assert shortener.shorten(result.messages, mark=True).messages == result.messages  # not a second time
+    assert shortener.shorten(result.messages, mark=True).messages == result.messages  # not shortened twice
 
 
-def test_what_was_asked_for_whole_stays_whole(shortener: MessageShortener) -> None:
+def test_a_retrieved_original_stays_whole(shortener: MessageShortener) -> None:
     messages = [user(QUESTION), calls("mcp__gateway__headroom_retrieve"), tool(TOWN)]
 
     assert shortener.shorten(messages, ratio=4, mark=True).messages == messages
 
 
-PROGRESS = "\n".join(f"tests/test_{place}.py ......  [{place}%]" for place in range(90))
+PROGRESS = "\n".join(f"tests/test_{number}.py ......  [{number}%]" for number in range(90))
 REPORT = f"""{PROGRESS}
 >       assert total([1, 2]) == 4
 E       AssertionError: 3 == 4
@@ -187,7 +191,7 @@ def test_lines_that_report_a_failure_stay(
 
 
 def test_a_log_of_failures_gets_shorter(shortener: MessageShortener) -> None:
-    log = "".join(f"ERROR worker {place} lost its connection to the queue\n" for place in range(99))
+    log = "".join(f"ERROR worker {number} lost its connection to the queue\n" for number in range(99))
     log += "WARNING the disk of worker 7 is full\n"
     text = shortener.shorten([user("Whose disk is full?"), tool(log)], ratio=4).messages[-1]["content"]
 
@@ -202,14 +206,14 @@ def test_fenced_code_in_a_text_stays(shortener: MessageShortener) -> None:
     assert result.tokens_after < result.tokens_before
 
 
-def test_an_explicit_question_is_that_of_all_texts(shortener: MessageShortener) -> None:
+def test_an_explicit_query_applies_to_all_texts(shortener: MessageShortener) -> None:
     result = shortener.shorten([user("Hello"), tool(TOWN)], query="When was the railway left?", ratio=4)
 
     assert "1962" in result.messages[1]["content"]
 
 
 @pytest.mark.parametrize(
-    ("messages", "error", "said"),
+    ("messages", "error", "message"),
     [
         ([user("a"), "b"], DocumentTypeError, r"messages\[1\]"),
         ([{"role": "robot", "content": "a"}], DocumentTypeError, "'robot'"),
@@ -217,10 +221,10 @@ def test_an_explicit_question_is_that_of_all_texts(shortener: MessageShortener) 
         ([user("\ud800")], InvalidTextError, r"messages\[0\]"),
     ],
 )
-def test_what_is_no_conversation_is_named(
-    shortener: MessageShortener, messages: list[Any], error: type[Exception], said: str
+def test_malformed_messages_are_named(
+    shortener: MessageShortener, messages: list[Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         shortener.shorten(messages)
 
 
@@ -264,7 +268,7 @@ MESSAGES = st.lists(
     ),
     max_size=6,
 )
-ONE = MessageShortener(Relevance.from_pretrained(embedder=None))
+SHORTENER = MessageShortener(Relevance.from_pretrained(embedder=None))
 
 
 @settings(max_examples=60, deadline=None)
@@ -272,7 +276,7 @@ ONE = MessageShortener(Relevance.from_pretrained(embedder=None))
 def test_no_conversation_gets_longer_or_loses_anything_but_sentences(
     messages: list[dict[str, Any]], mark: bool, ratio: float | None
 ) -> None:
-    result = ONE.shorten(messages, mark=mark, ratio=ratio)
+    result = SHORTENER.shorten(messages, mark=mark, ratio=ratio)
 
     assert len(result.messages) == len(messages)
     assert result.tokens_after <= result.tokens_before
@@ -280,4 +284,4 @@ def test_no_conversation_gets_longer_or_loses_anything_but_sentences(
         assert {**before, "content": None} == {**after, "content": None}
         assert type(before["content"]) is type(after["content"])
     assert all(text_hash(text) == key for key, text in result.originals.items())
-    assert ONE.shorten(messages, mark=mark, ratio=ratio) == result
+    assert SHORTENER.shorten(messages, mark=mark, ratio=ratio) == result

@@ -28,36 +28,36 @@ def test_a_number_of_tokens_below_one_is_refused(name: str) -> None:
         CompressOptions(**{name: 0})
 
 
-def test_only_two_ways_to_deal_with_errors_are_known() -> None:
+def test_an_unknown_way_to_handle_errors_is_refused() -> None:
     with pytest.raises(OptionError, match="'raise', 'passthrough', got 'ignore'"):
         CompressOptions(on_error="ignore")  # type: ignore[arg-type]
 
 
-def test_a_query_is_a_string() -> None:
+def test_a_query_must_be_a_string() -> None:
     with pytest.raises(OptionError, match="query must be a str, got list"):
         CompressOptions(query=["who"])  # type: ignore[arg-type]
 
 
-def test_an_empty_query_is_none() -> None:
+def test_an_empty_query_becomes_none() -> None:
     assert CompressOptions(query="") == CompressOptions(query=None) == CompressOptions()
     assert CompressOptions(query=" \n").query is None
 
 
-@pytest.mark.parametrize("given", [{"ratio": "4"}, {"max_tokens": "5"}, {"min_tokens": "5"}, {"ratio": True}])
-def test_a_number_of_another_type_is_an_option_error(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{"ratio": "4"}, {"max_tokens": "5"}, {"min_tokens": "5"}, {"ratio": True}])
+def test_a_number_of_another_type_is_an_option_error(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="must be a number"):
-        CompressOptions(**given)
+        CompressOptions(**options)
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "min_tokens"])
 @pytest.mark.parametrize("value", [2.5, math.nan, math.inf])
-def test_a_number_of_tokens_is_whole(name: str, value: float) -> None:
+def test_a_number_of_tokens_must_be_whole(name: str, value: float) -> None:
     with pytest.raises(OptionError, match=f"{name} must be a whole number"):
         CompressOptions(**{name: value})
     assert CompressOptions(**{name: 5.0}) == CompressOptions(**{name: np.int64(5)}) == CompressOptions(**{name: 5})
 
 
-def test_a_ratio_may_be_a_number_of_numpys() -> None:
+def test_a_ratio_may_be_a_numpy_number() -> None:
     assert CompressOptions(ratio=np.float32(2.5)).ratio == 2.5
 
 
@@ -94,13 +94,13 @@ def test_several_patterns_and_literals_protect_all_that_they_match_even_where_ma
 
 
 @pytest.mark.parametrize("wrong", [[""], [3], [re.compile(b"a")], ["a", None], b"a"])
-def test_what_cannot_be_found_in_text_cannot_be_protected(wrong: Any) -> None:  # noqa: ANN401
-    with pytest.raises(OptionError, match="is not allowed"):
+def test_protection_of_anything_but_text_and_regexes_is_refused(wrong: Any) -> None:  # noqa: ANN401
+    with pytest.raises(OptionError, match="must be a regular expression"):
         CompressOptions(protect=wrong)
 
 
 @pytest.mark.parametrize("batch_size", [0, -3])
-def test_a_batch_holds_one_window_at_least(batch_size: int) -> None:
+def test_a_batch_size_below_one_is_refused(batch_size: int) -> None:
     check_batch_size(1)
     with pytest.raises(OptionError, match="batch_size must be at least 1"):
         check_batch_size(batch_size)

@@ -1,4 +1,4 @@
-"""Originals are kept, found again after a restart, and never lost in silence."""
+"""Originals are kept, found again after a restart, and never lost silently."""
 
 import sqlite3
 from pathlib import Path
@@ -9,7 +9,7 @@ from zprompt.errors import DroppedOriginalError, OptionError, UnknownOriginalErr
 from zprompt.originals import Originals
 
 
-def test_originals_outlive_the_server(tmp_path: Path) -> None:
+def test_originals_survive_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "new" / "originals.sqlite"
     first = Originals(path, 1000)
     first.keep({"a": "Grüße 👋", "b": ""})
@@ -20,7 +20,7 @@ def test_originals_outlive_the_server(tmp_path: Path) -> None:
     again.close()
 
 
-def test_what_was_used_least_makes_room_and_asking_for_it_says_so() -> None:
+def test_the_least_recently_used_original_is_evicted_and_asking_for_it_is_an_error() -> None:
     originals = Originals(None, 100)
     originals.keep({"a": "a" * 40})
     originals.keep({"b": "b" * 40})
@@ -36,7 +36,7 @@ def test_what_was_used_least_makes_room_and_asking_for_it_says_so() -> None:
 
 
 def steps_of_use(stored: int) -> int:
-    """Return the steps that SQLite takes to keep a text and to get it, with others stored."""
+    """Return the steps that SQLite takes to store a text and to read it, with others stored."""
     originals = Originals(None, 10_000)
     originals.keep({str(number): "text" for number in range(stored)})
     steps = []
@@ -47,11 +47,11 @@ def steps_of_use(stored: int) -> int:
     return len(steps)
 
 
-def test_what_is_stored_makes_no_use_slower() -> None:
+def test_access_does_not_get_slower_with_the_number_of_originals() -> None:
     assert steps_of_use(1000) < steps_of_use(10) + 20
 
 
-def test_two_processes_count_each_others_texts(tmp_path: Path) -> None:
+def test_two_processes_share_one_size_limit(tmp_path: Path) -> None:
     first, second = (Originals(tmp_path / "originals.sqlite", 100) for _ in range(2))
     first.keep({"a": "a" * 40, "b": "b" * 60})
     second.keep({"a": "a" * 30})
@@ -66,7 +66,7 @@ def test_two_processes_count_each_others_texts(tmp_path: Path) -> None:
     second.close()
 
 
-def test_a_file_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
+def test_a_file_of_an_earlier_release_can_be_used(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "originals.sqlite") as database:
         database.executescript(
             "CREATE TABLE originals (hash TEXT PRIMARY KEY, text BLOB, size INTEGER NOT NULL, used INTEGER NOT NULL);"
@@ -84,13 +84,13 @@ def test_a_file_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
     originals.close()
 
 
-def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no database " * 100)
-    with pytest.raises(OptionError, match=r"cannot be kept in .*notes\.txt"):
+    with pytest.raises(OptionError, match=r"cannot be stored in .*notes\.txt"):
         Originals(tmp_path / "notes.txt", 1000)
 
 
-def test_what_never_was_there_is_unknown() -> None:
+def test_an_original_that_was_never_stored_is_unknown() -> None:
     originals = Originals(None, 100)
     with pytest.raises(UnknownOriginalError, match="'nope'") as raised:
         originals.get("nope")

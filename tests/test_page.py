@@ -1,4 +1,4 @@
-"""The page shows every sentence once and in order, whatever a text holds, and an answer beside them."""
+"""The page shows every sentence once and in order, whatever the text, and an answer beside them."""
 
 import re
 import subprocess
@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 import zprompt
 from zprompt.codec import Codec
+from zprompt.errors import DocumentTypeError
 from zprompt.llm import Backbone
 from zprompt.page import Page, find_words, show, visible
 from zprompt.reader import NOT_FOUND, Answer, Usage
@@ -83,12 +84,12 @@ class Body(HTMLParser):
 
 
 @settings(max_examples=60)
-@given(texts=TEXTS, ratio=st.none() | st.floats(1, 30), said=st.none() | st.text(max_size=12))
-def test_every_sentence_is_there_once_and_in_order(texts: list[str], ratio: float | None, said: str | None) -> None:
+@given(texts=TEXTS, ratio=st.none() | st.floats(1, 30), reply=st.none() | st.text(max_size=12))
+def test_every_sentence_is_there_once_and_in_order(texts: list[str], ratio: float | None, reply: str | None) -> None:
     result = shortened(texts, ratio=ratio)
-    body = Body(show(result, said))
+    body = Body(show(result, reply))
     assert body.passages == [visible(text) for text in texts]
-    assert body.rows("row") >= sum(len(own.sentences) for own in result.kept)
+    assert body.rows("row") >= sum(len(kept.sentences) for kept in result.kept)
 
 
 @settings(max_examples=8)
@@ -100,29 +101,31 @@ def test_z_spans_are_shown_with_the_text_that_they_restore(
     assert Body(show(result, "1256")).passages == [visible(text) for text in texts]
 
 
-def test_what_stays_is_told_from_what_was_left_out_with_the_relevance_of_each() -> None:
+def test_kept_and_left_out_sentences_are_marked_with_their_relevance() -> None:
     result = shortened([TOWN, SEA], max_tokens=20)
     body = Body(show(result))
-    assert (body.rows("kept"), body.rows("row")) == (1 + 1, 5 + 2)  # sentences, and the legend
+    assert (body.rows("kept"), body.rows("row")) == (1 + 1, 5 + 2)  # sentences and the legend
     assert [value for name, value in body.attributes if name == "data-p"] == [
-        "<1%" if 0 < one.relevance < 0.005 else f"{one.relevance:.0%}" for own in result.kept for one in own.sentences
+        "<1%" if 0 < sentence.relevance < 0.005 else f"{sentence.relevance:.0%}"
+        for kept in result.kept
+        for sentence in kept.sentences
     ]
     assert "1 of 3 sentences stays" in body.text and "none of 2 sentences stay" in body.text
     assert "left out" in body.text and QUERY in body.text and "by words alone" in body.text
 
 
-def test_z_tokens_are_called_so_and_what_has_no_question_has_no_scores(tiny_backbone: Backbone) -> None:
+def test_z_tokens_are_named_and_without_a_question_there_are_no_scores(tiny_backbone: Backbone) -> None:
     codec = Codec(tiny_backbone)
     focused = Body(show(codec.compress([TOWN, SEA], query=QUERY, ratio=4, relevance=WORDS)))
     plain = Body(show(codec.compress([TOWN, SEA]), answer("in 1256")))
     assert "became Z-tokens" in focused.text and focused.rows("kept") > 1
     assert "No sentence was scored" in plain.text and "Z-tokens" in plain.text and plain.rows("kept") == 0
     assert not any(name == "data-p" for name, _ in plain.attributes)
-    assert QUERY in plain.text and "marked in passage 1." in plain.text  # the reader knows what it was asked
+    assert QUERY in plain.text and "marked in passage 1." in plain.text  # the answer holds its question
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("reply", "shown"),
     [
         (answer("built in 1256"), ["built in 1256", "Found", "90%", "marked in passage 2."]),
         (answer(NOT_FOUND, 0.2), ["not found", "Not found; confidence 20%"]),
@@ -131,14 +134,14 @@ def test_z_tokens_are_called_so_and_what_has_no_question_has_no_scores(tiny_back
         ("It was the duke.", ["It was the duke.", "marked in passage 2."]),
     ],
 )
-def test_an_answer_stands_beside_the_passages(said: Answer | str, shown: Sequence[str]) -> None:
-    body = Body(show(shortened([SEA, TOWN], max_tokens=20), said))
+def test_an_answer_is_shown_beside_the_passages(reply: Answer | str, shown: Sequence[str]) -> None:
+    body = Body(show(shortened([SEA, TOWN], max_tokens=20), reply))
     assert all(piece in body.text for piece in shown)
     assert "aside" in body.tags and ("mark" in body.tags) == ("marked" in body.text)
-    assert ("confidence" in body.text) == isinstance(said, Answer)
+    assert ("confidence" in body.text) == isinstance(reply, Answer)
 
 
-def test_without_an_answer_there_is_no_place_for_one() -> None:
+def test_without_an_answer_there_is_no_answer_box() -> None:
     assert "aside" not in Body(show(shortened(TOWN))).tags
 
 
@@ -151,35 +154,35 @@ def test_without_an_answer_there_is_no_place_for_one() -> None:
     ],
     ids=lambda document: type(document).__name__,
 )
-def test_titles_and_the_retrievers_scores_are_shown(document: object) -> None:
+def test_titles_and_retrieval_scores_are_shown(document: object) -> None:
     text = Body(show(shortened([document]))).text
     assert "Bern" in text and "retrieved with a score of 0.707" in text
 
 
-def test_an_id_stands_in_for_a_title_and_what_passed_through_says_so() -> None:
+def test_an_id_replaces_a_missing_title_and_passing_through_is_shown() -> None:
     text = Body(show(shortened([{"text": "Short.", "id": 7}, TOWN], min_tokens=8))).text
     assert "id 7" in text and "left as it is" in text
 
 
-def test_a_ratio_that_was_missed_is_told() -> None:
-    assert "Missed: ratio 50 was asked for" in Body(show(shortened(TOWN, ratio=50))).text
+def test_a_missed_ratio_is_shown() -> None:
+    assert "Missed: ratio 50 was requested" in Body(show(shortened(TOWN, ratio=50))).text
 
 
-def test_hostile_text_is_escaped_wherever_it_stands() -> None:
+def test_hostile_text_is_escaped_everywhere() -> None:
     docs = [
         {"text": text, "title": text, "id": text} for text in (f"{HOSTILE}. {ANSWER}", Markup("<script>x</script>"))
     ]
     page = show(shortened(docs, query=f"{HOSTILE} tower built?"), f"{HOSTILE} 1256")
-    for shown in (page.html, page._repr_html_()):
-        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800]", shown)
-        assert "<script" not in shown and "url(" not in shown and "@import" not in shown
+    for html in (page.html, page._repr_html_()):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800]", html)
+        assert "<script" not in html and "url(" not in html and "@import" not in html
     body = Body(page)
     assert "default-src 'none'" in page.html and not {name for name, _ in body.attributes} & {"src", "href", "onload"}
     assert "␛[31m␀�" in body.text
     page.html.encode()
 
 
-def test_a_notebook_shows_the_page_in_a_frame_of_its_own(tmp_path: Path) -> None:
+def test_a_notebook_shows_the_page_in_a_sandboxed_frame(tmp_path: Path) -> None:
     page = show(shortened(TOWN))
     frame = Body(Page(page._repr_html_()))
     assert frame.tags == ["div", "iframe"] and ("srcdoc", page.html) in frame.attributes
@@ -189,7 +192,7 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("said", "texts", "found"),
+    ("reply", "texts", "expected"),
     [
         ("Margaret Hale", ["By Margaret  Hale.", "Hale left."], [["Margaret  Hale"], []]),
         ("Margaret Hale", ["Hale left."], [["Hale"]]),
@@ -206,16 +209,18 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(tmp_path: Path) -> None
         ("", ["text", ""], [[], []]),
     ],
 )
-def test_the_words_of_an_answer_are_found(said: str, texts: list[str], found: list[list[str]]) -> None:
-    ranges = find_words(said, texts)
-    assert [[text[start:end] for start, end in own] for text, own in zip(texts, ranges, strict=True)] == found
+def test_the_words_of_an_answer_are_found(reply: str, texts: list[str], expected: list[list[str]]) -> None:
+    found = [
+        [text[start:end] for start, end in ranges] for text, ranges in zip(texts, find_words(reply, texts), strict=True)
+    ]
+    assert found == expected
 
 
 @given(st.text("ab 一.", max_size=9), st.lists(st.text("ab 一.", max_size=30), max_size=3))
-def test_what_is_found_never_overlaps(said: str, texts: list[str]) -> None:
-    for text, own in zip(texts, find_words(said, texts), strict=True):
-        edges = [0, *(edge for pair in own for edge in pair), len(text)]
-        assert all(first <= second for first, second in pairwise(edges))
+def test_found_words_never_overlap(reply: str, texts: list[str]) -> None:
+    for text, ranges in zip(texts, find_words(reply, texts), strict=True):
+        boundaries = [0, *(boundary for word_range in ranges for boundary in word_range), len(text)]
+        assert all(first <= second for first, second in pairwise(boundaries))
 
 
 def test_the_page_needs_no_torch() -> None:
@@ -227,14 +232,14 @@ from zprompt.relevance import Relevance
 words = Relevance.from_pretrained(embedder=None)
 print(zprompt.show(zprompt.compress({TOWN!r}, query={QUERY!r}, form="text", relevance=words), "1256"))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("Page(")
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert process.stdout.startswith("Page(")
 
 
 def luminance(colour: str) -> float:
     """Return the relative luminance of #rrggbb, as WCAG defines it."""
-    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (one / 12.92 if one <= 0.03928 else ((one + 0.055) / 1.055) ** 2.4 for one in channels)
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -257,3 +262,8 @@ def test_text_has_enough_contrast(scheme: str) -> None:
     for pair in pairs:
         dark, light = sorted(luminance(colours[name]) for name in pair.split())
         assert (light + 0.05) / (dark + 0.05) >= 4.5, pair
+
+
+def test_only_a_result_can_be_shown() -> None:
+    with pytest.raises(DocumentTypeError, match="got list"):
+        show(["text"])  # type: ignore[arg-type]

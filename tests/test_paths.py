@@ -1,4 +1,4 @@
-"""Where zprompt keeps its files."""
+"""The cache folder is the user's choice, or else the system's."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from zprompt.paths import cache_dir
 
 
-def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_is_the_folder_of_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ZPROMPT_CACHE", str(tmp_path))
     assert cache_dir() == tmp_path
 
@@ -24,7 +24,9 @@ def test_a_relative_choice_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 @pytest.mark.parametrize("unset", [None, ""])
-def test_without_a_choice_it_is_the_systems_cache_folder(monkeypatch: pytest.MonkeyPatch, unset: str | None) -> None:
+def test_without_a_choice_the_cache_is_in_the_cache_folder_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, unset: str | None
+) -> None:
     monkeypatch.delenv("ZPROMPT_CACHE", raising=False)
     if unset is not None:
         monkeypatch.setenv("ZPROMPT_CACHE", unset)

@@ -1,4 +1,4 @@
-"""Which servers get Z-spans: those that say that they read them, asked once and briefly."""
+"""Only servers that say that they read Z-spans get them; each is asked once and briefly."""
 
 import json
 import threading
@@ -17,16 +17,16 @@ OURS = "0123456789ab"
 
 
 class Models(BaseHTTPRequestHandler):
-    """Lists models, or answers whatever else it is told."""
+    """Lists models, or gives whatever answer a test sets."""
 
     status = 200
     body: bytes = b""
     delay = 0.0
     location: str | None = None
-    asked: list[tuple[str, str | None]]
+    requests: list[tuple[str, str | None]]
 
     def do_GET(self) -> None:
-        self.asked.append((self.path, self.headers.get("Authorization")))
+        self.requests.append((self.path, self.headers.get("Authorization")))
         time.sleep(self.delay)
         self.send_response(self.status)
         if self.location:
@@ -35,19 +35,19 @@ class Models(BaseHTTPRequestHandler):
         self.wfile.write(self.body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401
-        """Say nothing."""
+        """Keep the test output clean."""
 
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, type[Models]]]:
-    class Own(Models):
-        asked: list[tuple[str, str | None]] = []  # noqa: RUF012 - a class of its own for each test
+    class TestModels(Models):
+        requests: list[tuple[str, str | None]] = []  # noqa: RUF012 - each test has its own class
 
     forget_servers()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Own) as running:
+    with ThreadingHTTPServer(("127.0.0.1", 0), TestModels) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{running.server_port}/v1", Own
+        yield f"http://127.0.0.1:{running.server_port}/v1", TestModels
         running.shutdown()
         thread.join()
 
@@ -56,15 +56,15 @@ def models(*codecs: object) -> bytes:
     return json.dumps({"data": [{"id": "a", "codec": codec} for codec in codecs]}).encode()
 
 
-def test_a_server_that_names_the_codec_reads_its_zspans(server: tuple[str, type[Models]]) -> None:
-    url, own = server
-    own.body = models("ffffffffffff", OURS)
+def test_a_server_that_names_the_codec_reads_its_z_spans(server: tuple[str, type[Models]]) -> None:
+    url, handler = server
+    handler.body = models("ffffffffffff", OURS)
     model = SimpleNamespace(openai_api_base=f"{url}/", openai_api_key=SimpleNamespace(get_secret_value=lambda: "key"))
     assert reads_z_tokens(model, lambda: OURS)
     assert reads_z_tokens(SimpleNamespace(api_base=url, api_key="key"), lambda: OURS)
-    assert own.asked == [("/v1/models", "Bearer key")]  # once
+    assert handler.requests == [("/v1/models", "Bearer key")]  # asked only once
     assert reads_z_tokens(url, lambda: OURS)
-    assert own.asked[1:] == [("/v1/models", None)]
+    assert handler.requests[1:] == [("/v1/models", None)]
 
 
 def test_a_server_of_another_codec_gets_text_and_the_log_says_so(
@@ -86,10 +86,10 @@ def test_any_other_answer_means_text(server: tuple[str, type[Models]], status: i
 
 
 def test_a_redirect_is_not_followed(server: tuple[str, type[Models]]) -> None:
-    url, own = server
-    own.status, own.location = 302, f"{url}/other"
+    url, handler = server
+    handler.status, handler.location = 302, f"{url}/other"
     assert not reads_z_tokens(url, lambda: OURS)
-    assert [path for path, _ in own.asked] == ["/v1/models"]
+    assert [path for path, _ in handler.requests] == ["/v1/models"]
 
 
 def test_a_slow_server_is_not_waited_for(server: tuple[str, type[Models]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,18 +99,20 @@ def test_a_slow_server_is_not_waited_for(server: tuple[str, type[Models]], monke
 
 
 @pytest.mark.parametrize(
-    "known",
+    "server",
     ["https://api.openai.com/v1", "https://my.openai.azure.com/x", "file:///etc", "nonsense", "", None, object()],
 )
-def test_public_apis_and_what_is_no_server_are_not_asked(known: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_apis_and_values_that_are_no_server_are_not_asked(
+    server: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
-        pytest.fail("nobody is to be asked")
+        pytest.fail("a request was sent")
 
     monkeypatch.setattr(probe, "build_opener", refuse)
-    assert not reads_z_tokens(known, lambda: OURS)
+    assert not reads_z_tokens(server, lambda: OURS)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/v1", "http://[bad/v1", "http://host:80 80/v1"])
-def test_nobody_listens(url: str) -> None:
+def test_an_unreachable_url_means_text(url: str) -> None:
     forget_servers()
     assert not reads_z_tokens(url, lambda: OURS)

@@ -1,11 +1,11 @@
-"""Long work tells how far it has come, on stderr and only if asked."""
+"""Long work shows its progress on stderr, and only on request."""
 
 import pytest
 
 from zprompt.progress import rich_progress
 
 
-def test_nobody_is_told_unless_asked() -> None:
+def test_without_a_request_no_progress_is_shown() -> None:
     with rich_progress(enabled=False) as progress:
         assert progress is None
 

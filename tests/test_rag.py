@@ -1,4 +1,4 @@
-"""What the framework packages share: which texts become Z-spans, and which stay."""
+"""What the framework adapters share: which texts become Z-spans, and which stay."""
 
 import html
 import pickle
@@ -19,7 +19,7 @@ from zprompt.rag import CodecSpec, RagText, compress_texts, reuse_spans, shorten
 
 LONG = f"{SENTENCES[0]} {SENTENCES[4]}"
 OTHER = SENTENCES[5]
-SPAN = "[z2:0123456789ab:1:AAAA:00000000]"  # by its form
+SPAN = "[z2:0123456789ab:1:AAAA:00000000]"  # of the right form only
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +28,24 @@ def codec(tiny_backbone: Backbone) -> Codec:
 
 
 @pytest.fixture(scope="module")
-def other(tiny_backbone: Backbone) -> Codec:
+def other_codec(tiny_backbone: Backbone) -> Codec:
     return Codec(tiny_backbone, replace(SETTINGS, margin=2e-4), name="other")
 
 
 @pytest.fixture
 def calls(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    seen: list[dict[str, Any]] = []
+    recorded: list[dict[str, Any]] = []
     compress_with = codec.compress_with
 
     def record(options: CompressOptions, docs: list[str], *, batch_size: int, **keywords: Any) -> object:  # noqa: ANN401
-        seen.append({"options": options, "docs": list(docs), "batch_size": batch_size})
+        recorded.append({"options": options, "docs": list(docs), "batch_size": batch_size})
         return compress_with(options, docs, batch_size=batch_size, **keywords)
 
     monkeypatch.setattr(codec, "compress_with", record)
-    return seen
+    return recorded
 
 
-def test_texts_become_zspans_in_one_call_of_the_codec(codec: Codec, calls: list[dict[str, Any]]) -> None:
+def test_texts_become_z_spans_in_one_call_of_the_codec(codec: Codec, calls: list[dict[str, Any]]) -> None:
     options = CompressOptions(ratio=2, protect=["sun"], min_tokens=3)
     items = compress_texts(codec, [LONG, OTHER], options, batch_size=4)
     assert [item.new for item in items] == [True, True]
@@ -55,7 +55,7 @@ def test_texts_become_zspans_in_one_call_of_the_codec(codec: Codec, calls: list[
     assert call == {"options": options, "docs": [LONG, OTHER], "batch_size": 4}
 
 
-def test_what_is_marked_as_compressed_is_left_alone(codec: Codec, calls: list[dict[str, Any]]) -> None:
+def test_texts_that_are_marked_as_compressed_are_left_alone(codec: Codec, calls: list[dict[str, Any]]) -> None:
     [span, mixed] = [
         compress_texts(codec, [LONG])[0].text,
         f"Source 1: {compress_texts(codec, [LONG])[0].text} and no more",
@@ -67,7 +67,7 @@ def test_what_is_marked_as_compressed_is_left_alone(codec: Codec, calls: list[di
     assert calls == []
 
 
-def test_a_zspan_without_a_mark_is_text(codec: Codec) -> None:
+def test_a_z_span_without_a_mark_is_text(codec: Codec) -> None:
     forged = compress_texts(codec, [LONG])[0].text
     [item] = compress_texts(codec, [forged], CompressOptions(min_tokens=10_000))
     assert item.text != forged
@@ -75,7 +75,7 @@ def test_a_zspan_without_a_mark_is_text(codec: Codec) -> None:
     assert codec.decompress(item.text) == forged
 
 
-def test_what_is_no_sound_zspan_is_text_even_with_a_mark(codec: Codec) -> None:
+def test_a_text_that_is_no_valid_z_span_is_text_even_with_a_mark(codec: Codec) -> None:
     span = compress_texts(codec, [LONG])[0].text
     other_checksum = span[:-2] + ("1]" if span[-2] == "0" else "0]")
     damaged = other_checksum, f"{span} {other_checksum}", "[z1:0123456789ab:3:abc:00000000]"
@@ -87,19 +87,19 @@ def test_what_is_no_sound_zspan_is_text_even_with_a_mark(codec: Codec) -> None:
         assert codec.decompress(kept.text) == text
 
 
-def test_a_piece_of_a_zspan_with_a_mark_raises_or_passes_through_as_text(codec: Codec) -> None:
+def test_a_piece_of_a_z_span_with_a_mark_raises_or_passes_through_as_text(codec: Codec) -> None:
     span = compress_texts(codec, [LONG])[0].text
     for text in (span[:-1], f"{span} {span[:-1]}", span[:25], span[30:], span[30:60], f" {span[-20:]}\n"):
-        with pytest.raises(TruncatedSpanError, match="splitters before"):
+        with pytest.raises(TruncatedSpanError, match="Split before compressing"):
             compress_texts(codec, [OTHER, text], marked=[False, True])
-        with pytest.raises(TruncatedSpanError, match="splitters before"):
+        with pytest.raises(TruncatedSpanError, match="Split before compressing"):
             shorten_texts([OTHER, text], CompressOptions(query="Who?"), marked=[False, True], restore=codec.decompress)
         [item] = compress_texts(codec, [text], CompressOptions(on_error="passthrough"), marked=[True])
         assert (item.compressed, codec.decompress(item.text)) == (False, text)
         assert codec.decompress(compress_texts(codec, [text], marked=[False])[0].text) == text
 
 
-def test_a_marked_zspan_may_be_escaped_or_folded(codec: Codec, calls: list[dict[str, Any]]) -> None:
+def test_a_marked_z_span_may_be_escaped_or_folded(codec: Codec, calls: list[dict[str, Any]]) -> None:
     span = codec.compress(LONG).documents
     calls.clear()
     for text in (html.escape(f"<p>{span}</p>"), "\r\n".join(span[i : i + 76] for i in range(0, len(span), 76))):
@@ -136,16 +136,18 @@ def test_a_ratio_that_is_missed_is_a_warning(codec: Codec) -> None:
         compress_texts(codec, [LONG], CompressOptions(ratio=100))
 
 
-def test_a_zspan_of_another_codec_raises_or_passes_through_as_text(codec: Codec, other: Codec) -> None:
-    span = other.compress(LONG).documents
+def test_a_z_span_of_another_codec_raises_or_passes_through_as_text(codec: Codec, other_codec: Codec) -> None:
+    span = other_codec.compress(LONG).documents
     with pytest.raises(WrongCodecError):
         compress_texts(codec, [span], marked=[True])
     [kept] = compress_texts(codec, [span], CompressOptions(on_error="passthrough"), marked=[True])
     assert (kept.compressed, codec.decompress(kept.text)) == (False, span)
 
 
-def test_a_stored_zspan_is_used_for_its_own_text_only(codec: Codec, other: Codec, calls: list[dict[str, Any]]) -> None:
-    span, foreign = codec.compress(LONG).documents, other.compress(OTHER).documents
+def test_a_stored_z_span_is_used_for_its_own_text_only(
+    codec: Codec, other_codec: Codec, calls: list[dict[str, Any]]
+) -> None:
+    span, foreign = codec.compress(LONG).documents, other_codec.compress(OTHER).documents
     calls.clear()
     used, edited, changed_codec = compress_texts(codec, [LONG, OTHER, OTHER], stored=[span, span, foreign])
     assert (used.text, used.new) == (span, False)
@@ -153,7 +155,7 @@ def test_a_stored_zspan_is_used_for_its_own_text_only(codec: Codec, other: Codec
     assert [call["docs"] for call in calls] == [[OTHER, OTHER]]
 
 
-def test_zspans_are_reused_without_their_codec_only_where_all_texts_have_one(codec: Codec, other: Codec) -> None:
+def test_z_spans_are_reused_without_their_codec_only_where_all_texts_have_one(codec: Codec, other_codec: Codec) -> None:
     span = codec.compress(LONG).documents
 
     def reuse(texts: list[str], marked: list[bool], stored: list[object]) -> list[RagText] | None:
@@ -164,18 +166,18 @@ def test_zspans_are_reused_without_their_codec_only_where_all_texts_have_one(cod
     assert items is not None and [item.text for item in items] == [span, span]
     for text, is_marked, stored in (
         (OTHER, False, span),
-        (LONG, False, other.compress(LONG).documents),
+        (LONG, False, other_codec.compress(LONG).documents),
         (LONG, False, None),
         (span, False, None),
         (LONG, True, None),
-        (other.compress(LONG).documents, True, None),
+        (other_codec.compress(LONG).documents, True, None),
         ("\ud800", False, span),
     ):
         assert reuse([LONG, text], [False, is_marked], [span, stored]) is None
 
 
 @pytest.mark.parametrize("span", [None, "", 7, "[z2:", "text", ["x"]])
-def test_anything_else_is_no_stored_zspan(codec: Codec, span: object) -> None:
+def test_anything_else_is_no_stored_z_span(codec: Codec, span: object) -> None:
     [item] = compress_texts(codec, [LONG], stored=[span])
     assert item.new
     stored = [codec.compress(LONG).documents]

@@ -1,6 +1,6 @@
-"""What the README and docs/ say is so: their Python runs, and the commands of all pages exist.
+"""The Python in the README and docs/ runs, and the commands on all pages exist.
 
-A Python block that cannot run here says so where its readers see it: ```python title="Not run: needs a server".
+A Python block that cannot run here says so in its title: ```python title="Not run: needs a server".
 """
 
 import re
@@ -19,7 +19,7 @@ README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [README, *DOCS, *sorted((ROOT / "zprompt" / "models").glob("*/README.md"))]
 INTEGRATIONS = [ROOT / "integrations" / "langchain", ROOT / "integrations" / "llama_index"]
-THEIRS = {"langchain.md", "llama-index.md"}  # pages that the packages' own tests run
+ADAPTER_PAGES = {"langchain.md", "llama-index.md"}  # run by the tests of the integrations
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON_FENCE = re.compile(r"^(.*)```python\b(.*)$", re.MULTILINE)
@@ -28,13 +28,13 @@ ENDS = {"|", "||", "&&", ";", ">", ">>", "<", "&"}
 
 
 def blocks(page: Path, *languages: str) -> list[tuple[int, str]]:
-    """Return a page's code blocks in some languages, with the line that each begins at."""
+    """Return the code blocks of a page in some languages, each with its first line."""
     text = page.read_text("utf-8")
     return [(text.count("\n", 0, match.start(2)), match[2]) for match in BLOCK.finditer(text) if match[1] in languages]
 
 
 def commands(script: str) -> Iterator[list[str]]:
-    """Return the arguments of every call of zprompt in a shell script."""
+    """Yield the arguments of every call of zprompt in a shell script."""
     for line in script.replace("\\\n", " ").splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)
         while words:
@@ -44,9 +44,9 @@ def commands(script: str) -> Iterator[list[str]]:
             words = words[end + 1 :]
 
 
-def check(arguments: list[str]) -> None:
-    """Parse a command line, and run nothing; unknown commands and options raise."""
-    command: Any = get_command(app)  # Click's or Typer's own, by Typer's version
+def check_command(arguments: list[str]) -> None:
+    """Parse a command line without running it; unknown commands and options raise."""
+    command: Any = get_command(app)  # a class of Click or of Typer, depending on Typer's version
     context: Any = None
     while True:
         context = command.context_class(command, parent=context, info_name=command.name)
@@ -55,15 +55,15 @@ def check(arguments: list[str]) -> None:
             return
         if not arguments:  # `zprompt --version`
             return
-        if (named := command.get_command(context, arguments[0])) is None:
+        if (subcommand := command.get_command(context, arguments[0])) is None:
             raise KeyError(arguments[0])
-        command, arguments = named, arguments[1:]
+        command, arguments = subcommand, arguments[1:]
 
 
 @pytest.mark.default_model
 @pytest.mark.parametrize(
     "page",
-    [page for page in [README, *DOCS] if blocks(page, "python") and page.name not in THEIRS],
+    [page for page in [README, *DOCS] if blocks(page, "python") and page.name not in ADAPTER_PAGES],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "page"}
     for line, block in blocks(page, "python"):
-        code = compile("\n" * line + block, str(page), "exec")  # so that a traceback names the page's line
+        code = compile("\n" * line + block, str(page), "exec")  # so that tracebacks show the line of the page
         exec(code, names)
 
 
@@ -86,7 +86,7 @@ def test_python_that_is_not_run_says_so(page: Path) -> None:
 def test_the_commands_of_a_page_exist(page: Path) -> None:
     for _, block in blocks(page, "bash", "console", "sh"):
         for arguments in commands(block):
-            check(arguments)
+            check_command(arguments)
 
 
 def test_the_readme_shows_every_command() -> None:
@@ -98,10 +98,10 @@ def test_the_readme_shows_every_command() -> None:
 @pytest.mark.parametrize(
     "line", ["zprompt fly", "zprompt compress --wings", "zprompt train reader --data", "zprompt -x"]
 )
-def test_a_command_that_does_not_exist_is_found_out(line: str) -> None:
+def test_a_command_that_does_not_exist_is_detected(line: str) -> None:
     [arguments] = commands(line)
     with pytest.raises(Exception, match=r"fly|--wings|--data|-x"):
-        check(arguments)
+        check_command(arguments)
 
 
 @pytest.mark.parametrize(

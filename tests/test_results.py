@@ -1,4 +1,4 @@
-"""Results are values that print in a line and turn into JSON."""
+"""Results are frozen values that print in one line and turn into JSON."""
 
 import json
 import math
@@ -46,7 +46,7 @@ FOCUSED = replace(RESULT, query="One?", kept=(KeptText(((0, 5),), 0.75, SENTENCE
 
 
 def as_json(value: object) -> object:
-    """Send a value through JSON as other programs read it: without NaN and Infinity."""
+    """Send a value through strict JSON, without NaN and Infinity."""
     return json.loads(json.dumps(value, allow_nan=False))
 
 
@@ -65,18 +65,18 @@ def test_numbers_that_json_does_not_know_become_null(number: float) -> None:
     assert as_json(replace(STATS, ratio=number).to_dict())["ratio"] is None
 
 
-def test_a_compression_gives_the_texts_of_its_documents() -> None:
+def test_a_result_turns_into_the_texts_of_its_documents() -> None:
     lengths = [[1200, 300], [0, 0]]
     assert RESULT.to_dict() == {"texts": ["[z2:a]", "[z2:b]"], "stats": STATS.to_dict(), "tokens": lengths}
 
 
-def test_what_a_question_keeps_is_told_with_the_question_and_the_relevance_of_each_sentence() -> None:
-    told = FOCUSED.to_dict()
+def test_a_focused_result_has_the_question_and_the_relevance_of_each_sentence() -> None:
+    values = FOCUSED.to_dict()
 
-    assert told["query"] == "One?"
-    assert told["kept"][0]["ranges"] == [[0, 5]]
-    assert told["kept"][0]["sentences"][1] == {"start": 5, "end": 9, "relevance": 0.125, "kept": False}
-    assert told["kept"][1]["sentences"] == []
+    assert values["query"] == "One?"
+    assert values["kept"][0]["ranges"] == [[0, 5]]
+    assert values["kept"][0]["sentences"][1] == {"start": 5, "end": 9, "relevance": 0.125, "kept": False}
+    assert values["kept"][1]["sentences"] == []
 
 
 def test_an_explanation_nests_its_tokens() -> None:
@@ -84,7 +84,7 @@ def test_an_explanation_nests_its_tokens() -> None:
     assert TOKEN.to_dict()["code"] == [1, -1, 3, 4]
 
 
-def test_the_figures_are_seen_at_a_glance() -> None:
+def test_the_repr_of_a_result_shows_its_figures() -> None:
     assert repr(RESULT) == (
         "CompressionResult(CompressionStats(2 documents, 1,200 source tokens → 300 Z-tokens, ratio 4.00, "
         "76.0 bits per Z-token, 19.00 per source token, 100.0% exact, 0 passed through, 0.50 s))"
@@ -96,12 +96,12 @@ def test_a_missed_ratio_is_among_the_figures() -> None:
     assert replace(STATS, missed="too many sentences").to_dict()["missed"] == "too many sentences"
 
 
-def test_what_was_not_verified_says_nothing_of_it() -> None:
+def test_without_verification_the_repr_says_nothing_about_exactness() -> None:
     assert "exact" not in repr(replace(STATS, exact=None))
     assert replace(STATS, exact=None).to_dict()["exact"] is None
 
 
-def test_a_token_shows_what_it_stands_for_and_what_it_takes() -> None:
+def test_the_repr_of_a_token_shows_its_anchor_gap_and_cost() -> None:
     assert repr(TOKEN) == "ExplainedToken(0: 'The' + 2, 58 bits)"
 
 

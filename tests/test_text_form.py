@@ -1,4 +1,4 @@
-"""The text form keeps the sentences that a question needs, in documents that are otherwise as they were."""
+"""The text form keeps the sentences that a question needs, and changes nothing else in a document."""
 
 import sys
 from typing import Any
@@ -53,7 +53,7 @@ def shortened(docs: object, query: str = QUERY, **options: Any) -> zprompt.Compr
     ],
     ids=lambda document: type(document).__name__,
 )
-def test_documents_keep_all_but_their_text(document: object) -> None:
+def test_documents_keep_everything_but_their_text(document: object) -> None:
     (sea, short), whole = shortened([SEA, document], max_tokens=20).documents, document
     assert sea == NOTHING and type(short) is type(whole)
     match short:
@@ -68,17 +68,17 @@ def test_documents_keep_all_but_their_text(document: object) -> None:
             assert short.node.metadata == {"title": "Bern"} and whole.node.text == TOWN
 
 
-def test_one_document_comes_back_as_one_and_what_is_kept_is_told() -> None:
+def test_a_single_document_is_shortened_and_its_kept_sentences_are_reported() -> None:
     result = shortened(TOWN, max_tokens=16)
     (kept,) = result.kept
     assert (result.documents, TOWN[slice(*kept.ranges[0])].strip()) == (ANSWER, ANSWER)
     assert result.stats.verbatim == pytest.approx(counter("reader")(ANSWER) / counter("reader")(TOWN))
     assert result.stats.relevance == "words" and result.stats.z_tokens == 0
-    assert [one.kept for one in kept.sentences] == [False, True, False, False]
-    assert max(one.relevance for one in kept.sentences) == kept.sentences[1].relevance == kept.relevance
+    assert [sentence.kept for sentence in kept.sentences] == [False, True, False, False]
+    assert max(sentence.relevance for sentence in kept.sentences) == kept.sentences[1].relevance == kept.relevance
 
 
-def test_what_is_left_out_between_two_sentences_is_marked() -> None:
+def test_a_gap_between_two_kept_sentences_is_marked() -> None:
     text = shortened(SEA + TOWN, query="Is the sea deep, and when was the tower built?", ratio=2).documents
     assert text.startswith("The sea is deep.") and ANSWER in text and ELISION in text
 
@@ -99,19 +99,19 @@ def test_max_tokens_is_a_limit(texts: list[str], limit: int, count: Any) -> None
 @any_ratio
 @settings(max_examples=80)
 @given(texts=TEXTS, ratio=st.none() | st.floats(1, 30))
-def test_any_texts_are_shortened_to_their_own_words(texts: list[str], ratio: float | None) -> None:
+def test_any_texts_are_shortened_to_whole_sentences_of_their_own(texts: list[str], ratio: float | None) -> None:
     count = counter("reader")
     result = shortened(texts, ratio=ratio)
     for text, short, kept in zip(texts, result.documents, result.kept, strict=True):
         assert count(short) <= count(text)
-        edges = {edge for unit in sentences(text) for edge in unit} | {len(text)}
-        assert all(start < end and {start, end} <= edges for start, end in kept.ranges)
-        assert "".join(text[one.start : one.end] for one in kept.sentences) == (text if text.strip() else "")
+        boundaries = {boundary for unit in sentences(text) for boundary in unit} | {len(text)}
+        assert all(start < end and {start, end} <= boundaries for start, end in kept.ranges)
+        assert "".join(text[s.start : s.end] for s in kept.sentences) == (text if text.strip() else "")
         if kept.sentences:
-            assert merge_ranges((one.start, one.end) for one in kept.sentences if one.kept) == [*kept.ranges]
-        pieces = [word for start, end in kept.ranges for word in text[start:end].split()]
+            assert merge_ranges((s.start, s.end) for s in kept.sentences if s.kept) == [*kept.ranges]
+        kept_words = [word for start, end in kept.ranges for word in text[start:end].split()]
         assert [word for word in short.split() if word not in (ELISION, NOTHING)] == [
-            word for word in pieces if word not in (ELISION, NOTHING)
+            word for word in kept_words if word not in (ELISION, NOTHING)
         ]
     assert result.tokens == tuple(zip(map(count, texts), map(count, result.documents), strict=True))
     assert result.stats.source_tokens == sum(before for before, _ in result.tokens)
@@ -120,28 +120,30 @@ def test_any_texts_are_shortened_to_their_own_words(texts: list[str], ratio: flo
 
 
 @pytest.mark.parametrize("ratio", [1, 1.5, 2, 3, 5])
-def test_a_ratio_is_met_about(ratio: float) -> None:
-    usual = "The tower and the river of {} were near the market in the year {}, as all of the people there say. "
-    docs = ["".join(usual.format(town, 1200 + 7 * year) for year in range(10)) for town in ("Bern", "Oslo", "Ulm") * 3]
+def test_a_ratio_is_met_within_a_tenth(ratio: float) -> None:
+    template = "The tower and the river of {} were near the market in the year {}, as all of the people there say. "
+    docs = [
+        "".join(template.format(town, 1200 + 7 * year) for year in range(10)) for town in ("Bern", "Oslo", "Ulm") * 3
+    ]
     stats = shortened(docs, ratio=ratio).stats
     assert stats.ratio == pytest.approx(ratio, rel=0.1) and stats.missed is None
 
 
 def test_a_miss_of_more_than_a_tenth_is_a_warning() -> None:
-    with pytest.warns(RatioWarning, match="ratio 50 was asked for; whole sentences are nearest"):
+    with pytest.warns(RatioWarning, match="ratio 50 was requested; the nearest with whole sentences"):
         stats = shortened(TOWN, ratio=50).stats
     assert stats.missed is not None
 
 
 @pytest.mark.parametrize("docs", [[], "", ["", ""]])
-def test_texts_without_a_word_miss_nothing(docs: Any) -> None:  # noqa: ANN401
+def test_texts_without_words_miss_no_ratio(docs: Any) -> None:  # noqa: ANN401
     result = shortened(docs, ratio=4)
     assert (result.documents, result.stats.missed, result.stats.ratio) == (docs, None, 1.0)
 
 
 def test_a_limit_that_no_sentence_fits_in_is_a_warning() -> None:
-    line = "x1 " * 200  # one line without an end, as of a minified file
-    with pytest.warns(RatioWarning, match="max_tokens is 20, and no sentence of these documents fits"):
+    line = "x1 " * 200  # one unbroken line, as in a minified file
+    with pytest.warns(RatioWarning, match="max_tokens=20 has no room for any sentence of these documents"):
         assert shortened([line, line], max_tokens=20).documents == [NOTHING, NOTHING]
     assert shortened([line, TOWN], max_tokens=20).stats.missed is None
 
@@ -152,19 +154,19 @@ def test_without_a_length_a_sentence_that_stands_out_is_kept() -> None:
 
 
 @pytest.mark.parametrize("length", [{}, {"max_tokens": 30}, {"ratio": 3}])
-def test_what_is_protected_stays(length: dict[str, Any]) -> None:
+def test_protected_sentences_stay(length: dict[str, Any]) -> None:
     kept, _ = shortened([SEA, TOWN], protect="rum", **length).documents
     assert "Sailors like rum." in kept
 
 
 @pytest.mark.parametrize("length", [{}, {"max_tokens": 200}, {"ratio": 8}])
 @any_ratio
-def test_all_that_is_protected_stays_however_much_it_is(length: dict[str, Any]) -> None:
+def test_all_protected_sentences_stay_however_many_they_are(length: dict[str, Any]) -> None:
     result = shortened([SEA, TOWN], protect=["deep", "week", "Bern", "bread"], **length)
     assert all(word in "".join(result.documents) for word in ("deep", "week", "Bern", "bread"))
 
 
-def test_what_is_protected_takes_no_room_from_the_answer() -> None:
+def test_protected_sentences_do_not_crowd_out_the_answer() -> None:
     many = "It was 1834 then. It was 1921 then. " * 8
     assert ANSWER in shortened([many, SEA, TOWN], protect=r"\d{4}").documents[2]
 
@@ -186,17 +188,17 @@ def test_a_lone_surrogate_is_refused_or_passes_through() -> None:
         shortened([TOWN, SURROGATE])
     result = shortened([TOWN, SURROGATE], on_error="passthrough", max_tokens=len(f"{ANSWER}{SURROGATE}") + 5, count=len)
     assert result.documents == [ANSWER, SURROGATE] and result.stats.passed_through == 1
-    assert result.tokens[1] == (len(SURROGATE), len(SURROGATE))  # it counts in the limit, too
+    assert result.tokens[1] == (len(SURROGATE), len(SURROGATE))  # it counts towards the limit, too
 
 
-def test_the_callers_count_decides() -> None:
+def test_tokens_are_counted_by_the_function_of_the_caller() -> None:
     result = shortened(TOWN, max_tokens=len(ANSWER) + 10, count=len)
     assert result.documents == ANSWER
     assert (result.stats.source_tokens, result.stats.positions) == (len(TOWN), len(ANSWER))
 
 
 @pytest.mark.parametrize("docs", [[], "", ["", " \n"]])
-def test_nothing_stays_nothing(docs: object) -> None:
+def test_empty_documents_stay_empty(docs: object) -> None:
     result = shortened(docs, ratio=1)
     assert result.documents == docs and result.stats.ratio == 1
 
@@ -204,11 +206,11 @@ def test_nothing_stays_nothing(docs: object) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"query": None}, "Give query="),
-        ({"query": ""}, "Give query="),
+        ({"query": None}, "Pass query="),
+        ({"query": ""}, "Pass query="),
         ({"form": "html"}, "form must be 'z' or 'text', got 'html'"),
         ({"count": "nonsense"}, "count must be 'reader'"),
-        ({"max_tokens": 1}, "take 2 tokens even where only the marks"),
+        ({"max_tokens": 1}, "the marks of these documents take 2 tokens"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], error: str) -> None:
@@ -217,7 +219,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], error: 
 
 
 def test_no_llm_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "zprompt.codec", None)  # importing it is an error now
+    monkeypatch.setitem(sys.modules, "zprompt.codec", None)  # importing it would be an error
     assert ANSWER in shortened([TOWN, SEA]).documents[0]
 
 
@@ -234,12 +236,12 @@ def test_documents_that_are_z_spans_are_restored_first() -> None:
 
 def test_a_z_span_that_cannot_be_restored_passes_through_whole() -> None:
     result = shorten(
-        CompressOptions(query=QUERY, ratio=2, on_error="passthrough"), [SPAN, TOWN], WORDS, len, kept_as_it_is
+        CompressOptions(query=QUERY, ratio=2, on_error="passthrough"), [SPAN, TOWN], WORDS, len, restore_nothing
     )
     assert result.documents == [SPAN, ANSWER] and result.stats.passed_through == 1
 
 
-def kept_as_it_is(batch: DocumentBatch, on_error: OnError) -> list[str]:
+def restore_nothing(batch: DocumentBatch, on_error: OnError) -> list[str]:
     return list(batch.texts)
 
 
@@ -249,13 +251,13 @@ def test_code_keeps_its_indentation() -> None:
     assert written == "    if dark:\n        light_the_lamp()"
 
 
-def test_an_embedder_is_no_scorer() -> None:
+def test_an_object_that_is_no_relevance_is_refused() -> None:
     with pytest.raises(OptionError, match="from_pretrained"):
         zprompt.compress([TOWN], query=QUERY, form="text", relevance=object())  # type: ignore[arg-type]
 
 
-def test_what_is_for_the_other_form_is_refused() -> None:
-    with pytest.raises(OptionError, match="verify=True restores Z-spans"):
+def test_options_of_the_other_form_are_refused() -> None:
+    with pytest.raises(OptionError, match="verify=True applies to Z-spans only"):
         shortened("One. Two.", verify=True)
-    with pytest.raises(OptionError, match="is for form='text'"):
+    with pytest.raises(OptionError, match="applies to form='text' only"):
         zprompt.compress("One. Two.", query="Two?", count=len)

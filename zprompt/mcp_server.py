@@ -38,9 +38,9 @@ INSTRUCTIONS = (
 )
 
 
-Text = Annotated[str, Field(description="The text itself; leave it out where a path is given.")]
-File = Annotated[str, Field(description="A UTF-8 text file, below the folder that the server was given.")]
-Ratio = Annotated[float, Field(ge=1, description="Tokens before per token after.")]
+Text = Annotated[str, Field(description="The text itself; leave it out if path is given.")]
+File = Annotated[str, Field(description="Path of a UTF-8 text file in the server's folder.")]
+Ratio = Annotated[float, Field(ge=1, description="Compression ratio: tokens before per token after.")]
 
 
 class Tools:
@@ -56,7 +56,7 @@ class Tools:
 
     def compress(
         self,
-        query: Annotated[str, Field(min_length=1, description="The question that the text is read for.")],
+        query: Annotated[str, Field(min_length=1, description="The question to answer from the text.")],
         text: Text = "",
         path: File = "",
         ratio: Ratio = RATIO,
@@ -64,10 +64,11 @@ class Tools:
         """Shorten a text or a file to the sentences that a question needs; […] marks what is left out."""
         whole = self._read(text, path)
         result = compress(whole, query=query, form="text", ratio=ratio)
-        self._originals.keep({text_hash(whole): whole})
+        [original] = result.sources
+        self._originals.keep({text_hash(original): original})
         return {
             "text": result.documents,
-            "hash": text_hash(whole),
+            "hash": text_hash(original),
             "tokens_before": result.stats.source_tokens,
             "tokens_after": result.stats.positions,
             "note": result.stats.missed,
@@ -76,10 +77,10 @@ class Tools:
     def expand(
         self,
         hash_or_text: Annotated[
-            str, Field(description="A hash of 24 hexadecimal digits, or a text that holds Z-spans: [z2:…].")
+            str, Field(description="A hash of 24 hexadecimal digits, or a text with Z-spans: [z2:…].")
         ],
     ) -> str:
-        """Return the whole text of a hash that compress gave, or a text with each Z-span in it restored."""
+        """Return the whole text for a hash that compress returned, or a text with its Z-spans restored."""
         if HASH.fullmatch(key := hash_or_text.strip().lower()):
             return self._originals.get(key)
         if next(find_spans(hash_or_text), None) is None:
@@ -90,9 +91,9 @@ class Tools:
         self,
         text: Text = "",
         path: File = "",
-        query: Annotated[str, Field(description="The question; leave it out for the figures of Z-spans.")] = "",
+        query: Annotated[str, Field(description="The question; leave it out to count Z-spans and their tokens.")] = "",
     ) -> dict[str, Any]:
-        """Show how relevant each sentence is for a question, or without one the figures of the Z-spans in a text."""
+        """Score the relevance of each sentence to a question; without one, count the Z-spans and their tokens."""
         whole = self._read(text, path)
         if query.strip():
             [scored] = shared_relevance().score(query, [Passage(whole)])
@@ -114,17 +115,17 @@ class Tools:
     def _read(self, text: str, path: str) -> str:
         """Return the text, or that of the file."""
         if bool(text) == bool(path):
-            raise OptionError("Give either text or path: the one is a text itself, the other the name of a file.")
+            raise OptionError("Pass either text, which is the text itself, or path, which names a file.")
         if text:
             require_no_surrogates(text)
             return text
         file = (self._root / path).resolve()
         if not file.is_relative_to(self._root):
-            raise OptionError(f"{path!r} is outside of {self._root}, the folder whose files this server reads.")
+            raise OptionError(f"{path!r} is outside {self._root}, the only folder whose files this server reads.")
         try:
             return file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise OptionError(f"{path!r} is no text in UTF-8: byte {error.start} is not part of it.") from error
+            raise OptionError(f"{path!r} is not UTF-8 text: byte {error.start} is invalid.") from error
         except OSError as error:
             raise OptionError(f"{path!r} cannot be read: {error.strerror}.") from error
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Literal
+from typing import Literal, Self
 
 from zprompt.errors import OptionError
 
@@ -46,8 +46,8 @@ class Protection:
                     patterns=tuple(item for item in protect if isinstance(item, re.Pattern)),
                 )
         raise OptionError(
-            f"protect={protect!r} is not allowed. Give a regular expression as a str, a compiled pattern of str, "
-            "or a list of strings, none of them empty, and such patterns."
+            "protect must be a regular expression as a str, a compiled pattern of str, or a list of such patterns and "
+            f"non-empty strings, got {protect!r}."
         )
 
     def ranges(self, text: str) -> list[tuple[int, int]]:
@@ -76,9 +76,9 @@ class CompressOptions:
         if self.ratio is not None:
             object.__setattr__(self, "ratio", real_number("ratio", self.ratio))
         if self.ratio is not None and self.max_tokens is not None:
-            raise OptionError("ratio and max_tokens exclude each other: both say how short the result is to be.")
+            raise OptionError("ratio and max_tokens exclude each other: both set the length of the result. Pass one.")
         if self.ratio is not None and not self.ratio >= 1:
-            raise OptionError(f"ratio must be at least 1, got {self.ratio}. Leave it out for the usual one.")
+            raise OptionError(f"ratio must be at least 1, got {self.ratio}. Leave it out for the default.")
         for name in ("max_tokens", "min_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -94,6 +94,24 @@ class CompressOptions:
     def has_length(self) -> bool:
         """Return whether a ratio or max_tokens is set."""
         return self.ratio is not None or self.max_tokens is not None
+
+    def beside(self, tokens: int, *, alone: bool) -> Self:
+        """Return the options for all other documents, given how many tokens those take that pass through.
+
+        :param tokens: Their tokens.
+        :param alone: Whether all documents pass through.
+        :return: The options, with what is left of max_tokens.
+        :raises OptionError: If max_tokens has no room for them, or none for the others.
+        """
+        if self.max_tokens is None or not tokens:
+            return self
+        left = self.max_tokens - tokens
+        if left < (not alone):
+            raise OptionError(
+                f"max_tokens={self.max_tokens} is too small: the documents that pass through take {tokens} tokens. "
+                "Allow more, or give fewer documents."
+            )
+        return self if alone else replace(self, max_tokens=left)
 
     def misses(self, ratio: float) -> bool:
         """Return whether a ratio is off the requested one, if there is one, by more than a tenth."""
@@ -122,7 +140,7 @@ def check_on_error(on_error: str) -> None:
 def real_number(name: str, value: object) -> float:
     """Return a real number, numpy's too, as an int or float; raise OptionError for anything else."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise OptionError(f"{name} must be a number, got {value!r} of the type {type(value).__name__}.")
+        raise OptionError(f"{name} must be a number, got {value!r} of type {type(value).__name__}.")
     return value if isinstance(value, int) else float(value)
 
 
@@ -140,7 +158,7 @@ def _compile(expression: str) -> re.Pattern[str]:
     except (re.error, OverflowError, RecursionError) as error:
         raise OptionError(
             f"protect={expression!r} is not a valid regular expression: {error}. "
-            "To protect a string literally, put it into a list."
+            "To protect a literal string, put it in a list."
         ) from error
 
 

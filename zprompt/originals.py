@@ -46,13 +46,12 @@ class Originals:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._max_bytes = path, max_bytes
-        self._database = sqlite3.connect(_IN_MEMORY if path is None else path, timeout=30, check_same_thread=False)
         try:
+            self._database = sqlite3.connect(_IN_MEMORY if path is None else path, timeout=30, check_same_thread=False)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.executescript(_TABLES)
         except sqlite3.Error as error:
-            self._database.close()
-            raise OptionError(f"Originals cannot be kept in {path}: {error}. Choose another file.") from error
+            raise OptionError(f"Originals cannot be stored in {path}: {error}. Choose another file.") from error
         self._lock = threading.Lock()
 
     def keep(self, originals: Mapping[str, str]) -> None:
@@ -81,11 +80,11 @@ class Originals:
             if row and row[0] is not None:
                 database.execute("UPDATE originals SET used = ? WHERE hash = ?", (self._next_use(), key))
         if row is None:
-            raise UnknownOriginalError(f"There is no original with the hash {key!r} here.")
+            raise UnknownOriginalError(f"No original with the hash {key!r} is stored here.")
         if row[0] is None:
             raise DroppedOriginalError(
-                f"The original with the hash {key!r} had to make room for others: all of them may take "
-                f"{self._max_bytes:,} bytes. Ask for the text where it came from, or allow more by --originals-bytes."
+                f"The original with the hash {key!r} was evicted to keep all of them within "
+                f"{self._max_bytes:,} bytes. Get the text again from its source, or raise --originals-bytes."
             )
         return bytes(row[0]).decode()
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zprompt.documents import Document, id_of, read_documents, score_of, title_of
+from zprompt.errors import DocumentTypeError
 from zprompt.results import CompressionResult, CompressionStats, KeptText, ScoredSentence
 
 if TYPE_CHECKING:
@@ -63,7 +64,12 @@ def show(result: CompressionResult, answer: Answer | str | None = None) -> Page:
     :param result: From `compress`, in either form, with a query or without.
     :param answer: What a reader or any LLM answered, to be shown beside the documents.
     :return: The page: a notebook shows it; `page.save("page.html")` writes it, `page.html` is its source.
+    :raises DocumentTypeError: If it is no such result.
     """
+    if not isinstance(result, CompressionResult):
+        raise DocumentTypeError(
+            f"show takes what compress returns, got {type(result).__name__}. Pass all of the result."
+        )
     batch = read_documents(result.documents)
     kept_texts = result.kept or (None,) * len(result.sources)
     rows = [list(_rows(source, kept)) for source, kept in zip(result.sources, kept_texts, strict=True)]

@@ -67,7 +67,7 @@ def reads_z_tokens(server: object, fingerprint: Callable[[], str]) -> bool:
         return False
     codec = fingerprint()
     if codec not in codecs:
-        logger.warning("The server at %s reads Z-spans of %s, not of %s: it gets text.", url, sorted(codecs), codec)
+        logger.warning("The server at %s reads Z-spans of %s, not of %s, so it gets text.", url, sorted(codecs), codec)
     return codec in codecs
 
 
@@ -118,5 +118,5 @@ def _ask(url: str, key: str | None) -> frozenset[str]:
             models = json.loads(reply.read(1_000_000))["data"]
         return frozenset(model["codec"] for model in models if isinstance(model.get("codec"), str))
     except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.info("The server at %s gets text: it did not say what it reads (%s).", url, error)
+        logger.info("The server at %s gets text, since it did not say what it reads (%s).", url, error)
         return frozenset()

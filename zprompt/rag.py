@@ -40,8 +40,8 @@ CODEC_KEY = "zprompt_codec"  # metadata key of documents whose text is a Z-span:
 BATCH = 8  # windows per pass of the LLM
 
 NO_QUESTION = (
-    "Text is shortened for a question, and there is none here: an LLM that is not known to read Z-tokens gets no "
-    "Z-spans. Give the query; or, for an LLM that reads them, form='z' or reader=…."
+    "Shortening as text needs a question, and there is none; an LLM that is not known to read Z-tokens gets no "
+    "Z-spans. Pass the query or, for an LLM that reads them, form='z' or reader=…."
 )
 
 _PIECE = re.compile(r"[0-9A-Za-z_:\[\]-]{16,}")  # of a Z-span, without its beginning; no prose is one such word alone
@@ -198,8 +198,8 @@ def is_whole(text: str, on_error: OnError = "raise") -> bool:
     if not (any(map(_is_cut, matches)) if matches else _PIECE.fullmatch(text.strip())):
         return True
     error = TruncatedSpanError(
-        f"A document that was compressed is a piece of a Z-span now, {text[:40]!r}: something split or shortened it "
-        "since. Put splitters before what compresses, and compress the text again."
+        f"A compressed document is now a piece of a Z-span, {text[:40]!r}: something split or shortened it after "
+        "compression. Split before compressing, and compress the text again."
     )
     if on_error == "raise":
         raise error

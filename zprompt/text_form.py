@@ -61,6 +61,7 @@ def shorten(
     passages = [Passage(texts[index], title_of(batch.documents[index])) for index in indices]
     source_tokens = sum(before)
     passing_tokens = source_tokens - sum(before[index] for index in indices)
+    options = options.beside(passing_tokens, alone=not indices)
     shortened = _shorten_passages(options, passages, relevance, count, source_tokens, passing_tokens)
     result = list(texts)
     kept = [KeptText.whole(text) for text in texts]
@@ -107,29 +108,28 @@ def _shorten_passages(
     def write(length: Length) -> tuple[list[tuple[str, KeptText]], int]:
         kept = choice.choose(length)
         shortened = [elide(passage.text, kept_text, count) for passage, kept_text in zip(passages, kept, strict=True)]
-        return shortened, passing_tokens + sum(count(text) for text, _ in shortened)
+        return shortened, sum(count(text) for text, _ in shortened)
 
     if options.ratio is not None:
-        return _nearest(write, max(1.0, source_tokens / options.ratio), passing_tokens)
+        return _nearest(write, max(1.0, source_tokens / options.ratio - passing_tokens))
     if options.max_tokens is None:
         return write(Length())[0]
-    budget = max(0, options.max_tokens - passing_tokens)
     for tenths in range(10, -1, -1):
-        shortened, total = write(Length(most=budget * tenths // 10))
+        shortened, total = write(Length(most=options.max_tokens * tenths // 10))
         if total <= options.max_tokens:
             return shortened
     raise OptionError(
-        f"max_tokens is {options.max_tokens}, but these documents take {total} tokens even where only the marks of "
-        "what is left out stay. Allow more, or give fewer documents."
+        f"max_tokens={options.max_tokens} is too small: even with everything left out, the marks of these documents "
+        f"take {total} tokens. Raise it, or pass fewer documents."
     )
 
 
 def _nearest(
-    write: Callable[[Length], tuple[list[tuple[str, KeptText]], int]], wanted: float, passing_tokens: int
+    write: Callable[[Length], tuple[list[tuple[str, KeptText]], int]], wanted: float
 ) -> list[tuple[str, KeptText]]:
     """Write as nearly the wanted number of tokens as possible; only writing tells how many the marks take."""
     attempts: list[tuple[float, list[tuple[str, KeptText]]]] = []  # error, and what was written
-    budget = max(1.0, wanted - passing_tokens)
+    budget = wanted
     for _ in range(ROUNDS):
         shortened, total = write(Length(wanted=budget))
         attempts.append((abs(math.log(max(total, 1) / wanted)), shortened))
@@ -141,7 +141,10 @@ def _nearest(
 
 def _missed(options: CompressOptions, ratio: float, written: Sequence[str]) -> str | None:
     if options.max_tokens is not None and written and all(text == NOTHING for text in written):
-        return f"max_tokens is {options.max_tokens}, and no sentence of these documents fits: nothing of them is left"
+        return (
+            f"max_tokens={options.max_tokens} has no room for any sentence of these documents: nothing is left of them"
+        )
     if not any(written) or not options.misses(ratio):
         return None
-    return f"ratio {options.ratio:g} was asked for; whole sentences are nearest to it at {ratio:.2f}"
+    protected = ", of which some are protected," if options.protect is not None else ""
+    return f"ratio {options.ratio:g} was requested; the nearest with whole sentences{protected} is {ratio:.2f}"

@@ -1,4 +1,4 @@
-"""Peers run as they are with our model, or say why they cannot."""
+"""Peer packages run unchanged with our model, or say why they cannot."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from zprompt.llm import Backbone
 PARAGRAPHS = TEXT + "\n\n" + TEXT.replace("dog", "cat")
 PRUNING_PEERS = ["llmlingua", "selective-context"]
 
-pytestmark = pytest.mark.filterwarnings("default")  # the peers are older than what they run on
+pytestmark = pytest.mark.filterwarnings("default")  # the peers use deprecated names of their dependencies
 
 
 def make(name: str, **options: object) -> baselines.Baseline:
@@ -34,7 +34,7 @@ def test_llmlingua_takes_a_query(tiny_backbone: Backbone) -> None:
 
 
 @pytest.mark.parametrize("text", ["", TEXT, TEXT * 4])
-def test_delta_ltsc_comes_back(tiny_backbone: Backbone, text: str) -> None:
+def test_a_text_comes_back_from_delta_ltsc(tiny_backbone: Backbone, text: str) -> None:
     method = make("delta-ltsc", tokenizer=tiny_backbone.tokenizer)
     assert isinstance(method, baselines.LosslessBaseline)
     short = method.shorten(text)
@@ -43,27 +43,27 @@ def test_delta_ltsc_comes_back(tiny_backbone: Backbone, text: str) -> None:
 
 
 @pytest.mark.default_model
-def test_delta_ltsc_shortens_what_repeats(default_backbone: Backbone) -> None:
+def test_delta_ltsc_shortens_repetitive_text(default_backbone: Backbone) -> None:
     short = make("delta-ltsc", tokenizer=default_backbone.tokenizer).shorten(TEXT * 4)
     assert short.tokens < 0.8 * short.source_tokens
 
 
 @pytest.mark.parametrize("name", ["llmlingua", "delta-ltsc", "selective-context"])
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr("zprompt.baselines.registry.find_spec", lambda module: None)
     reason = baselines.unavailable(name)
     assert reason is not None
-    assert "not installed here" in reason
+    assert "not installed: " in reason
     with pytest.raises(BaselineUnavailableError, match="pip install"):
         baselines.create(name)
 
 
-def test_what_a_peer_raises_is_a_peer_error() -> None:
+def test_an_exception_of_a_peer_becomes_a_peer_error() -> None:
     with pytest.raises(PeerError, match="other failed on this text with ZeroDivisionError"):
         call_peer("other", lambda: 1 / 0)
 
 
-def test_a_cache_of_pairs_gives_what_one_pass_gives(tiny_backbone: Backbone) -> None:
+def test_a_cache_of_tuples_gives_the_logits_of_one_pass(tiny_backbone: Backbone) -> None:
     import torch
 
     model = TupleCacheModel(tiny_backbone.model)
@@ -74,5 +74,5 @@ def test_a_cache_of_pairs_gives_what_one_pass_gives(tiny_backbone: Backbone) -> 
     torch.testing.assert_close(rest.logits, whole[:, 12:], atol=1e-4, rtol=1e-4)
 
 
-def test_the_tokenizer_is_the_backbones(tiny_backbone: Backbone) -> None:
+def test_the_tokenizer_is_that_of_the_backbone(tiny_backbone: Backbone) -> None:
     assert transformers_tokenizer(tiny_backbone)(TEXT)["input_ids"] == tiny_backbone.encode(TEXT)

@@ -1,4 +1,4 @@
-"""Pruning keeps whole words within the budget, the same ones whatever else is pruned, and what it was told to keep."""
+"""Pruning keeps whole words within the budget, independently of other texts, and what is protected."""
 
 import random
 
@@ -25,23 +25,23 @@ def pruning(tiny_backbone: Backbone) -> Pruning:
 
 
 def shuffled(words: int, seed: int) -> str:
-    """Write a text of words that the tiny tokenizer knows."""
+    """Make a text of random words that the tiny tokenizer knows."""
     rng = random.Random(seed)
-    known = " ".join(SENTENCES).split()
-    return " ".join(rng.choice(known) + rng.choice(["", "", "", "", ",", ".\n\n"]) for _ in range(words))
+    vocabulary = " ".join(SENTENCES).split()
+    return " ".join(rng.choice(vocabulary) + rng.choice(["", "", "", "", ",", ".\n\n"]) for _ in range(words))
 
 
 class TestBudget:
     @settings(max_examples=30)
-    @given(words=st.integers(12, 150), ratio=st.floats(1.2, 12), seed=st.integers(0, 99), asked=st.booleans())
+    @given(words=st.integers(12, 150), ratio=st.floats(1.2, 12), seed=st.integers(0, 99), has_query=st.booleans())
     def test_the_ratio_is_met_within_two_percent(
-        self, pruning: Pruning, words: int, ratio: float, seed: int, asked: bool
+        self, pruning: Pruning, words: int, ratio: float, seed: int, has_query: bool
     ) -> None:
         text = shuffled(words, seed)
-        wanted = max(1, round(len(pruning.backbone.encode(text)) / ratio))
-        short = pruning.shorten(text, wanted, QUERY if asked else None)
+        budget = max(1, round(len(pruning.backbone.encode(text)) / ratio))
+        short = pruning.shorten(text, budget, QUERY if has_query else None)
         assert short.tokens == len(pruning.backbone.encode(short.text))
-        assert 0.98 * wanted - 1 < short.tokens <= wanted
+        assert 0.98 * budget - 1 < short.tokens <= budget
 
     @pytest.mark.parametrize("words", [2_000, pytest.param(12_000, marks=pytest.mark.slow)])
     def test_the_ratio_is_met_for_long_texts(self, tiny_backbone: Backbone, words: int) -> None:
@@ -51,9 +51,9 @@ class TestBudget:
         assert words < 10_000 or short.source_tokens > 20_000
 
     @settings(max_examples=30)
-    @given(text=any_text, budget=st.integers(0, 60), asked=st.booleans())
-    def test_the_budget_is_never_exceeded(self, pruning: Pruning, text: str, budget: int, asked: bool) -> None:
-        short = pruning.shorten(text, budget, QUERY if asked else None)
+    @given(text=any_text, budget=st.integers(0, 60), has_query=st.booleans())
+    def test_the_budget_is_never_exceeded(self, pruning: Pruning, text: str, budget: int, has_query: bool) -> None:
+        short = pruning.shorten(text, budget, QUERY if has_query else None)
         assert short.tokens == len(pruning.backbone.encode(short.text)) <= budget
 
     def test_a_text_that_fits_stays_as_it_is(self, pruning: Pruning) -> None:
@@ -87,7 +87,7 @@ class TestChoice:
     def test_a_query_that_is_longer_than_the_context_is_cut(self, pruning: Pruning) -> None:
         assert pruning.shorten(PARAGRAPHS, 30, QUERY * 100).tokens <= 30
 
-    def test_what_is_protected_stays(self, tiny_backbone: Backbone) -> None:
+    def test_protected_words_stay(self, tiny_backbone: Backbone) -> None:
         literal = Pruning(segment=16, context=64, protect=["the dog sleeps", "stone"], backbone=tiny_backbone)
         short = literal.shorten(PARAGRAPHS, 25)
         assert "the dog sleeps" in short.text
@@ -101,27 +101,27 @@ class TestChoice:
         assert {"1969", "600"} <= set(method.shorten(TEXT, 40).text.split())
         assert method.shorten(TEXT, 2).tokens <= 2
 
-    def test_another_architecture_prunes_as_well(self, gpt2_backbone_dir: str) -> None:
+    def test_another_architecture_can_be_used(self, gpt2_backbone_dir: str) -> None:
         method = Pruning(segment=16, context=64, backbone=load_backbone(str(gpt2_backbone_dir), device="cpu"))
         assert method.shorten(PARAGRAPHS, 40, QUERY).tokens == 40
 
 
 class TestDocuments:
     def test_ids_metadata_and_order_stay(self, pruning: Pruning) -> None:
-        documents = [{"text": text, "id": str(place), "score": place} for place, text in enumerate(SENTENCES)]
+        documents = [{"text": text, "id": str(index), "score": index} for index, text in enumerate(SENTENCES)]
         pruned = pruning.shorten_documents(documents, 40, QUERY)
         assert [(document["id"], document["score"]) for document in pruned.documents] == [
-            (str(place), place) for place in range(len(SENTENCES))
+            (str(index), index) for index in range(len(SENTENCES))
         ]
         assert [document["text"] for document in pruned.documents] == [result.text for result in pruned.results]
         assert pruned.tokens == 40
         assert pruned.source_tokens == sum(len(pruning.backbone.encode(text)) for text in SENTENCES)
 
-    def test_passages_are_dropped_before_words_are(self, pruning: Pruning) -> None:
+    def test_passages_are_dropped_before_words(self, pruning: Pruning) -> None:
         texts = [result.text for result in pruning.shorten_documents(SENTENCES, 12, QUERY).results]
         assert 0 < sum(bool(text) for text in texts) < 4
 
-    def test_one_document_and_none_are_documents_too(self, pruning: Pruning) -> None:
+    def test_a_single_document_and_an_empty_list_are_allowed(self, pruning: Pruning) -> None:
         assert pruning.shorten_documents(TEXT, 20).documents == pruning.shorten(TEXT, 20).text
         assert pruning.shorten_documents([], 20).documents == []
 
@@ -147,7 +147,7 @@ class TestRefusal:
         with pytest.raises(OptionError, match=message):
             Pruning(**options)  # type: ignore[arg-type]
 
-    def test_what_cannot_be_protected_is_an_error(self, tiny_backbone: Backbone) -> None:
+    def test_a_budget_below_what_is_protected_is_an_error(self, tiny_backbone: Backbone) -> None:
         with pytest.raises(OptionError, match="The budget is 3 tokens, but what is protected takes"):
             Pruning(segment=16, context=64, protect=r"\w+", backbone=tiny_backbone).shorten(TEXT, 3)
 
@@ -163,7 +163,7 @@ class TestRefusal:
 
 
 @pytest.mark.default_model
-def test_the_shipped_backbone_keeps_names_and_drops_what_anyone_would_guess(default_backbone: Backbone) -> None:
+def test_the_shipped_backbone_keeps_names_and_drops_predictable_words(default_backbone: Backbone) -> None:
     text = (
         "The lighthouse at Harrow Bay was built in 1871 by the engineer Thomas Kell, and it was the first of its kind "
         "on the coast. It is one of the most important of the things that there are to see in that part of the country."

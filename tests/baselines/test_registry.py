@@ -1,4 +1,4 @@
-"""Baselines are created by name, light until they are used, and say why they cannot be."""
+"""Baselines are created by name, load nothing heavy until they are used, and say why they are unavailable."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def test_baselines_are_created_by_name() -> None:
 
 
 def test_every_class_declares_its_capabilities() -> None:
-    declared = {name: (one.own_length, one.output) for name in baselines.names() if (one := baselines.class_of(name))}
+    declared = {name: (cls.own_length, cls.output) for name in baselines.names() if (cls := baselines.class_of(name))}
     assert {name for name, (own_length, _) in declared.items() if own_length} == {
         *("ltsc", "ltsc-text", "ltsc-tuned", "delta-ltsc")
     }
@@ -36,7 +36,7 @@ def test_listing_and_creating_loads_nothing_heavy() -> None:
 
 
 def test_an_unknown_baseline_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"no baseline 'magic'\. Must be one of ztokens, "):
+    with pytest.raises(OptionError, match=r"Unknown baseline 'magic'\. Must be one of ztokens, "):
         baselines.create("magic")
 
 

@@ -33,7 +33,7 @@ class TestTruncation:
         assert method.shorten(TEXT, 10_000).text == TEXT
         assert method.shorten("").to_dict() == {"text": "", "source_tokens": 0, "tokens": 0, "baseline": "truncation"}
 
-    def test_nonsense_is_refused(self, tiny_backbone: Backbone) -> None:
+    def test_wrong_options_and_texts_are_refused(self, tiny_backbone: Backbone) -> None:
         method = Truncation(tokenizer=tiny_backbone.tokenizer)
         with pytest.raises(OptionError, match="one of 'start', 'end', got 'middle'"):
             Truncation("middle")  # type: ignore[arg-type]
@@ -54,19 +54,19 @@ class TestRandomPruning:
         assert short.tokens == len(tiny_backbone.encode(short.text)) <= budget
 
     @given(st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=6), st.floats(1.5, 10), st.integers(0, 3))
-    def test_the_budget_is_met_but_for_less_than_a_word(
+    def test_the_budget_is_missed_by_less_than_a_word(
         self, tiny_backbone: Backbone, sentences: list[str], ratio: float, seed: int
     ) -> None:
         short = RandomPruning(seed, ratio, tiny_backbone.tokenizer).shorten(" ".join(sentences))
-        wanted = max(1, round(short.source_tokens / ratio))
-        assert wanted - 1 <= short.tokens <= wanted
+        budget = max(1, round(short.source_tokens / ratio))
+        assert budget - 1 <= short.tokens <= budget
 
     def test_words_are_whole_and_in_order(self, tiny_backbone: Backbone) -> None:
         short = RandomPruning(tokenizer=tiny_backbone.tokenizer).shorten(TEXT)
         source = iter(word.text for word in split_words(TEXT))
         assert all(word.text in source for word in split_words(short.text.replace(",", " ,")))
 
-    def test_the_seed_decides(self, tiny_backbone: Backbone) -> None:
+    def test_the_same_seed_drops_the_same_words(self, tiny_backbone: Backbone) -> None:
         tokenizer = tiny_backbone.tokenizer
         first, again, other = (RandomPruning(seed, tokenizer=tokenizer).shorten(TEXT).text for seed in (0, 0, 1))
         assert first == again != other

@@ -1,4 +1,4 @@
-"""Words are whole, everything but white space belongs to one, and dropping some fuses no others."""
+"""Words are whole, all text but white space belongs to one, and dropping words never fuses their neighbours."""
 
 import pytest
 from hypothesis import given
@@ -28,7 +28,7 @@ def test_words_are_what_a_person_would_say(text: str, words: list[str]) -> None:
 
 
 @given(any_text)
-def test_all_words_together_are_the_text(text: str) -> None:
+def test_all_words_joined_are_the_text(text: str) -> None:
     words = split_words(text)
     joined = join_words(words, [True] * len(words))
     assert text.startswith(joined)
@@ -36,13 +36,13 @@ def test_all_words_together_are_the_text(text: str) -> None:
 
 
 @given(any_text, st.randoms(use_true_random=False))
-def test_what_is_kept_is_found_again_as_whole_words(text: str, random: object) -> None:
+def test_kept_words_are_still_whole_words(text: str, random: object) -> None:
     words = split_words(text)
     kept = [random.random() < 0.5 for _ in words]  # type: ignore[attr-defined]
     letters = [word.text for word, keep in zip(words, kept, strict=True) if keep and word.text.isalnum()]
-    found = [word.text for word in split_words(join_words(words, kept))]
+    words_after = [word.text for word in split_words(join_words(words, kept))]
     for word in letters:
-        assert word in found or any(word in longer for longer in found)
+        assert word in words_after or any(word in longer for longer in words_after)
 
 
 @pytest.mark.parametrize(

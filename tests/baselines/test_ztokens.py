@@ -1,4 +1,4 @@
-"""Z-tokens as a baseline come back exactly, with as many Z-tokens as were asked for."""
+"""As a baseline, Z-tokens restore the text exactly and keep to the budget."""
 
 import pytest
 
@@ -37,17 +37,17 @@ QUESTION = "Who walked on the Moon?"
 def test_focused_spans_come_back(small_codec: Codec, budget: int | None) -> None:
     method = FocusZ(codec=small_codec)
     short = method.shorten_together([TEXT, "", "The Moon is far."], budget, QUESTION, ["Flights", "", "Moon"])
-    assert [method.restore(one.text) for one in short] == [TEXT, "", "The Moon is far."]
+    assert [method.restore(shortened.text) for shortened in short] == [TEXT, "", "The Moon is far."]
     assert isinstance(method, JointBaseline) and isinstance(method, LosslessBaseline)
 
 
 def test_focused_text_nears_its_budget_over_all_texts(small_codec: Codec) -> None:
     method = FocusText(tokenizer=small_codec.backbone.tokenizer)
     texts = [TEXT, TEXT.upper()]
-    whole = sum(one.source_tokens for one in method.shorten_together(texts, 10_000, QUESTION))
+    whole = sum(shortened.source_tokens for shortened in method.shorten_together(texts, 10_000, QUESTION))
     short = method.shorten_together(texts, whole // 2, QUESTION)
-    assert sum(one.tokens for one in short) == pytest.approx(whole / 2, rel=0.25)
-    assert not any("[z2:" in one.text for one in short)
+    assert sum(shortened.tokens for shortened in short) == pytest.approx(whole / 2, rel=0.25)
+    assert not any("[z2:" in shortened.text for shortened in short)
 
 
 def test_sentences_are_chosen_by_shared_words_alone(small_codec: Codec) -> None:
@@ -56,7 +56,7 @@ def test_sentences_are_chosen_by_shared_words_alone(small_codec: Codec) -> None:
     assert short.text == "Two walked on the Moon."
 
 
-def test_without_a_model_there_is_no_choice_by_embeddings(small_codec: Codec) -> None:
+def test_without_an_embedding_model_the_error_says_what_to_run(small_codec: Codec) -> None:
     with pytest.raises(BaselineUnavailableError, match="zprompt pull"):
         SentencesByEmbeddings(tokenizer=small_codec.backbone.tokenizer).shorten(TEXT, 5, QUESTION)
 
@@ -69,12 +69,12 @@ def test_sentences_are_chosen_by_embeddings_alone() -> None:
     assert short.text == "Armstrong set foot on the lunar surface."
 
 
-def test_without_a_question_there_is_nothing_to_choose_by(small_codec: Codec) -> None:
+def test_without_a_question_focusing_is_refused(small_codec: Codec) -> None:
     with pytest.raises(OptionError, match="there is no question"):
         FocusText(tokenizer=small_codec.backbone.tokenizer).shorten(TEXT, 5)
 
 
-def test_nonsense_is_refused(small_codec: Codec) -> None:
+def test_impossible_ratios_and_budgets_are_refused(small_codec: Codec) -> None:
     with pytest.raises(OptionError, match="at least 1, got 0"):
         ZTokens(ratio=0, codec=small_codec)
     with pytest.raises(OptionError, match="at least 0 tokens, got -3"):

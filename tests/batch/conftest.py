@@ -1,4 +1,4 @@
-"""A bulk run over a tiny LLM; in this process unless a test is about the others."""
+"""A bulk run over a tiny LLM, in this process unless a test is about worker processes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ allows_any_name = pytest.mark.skipif(sys.platform != "linux", reason="file names
 
 @pytest.fixture
 def settings(tmp_path: Path, tiny_backbone_dir: Path) -> Settings:
-    """Return what makes settings with small chunks."""
+    """Return a factory of settings with small chunks."""
 
-    def make(out: str = "out", **others: Any) -> BatchSettings:  # noqa: ANN401 - as the fields
-        given = {"codec": str(tiny_backbone_dir), "device": "cpu", "chunk_rows": 3, "ratio": 3.0} | others
-        return BatchSettings(tmp_path / out, **given)
+    def make(out: str = "out", **others: Any) -> BatchSettings:  # noqa: ANN401 - the other fields
+        options = {"codec": str(tiny_backbone_dir), "device": "cpu", "chunk_rows": 3, "ratio": 3.0} | others
+        return BatchSettings(tmp_path / out, **options)
 
     return make
 
@@ -39,7 +39,7 @@ def lines(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the run do chunks here, the last one first, whatever engine is asked for."""
+    """Let every engine process the chunks in this process, the last one first."""
 
     def engine(settings: BatchSettings, chunks: Iterator[Chunk], workers: int | None) -> Iterator[ChunkResult]:
         worker = ChunkWorker(settings, threads=1)
@@ -54,7 +54,7 @@ def write_lines(path: Path, lines: list[str] | list[bytes]) -> Path:
 
 
 def files_of(folder: Path) -> Mapping[str, bytes]:
-    """Return the contents of the files in a folder by their paths, without the lock and where the inputs are."""
+    """Return the contents of the files in a folder by path, without the lock and the record of the inputs."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "inputs.json"))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 

@@ -1,4 +1,4 @@
-"""Embedders that a worker can import: a quick one, and two that kill the process they run in."""
+"""Embedders that a worker can import: a quick one, and one that kills its process."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ DEADLY = "Whoever reads this dies."
 
 @dataclass(frozen=True)
 class LetterCounts:
-    """Embeds a text as how often it has each letter."""
+    """Embeds a text as the counts of its letters."""
 
     name: str = "letters"
 
@@ -24,14 +24,14 @@ class LetterCounts:
 
 @dataclass(frozen=True)
 class Deadly(LetterCounts):
-    """Kills its process at a text, as often as there are files to remove."""
+    """Kills its process when it reads the deadly text, once for each file in a folder."""
 
     folder: Path = Path()
 
     def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
-        left = sorted(self.folder.iterdir())
-        if DEADLY in texts and left:
-            left[0].unlink()
+        remaining = sorted(self.folder.iterdir())
+        if DEADLY in texts and remaining:
+            remaining[0].unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         return super().embed_documents(texts)
 

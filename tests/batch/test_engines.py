@@ -1,4 +1,4 @@
-"""Workers may die: nothing is lost and nothing is there twice."""
+"""Workers may die: no row is lost, and none is written twice."""
 
 import multiprocessing
 import sys
@@ -12,7 +12,7 @@ from zprompt.batch import DEATHS, BatchResult, BatchSettings, ChunkWorker, batch
 from zprompt.errors import BackboneError, MissingDependencyError
 
 pytestmark = pytest.mark.slow
-RAYS_OWN = pytest.mark.filterwarnings("ignore")  # it warns of its own settings, and leaves files open
+RAY_WARNINGS = pytest.mark.filterwarnings("ignore")  # Ray warns about its own settings, and leaves files open
 
 
 @pytest.fixture
@@ -22,16 +22,16 @@ def deadly_lines(tmp_path: Path) -> Path:
     return write_lines(tmp_path / "a.jsonl", [f'{{"text": "{text.splitlines()[0]}"}}' for text in texts])
 
 
-def do_here(settings: BatchSettings, path: Path) -> None:
+def run_chunks_here(settings: BatchSettings, path: Path) -> None:
     [source] = find_sources([path], settings.field, settings.out)
     for chunk in source.cut(settings.chunk_rows):
         ChunkWorker(settings, threads=1)(chunk)
 
 
-def test_two_workers_of_which_one_is_killed_write_the_same_files(
+def test_two_workers_write_the_same_files_though_one_is_killed(
     settings: Settings, deadly_lines: Path, tmp_path: Path
 ) -> None:
-    do_here(settings("here", embedder=deadly(tmp_path / "never", 0)), deadly_lines)
+    run_chunks_here(settings("here", embedder=deadly(tmp_path / "never", 0)), deadly_lines)
     chosen = settings("killed", embedder=deadly(tmp_path / "once", 1))
 
     result = batch([deadly_lines], chosen, workers=2)
@@ -67,19 +67,19 @@ def test_a_run_that_is_stopped_leaves_no_worker(settings: Settings, lines: Path)
     assert not multiprocessing.active_children()
 
 
-def test_what_a_worker_raises_is_raised(settings: Settings, lines: Path, tmp_path: Path) -> None:
+def test_an_error_of_a_worker_is_raised(settings: Settings, lines: Path, tmp_path: Path) -> None:
     (tmp_path / "no-model").mkdir()
 
     with pytest.raises(BackboneError):
         batch([lines], settings(codec=str(tmp_path / "no-model")), workers=1)
 
 
-@RAYS_OWN
+@RAY_WARNINGS
 def test_ray_writes_the_same_files_though_a_worker_is_killed(
     settings: Settings, deadly_lines: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray")
-    do_here(settings("here", embedder=deadly(tmp_path / "never", 0)), deadly_lines)
+    run_chunks_here(settings("here", embedder=deadly(tmp_path / "never", 0)), deadly_lines)
     chosen = settings("ray", embedder=deadly(tmp_path / "once", 1))
 
     result = batch([deadly_lines], chosen, workers=2, engine="ray")
@@ -89,7 +89,7 @@ def test_ray_writes_the_same_files_though_a_worker_is_killed(
     assert files_of(chosen.out) == files_of(tmp_path / "here")
 
 
-@RAYS_OWN
+@RAY_WARNINGS
 def test_with_ray_a_chunk_that_kills_every_worker_is_left_to_the_next_run(
     settings: Settings, deadly_lines: Path, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Inputs are cut into chunks that cover them, and each chunk reads its own rows."""
+"""Inputs are cut into chunks that cover them, and each chunk reads its rows."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def test_json_lines_are_cut_at_lines(tmp_path: Path) -> None:
     assert sum(chunk.size for chunk in chunks) == path.stat().st_size
 
 
-def test_the_last_line_needs_no_end(tmp_path: Path) -> None:
+def test_the_last_line_needs_no_line_break(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "a"}\n\n{"text": "b"}')
 
     [chunk] = chunks_of(tmp_path / "a.jsonl")
@@ -38,14 +38,14 @@ def test_the_last_line_needs_no_end(tmp_path: Path) -> None:
     assert [(row.number, row.line) for row in chunk.rows()] == [(1, '{"text": "a"}'), (3, '{"text": "b"}')]
 
 
-def test_chunks_of_long_rows_have_fewer(tmp_path: Path) -> None:
+def test_chunks_of_long_rows_have_fewer_rows(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", [json.dumps({"text": "a" * 10_000})] * 6)
 
     assert [len(list(chunk.rows())) for chunk in chunks_of(path)] == [1] * 6
     assert [len(list(chunk.rows())) for chunk in chunks_of(path, rows=8)] == [3, 3]
 
 
-def test_a_folder_has_texts_and_files_of_rows(tmp_path: Path) -> None:
+def test_a_folder_may_hold_texts_and_files_of_rows(tmp_path: Path) -> None:
     folder = tmp_path / "notes"
     (folder / "b").mkdir(parents=True)
     (folder / "b" / "2.txt").write_text("Two.")
@@ -129,17 +129,17 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
         chunks_of(tmp_path / "missing.jsonl")
 
 
-def test_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_inputs_of_the_same_name_are_refused(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write_lines(tmp_path / folder / "rows.jsonl", ['{"text": "a"}'])
 
-    with pytest.raises(OptionError, match=r"2 inputs are called 'rows.jsonl'.* folder of its own"):
+    with pytest.raises(OptionError, match=r"2 inputs are named 'rows.jsonl'.* its own output folder"):
         chunks_of(tmp_path / "a" / "rows.jsonl", tmp_path / "b" / "rows.jsonl")
 
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
-    with pytest.raises(OptionError, match="nothing to read"):
+    with pytest.raises(OptionError, match="Nothing to read"):
         chunks_of(tmp_path / "empty")

@@ -1,4 +1,4 @@
-"""A run goes on where it was stopped, and its files depend on the inputs and options alone."""
+"""A run continues where it was stopped, and its files depend only on the inputs and options."""
 
 import json
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def test_a_row_depends_neither_on_its_chunk_nor_on_the_others(settings: Settings
     assert rows_of(small.out) == rows_of(large.out)
 
 
-def test_a_stopped_run_goes_on_and_has_the_same_files(settings: Settings, lines: Path) -> None:
+def test_a_stopped_run_continues_and_writes_the_same_files(settings: Settings, lines: Path) -> None:
     whole, stopped = settings("whole", embedder=LetterCounts()), settings("stopped", embedder=LetterCounts())
     batch([lines], whole)
 
@@ -73,7 +73,7 @@ def test_a_finished_run_is_not_done_again(settings: Settings, lines: Path) -> No
     assert {path: path.stat().st_mtime_ns for path in settings().out.rglob("*.jsonl")} == times
 
 
-def test_chunks_of_an_input_that_changed_take_the_place_of_the_old(settings: Settings, lines: Path) -> None:
+def test_chunks_of_a_changed_input_replace_the_old_ones(settings: Settings, lines: Path) -> None:
     batch([lines], settings())
     write_lines(lines, [*lines.read_bytes().splitlines()[:4], b'{"text": "Another one."}'])
 
@@ -96,14 +96,14 @@ def test_another_input_of_the_same_name_is_refused(settings: Settings, lines: Pa
     batch([lines], settings())
     before = files_of(settings().out)
 
-    with pytest.raises(OptionError, match=r"has the results of .*both inputs are called 'a\.jsonl'"):
+    with pytest.raises(OptionError, match=r"has the results of .*both inputs are named 'a\.jsonl'"):
         batch([other], settings())
 
     assert files_of(settings().out) == before
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
-def test_an_input_that_was_moved_is_known(settings: Settings, lines: Path, tmp_path: Path, name: str) -> None:
+def test_an_input_that_was_moved_is_recognised(settings: Settings, lines: Path, tmp_path: Path, name: str) -> None:
     first = lines.rename(tmp_path / name)
     batch([first], settings())
     (tmp_path / "moved").mkdir()
@@ -115,7 +115,7 @@ def test_an_input_that_was_moved_is_known(settings: Settings, lines: Path, tmp_p
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_one_input_and_the_folder_may_be_text_or_paths(settings: Settings, lines: Path, kind: type) -> None:
+def test_the_input_and_the_folder_may_be_strings_or_paths(settings: Settings, lines: Path, kind: type) -> None:
     chosen = settings()
 
     result = batch(kind(lines), replace(chosen, out=kind(chosen.out)))
@@ -123,20 +123,20 @@ def test_one_input_and_the_folder_may_be_text_or_paths(settings: Settings, lines
     assert (result.rows, len(rows_of(chosen.out))) == (10, 10)
 
 
-def test_the_same_ratio_written_otherwise_is_the_same_run(settings: Settings, lines: Path) -> None:
+def test_the_same_ratio_as_int_or_float_is_the_same_run(settings: Settings, lines: Path) -> None:
     batch([lines], settings(ratio=3))
 
     assert batch([lines], settings(ratio=3.0)).done_before == 4
 
 
-def test_what_an_interrupted_run_left_is_removed(settings: Settings, lines: Path) -> None:
-    left = settings().out / "rows" / ".a.jsonl-0000000-0123456789abcdef.jsonl.0.partial"
-    left.parent.mkdir(parents=True)
-    left.touch()
+def test_partial_files_of_an_interrupted_run_are_removed(settings: Settings, lines: Path) -> None:
+    partial = settings().out / "rows" / ".a.jsonl-0000000-0123456789abcdef.jsonl.0.partial"
+    partial.parent.mkdir(parents=True)
+    partial.touch()
 
     batch([lines], settings())
 
-    assert not left.exists()
+    assert not partial.exists()
 
 
 def test_a_folder_with_results_of_other_options_is_refused(settings: Settings, lines: Path) -> None:
@@ -163,7 +163,7 @@ def test_two_runs_do_not_write_to_one_folder(settings: Settings, lines: Path) ->
 
 
 @pytest.mark.parametrize("wrong", [{"ratio": 0.5}, {"chunk_rows": 0}, {"chunk_rows": "many"}, {"protect": "("}])
-def test_a_wrong_option_is_refused_before_anything_is_done(
+def test_a_wrong_option_is_refused_before_anything_is_written(
     settings: Settings, lines: Path, wrong: dict[str, object]
 ) -> None:
     with pytest.raises(OptionError):
@@ -172,7 +172,7 @@ def test_a_wrong_option_is_refused_before_anything_is_done(
     assert not settings().out.exists()
 
 
-def test_sentences_are_embedded_beside_the_rows(settings: Settings, lines: Path) -> None:
+def test_embeddings_of_sentences_are_stored_beside_the_rows(settings: Settings, lines: Path) -> None:
     chosen = settings(embedder=LetterCounts(), chunk_rows=100)
 
     batch([lines], chosen)
@@ -180,14 +180,14 @@ def test_sentences_are_embedded_beside_the_rows(settings: Settings, lines: Path)
     [file] = (chosen.out / "embeddings").iterdir()
     tensors = load(file.read_bytes())
     units = [(row, start, end) for row, text in enumerate(TEXTS) for start, end in sentences(text)]
-    assert [(row, *own) for row, own in zip(tensors["rows"], tensors["ranges"].tolist(), strict=True)] == units
+    assert [(row, *span) for row, span in zip(tensors["rows"], tensors["ranges"].tolist(), strict=True)] == units
     assert tensors["vectors"].shape == (len(units), 8)
     assert tensors["vectors"].dtype == "float16"
 
 
-def test_the_folder_says_what_it_was_made_with(settings: Settings, lines: Path) -> None:
+def test_the_folder_records_its_options(settings: Settings, lines: Path) -> None:
     batch([lines], settings(protect=["fox"]))
 
-    made_with = json.loads((settings().out / "run.json").read_text())
-    assert made_with["ratio"] == 3.0
-    assert made_with["protect"] == ["fox"]
+    options = json.loads((settings().out / "run.json").read_text())
+    assert options["ratio"] == 3.0
+    assert options["protect"] == ["fox"]

@@ -1,4 +1,4 @@
-"""A chunk is written as a whole or not at all, and rows that cannot be compressed are named with the reason."""
+"""A chunk is written as a whole or not at all, and bad rows are listed with their reasons."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from zprompt.batch import BatchSettings, ChunkResult, ChunkWorker, find_sources
 GOOD = json.dumps({"text": TEXTS[0]})
 
 
-def do_all(settings: BatchSettings, path: Path) -> list[ChunkResult]:
+def run_chunks(settings: BatchSettings, path: Path) -> list[ChunkResult]:
     [source] = find_sources([path], settings.field, settings.out)
     return list(map(ChunkWorker(settings, threads=1), source.cut(settings.chunk_rows)))
 
@@ -31,7 +31,7 @@ def do_all(settings: BatchSettings, path: Path) -> list[ChunkResult]:
 def test_a_bad_row_is_set_aside_with_its_reason(settings: Settings, tmp_path: Path, line: bytes, reason: str) -> None:
     path = write_lines(tmp_path / "a.jsonl", [GOOD.encode(), b"", line, GOOD.encode()])
 
-    [result] = do_all(settings(chunk_rows=10), path)
+    [result] = run_chunks(settings(chunk_rows=10), path)
 
     [bad] = rows_of(settings().out, "bad")
     assert (result.rows, result.bad) == (2, 1)
@@ -40,12 +40,12 @@ def test_a_bad_row_is_set_aside_with_its_reason(settings: Settings, tmp_path: Pa
     assert len(rows_of(settings().out)) == 2
 
 
-def test_what_the_tokenizer_loses_is_escaped_or_set_aside(
+def test_characters_that_the_tokenizer_loses_are_escaped_or_the_row_is_set_aside(
     settings: Settings, tmp_path: Path, narrow_backbone_dir: Path
 ) -> None:
     path = write_lines(tmp_path / "a.jsonl", [GOOD, json.dumps({"text": "Œuvre ⟦é⟧"}), GOOD])
 
-    [result] = do_all(settings(codec=str(narrow_backbone_dir)), path)
+    [result] = run_chunks(settings(codec=str(narrow_backbone_dir)), path)
 
     assert result.rows + result.bad == 3
 
@@ -53,7 +53,7 @@ def test_what_the_tokenizer_loses_is_escaped_or_set_aside(
 def test_the_rest_of_a_line_stays_byte_for_byte(settings: Settings, tmp_path: Path) -> None:
     line = '{ "id":12345678901234567890, "text" : %s,"é":"\\u00e9" }\r'
 
-    do_all(settings(), write_lines(tmp_path / "a.jsonl", [line % json.dumps(TEXTS[0])]))
+    run_chunks(settings(), write_lines(tmp_path / "a.jsonl", [line % json.dumps(TEXTS[0])]))
 
     [file] = (settings().out / "rows").iterdir()
     written = file.read_bytes().decode()
@@ -67,27 +67,27 @@ def test_a_name_that_is_not_utf8_is_escaped(settings: Settings, tmp_path: Path) 
     (folder / os.fsdecode(NOT_UTF8 + b".txt")).write_text(TEXTS[0])
     (folder / os.fsdecode(NOT_UTF8 + b".bin")).write_bytes(b"\xff")
 
-    [result] = do_all(settings(), folder)
+    [result] = run_chunks(settings(), folder)
 
     assert (result.rows, result.bad) == (1, 1)
     assert rows_of(settings().out)[0]["path"] == "caf\\xe9.txt"
     assert rows_of(settings().out, "bad")[0]["file"] == f"{folder}/caf\\xe9.bin"
 
 
-def test_a_row_whose_text_is_null_stays(settings: Settings, tmp_path: Path) -> None:
-    do_all(settings(), write_lines(tmp_path / "a.jsonl", ['{"text": null, "id": 1}', GOOD]))
+def test_a_row_whose_text_is_null_stays_as_it_is(settings: Settings, tmp_path: Path) -> None:
+    run_chunks(settings(), write_lines(tmp_path / "a.jsonl", ['{"text": null, "id": 1}', GOOD]))
 
     assert rows_of(settings().out)[0] == {"text": None, "id": 1}
 
 
-def test_a_chunk_of_bad_rows_alone_is_done_too(settings: Settings, tmp_path: Path) -> None:
+def test_a_chunk_of_bad_rows_only_is_done_too(settings: Settings, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", ["{"])
 
-    assert [result.new for result in do_all(settings(), path)] == [True]
-    assert [(result.new, result.bad) for result in do_all(settings(), path)] == [(False, 1)]
+    assert [result.new for result in run_chunks(settings(), path)] == [True]
+    assert [(result.new, result.bad) for result in run_chunks(settings(), path)] == [(False, 1)]
 
 
-def test_nothing_is_there_under_the_final_name_before_it_is_whole(
+def test_no_file_has_its_final_name_before_it_is_complete(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_lines(tmp_path / "a.jsonl", [GOOD, "{"])
@@ -102,9 +102,9 @@ def test_nothing_is_there_under_the_final_name_before_it_is_whole(
 
     monkeypatch.setattr(os, "replace", fail_at_rows)
     with pytest.raises(OSError, match="No space"):
-        do_all(settings(), path)
+        run_chunks(settings(), path)
 
-    assert [own.parent.name for own in renamed] == ["out", "bad"]
-    assert all(own.endswith(".partial") for own in files_of(settings().out / "rows"))
+    assert [path.parent.name for path in renamed] == ["out", "bad"]
+    assert all(name.endswith(".partial") for name in files_of(settings().out / "rows"))
     monkeypatch.undo()
-    assert [result.new for result in do_all(settings(), path)] == [True]
+    assert [result.new for result in run_chunks(settings(), path)] == [True]

@@ -1,4 +1,4 @@
-"""The overhead of the adapters, on a tiny codec."""
+"""The benchmark of the adapters' overhead, on a tiny codec."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from benchmarks.adapters import measure, passages
 from zprompt.codec import Codec
 
 
-def test_there_are_as_many_passages_as_wanted_and_none_twice() -> None:
+def test_passages_are_as_many_as_asked_for_and_all_different() -> None:
     texts = passages(200)
     assert len(texts) == len(set(texts)) == 200
 

@@ -1,4 +1,4 @@
-"""Anchors are counted where they are, and tokens get the class of the word that they belong to."""
+"""Anchors are counted by class and position, and a token has the class of its word."""
 
 import json
 import re
@@ -47,12 +47,12 @@ def test_density_is_measured_along_windows() -> None:
 
 
 def test_numbers_names_and_function_words_are_told_apart() -> None:
-    found = {
+    class_by_token = {
         TEXT[start:end].strip() or "\n": name
         for (start, end), name in zip(OFFSETS, word_classes(TEXT, OFFSETS), strict=True)
     }
 
-    assert found == {
+    assert class_by_token == {
         "The": "function word", "keeper": "other word", ",": "punctuation, symbols", "Margaret": "name",
         "Hale": "name", "didn": "function word", "'": "punctuation, symbols", "t": "function word",
         "light": "other word", "3": "number", "lamps": "other word", "in": "function word", "1834": "number",
@@ -75,8 +75,8 @@ def test_a_small_run_writes_json(
     monkeypatch.setattr("sys.argv", ["anchors.py", "--wikipedia", str(source), "--ratios", "1", "2"])
     anchors.main()
 
-    found = json.loads((tmp_path / "anchors.json").read_text("utf-8"))
-    by_class = {row["class"]: row for row in found["classes"]}
+    results = json.loads((tmp_path / "anchors.json").read_text("utf-8"))
+    by_class = {row["class"]: row for row in results["classes"]}
     assert by_class["all tokens"]["ratio 1"]["value"] == 1
     assert by_class["all tokens"]["ratio 2"]["value"] == pytest.approx(1 / 2, abs=0.02)
     assert "| number |" in capsys.readouterr().out

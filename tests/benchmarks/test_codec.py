@@ -40,25 +40,25 @@ def corpus() -> Corpus:
 
 
 def test_everything_comes_back_in_every_way(codec: Codec, corpus: Corpus, plan: Plan) -> None:
-    [(_, found)] = run(codec, corpus, plan, ["exactness"])
+    [(_, results)] = run(codec, corpus, plan, ["exactness"])
 
-    assert [row["identical"] for row in found["settings"]] == [1] * 4
-    assert [(row["kind"], row["identical"]) for row in found["kinds"]] == [("prose", 1), ("tiny", 1)]
-    assert found["kinds"][1]["bits per Z-token"] is None
-    assert all(row["same texts"] == 1 and row["same Z-spans"] in (None, 1) for row in found["ways"])
-    assert {"batch size 1", "folded", "HTML-escaped"} <= {row["way"] for row in found["ways"]}
-    [focus] = found["focus"]
+    assert [row["identical"] for row in results["settings"]] == [1] * 4
+    assert [(row["kind"], row["identical"]) for row in results["kinds"]] == [("prose", 1), ("tiny", 1)]
+    assert results["kinds"][1]["bits per Z-token"] is None
+    assert all(row["same texts"] == 1 and row["same Z-spans"] in (None, 1) for row in results["ways"])
+    assert {"batch size 1", "folded", "HTML-escaped"} <= {row["way"] for row in results["ways"]}
+    [focus] = results["focus"]
     assert (focus["Z-spans"], focus["identical"], focus["word for word"]) == (5, 1, 1)
-    assert found["surrogates"] == [{"a text with a lone surrogate": "refused, with its place"}]
+    assert results["surrogates"] == [{"a text with a lone surrogate": "refused, with its place"}]
 
 
 def test_no_mutated_span_is_restored_wrong(codec: Codec, corpus: Corpus, plan: Plan) -> None:
-    [(_, found)] = run(codec, corpus, plan, ["exactness"])
+    [(_, results)] = run(codec, corpus, plan, ["exactness"])
 
-    assert [row["mutation"] for row in found["damage"][:-1]] == list(MUTATIONS)
-    assert all(row["wrong"] == row["other exceptions"] == 0 for row in found["damage"])
-    assert all(row["Z-spans"] == sum(row[one] for one in OUTCOMES) for row in found["damage"])
-    by_name = {row["mutation"]: row for row in found["damage"]}
+    assert [row["mutation"] for row in results["damage"][:-1]] == list(MUTATIONS)
+    assert all(row["wrong"] == row["other exceptions"] == 0 for row in results["damage"])
+    assert all(row["Z-spans"] == sum(row[name] for name in OUTCOMES) for row in results["damage"])
+    by_name = {row["mutation"]: row for row in results["damage"]}
     assert by_name["white space inserted"]["right"] == 10
 
 
@@ -67,7 +67,7 @@ def test_outcomes_are_told_apart(codec: Codec, monkeypatch: pytest.MonkeyPatch) 
     known: dict[ZSpan, str | None] = {}
 
     assert outcome(codec, span, TEXTS[0], known) == outcome(codec, f"{span[:9]} {span[9:]}", TEXTS[0], known) == "right"
-    assert list(known.values()) == [TEXTS[0]]  # it was restored once
+    assert list(known.values()) == [TEXTS[0]]  # restored only once
     assert outcome(codec, span, TEXTS[1], known) == "wrong"
     assert outcome(codec, span[:-4] + "000]", TEXTS[0], {}) == "refused"
     assert outcome(codec, span[1:], TEXTS[0], {}) == "read as text"
@@ -87,7 +87,7 @@ def test_sentences_are_cut_at_tokens(codec: Codec) -> None:
     assert sentences[1][0] == len(sentences[0][1])
 
 
-def test_a_span_that_is_refused_is_a_finding_and_not_the_end(codec: Codec) -> None:
+def test_a_refused_span_does_not_end_the_run(codec: Codec) -> None:
     spans = codec.compress(TEXTS).documents
 
     assert restore_texts(codec, [spans[0][:-8] + "0000000]", spans[1]]) == [None, TEXTS[1]]
@@ -105,8 +105,10 @@ def test_a_ratio_costs_what_the_stats_say(codec: Codec) -> None:
         assert row["ratio"].value == pytest.approx(stats.ratio)
         assert row["bits per Z-token"].value == pytest.approx(stats.bits_per_z_token)
         assert row["bits per token"].value == pytest.approx(stats.bits_per_source_token)
-        parts = row["anchors and gaps"] + row["residual"]
-        assert 0 <= stats.bits_per_source_token - parts < 2 * 8 * 3 / stats.source_tokens  # what fills up bytes
+        streams = row["anchors and gaps"] + row["residual"]
+        assert (
+            0 <= stats.bits_per_source_token - streams < 2 * 8 * 3 / stats.source_tokens
+        )  # rounding up to whole bytes
     assert low["residual"] == 0
 
 
@@ -115,31 +117,31 @@ def test_codes_that_do_not_pay_are_not_written(codec: Codec, monkeypatch: pytest
     monkeypatch.setattr(ablation, "find_codec", lambda name: Path(name))
     monkeypatch.setattr(ablation, "read_config", lambda folder: None)
     monkeypatch.setattr(ablation, "load_heads", lambda *_: heads)
-    found = ablation.measure(codec, PASSAGES, (3,))
+    results = ablation.measure(codec, PASSAGES, (3,))
 
-    without, always, by_choice = found["codes"]
+    without, always, by_choice = results["codes"]
     assert (without["codec"], without["sub-codes"], without["saved per spent"]) == ("no codes", 0, None)
     assert always["sub-codes"] > by_choice["sub-codes"] and always["saved per spent"] < 1
     assert without["bits per token"] >= by_choice["bits per token"]
-    assert not found["skipped"]
+    assert not results["skipped"]
 
 
 def test_without_heads_codes_are_skipped_with_a_reason(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ablation.measure(codec, PASSAGES, (3,))  # those that are shipped are of other weights
-    assert [row["codec"] for row in found["codes"]] == ["no codes"] and found["skipped"]
+    results = ablation.measure(codec, PASSAGES, (3,))  # the shipped heads were made on other weights
+    assert [row["codec"] for row in results["codes"]] == ["no codes"] and results["skipped"]
     monkeypatch.setattr(ablation, "find_codec", lambda name: None)
     text = "\n".join(ablation.section(ablation.measure(codec, PASSAGES, (3,))))
     assert "skipped: the codec 'learned-codes' is not installed." in text
 
 
-def test_anchors_as_ranks_are_measured_on_the_stream_that_has_no_other_ids(codec: Codec) -> None:
+def test_anchors_as_ranks_are_compared_with_anchors_as_ids(codec: Codec) -> None:
     [row] = ablation.measure(codec, PASSAGES, (3,))["anchors"]
     spans = [codec.parse(span) for span in codec.compress(TEXTS, ratio=3).documents]
-    every = [bits for span in spans for part in measure_bits(span.tokens, span.symbols) for bits in part]
+    all_bits = [bits for span in spans for costs in measure_bits(span.tokens, span.symbols) for bits in costs]
 
     assert row["anchors"] == sum(len(span.tokens) for span in spans)
     tokens = sum(span.source_tokens for span in spans)
-    assert row["all, per token"] == pytest.approx(sum(every) / tokens)
+    assert row["all, per token"] == pytest.approx(sum(all_bits) / tokens)
     assert row["saved, per token"] == pytest.approx(row["all, per token"] - row["with ranks, per token"])
     gaps = sum(sum(ablation._gap_bits(span.tokens, len(span.symbols))) for span in spans)
     assert 0 < gaps < row["all, per token"] * tokens - row["anchors"] * row["an anchor's id"] + 1e-6
@@ -149,7 +151,7 @@ def test_anchors_as_ranks_are_measured_on_the_stream_that_has_no_other_ids(codec
 
 
 def test_speed_is_that_of_the_same_texts(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "cache", None)  # each round asks the LLM anew, as in a run
+    monkeypatch.setattr(codec, "cache", None)  # each round runs the LLM, as in a benchmark
     rows = list(speed._compression(codec, "two", TEXTS, rounds=2))
 
     assert [row["way"] for row in rows] == [*speed.OPTIONS, speed.FORWARD, speed.HEAD]
@@ -177,7 +179,7 @@ def test_a_run_leaves_json_tables_and_a_plot(codec: Codec, corpus: Corpus, plan:
     assert set(script.SECTIONS) == {*results, "speed"}
 
 
-def test_every_kind_of_hard_text_is_there() -> None:
+def test_hard_texts_are_of_every_kind() -> None:
     domains = {document.domain for document in hard_documents("[z2:0:0::0]", QUICK.hard_characters)}
 
     assert domains >= {"code", "logs", "JSON", "dialogue", "tables", "urls", "emoji", "cjk", "arabic", "combining"}
@@ -206,7 +208,7 @@ def test_figures_have_their_intervals() -> None:
     assert lines[-1] == "| **2.0** [1.0, 3.0], 0.5 | **2** [1, 3] | – | 50% |"
 
 
-def test_a_choice_is_the_same_for_the_same_seed() -> None:
+def test_the_same_seed_draws_the_same_items() -> None:
     assert draw(range(100), 5, seed=3) == draw(range(100), 5, seed=3) == sorted(draw(range(100), 5, seed=3))
 
 

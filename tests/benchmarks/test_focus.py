@@ -23,33 +23,34 @@ PASSAGES = [
 ASKED = Asked("nq", "When did people walk on the Moon?", ["1969"], PASSAGES)
 
 
-def test_the_passages_that_answer_are_told_from_the_others() -> None:
+def test_gold_passages_are_told_from_the_others() -> None:
     assert (ASKED.gold, ASKED.others) == (PASSAGES[:1], PASSAGES[1:])
 
 
-def test_each_set_of_a_file_gives_as_many_questions(tmp_path: Path) -> None:
+def test_each_set_of_a_file_gives_equally_many_questions(tmp_path: Path) -> None:
     rows = [
         {"set": name, "question": f"{n}?", "answers": ["1969"], "passages": PASSAGES} for name in "ab" for n in "12345"
     ]
     rows.append({"set": "a", "question": "unanswered?", "answers": ["1970"], "passages": PASSAGES})
     path = tmp_path / "questions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert [one.set for one in read([path], 6, 0)] == ["a", "b"] * 3
+    assert [question.set for question in read([path], 6, 0)] == ["a", "b"] * 3
 
 
 @pytest.mark.parametrize("way", ["f-text", "f-z", "truncation", "pruning"])
 def test_every_way_makes_the_passages_shorter(tiny_reader: Reader, way: str) -> None:
     short = Shortener(tiny_reader).shorten(way, 3, ASKED, PASSAGES)
-    before, after = (sum(tiny_reader.count(one["text"]).positions for one in own) for own in (PASSAGES, short))
+    before, after = (
+        sum(tiny_reader.count(passage["text"]).positions for passage in passages) for passages in (PASSAGES, short)
+    )
     assert after < before
-    assert [one["title"] for one in short] == ["Moon", ""]
+    assert [passage["title"] for passage in short] == ["Moon", ""]
 
 
 def test_slow_ways_are_compared_on_their_own_questions(tiny_reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.focus.find_spec", lambda name: None)  # the peer has no model here
     answerers = {"": by_reader(tiny_reader), WHOLE: by_reader(tiny_reader, max_passage_tokens=None)}
-    found = measure_answers(tiny_reader, [ASKED] * 3, 2, answerers, ratios=(3, 4))
-    rows = {row["passages as"]: row for row in found}
+    rows = {row["passages as"]: row for row in measure_answers(tiny_reader, [ASKED] * 3, 2, answerers, ratios=(3, 4))}
     assert [rows[name]["questions"] for name in ("all", "gold", "f-z 3", "truncation 4", "pruning 4")] == [
         3,
         3,
@@ -62,7 +63,7 @@ def test_slow_ways_are_compared_on_their_own_questions(tiny_reader: Reader, monk
     assert "pruning 4" in report(RECORD, "tiny", {"answers": list(rows.values())})
 
 
-def test_only_the_ways_that_are_asked_for_are_measured(tiny_reader: Reader) -> None:
+def test_only_the_given_ways_are_measured(tiny_reader: Reader) -> None:
     def answer(asked: Sequence[Asked], passages: Sequence[Documents]) -> list[str]:
         return ["1969"] * len(asked)
 
@@ -73,7 +74,7 @@ def test_only_the_ways_that_are_asked_for_are_measured(tiny_reader: Reader) -> N
     assert all(row["F1"].value == 1 for row in rows)
 
 
-def test_the_area_is_that_of_pairs_in_order() -> None:
+def test_auroc_is_the_share_of_pairs_in_order() -> None:
     assert auroc([0.9, 0.8], [0.1, 0.2]).value == 1
     assert auroc([0.5, 0.1], [0.5, 0.1]).value == 0.5
 
@@ -84,7 +85,7 @@ def test_confidence_is_reported(tiny_reader: Reader) -> None:
     assert row["found with an answer"] in (0, 1)
 
 
-def test_recall_counts_what_stays_word_for_word() -> None:
+def test_recall_counts_answers_that_stay_word_for_word() -> None:
     row = answer_recall.measure("nq", [ASKED], Relevance.from_pretrained(embedder=None), 3.0)
     assert row["recall"].value == 1
     assert 0.2 < row["kept"] < 0.7

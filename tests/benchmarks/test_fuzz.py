@@ -1,4 +1,4 @@
-"""A short run of each kind of inputs, and how faults are reported."""
+"""A short run of each kind of input finds no fault, and faults are reported with their shortest input."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from benchmarks import fuzz
 from zprompt.errors import DamagedSpanError
 
 
-def test_a_small_run_finds_nothing_and_writes_json(
+def test_a_small_run_finds_no_fault_and_writes_json(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(fuzz, "SECONDS", 20.0)  # the machine may be busy
@@ -35,7 +35,7 @@ def test_the_shortest_input_of_a_fault_is_reported() -> None:
     assert len(tally.faults[0]["input"]) < 6
 
 
-def test_what_is_no_error_of_ours_and_what_hangs_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_exception_and_a_hang_are_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "SECONDS", -1.0)
     tally = fuzz.try_kind("any", fuzz.Kind(1, lambda _: "x", {}.__getitem__), 2, seed=0)
 

@@ -1,4 +1,4 @@
-"""The benchmark of LTSC runs, and writes what it found."""
+"""The benchmark of LTSC runs, and writes its results."""
 
 import json
 from pathlib import Path
@@ -22,9 +22,9 @@ def test_a_small_run_writes_json_and_markdown(
     monkeypatch.setattr(ltsc, "default_tokenizer", lambda: tiny_backbone.tokenizer)
     monkeypatch.setattr("sys.argv", ["ltsc.py", "--limit", "2", "--tokens", "200"])
     ltsc.main()
-    found = json.loads((tmp_path / "ltsc.json").read_text("utf-8"))
-    assert [row["kind"] for row in found["inputs"]] == ["code", "code", "logs", "logs"]
-    assert all(row["shortest"] < row["source"] == 200 for row in found["inputs"])
+    results = json.loads((tmp_path / "ltsc.json").read_text("utf-8"))
+    assert [row["kind"] for row in results["inputs"]] == ["code", "code", "logs", "logs"]
+    assert all(row["shortest"] < row["source"] == 200 for row in results["inputs"])
     report = (tmp_path / "ltsc.md").read_text("utf-8")
     assert "| logs | 2 × 200 |" in report
     assert "delta-ltsc is not there" in report

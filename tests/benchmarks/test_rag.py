@@ -1,4 +1,4 @@
-"""The tables of the RAG apps, from made-up outcomes."""
+"""The tables of the RAG apps are made from outcomes, here made-up ones."""
 
 from pathlib import Path
 
@@ -25,8 +25,8 @@ def test_outcomes_are_averaged() -> None:
 
 
 def test_the_report_has_all_answers_and_says_that_the_machine_was_busy() -> None:
-    one, two = (summarise("langchain", way, [outcome(f"{way}|\nAnn", 1.0)]) for way in ("text", "Z"))
-    text = report(RECORD, "default", [one, two])
+    text_result, z_result = (summarise("langchain", way, [outcome(f"{way}|\nAnn", 1.0)]) for way in ("text", "Z"))
+    text = report(RECORD, "default", [text_result, z_result])
     assert "load average 5.0**: other work ran" in text
     assert "| Who? | Ann | text\\| Ann | Z\\| Ann |" in text
 

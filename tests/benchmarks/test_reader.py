@@ -38,7 +38,7 @@ def codec(chat_backbone: Backbone) -> Codec:
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory, codec: Codec) -> Path:
-    """Readers of all kinds but truncated and ltsc."""
+    """Write readers of all kinds but truncated and ltsc; return their folder."""
     folder = tmp_path_factory.mktemp("readers")
     for kind in INPUTS[:-2]:
         write_tiny_reader(folder / kind, codec, kind)
@@ -79,8 +79,8 @@ def answers(
 
 
 def test_every_condition_is_measured_or_listed_with_a_reason(answers: Tables) -> None:
-    measured = {one["condition"] for one in answers["conditions"]}
-    missing = {one["condition"]: one["reason"] for one in answers["missing"]}
+    measured = {row["condition"] for row in answers["conditions"]}
+    missing = {row["condition"]: row["reason"] for row in answers["missing"]}
 
     assert measured | missing.keys() == {condition.name for condition in CONDITIONS}
     assert missing.keys() == {"truncation, ratio 4", "truncation, ratio 8", "LTSC", "plain text, LTSC's reader"}
@@ -89,16 +89,16 @@ def test_every_condition_is_measured_or_listed_with_a_reason(answers: Tables) ->
 
 def test_all_conditions_are_asked_the_same_questions(answers: Tables) -> None:
     assert [question["data set"] for question in answers["questions"]] == ["one"] * 3 + ["two"] * 2
-    for one in answers["conditions"]:
-        assert len(one["answers"]) == len(one["f1s"]) == len(one["exact matches"]) == 5
-        assert {name: score["questions"] for name, score in one["scores"].items()} == {ALL: 5, "one": 3, "two": 2}
-        overall = one["scores"][ALL]["F1"]
-        assert overall.value == pytest.approx(sum(one["f1s"]) / 5)
+    for row in answers["conditions"]:
+        assert len(row["answers"]) == len(row["f1s"]) == len(row["exact matches"]) == 5
+        assert {name: score["questions"] for name, score in row["scores"].items()} == {ALL: 5, "one": 3, "two": 2}
+        overall = row["scores"][ALL]["F1"]
+        assert overall.value == pytest.approx(sum(row["f1s"]) / 5)
         assert overall.low <= overall.value <= overall.high
 
 
-def test_others_take_the_positions_of_z_tokens(answers: Tables) -> None:
-    positions = {one["condition"]: one["scores"][ALL]["positions"] for one in answers["conditions"]}
+def test_other_conditions_have_the_positions_of_z_tokens(answers: Tables) -> None:
+    positions = {row["condition"]: row["scores"][ALL]["positions"] for row in answers["conditions"]}
 
     assert positions["pruning, ratio 4"] == positions["Z, ratio 4"]
     assert positions["Z, ratio 4"] < positions["Z, ratio 2"] < positions["plain text"]
@@ -107,9 +107,9 @@ def test_others_take_the_positions_of_z_tokens(answers: Tables) -> None:
     assert positions["truncation, ratio 4, Z's reader"] == positions["Z, ratio 4"]
     by_sentences = positions["sentences by the question, ratio 2, Z's reader"]
     assert by_sentences == pytest.approx(positions["Z, ratio 2, with the question"], rel=0.5)
-    for one in answers["conditions"]:
-        reached = [one["scores"][name]["ratio"] for name in ("one", "two") if one["scores"][name]["ratio"]]
-        assert one["worst ratio"] == min(reached, default=None)
+    for row in answers["conditions"]:
+        ratios = [row["scores"][name]["ratio"] for name in ("one", "two") if row["scores"][name]["ratio"]]
+        assert row["worst ratio"] == min(ratios, default=None)
 
 
 def test_readers_are_described(answers: Tables) -> None:
@@ -120,14 +120,16 @@ def test_readers_are_described(answers: Tables) -> None:
 
 
 def test_z_tokens_are_compared_with_text_and_with_the_same_ratio(answers: Tables) -> None:
-    pairs = {(one["z"], one["other"], one["figure"]) for one in answers["comparisons"]}
+    pairs = {(row["z"], row["other"], row["figure"]) for row in answers["comparisons"]}
 
     assert ("Z, ratio 4", "plain text", "ratio") in pairs and ("Z, usual ratio", "plain text", "ratio") in pairs
     assert ("Z, ratio 4", "pruning, ratio 4", "difference") in pairs
     assert ("Z, ratio 2", "truncation, ratio 2, Z's reader", "difference") in pairs
     assert ("Z, ratio 4, with the question", "plain text, Z's reader", "ratio") in pairs
-    asked = {other for z, other, figure in pairs if z == "Z, ratio 4, with the question" and figure == "difference"}
-    assert asked == {"sentences by the question, ratio 4, Z's reader"}
+    with_question = {
+        other for z, other, figure in pairs if z == "Z, ratio 4, with the question" and figure == "difference"
+    }
+    assert with_question == {"sentences by the question, ratio 4, Z's reader"}
     assert not any(other in ("no passage", "pruning, ratio 8") for z, other, _ in pairs if z == "Z, ratio 4")
 
 
@@ -139,9 +141,9 @@ def test_comparisons_are_paired_and_judged() -> None:
         "truncation, ratio 4, Z's reader": (0.0, 1.0, 0.5, 0.5, 1.0),
     }
     results = [{"condition": name, "f1s": f1s} for name, f1s in scores.items()]
-    found = {one["other"]: one for one in compare(results, ["one"] * 3 + ["two"] * 2, seed=0)}
+    by_other = {row["other"]: row for row in compare(results, ["one"] * 3 + ["two"] * 2, seed=0)}
 
-    text, pruning, truncation = (found[name] for name in scores if name in found)
+    text, pruning, truncation = (by_other[name] for name in scores if name in by_other)
     assert text["scores"][ALL].value == pytest.approx(3.5 / 4) and text["reached"]
     assert text["scores"]["two"].value == pytest.approx(1 / 1.5)
     constant = pruning["scores"][ALL]  # the difference is the same in every question
@@ -150,7 +152,7 @@ def test_comparisons_are_paired_and_judged() -> None:
     assert truncation["scores"][ALL].value == pytest.approx(0.1)
 
 
-def test_there_is_no_ratio_to_nothing() -> None:
+def test_the_ratio_to_zero_is_not_a_number() -> None:
     results = [{"condition": name, "f1s": [0.0] * 5} for name in ("plain text", "Z, ratio 4")]
     [ratio] = compare(results, ["one"] * 5, seed=0)
 
@@ -165,8 +167,8 @@ def test_passages_are_compressed_once(
     monkeypatch.setattr(codec, "compress", None)
     again = compress_passages(questions, COMPRESSED, codec, tmp_path)
 
-    assert [one.spans for one in first] == [one.spans for one in again]
-    assert all(set(one.spans) == set(COMPRESSED) for one in first)
+    assert [question.spans for question in first] == [question.spans for question in again]
+    assert all(set(question.spans) == set(COMPRESSED) for question in first)
 
 
 def test_readers_that_do_not_fit_are_not_measured(codec: Codec, tmp_path: Path) -> None:
@@ -174,26 +176,26 @@ def test_readers_that_do_not_fit_are_not_measured(codec: Codec, tmp_path: Path) 
     write_tiny_reader(tmp_path / "z", codec, "z", backbone_fingerprint="0" * 16)
     write_tiny_reader(tmp_path / "pruned", codec, "pruned")
     (tmp_path / "pruned" / "config.json").write_text("{", "utf-8")
-    found = find_readers(tmp_path, codec)
+    found_readers = find_readers(tmp_path, codec)
 
-    assert "trained on 'z'" in str(found["text"].problem)
-    assert "other weights" in str(found["z"].problem)
-    assert "no reader config" in str(found["pruned"].problem)
+    assert "trained on 'z'" in str(found_readers["text"].problem)
+    assert "other weights" in str(found_readers["z"].problem)
+    assert "not a reader config" in str(found_readers["pruned"].problem)
     with pytest.raises(CheckpointError, match="'text' cannot be loaded"):
-        load_found(found["text"], codec)
+        load_found(found_readers["text"], codec)
 
 
 def test_readers_can_be_left_out(readers: Path, codec: Codec) -> None:
-    found = find_readers(readers, codec, ["text"])
-    assert found["text"].problem is None
-    assert "--inputs" in str(found["z"].problem)
+    found_readers = find_readers(readers, codec, ["text"])
+    assert found_readers["text"].problem is None
+    assert "--inputs" in str(found_readers["z"].problem)
 
 
-def test_without_a_folder_all_but_shipped_readers_are_missing(codec: Codec) -> None:
-    found = find_readers(None, codec)
+def test_without_a_folder_only_shipped_readers_are_found(codec: Codec) -> None:
+    found_readers = find_readers(None, codec)
 
-    assert "No reader 'no such reader'" in str(found["z"].problem)  # the codec has none
-    assert all("--readers" in str(found[kind].problem) for kind in INPUTS if kind not in ("z", "ltsc"))
+    assert "No reader 'no such reader'" in str(found_readers["z"].problem)  # the codec has no reader of its name
+    assert all("--readers" in str(found_readers[kind].problem) for kind in INPUTS if kind not in ("z", "ltsc"))
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +204,7 @@ def timings(codec: Codec, readers: Path, plan: Plan) -> Tables:
     return last
 
 
-def test_prefill_is_timed_in_all_ways(timings: Tables, codec: Codec) -> None:
+def test_prefill_is_timed_for_text_and_z_tokens(timings: Tables, codec: Codec) -> None:
     assert timings["run"][0]["cache dtype"] == "float32"
     assert timings["run"][0]["reader"].endswith("z")
     for tokens in {row["wanted tokens"] for row in timings["ways"]}:
@@ -218,7 +220,7 @@ def test_prefill_is_timed_in_all_ways(timings: Tables, codec: Codec) -> None:
             assert way["cache, bytes"] <= text["cache, bytes"]
 
 
-def test_the_cache_counts_what_its_tensors_take(timings: Tables) -> None:
+def test_the_cache_size_is_that_of_its_tensors(timings: Tables) -> None:
     text = timings["ways"][0]
     room = -(-text["positions"] // 64) * 64
 
@@ -233,7 +235,7 @@ def test_passages_are_shortened_to_what_fits(timings: Tables) -> None:
     assert max(row["positions"] for row in timings["ways"]) <= 1023
 
 
-def test_an_untrained_reader_will_do_for_timing_and_is_called_so(codec: Codec, plan: Plan) -> None:
+def test_timing_may_use_an_untrained_reader_and_says_so(codec: Codec, plan: Plan) -> None:
     short = replace(plan.prefill, tokens=(60,))
     [result] = prefill.measure(codec, find_readers(None, codec)["z"], joined_prose(None), short)
 
@@ -244,8 +246,8 @@ def test_a_run_leaves_json_and_tables_after_each_condition(
     codec: Codec, readers: Path, files: list[Path], plan: Plan, tmp_path: Path
 ) -> None:
     plan = replace(plan, questions=1, prefill=replace(plan.prefill, tokens=(60,)))
-    found = find_readers(readers, codec)
-    steps = run(codec, found, files, tmp_path / "cache", plan, ("answers", "prefill"))
+    found_readers = find_readers(readers, codec)
+    steps = run(codec, found_readers, files, tmp_path / "cache", plan, ("answers", "prefill"))
     record = RunRecord.take(plan.seed, 0.0)
     counts = []
     for results in steps:

@@ -1,4 +1,4 @@
-"""Rows of question files, from files in the formats of their sources."""
+"""Rows of question files are made from files in the formats of their sources."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,11 @@ from benchmarks.reader_questions import qed_rows, squad_rows, without_developmen
 
 
 def test_squad_questions_without_an_answer_are_left_out(tmp_path: Path) -> None:
-    asked = [
+    questions = [
         {"question": "When was it built? ", "answers": [{"text": "1822", "answer_start": 22}]},
         {"question": "Who built it?", "answers": [], "is_impossible": True},
     ]
-    paragraph = {"context": "The mill was built in 1822.", "qas": asked}
+    paragraph = {"context": "The mill was built in 1822.", "qas": questions}
     path = tmp_path / "train-v2.0.json"
     path.write_text(json.dumps({"data": [{"title": "Old_Mill", "paragraphs": [paragraph]}]}))
     [row] = squad_rows(path)
@@ -20,8 +20,8 @@ def test_squad_questions_without_an_answer_are_left_out(tmp_path: Path) -> None:
 
 
 def test_qed_answers_are_in_the_paragraph(tmp_path: Path) -> None:
-    given = {"question_text": "who built it", "title_text": "Mill", "paragraph_text": "Lee ( a smith ) built it ."}
-    rows = [{**given, "answer_text": answer} for answer in (["Lee"], ["Lee ( a smith )"], ["Kim"])]
+    qed_row = {"question_text": "who built it", "title_text": "Mill", "paragraph_text": "Lee ( a smith ) built it ."}
+    rows = [{**qed_row, "answer_text": answer} for answer in (["Lee"], ["Lee ( a smith )"], ["Kim"])]
     (tmp_path / "nq-train-00-qed.jsonlines").write_text("\n".join(map(json.dumps, rows)))
     assert [row["answers"] for row in qed_rows(tmp_path)] == [["Lee"], ["Lee (a smith)"]]
     assert {row["passages"][0]["text"] for row in qed_rows(tmp_path)} == {"Lee (a smith) built it."}

@@ -1,4 +1,4 @@
-"""Z-tokens of texts with repeats, alone and after LTSC."""
+"""The benchmark of texts with repeats: Z-tokens alone, and after LTSC."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from benchmarks import repeats
 from zprompt.codec import Codec
 
 
-def test_a_small_run_takes_both_ways_back_and_writes_json(
+def test_a_small_run_restores_both_ways_and_writes_json(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, codec: Codec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "some.log"
@@ -21,12 +21,12 @@ def test_a_small_run_takes_both_ways_back_and_writes_json(
     monkeypatch.setattr("sys.argv", ["repeats.py", "--limit", "2", "--tokens", "150"])
     repeats.main()
 
-    found = json.loads((tmp_path / "repeats.json").read_text("utf-8"))
-    alone, together = found["rows"]
+    results = json.loads((tmp_path / "repeats.json").read_text("utf-8"))
+    alone, together = results["rows"]
     assert (alone["way"], together["way"], alone["inputs"]) == ("alone", "together", 2)
     assert all(row["ratio"]["worst"] <= row["ratio"]["value"] for row in (alone, together))
     assert together["bits per token"]["value"] * 300 == pytest.approx(
-        sum(cost["bits"] for cost in found["inputs"] if cost["way"] == "together"),
+        sum(cost["bits"] for cost in results["inputs"] if cost["way"] == "together"),
         rel=1e-5,  # JSON has six digits
     )
     assert "| logs | together | 2 |" in capsys.readouterr().out

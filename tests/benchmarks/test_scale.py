@@ -1,4 +1,4 @@
-"""The benchmark of bulk runs."""
+"""The benchmark of bulk runs simulates a fleet, and measures speed and memory."""
 
 import time
 from dataclasses import replace

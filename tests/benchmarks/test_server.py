@@ -1,4 +1,4 @@
-"""The benchmark of the server, before a reader without a model."""
+"""The benchmark of the server, with a reader without a model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_good_server_passes(target: Target) -> None:
     assert {"wrong key", "damaged Z-span", "oversized", "malformed JSON"} <= {bad.name for bad in result.bad_requests}
 
 
-def test_clients_may_have_passages_compressed_between_questions(target: Target) -> None:
+def test_clients_may_compress_passages_between_questions(target: Target) -> None:
     prompts, span = gather(target, 2)
     result = measure(target, prompts, span, Load(clients=3, seconds=0.5, max_tokens=2, compressed=tuple(prompts)))
 
@@ -53,9 +53,9 @@ def test_clients_may_have_passages_compressed_between_questions(target: Target) 
     assert "compression of a passage, p95" in report(RunRecord.take(0, 0.0), result)
 
 
-def test_a_server_that_fails_is_found_out(target: Target, reader: FakeReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_faulty_server_is_detected(target: Target, reader: FakeReader, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts, span = gather(target, 2)
-    monkeypatch.setattr(reader, "max_positions", 1 << 60)  # it lets pass what does not fit
+    monkeypatch.setattr(reader, "max_positions", 1 << 60)  # accepts prompts that do not fit
     result = measure(target, prompts, span, Load(clients=2, seconds=0.5, max_tokens=2))
 
     assert [bad.name for bad in result.bad_requests if not bad.right] == ["more than the context"]
@@ -65,15 +65,15 @@ def test_a_server_that_fails_is_found_out(target: Target, reader: FakeReader, mo
     assert "| unchanged by bad requests | **no** |" in text
 
 
-def test_times_are_summed_up() -> None:
+def test_times_are_summarised() -> None:
     assert Times.of([]) is None
     assert Times.of([float(second) for second in range(1, 102)]) == Times(101, 51.0, 96.0, 101.0)
 
 
 def test_a_run_leaves_json_and_a_table(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = "--clients 3 --seconds 0.5 --max-tokens 2 --passages 2"
-    given = ["server", "--url", target.url, "--api-key", KEY, "--out", str(tmp_path), *arguments.split()]
-    monkeypatch.setattr("sys.argv", given)
+    argv = ["server", "--url", target.url, "--api-key", KEY, "--out", str(tmp_path), *arguments.split()]
+    monkeypatch.setattr("sys.argv", argv)
     monkeypatch.setattr("benchmarks.server.MAX_REQUEST_BYTES", target.max_request_bytes)
 
     main()

@@ -89,7 +89,7 @@ def test_a_span_that_was_escaped_or_folded_is_restored(run: Run, change: Callabl
 
 
 def test_a_missed_ratio_is_a_warning_of_one_line(run: Run, codec: ByteCodec) -> None:
-    codec.missed = "ratio 9 was asked for, but these texts have 4.00 at most"
+    codec.missed = "ratio 9 was requested, but these texts allow at most 4.00"
 
     for _ in range(2):
         result = run("compress", "-q", "--ratio", 9, stdin=b"text")
@@ -136,7 +136,7 @@ def test_a_binary_file_in_a_folder_is_skipped_with_a_warning(run: Run, tmp_path:
     result = run("compress", tmp_path / "in", "-o", tmp_path / "out")
 
     assert result.exit_code == 0
-    assert "photo.jpg is skipped" in result.stderr
+    assert "photo.jpg: it is not UTF-8 text" in result.stderr
     assert set(read_all(tmp_path / "out")) == {"a.txt.z"}
 
 
@@ -153,7 +153,7 @@ def test_a_folder_without_text_is_an_error(run: Run, tmp_path: Path) -> None:
     result = run("compress", tmp_path, "-o", tmp_path / "out")
 
     assert result.exit_code == 1
-    assert "no text file" in result.stderr
+    assert "No text files" in result.stderr
 
 
 def test_an_output_that_ends_in_a_slash_is_a_folder(run: Run, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_second_run_writes_no_new_files(run: Run, tmp_path: Path) -> None:
     assert run("compress", tmp_path, "-o", tmp_path).exit_code == 0
     first = read_all(tmp_path)
     again = run("compress", tmp_path, "-o", tmp_path)
-    assert again.exit_code == 0 and "a.txt.z is left out" in again.stderr
+    assert again.exit_code == 0 and "a.txt.z: it is already compressed" in again.stderr
     assert read_all(tmp_path) == first
 
 
@@ -297,7 +297,7 @@ def test_a_z_span_stored_beside_its_text_is_not_focused(run: Run, tmp_path: Path
 
     result = run("compress", tmp_path / "in", "--query", "Who?", "-o", tmp_path / "out")
 
-    assert "a.txt.z is left out: its text is there, too" in result.stderr
+    assert "a.txt.z: the file with its text is there as well" in result.stderr
     assert set(read_all(tmp_path / "out")) == {"a.txt.z", "b.txt.z"}
 
 
@@ -316,6 +316,14 @@ PASSAGES = [
     {"title": "Gull Rock Lighthouse", "text": "It was opened by the mayor in 1834. The ferry lands there."},
     {"title": "Leopold Museum", "text": "It was opened by the president in 2001. It shows paintings."},
 ]
+
+
+def test_compressing_a_z_span_again_is_a_warning(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path, {"a.txt.z": write_span("one").encode()})
+
+    result = run("compress", tmp_path / "a.txt.z", "-o", tmp_path / "again.z")
+
+    assert result.exit_code == 0 and "a.txt.z is already compressed" in result.stderr
 
 
 def test_titles_help_to_find_the_sentences_that_a_question_needs(run: Run, codec: ByteCodec) -> None:
@@ -355,7 +363,7 @@ def test_the_count_option_is_refused_for_z_spans(run: Run) -> None:
     result = run("compress", "--count", "tiktoken:o200k_base", stdin=b"text")
 
     assert result.exit_code != 0
-    assert "--count is for --form text" in result.stderr
+    assert "--count applies to --form text" in result.stderr
 
 
 def test_lines_stay_in_their_files(run: Run, tmp_path: Path) -> None:
@@ -380,3 +388,12 @@ def write_all(folder: Path, files: dict[str, bytes]) -> None:
 
 def read_all(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_damaged_z_span_to_focus_leaves_out_only_its_own_file(run: Run, tmp_path: Path) -> None:
+    write_all(tmp_path / "in", {"a.txt.z": write_span("one").encode(), "bad.txt.z": write_span("two").encode()[:-3]})
+
+    result = run("compress", tmp_path / "in", "--query", "Who?", "-o", tmp_path / "out", "--on-error", "skip")
+
+    assert result.exit_code == 1 and "bad.txt.z" in result.stderr
+    assert set(read_all(tmp_path / "out")) == {"a.txt.z"}

@@ -47,7 +47,7 @@ def test_a_span_is_restored_first_and_the_user_is_told(run: Run) -> None:
     result = run("inspect", "-", stdin=write_span(TEXT).encode())
 
     assert result.stdout.startswith("T‹he ›")
-    assert "decompressed first" in result.stderr
+    assert "tiling of the restored text" in result.stderr
 
 
 def test_what_only_looks_like_a_span_is_text(run: Run) -> None:
@@ -65,9 +65,9 @@ def test_a_damaged_span_is_refused(run: Run) -> None:
 
 
 def test_a_ratio_that_was_missed_is_a_warning(run: Run, codec: ByteCodec) -> None:
-    codec.missed = "ratio 9 was asked for, but"
+    codec.missed = "ratio 9 was requested, but"
 
-    assert "Warning: ratio 9 was asked for, but." in run("inspect", "-", "--ratio", 9, stdin=TEXT.encode()).stderr
+    assert "Warning: ratio 9 was requested, but." in run("inspect", "-", "--ratio", 9, stdin=TEXT.encode()).stderr
 
 
 def test_a_file_that_is_no_text_is_refused_before_a_codec_is_loaded(
@@ -217,3 +217,12 @@ def test_form_text_and_answer_need_a_query_and_an_html_file(run: Run, missing: l
 
     assert result.exit_code == 2
     assert "--query and --html" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_page_does_not_overwrite_its_text(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(TEXT)
+
+    result = run("inspect", tmp_path / "a.txt", "--html", tmp_path / "a.txt")
+
+    assert result.exit_code == 1 and "would be overwritten" in result.stderr
+    assert (tmp_path / "a.txt").read_text() == TEXT

@@ -92,5 +92,5 @@ def test_a_public_server_without_a_key_gets_a_warning(run: Run, monkeypatch: pyt
     monkeypatch.setattr("zprompt.cli.options.open_reader", lambda *_: object())
     monkeypatch.setattr("zprompt.serve.serve", lambda *_: None)
 
-    assert "no --api-key" in run("serve", "--host", "0.0.0.0", "--port", 0).stderr
-    assert "no --api-key" not in run("serve", "--port", 0).stderr
+    assert "No --api-key" in run("serve", "--host", "0.0.0.0", "--port", 0).stderr
+    assert "No --api-key" not in run("serve", "--port", 0).stderr

@@ -143,7 +143,7 @@ def test_help_shows_the_comments_and_defaults_of_the_config(monkeypatch: pytest.
 
     singular = {"ratios": "ratio", "dev_ratios": "dev_ratio"}
     assert all(f"--{singular.get(name, name).replace('_', '-')} " in help_text for name in READER_OPTIONS)
-    assert re.search(r"--batch .*Packed sequences a step\. \[default: 8\]", help_text)
+    assert re.search(r"--batch .*Packed sequences per step\. \[default: 8\]", help_text)
 
 
 def test_the_options_are_generated_only_when_they_are_needed() -> None:

@@ -103,12 +103,12 @@ class TestFolders:
     @pytest.mark.parametrize("text", ["", "{", "null", "[]", "7", '"config"', "{}", '{"format": 3}'])
     def test_a_config_of_another_form_is_refused(self, folder: Path, text: str) -> None:
         (folder / "config.json").write_text(text)
-        with pytest.raises(CheckpointError, match="is no codec config"):
+        with pytest.raises(CheckpointError, match="is not a codec config"):
             read_config(folder)
 
     def test_a_config_in_another_encoding_is_refused(self, folder: Path) -> None:
         (folder / "config.json").write_bytes(b"\xff\xfe")
-        with pytest.raises(CheckpointError, match="is no codec config"):
+        with pytest.raises(CheckpointError, match="is not a codec config"):
             read_config(folder)
 
     @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ class TestFolders:
     )
     def test_settings_of_another_form_are_refused(self, folder: Path, values: dict[str, object]) -> None:
         change(folder, **values)
-        with pytest.raises(CheckpointError, match="is no codec config"):
+        with pytest.raises(CheckpointError, match="is not a codec config"):
             read_config(folder)
 
     @pytest.mark.parametrize("entry", ["settings", "heads"])
@@ -138,7 +138,7 @@ class TestFolders:
     def test_a_format_of_another_release_is_refused_with_the_way_out(self, folder: Path, number: int) -> None:
         change(folder, format=number)
         with pytest.raises(
-            CheckpointError, match=rf"format {number}, this release knows {FORMAT}\. Make the codec anew .* or use"
+            CheckpointError, match=rf"format {number}, but this release reads {FORMAT}\. Recreate the codec .* or use"
         ):
             read_config(folder)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.conftest import SENTENCES
 from zprompt.codec import codec
 from zprompt.codec.codec import Codec
-from zprompt.errors import OptionError
+from zprompt.errors import OptionError, SpanError
 from zprompt.recent import Recent
 from zprompt.relevance import Relevance
 from zprompt.results import KeptText
@@ -213,3 +213,23 @@ def test_a_title_helps_to_choose(tiny_codec: Codec) -> None:
     ]
     plain, titled = tiny_codec.compress(docs, query=QUERY, relevance=WORDS).kept
     assert titled.relevance > plain.relevance
+
+
+def test_max_tokens_covers_what_passes_through(tiny_codec: Codec) -> None:
+    tokens = tiny_codec.compress("short", min_tokens=99).stats.positions
+    result = tiny_codec.compress(["short", TEXT], query=QUERY, max_tokens=tokens + 9, min_tokens=8, relevance=WORDS)
+    assert result.documents[0] == "short" and result.stats.positions <= tokens + 9
+    with pytest.raises(OptionError, match=f"documents that pass through take {tokens} tokens"):
+        tiny_codec.compress(["short", TEXT], query=QUERY, max_tokens=tokens, min_tokens=8, relevance=WORDS)
+
+
+@pytest.mark.filterwarnings("ignore::zprompt.errors.RatioWarning")
+def test_a_limit_with_no_room_for_a_sentence_says_so(tiny_codec: Codec) -> None:
+    missed = tiny_codec.compress(TEXT, query=QUERY, max_tokens=5, relevance=WORDS).stats.missed
+    assert missed == "max_tokens=5 has no room for any sentence: none stays word for word"
+
+
+def test_a_damaged_z_span_beside_a_valid_one_is_an_error(tiny_codec: Codec) -> None:
+    span = tiny_codec.compress(TEXT).documents
+    with pytest.raises(SpanError, match="The document at position 1"):
+        tiny_codec.compress(["text", f"A: {span} B: {span[:-5]} end."], query=QUERY, relevance=WORDS)

@@ -91,12 +91,12 @@ class TestProtection:
 
     @pytest.mark.parametrize("protect", ["(", "[a", "*", "a{99999999999}"])
     def test_of_a_bad_expression_is_refused_with_the_way_to_mean_it_literally(self, protect: str) -> None:
-        with pytest.raises(OptionError, match=r"not a valid regular expression.*put it into a list"):
+        with pytest.raises(OptionError, match=r"not a valid regular expression.*put it in a list"):
             Protection.of(protect)
 
     @pytest.mark.parametrize("protect", [[""], [1], b"a", re.compile(b"a"), 7, {"a"}])
     def test_of_anything_else_is_refused(self, protect: object) -> None:
-        with pytest.raises(OptionError, match="Give a regular expression"):
+        with pytest.raises(OptionError, match="must be a regular expression"):
             Protection.of(protect)
 
 

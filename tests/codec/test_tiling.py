@@ -68,7 +68,7 @@ class TestLength:
         usual, forced = kept_of(windows), forced_of(windows)
         if most < sum(forced):
             with pytest.raises(
-                OptionError, match=rf"max_tokens is {most}, but these documents need {sum(forced)} Z-tokens at least"
+                OptionError, match=rf"max_tokens={most} is too small: .* need at least {sum(forced)} Z-tokens"
             ):
                 kept_of(windows, max_tokens=most)
             return
@@ -142,7 +142,7 @@ class TestMisses:
     def test_too_many_sentences_are_the_reason(self) -> None:
         window = window_of(0, 0, 0, 0, forced=(0, 2))
         assert explain_miss([window], 2, CompressOptions(ratio=4)) == (
-            "ratio 4 was asked for, but these texts have 2.00 at most: 2 of their 4 tokens begin a sentence or a line"
+            "ratio 4 was requested, but these texts allow at most 2.00: 2 of their 4 tokens begin a sentence or a line"
         )
 
     def test_protection_is_named_as_a_reason(self) -> None:
@@ -151,7 +151,7 @@ class TestMisses:
 
     def test_too_few_tokens_are_the_reason(self) -> None:
         missed = explain_miss([window_of(0, 0, 0)], 2, CompressOptions(ratio=1.9))
-        assert missed == "ratio 1.9 was asked for, and 1.50 is the nearest for 3 tokens"
+        assert missed == "ratio 1.9 was requested; the nearest for 3 tokens is 1.50"
 
     @pytest.mark.parametrize("options", [{}, {"max_tokens": 1}])
     def test_without_a_ratio_nothing_is_missed(self, options: dict[str, int]) -> None:

@@ -49,7 +49,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_of_the_hub_becomes_a_question(name: str, tmp_path: Path) -> None:
-    dataset = datasets.Dataset.from_list([ROWS[name]] * 2)
+    dataset = datasets.Dataset.from_list([ROWS[name]])
     dataset.to_parquet(tmp_path / "validation.parquet")
     rows = read_rows(f"{tmp_path}:validation")
     assert rows.source == f"Hugging Face dataset {tmp_path}:validation (2 rows)"
@@ -107,10 +107,29 @@ def test_questions_keep_their_gold_passages(tmp_path: Path) -> None:
     assert [passage.title for passage in question.passages] == ["B"]
 
 
-@pytest.mark.parametrize("row", ["{", "7", '{"question": "q"}', '{"question": "q", "answers": [], "passages": []}'])
+def test_a_single_answer_may_be_a_string(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"question": "q", "answers": "ab", "passages": [{"text": "a"}]}\n')
+    assert [question.answers for question in read_questions([str(path)])] == [("ab",)]
+
+
+ROWS_WITHOUT_A_QUESTION = [
+    "{",
+    "7",
+    '{"question": "q"}',
+    '{"question": "q", "answers": [], "passages": []}',
+    '{"question": "q", "answers": ["a"], "passages": ["p"]}',
+    '{"question": "q", "answers": ["a"], "passages": [{"text": null}]}',
+    '{"question": null, "answers": ["a"], "passages": [{"text": "p"}]}',
+    '{"question": "q", "answers": [null], "passages": [{"text": "p"}]}',
+    '{"question": "q", "answers": ["a"], "passages": [{"text": "\\ud800"}]}',
+]
+
+
+@pytest.mark.parametrize("row", ROWS_WITHOUT_A_QUESTION)
 def test_a_row_that_is_no_question_is_named(row: str, tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_text(row)
-    with pytest.raises(TrainingDataError, match=r"q\.jsonl, line 1 is no question"):
+    with pytest.raises(TrainingDataError, match=r"q\.jsonl, line 1 is not a question"):
         read_questions([str(tmp_path / "q.jsonl")])
     with pytest.raises(TrainingDataError, match="cannot be read"):
         read_questions([str(tmp_path / "missing.jsonl")])

@@ -72,7 +72,7 @@ def test_every_cell_is_measured_or_has_a_reason(context: EvaluationContext, tmp_
     assert measured(results, FULL, "structure").figures["the same"].value == 1
     assert measured(results, FULL, "copying").figures["kept"].value == 1
     assert measured(results, FULL, "summarisation").figures["ROUGE-L, reader"].value == pytest.approx(1)
-    assert "reads no Z-tokens" in measured(results, "ztokens", "qa").missing["untuned backbone"]
+    assert "cannot read Z-tokens" in measured(results, "ztokens", "qa").missing["untuned backbone"]
     assert "F1, reader" in measured(results, "ztokens", "qa").figures
     assert not measured(results, FULL, "qa").missing.keys() & {"reader", "untuned backbone"}
     assert "F1, untuned backbone" in measured(results, "random", "qa").figures
@@ -119,7 +119,7 @@ def test_missing_and_foreign_results_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"limit": 0}, "limit must"), ({"ratios": (0.5,)}, "at least 1, got 0.5"), ({"methods": ()}, "no methods")],
+    [({"limit": 0}, "limit must"), ({"ratios": (0.5,)}, "at least 1, got 0.5"), ({"methods": ()}, "No methods")],
 )
 def test_impossible_settings_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):

@@ -82,9 +82,11 @@ def test_shipped_questions_are_asked_of_their_passage_among_others() -> None:
 def test_rows_that_fit_no_task_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"question": "Who?", "passages": []}', "utf-8")
-    with pytest.raises(TrainingDataError, match="Row 1 is no question"):
+    with pytest.raises(TrainingDataError, match=r"Row 1 of file a\.jsonl .* is not a question"):
         make_tasks(("qa",), (str(file),), 1, 10, 0)
-    with pytest.raises(OptionError, match="no task 'chess'"):
+    with pytest.raises(OptionError, match="is data for qa, but the tasks are retrieved"):
+        make_tasks(("retrieved",), (str(file),), 1, 10, 0)
+    with pytest.raises(OptionError, match="Unknown task 'chess'"):
         make_tasks(("chess",), (), 1, 10, 0)
 
 

@@ -1,4 +1,4 @@
-"""The RAG apps run, with a real vector store, real embeddings and the shipped reader, where these are installed."""
+"""The RAG apps run with a real vector store, real embeddings and the shipped reader, if these are installed."""
 
 import importlib
 import warnings
@@ -17,7 +17,7 @@ NEEDED = {
 
 @pytest.mark.slow
 @pytest.mark.default_model
-@pytest.mark.filterwarnings("default")  # those of the vector store are not ours
+@pytest.mark.filterwarnings("default")  # the vector store has warnings of its own
 @pytest.mark.parametrize("app", NEEDED)
 def test_an_app_answers_from_the_right_text_in_fewer_positions(app: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():

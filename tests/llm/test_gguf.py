@@ -1,4 +1,4 @@
-"""Weights straight from a GGUF file."""
+"""Weights are read straight from a GGUF file."""
 
 import dataclasses
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_tensors_are_writable_and_own_their_memory(tiny_gguf: Path) -> None:
     assert tiny_gguf.read_bytes() == before
 
 
-def test_an_encoding_that_is_not_known_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_encoding_is_refused(tmp_path: Path) -> None:
     writer = GGUFWriter(tmp_path / "q5.gguf", "llama")
     writer.add_head_count(2)
     writer.add_head_count_kv(2)

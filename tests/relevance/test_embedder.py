@@ -134,7 +134,7 @@ def test_llama_index_embeddings_are_used() -> None:
 
 @pytest.mark.parametrize("wrong", [7, "no-such-folder", Path("no-such-folder"), None, object()])
 def test_an_object_that_is_no_embedder_is_refused(wrong: object) -> None:
-    with pytest.raises(OptionError, match=r"is not allowed\. Give 'default'"):
+    with pytest.raises(OptionError, match="embedder must be 'default'"):
         open_embedder(wrong)
 
 
@@ -228,3 +228,18 @@ def test_the_default_model_recognises_a_paraphrase() -> None:
     cache = EmbeddingCache(open_embedder("default"))
     close, far = cache.texts(["The feline is asleep.", "Interest rates rose."]) @ cache.question("Is the cat sleeping?")
     assert cache.name == "all-MiniLM-L6-v2" and close > 0.5 > 0.2 > far
+
+
+@pytest.mark.parametrize(
+    "vectors", [[], [[1.0]], [[1.0], [1.0, 2.0]], [[float("nan")], [1.0]], [[], []], None, ["a", "b"]]
+)
+def test_an_embedder_that_returns_something_else_is_named(vectors: object) -> None:
+    class Broken:
+        def embed_documents(self, texts: list[str]) -> object:
+            return vectors
+
+        def embed_query(self, text: str) -> object:
+            return [1.0]
+
+    with pytest.raises(OptionError, match="The embedder returned"):
+        EmbeddingCache(open_embedder(Broken())).texts(["one", "two"])

@@ -163,7 +163,7 @@ def test_saved_weights_are_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"format": 99}, "has format 99, this release reads 1"),
+        ({"format": 99}, "has format 99, but this release reads 1"),
         ({"words_only": None}, "no weights of a relevance model"),
         ({"words_only": {}}, "no weights of a relevance model .'names'"),
         ({"words_only": {"bias": "much"}}, "no weights"),

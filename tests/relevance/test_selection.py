@@ -130,3 +130,8 @@ PREFIXES = ["src/a.py:12: ", "2025-03-04 11:02:17 ERROR ", "[11:02:17] ", "a.c(1
 def test_a_later_sentence_of_a_record_brings_the_beginning_of_its_line(prefix: str) -> None:
     first = [f"{prefix}It opens a file. ", "The file is long. ", "Nobody closes it.\n"]
     assert companions([*first, f"{prefix}Next.\n", "The end. ", "Yes."]) == [None, 0, 0, None, None, None]
+
+
+def test_quoted_values_may_hold_delimiters() -> None:
+    people = ["name,born,job\n", "Ada Lund,1811,cook\n", '"Lee, Bo",1840,"boy, cabin"\n']
+    assert companions(people) == [None, 0, 0]

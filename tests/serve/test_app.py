@@ -279,7 +279,7 @@ def test_spans_are_restored_in_place(server: Running) -> None:
 
 
 def test_a_ratio_that_was_missed_is_in_the_stats(server: Running, reader: FakeReader) -> None:
-    reader.codec.missed = "ratio 9 was asked for, but"
+    reader.codec.missed = "ratio 9 was requested, but"
 
     assert post(server, "/v1/compress", input="text", ratio=9)["stats"]["missed"] == reader.codec.missed
 

@@ -235,11 +235,11 @@ def test_too_many_prompts_in_one_request_are_refused(serve: Callable[..., Runnin
     [
         (
             [{"type": "text", "text": "one"}, {"type": "image_url", "image_url": {"url": "x"}}],
-            "part 1 has the type 'ima",
+            "part 1 has type 'ima",
         ),
         ([{"type": "text"}], "part 0 has no text"),
         ([], "empty list"),
-        (None, "content is null"),
+        (None, "content must be a text"),
         (5, "not a number"),
         ({"type": "text", "text": "one"}, "not an object"),
     ],
@@ -266,3 +266,18 @@ def test_bad_requests_change_nothing(server: Running) -> None:
     assert server.texts.waiting == 0
     with server.texts.admit():  # no place in the queue was lost
         pass
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stop": ["a"] * 5}, "'stop' must have at most 4 strings, got 5"),
+        ({"stop": 5}, "'stop' must be a string or a list of at most 4 strings"),
+        ({"prompt": []}, "'prompt' must have 1 or more strings, got 0"),
+        ({"prompt": [1, 2]}, "'prompt' must be a string or a list of 1 or more strings"),
+    ],
+)
+def test_a_wrong_list_of_texts_is_described(server: Running, change: dict[str, Any], message: str) -> None:
+    error = error_of(server, "/v1/completions", {"model": MODEL, "prompt": "one"} | change, 400)
+
+    assert error["message"].rstrip(".") == message and error["param"] == next(iter(change))

@@ -99,7 +99,7 @@ def test_questions_without_an_answer_and_empty_lines_are_left_out(tmp_path: Path
 def test_a_line_of_another_form_is_named(tmp_path: Path, line: str) -> None:
     path = write(tmp_path / "rows.jsonl", [with_marks("Bern", 1405)])
     path.write_text(f"{path.read_text('utf-8')}{line}\n", "utf-8")
-    with pytest.raises(TrainingDataError, match=r"Line 2 of .*rows\.jsonl is no question .*'answer_sentences'"):
+    with pytest.raises(TrainingDataError, match=r"Line 2 of .*rows\.jsonl is not a question .*'answer_sentences'"):
         list(read_labelled(path))
 
 
@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
 
 def test_too_few_questions_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [with_marks("Bern", 1405)] * 4)
-    with pytest.raises(TrainingDataError, match=r"There are 4 questions with an answer\. Give at least 5"):
+    with pytest.raises(TrainingDataError, match=r"Only 4 questions have an answer\. Pass at least 5"):
         train_relevance([str(path)], tmp_path / "weights.json", embedder=LetterEmbedder())
 
 

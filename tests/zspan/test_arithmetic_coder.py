@@ -1,4 +1,4 @@
-"""Bits become bytes and come back; of each content there is one string of bytes, and it takes what the meter says."""
+"""Bits become bytes and come back; each content has exactly one byte string, as long as the meter says."""
 
 import time
 
@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from zprompt.errors import DamagedSpanError
 from zprompt.zspan.arithmetic_coder import ONE, Coder, Decoder, Encoder, Meter
 
-TAIL_BITS = 32  # what the coder's interval takes at the end, where the meter knows fractions of bits
+TAIL_BITS = 32  # the coder ends with whole bytes, while the meter counts fractions of bits
 
 BITS = st.tuples(
     st.integers(0, 3).map(lambda context: context or None),  # None: nothing is learned
     st.integers(0, 1),
     st.integers(0, ONE),  # prior of a new context
-    st.integers(0, 255),  # what that counts as
+    st.integers(0, 255),  # weight of that prior, in observations
 )
 NUMBERS = st.integers(0, 8).flatmap(
     lambda bits: st.tuples(st.sampled_from("ab"), st.just(bits), st.integers(0, (1 << bits) - 1))
@@ -26,15 +26,15 @@ some = settings(max_examples=25)
 
 
 def code(coder: Coder, content: Content) -> list[int]:
-    """Write a content; a decoder is told where values stand, not what they are."""
-    told = not isinstance(coder, Decoder)
-    found = []
+    """Code a content and return its values; a decoder gets the contexts only, not the values."""
+    knows_values = not isinstance(coder, Decoder)
+    coded = []
     for context, first, second, *weight in content:
         if weight:
-            found.append(coder.bit(context, first if told else 0, second, weight[0]))
+            coded.append(coder.bit(context, first if knows_values else 0, second, weight[0]))
         else:
-            found.append(coder.below(context, first, second if told else 0))
-    return found
+            coded.append(coder.below(context, first, second if knows_values else 0))
+    return coded
 
 
 def values(content: Content) -> list[int]:
@@ -49,9 +49,9 @@ def written(content: Content) -> bytes:
 
 def read(data: bytes, content: Content) -> list[int]:
     decoder = Decoder(data)
-    found = code(decoder, content)
+    decoded = code(decoder, content)
     decoder.finish()
-    return found
+    return decoded
 
 
 @some
@@ -67,7 +67,7 @@ def test_encoder_and_meter_return_what_they_are_given(content: Content) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.999, 1.0])
-def test_many_bits_take_what_the_meter_says_and_no_more_than_their_entropy(share: float) -> None:
+def test_many_bits_take_what_the_meter_says_and_little_more_than_their_entropy(share: float) -> None:
     content: Content = [("c", int(i * share) < int((i + 1) * share), ONE // 2, 0) for i in range(10_000)]
     meter = Meter()
     code(meter, content)
@@ -85,7 +85,7 @@ def test_bytes_take_what_the_meter_says(content: Content) -> None:
     assert 0.95 * meter.bits - TAIL_BITS <= 8 * len(written(content)) <= 1.05 * meter.bits + TAIL_BITS
 
 
-def test_nothing_takes_nothing() -> None:
+def test_an_empty_content_takes_no_bytes() -> None:
     assert written([]) == b""
     assert read(b"", []) == []
 
@@ -101,7 +101,7 @@ def test_a_context_learns_what_it_sees() -> None:
     assert cost([0, 1] * 200) > 390
 
 
-def test_what_is_certain_is_not_free() -> None:
+def test_a_certain_bit_is_not_free() -> None:
     meter = Meter()
     code(meter, [("c", 1, ONE, 255)] * 10_000)
     assert meter.bits > 10_000 / 720
@@ -113,7 +113,7 @@ def test_contexts_do_not_disturb_each_other() -> None:
     assert meter.bits < 24
 
 
-def test_a_prior_counts_until_a_context_knows_better() -> None:
+def test_a_prior_counts_until_a_context_has_learned() -> None:
     def cost(prior: int, weight: int, bit: int) -> float:
         meter = Meter()
         code(meter, [("c", bit, prior, weight)] * 30)
@@ -126,32 +126,32 @@ def test_a_prior_counts_until_a_context_knows_better() -> None:
 class TestEachContentHasOneForm:
     @some
     @given(st.binary(max_size=12), CONTENTS)
-    def test_foreign_bytes_are_what_an_encoder_writes_or_are_refused(self, data: bytes, content: Content) -> None:
+    def test_any_bytes_are_what_an_encoder_writes_or_are_refused(self, data: bytes, content: Content) -> None:
         decoder = Decoder(data)
         try:
-            found = code(decoder, content)
+            decoded = code(decoder, content)
             decoder.finish()
         except DamagedSpanError:
             return
-        own: Content = [
+        decoded_content: Content = [
             (*item[:1], value, *item[2:]) if len(item) == 4 else (*item[:2], value)
-            for item, value in zip(content, found, strict=True)
+            for item, value in zip(content, decoded, strict=True)
         ]
-        assert written(own) == data
+        assert written(decoded_content) == data
 
     @some
     @given(CONTENTS, st.binary(min_size=1, max_size=5))
-    def test_bytes_behind_never_give_the_same_values(self, content: Content, more: bytes) -> None:
+    def test_appended_bytes_never_give_the_same_values(self, content: Content, suffix: bytes) -> None:
         try:
-            assert read(written(content) + more, content) != values(content)
+            assert read(written(content) + suffix, content) != values(content)
         except DamagedSpanError:
             pass
 
     @some
     @given(CONTENTS, st.binary(min_size=5, max_size=9))
-    def test_bytes_behind_the_last_value_are_refused(self, content: Content, more: bytes) -> None:
+    def test_many_appended_bytes_are_refused(self, content: Content, suffix: bytes) -> None:
         with pytest.raises(DamagedSpanError, match="does not hold what"):
-            read(written(content) + more, content)
+            read(written(content) + suffix, content)
 
     @some
     @given(CONTENTS.filter(written), st.data())
@@ -183,7 +183,7 @@ class TestEachContentHasOneForm:
 
     @some
     @given(CONTENTS)
-    def test_a_decoder_that_was_not_asked_for_everything_refuses(self, content: Content) -> None:
+    def test_a_decoder_that_did_not_read_everything_refuses_to_finish(self, content: Content) -> None:
         data = written(content)
         decoder = Decoder(data)
         if data:
@@ -193,10 +193,10 @@ class TestEachContentHasOneForm:
 
 def test_a_few_bytes_do_not_claim_a_million_values() -> None:
     for data in (b"", b"\x00" * 20, b"\xff" * 20, bytes(range(20))):
-        decoder, asked, start = Decoder(data), 0, time.process_time()
+        decoder, count, start = Decoder(data), 0, time.process_time()
         with pytest.raises(DamagedSpanError):
-            while asked < 1_000_000:
+            while count < 1_000_000:
                 decoder.bit("c", 0)
-                asked += 1
-        assert asked < 710 * 8 * (len(data) + 5)
+                count += 1
+        assert count < 710 * 8 * (len(data) + 5)
         assert time.process_time() - start < 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from zprompt.errors import InvalidTextError
 from zprompt.zspan.escaping import EscapedText, OffsetMap, escape, require_no_surrogates, unescape
 
-LOST = "\x04\x06\x13\U00012345é"  # what the tokenizer of these tests has no tokens for
+LOST = "\x04\x06\x13\U00012345é"  # characters that the tokenizer of these tests has no tokens for
 unicode_text = st.text(st.characters(exclude_categories=["Cs"]))
 texts = st.lists(st.one_of(unicode_text, st.sampled_from([*LOST, "\x1b", "\x1b4;", "\x1b", "4;", "a"]))).map("".join)
 
@@ -18,17 +18,17 @@ some = settings(max_examples=25)
 
 
 def round_trips(text: str) -> bool:
-    """Be a tokenizer that drops some characters."""
+    """Return whether a tokenizer that drops some characters gives the text back."""
     return not set(text) & set(LOST)
 
 
 def is_composed(text: str) -> bool:
-    """Be a tokenizer that composes accents."""
+    """Return whether a tokenizer that composes accents gives the text back."""
     return unicodedata.normalize("NFC", text) == text
 
 
 class Counting:
-    """A tokenizer that counts how often it is asked and how much it reads."""
+    """Counts the calls of such a function and the characters that it reads."""
 
     def __init__(self, inner: Callable[[str], bool]) -> None:
         self.inner, self.calls, self.characters = inner, 0, 0
@@ -55,7 +55,7 @@ class TestEscaping:
 
     @some
     @given(texts)
-    def test_accents_that_compose_come_back_apart(self, text: str) -> None:
+    def test_decomposed_accents_come_back_decomposed(self, text: str) -> None:
         text += "e\u0301 \u212b"
         escaped = escape(text, is_composed)
         assert escaped.escaped
@@ -67,17 +67,17 @@ class TestEscaping:
 
     def test_a_tokenizer_that_loses_everything_is_named_as_the_reason(self) -> None:
         with pytest.raises(
-            InvalidTextError, match=r"tokenizer does not give this text of 5 characters back.*passthrough"
+            InvalidTextError, match=r"tokenizer does not round-trip this text of 5 characters.*passthrough"
         ):
             escape("hello", lambda _: False)
 
-    def test_a_long_text_of_few_characters_takes_few_questions(self) -> None:
+    def test_a_long_text_of_few_different_characters_needs_few_calls(self) -> None:
         tokenizer = Counting(round_trips)
         escape("the quick brown fox\x04" * 10_000, tokenizer)
         assert tokenizer.calls < 30
         assert tokenizer.characters < 1_000_000
 
-    def test_a_text_of_many_characters_takes_few_questions_for_the_few_that_are_lost(self) -> None:
+    def test_a_text_of_many_different_characters_needs_few_calls_if_few_are_lost(self) -> None:
         tokenizer = Counting(round_trips)
         escape("".join(map(chr, range(0x4E00, 0x9FFF))) + "\x04\x06", tokenizer)
         assert tokenizer.calls < 100
@@ -85,7 +85,7 @@ class TestEscaping:
 
 class TestSurrogates:
     @pytest.mark.parametrize(("text", "position"), [("\ud800", 0), ("ab\udfffc", 2), ("😀\udc80", 1)])
-    def test_lone_ones_are_refused_with_their_position(self, text: str, position: int) -> None:
+    def test_lone_surrogates_are_refused_with_their_position(self, text: str, position: int) -> None:
         with pytest.raises(InvalidTextError, match=rf"lone surrogate, U\+D[0-9A-F]{{3}}, at character {position}"):
             escape(text, round_trips)
 
@@ -98,13 +98,13 @@ class TestSurrogates:
 class TestUnescaping:
     @some
     @given(st.text())
-    def test_broken_escapes_break_nothing(self, text: str) -> None:
+    def test_any_text_can_be_unescaped(self, text: str) -> None:
         unescape(text)
 
     @pytest.mark.parametrize(
         "broken", ["\x1b", "\x1b;", "\x1bxy;", "\x1b4", "\x1bd800;", "\x1b110000;", "\x1b0000041;"]
     )
-    def test_what_is_no_escape_stays(self, broken: str) -> None:
+    def test_malformed_escapes_stay_as_they_are(self, broken: str) -> None:
         assert unescape(f"a{broken} b\x1b4;") == f"a{broken} b\x04"
 
 
@@ -117,7 +117,7 @@ class TestOffsets:
         position = 0
         for index, character in enumerate(text):
             form = f"\x1b{ord(character):x};" if escaped.escaped and character in LOST + "\x1b" else character
-            assert {offsets.to_source(position + inside) for inside in range(len(form))} == {index}
+            assert {offsets.to_source(position + offset) for offset in range(len(form))} == {index}
             position += len(form)
         assert position == len(escaped.text)
         assert offsets.to_source(position) == len(text)
@@ -128,9 +128,9 @@ class TestOffsets:
         escaped = escape(text, round_trips)
         offsets = OffsetMap.of(escaped)
         cuts = sorted(data.draw(st.lists(st.integers(0, len(escaped.text)))))
-        places = [offsets.to_source(cut) for cut in (0, *cuts, len(escaped.text))]
-        assert places == sorted(places)
-        assert (places[0], places[-1]) == (0, len(text))
+        positions = [offsets.to_source(cut) for cut in (0, *cuts, len(escaped.text))]
+        assert positions == sorted(positions)
+        assert (positions[0], positions[-1]) == (0, len(text))
 
     def test_a_text_without_escapes_maps_to_itself(self) -> None:
         offsets = OffsetMap.of(EscapedText("a\x1b4;b", escaped=False))

@@ -1,4 +1,4 @@
-"""Z-spans survive what strings go through, whatever else looks like one is text, and nonsense is refused."""
+"""Z-spans survive transport, what only looks like one is text, and damaged or forged ones are refused."""
 
 import base64
 import hashlib
@@ -58,9 +58,9 @@ PROSE = "a[z1:z2], y = x[z2:n], [z2], [z2:], [z2:…], [z2:abc:1:x:y] and [zebra
 some = settings(max_examples=25)
 
 
-def seal(sealed: str) -> str:
+def seal(content: str) -> str:
     """Put brackets and the right checksum around the content of a Z-span."""
-    return f"[{sealed}:{hashlib.sha256(sealed.encode()).hexdigest()[:8]}]"
+    return f"[{content}:{hashlib.sha256(content.encode()).hexdigest()[:8]}]"
 
 
 def seal_payload(payload: bytes, count: int = len(SPAN.tokens)) -> str:
@@ -76,8 +76,8 @@ def payload_of(text: str) -> bytes:
 def spans(draw: st.DrawFn) -> ZSpan:
     code = draw(st.just(st.just(())) | st.just(st.tuples(st.integers(0, 255), st.just(NO_CODE))))
     tokens = [
-        ZToken(anchor, gap, own if gap or not own else (NO_CODE, NO_CODE))
-        for anchor, gap, own in draw(
+        ZToken(anchor, gap, token_code if gap or not token_code else (NO_CODE, NO_CODE))
+        for anchor, gap, token_code in draw(
             st.lists(st.tuples(st.integers(0, 49151), st.integers(0, 9), code), max_size=20),
         )
     ]
@@ -109,26 +109,26 @@ NEAR_LITERALS = st.lists(
 ).map("".join)
 
 
-class TestWhatIsWrittenIsRead:
+class TestRoundTrip:
     @some
     @given(spans())
-    def test_every_span(self, span: ZSpan) -> None:
+    def test_every_span_is_read_as_it_was_written(self, span: ZSpan) -> None:
         assert parse_span(format_span(span)) == span
 
     @some
     @given(spans())
-    def test_headers_without_a_codec(self, span: ZSpan) -> None:
+    def test_headers_are_read_without_a_codec(self, span: ZSpan) -> None:
         assert read_header(format_span(span)) == SpanHeader(
             span.fingerprint, len(span.tokens), span.source_tokens, span.escaped, span.digest, len(span.stream)
         )
 
-    def test_the_span_of_the_empty_text(self) -> None:
+    def test_the_empty_text_has_a_short_span(self) -> None:
         written = format_span(ZSpan(FINGERPRINT, (), (), False, text_digest("")))
         assert parse_span(written).tokens == ()
         assert len(written) < 50
 
-    def test_the_text_form_is_the_one_of_version_2(self) -> None:
-        # Spans lie in people's databases: this string must be readable for ever.
+    def test_the_string_form_of_version_2_does_not_change(self) -> None:
+        # Users store Z-spans in databases: this string must stay readable for ever.
         written = "[z2:0123456789ab:3:AAuYLZ4-uZb1WYD2BVqMIgRLKXV3O4BJ:d876f020]"
         assert parse_span(written) == SPAN
         assert written == WRITTEN
@@ -136,7 +136,7 @@ class TestWhatIsWrittenIsRead:
     def test_a_span_has_none_of_the_characters_that_strings_must_escape(self) -> None:
         assert not set(WRITTEN[1:-1]) & set("[],./\\\"' \n\t+=%&<>#?")
 
-    def test_tens_of_thousands_of_z_tokens_take_time_in_proportion(self) -> None:
+    def test_reading_and_writing_take_linear_time(self) -> None:
         few, many = (
             replace(SPAN, tokens=SPAN.tokens * size, symbols=SPAN.symbols * size, escaped=True) for size in (200, 2_000)
         )
@@ -193,30 +193,30 @@ class TestTransport:
     @pytest.mark.parametrize("span", [SPAN, LONG], ids=["short", "long"])
     def test_a_span_is_found_and_read_as_it_arrives(self, way: str, span: ZSpan) -> None:
         sent = WAYS[way](format_span(span))
-        before, found, after = split_at_spans(f"Before {sent} after")
+        before, match, after = split_at_spans(f"Before {sent} after")
         assert (before, after) == ("Before ", " after")
-        assert isinstance(found, SpanMatch)
-        assert parse_span(found.text) == span
-        assert read_header(found.text).count == len(span.tokens)
+        assert isinstance(match, SpanMatch)
+        assert parse_span(match.text) == span
+        assert read_header(match.text).count == len(span.tokens)
 
     @some
     @given(spans(), st.integers(1, 90), st.sampled_from(["\n", "\r\n", "\n  ", " ", "\t", "\n\n", "\xa0"]))
     def test_any_span_may_be_folded_anywhere(self, span: ZSpan, width: int, fold: str) -> None:
         written = format_span(span)
         folded = fold.join(written[i : i + width] for i in range(0, len(written), width))
-        [found] = split_at_spans(folded)
-        assert isinstance(found, SpanMatch)
-        assert parse_span(found.text) == span
+        [match] = split_at_spans(folded)
+        assert isinstance(match, SpanMatch)
+        assert parse_span(match.text) == span
 
     def test_two_spans_in_a_folded_document_are_two(self) -> None:
-        found = list(find_spans(fold_at_76(f"{format_span(LONG)}{WRITTEN}, and {WRITTEN}")))
-        assert [parse_span(match.text) for match in found] == [LONG, SPAN, SPAN]
+        matches = find_spans(fold_at_76(f"{format_span(LONG)}{WRITTEN}, and {WRITTEN}"))
+        assert [parse_span(match.text) for match in matches] == [LONG, SPAN, SPAN]
 
-    def test_case_is_not_folded(self) -> None:
+    def test_a_span_in_upper_case_is_text(self) -> None:
         assert not list(find_spans(WRITTEN.upper()))
 
 
-class TestWhatWasNotWrittenIsRefused:
+class TestRefusal:
     @some
     @given(st.data())
     def test_no_change_of_a_character_goes_unnoticed(self, data: st.DataObject) -> None:
@@ -227,24 +227,24 @@ class TestWhatWasNotWrittenIsRefused:
         with pytest.raises(SpanError):
             parse_span(WRITTEN[:position] + character + WRITTEN[position + 1 :], FINGERPRINT)
 
-    def test_two_thousand_changes_give_the_same_text_or_our_errors(self) -> None:
-        chosen = random.Random(7)
+    def test_changed_spans_are_read_as_they_were_or_are_text_or_refused(self) -> None:
+        rng = random.Random(7)
         alphabet = WRITTEN + "\n &;#x5bAZ" + "é²"
         outcomes = {"read": 0, "text": 0, "refused": 0}
         for _ in range(2_000):
-            changed = list(format_span(chosen.choice([SPAN, LONG])))
-            for _ in range(chosen.randint(1, 4)):
-                at = chosen.randrange(len(changed))
-                edit = chosen.randrange(4)
+            changed = list(format_span(rng.choice([SPAN, LONG])))
+            for _ in range(rng.randint(1, 4)):
+                index = rng.randrange(len(changed))
+                edit = rng.randrange(4)
                 if edit == 0:
-                    changed[at] = chosen.choice(alphabet)
+                    changed[index] = rng.choice(alphabet)
                 elif edit == 1:
-                    changed.insert(at, chosen.choice(alphabet))
+                    changed.insert(index, rng.choice(alphabet))
                 elif edit == 2:
-                    del changed[at : at + chosen.randint(1, 8)]
+                    del changed[index : index + rng.randint(1, 8)]
                 else:
-                    other = chosen.randrange(len(changed))
-                    changed[at], changed[other] = changed[other], changed[at]
+                    other = rng.randrange(len(changed))
+                    changed[index], changed[other] = changed[other], changed[index]
             for piece in split_at_spans("".join(changed)):
                 if isinstance(piece, str):
                     outcomes["text"] += 1
@@ -256,13 +256,13 @@ class TestWhatWasNotWrittenIsRefused:
                     outcomes["refused"] += 1
         assert min(outcomes.values()) > 5, outcomes
 
-    def test_changes_with_a_good_checksum_give_spans_or_our_errors(self) -> None:
-        chosen, whole = random.Random(8), payload_of(WRITTEN)
+    def test_changed_payloads_with_a_good_checksum_are_spans_or_refused(self) -> None:
+        rng, whole = random.Random(8), payload_of(WRITTEN)
         for _ in range(1_000):
             changed = bytearray(whole)
-            for _ in range(chosen.randint(1, 3)):
-                changed[chosen.randrange(len(changed))] = chosen.randrange(256)
-            text = seal_payload(bytes(changed), chosen.choice([3, 3, 3, 2, 4, 1000]))
+            for _ in range(rng.randint(1, 3)):
+                changed[rng.randrange(len(changed))] = rng.randrange(256)
+            text = seal_payload(bytes(changed), rng.choice([3, 3, 3, 2, 4, 1000]))
             try:
                 span = parse_span(text)
             except SpanError:
@@ -282,7 +282,7 @@ class TestWhatWasNotWrittenIsRefused:
 
     @some
     @given(st.binary(max_size=60), st.integers(0, 10))
-    def test_bytes_of_any_kind_give_a_span_or_one_of_our_errors(self, payload: bytes, count: int) -> None:
+    def test_any_payload_is_a_span_that_we_would_write_or_is_refused(self, payload: bytes, count: int) -> None:
         text = seal_payload(payload, count)
         try:
             span = parse_span(text)
@@ -316,10 +316,10 @@ class TestWhatWasNotWrittenIsRefused:
         with pytest.raises(DamagedSpanError):
             parse_span(seal(f"z2:{FINGERPRINT}:{count}:{WRITTEN.split(':')[3]}"))
 
-    @pytest.mark.parametrize("more", [b"\x00", b"\x01", b"\xff" * 3])
-    def test_bytes_after_the_stream_are_damage(self, more: bytes) -> None:
+    @pytest.mark.parametrize("suffix", [b"\x00", b"\x01", b"\xff" * 3])
+    def test_bytes_after_the_stream_are_damage(self, suffix: bytes) -> None:
         with pytest.raises(DamagedSpanError):
-            parse_span(seal_payload(payload_of(WRITTEN) + more))
+            parse_span(seal_payload(payload_of(WRITTEN) + suffix))
 
     @pytest.mark.parametrize("flags", [2, 3, 4, 128])
     def test_an_unknown_flag_is_damage(self, flags: int) -> None:
@@ -340,7 +340,7 @@ class TestWhatWasNotWrittenIsRefused:
             parse_span(seal_payload(payload[:1] + bytes([source]) + payload[2:]))
 
     @pytest.mark.parametrize("payload", ["A", "AAAAA", "AB", "AAF"])
-    def test_a_payload_that_is_not_base64_in_its_one_form_is_damage(self, payload: str) -> None:
+    def test_a_payload_that_is_not_canonical_base64_is_damage(self, payload: str) -> None:
         with pytest.raises(DamagedSpanError, match="not base64url"):
             parse_span(seal(f"z2:{FINGERPRINT}:0:{payload}"))
 
@@ -354,32 +354,32 @@ class TestWhatWasNotWrittenIsRefused:
             parse_span(WRITTEN + "text")
 
     def test_a_wrong_checksum_is_forgery(self) -> None:
-        for read in (parse_span, read_header):
+        for parse in (parse_span, read_header):
             with pytest.raises(ForgedSpanError, match="checksum"):
-                read(f"{WRITTEN[:-9]}00000000]")
+                parse(f"{WRITTEN[:-9]}00000000]")
 
     @pytest.mark.parametrize("version", ["1", "3", "0", "02", "9" * 5000])
-    def test_an_unknown_version_is_named_with_the_way_out(self, version: str) -> None:
+    def test_an_unknown_version_is_named_with_the_remedy(self, version: str) -> None:
         with pytest.raises(SpanVersionError, match=r"reads version 2 only\. Compress the text again") as caught:
             parse_span(WRITTEN.replace("z2", f"z{version}", 1))
         assert len(str(caught.value)) < 300
 
-    def test_a_span_of_the_first_edition_is_found_and_called_by_its_version(self) -> None:
-        _, found, _ = split_at_spans(f"Before {VERSION_1} after")
-        assert isinstance(found, SpanMatch) and found.text == VERSION_1
+    def test_a_span_of_version_1_is_found_and_refused_by_its_version(self) -> None:
+        _, match, _ = split_at_spans(f"Before {VERSION_1} after")
+        assert isinstance(match, SpanMatch) and match.text == VERSION_1
         with pytest.raises(SpanVersionError, match="has version '1'"):
-            parse_span(found.text)
+            parse_span(match.text)
 
 
-class TestAnotherCodecsSpan:
-    def test_is_refused_naming_both_codecs_and_the_way_out(self) -> None:
+class TestSpanOfAnotherCodec:
+    def test_is_refused_naming_both_codecs_and_the_remedy(self) -> None:
         with pytest.raises(WrongCodecError, match=rf"{FINGERPRINT}.*{OTHER}.*load"):
             parse_span(WRITTEN, OTHER)
 
-    def test_is_read_by_its_own(self) -> None:
+    def test_is_read_with_its_own_fingerprint(self) -> None:
         assert parse_span(WRITTEN, FINGERPRINT) == SPAN
 
-    def test_is_not_believed_without_its_checksum(self) -> None:
+    def test_is_refused_as_forged_if_its_checksum_is_wrong(self) -> None:
         with pytest.raises(ForgedSpanError):
             parse_span(WRITTEN.replace(FINGERPRINT, OTHER), FINGERPRINT)
 
@@ -387,9 +387,9 @@ class TestAnotherCodecsSpan:
 class TestFinding:
     def test_spans_are_found_where_they_are_in_a_longer_string(self) -> None:
         text = f"Before {WRITTEN}{WRITTEN}, after [z2] [zebra:] [1:2]."
-        found = list(find_spans(text))
-        assert [match.text for match in found] == [WRITTEN, WRITTEN]
-        assert [text[match.start : match.end] for match in found] == [WRITTEN, WRITTEN]
+        matches = list(find_spans(text))
+        assert [match.text for match in matches] == [WRITTEN, WRITTEN]
+        assert [text[match.start : match.end] for match in matches] == [WRITTEN, WRITTEN]
 
     @pytest.mark.parametrize(
         "text",
@@ -407,22 +407,22 @@ class TestFinding:
             WRITTEN[1:],
         ],
     )
-    def test_what_does_not_have_the_whole_form_is_text(self, text: str) -> None:
+    def test_text_without_the_whole_form_of_a_span_is_text(self, text: str) -> None:
         assert list(split_at_spans(text)) == [text]
         assert escape_literal(text) == text
 
     @pytest.mark.parametrize("rest", ["", ".", "! And so on", WRITTEN])
     @pytest.mark.parametrize("lost", [1, 2, 9, 10, 11, 20])
-    def test_a_span_without_an_end_is_found_and_called_truncated(self, rest: str, lost: int) -> None:
+    def test_a_span_without_an_end_is_found_and_refused_as_truncated(self, rest: str, lost: int) -> None:
         first = next(find_spans("Text: " + WRITTEN[:-lost] + rest))
         assert first.text == WRITTEN[:-lost]
         with pytest.raises(TruncatedSpanError, match="no closing bracket"):
             parse_span(first.text)
 
     def test_a_span_that_was_cut_before_words_is_refused(self) -> None:
-        [found] = find_spans(WRITTEN[:-20] + " and so on")
+        [match] = find_spans(WRITTEN[:-20] + " and so on")
         with pytest.raises(SpanError):
-            parse_span(found.text)
+            parse_span(match.text)
 
     @pytest.mark.parametrize(
         "hostile",
@@ -447,7 +447,7 @@ class TestFinding:
         ],
         ids=range(17),
     )
-    def test_hostile_text_takes_time_in_proportion(self, hostile: str) -> None:
+    def test_hostile_text_takes_linear_time(self, hostile: str) -> None:
         start = time.process_time()
         for match in find_spans(hostile):
             with pytest.raises(SpanError):
@@ -480,8 +480,8 @@ class TestLiterals:
 
     @some
     @given(NEAR_LITERALS, NEAR_LITERALS)
-    def test_different_texts_stay_different(self, one: str, two: str) -> None:
-        assert (escape_literal(one) == escape_literal(two)) == (one == two)
+    def test_different_texts_stay_different(self, first: str, second: str) -> None:
+        assert (escape_literal(first) == escape_literal(second)) == (first == second)
 
     @some
     @given(NEAR_LITERALS.filter(lambda text: not list(find_spans(text))))
@@ -491,7 +491,7 @@ class TestLiterals:
     @pytest.mark.parametrize(
         "form", [WRITTEN, VERSION_1, WRITTEN[:-12], WRITTEN.replace(":", ":\n"), numeric_escapes(WRITTEN)]
     )
-    def test_get_one_backslash_more(self, form: str) -> None:
+    def test_get_one_more_backslash(self, form: str) -> None:
         bracket = "&#91;" if form.startswith("&") else "["
         once = form.replace(bracket, bracket + "\\", 1)
         assert escape_literal(f"see {form}") == f"see {once}"

@@ -1,4 +1,4 @@
-"""Z-tokens and symbols become one stream and come back; of each content there is one stream."""
+"""Z-tokens and symbols become one stream and come back; each content has exactly one stream."""
 
 import time
 from itertools import accumulate
@@ -34,8 +34,8 @@ def contents(draw: st.DrawFn, min_size: int = 0, most_subcodes: int = 7) -> Cont
     nothing = (NO_CODE,) * subcodes
     gaps = st.just(0) | st.integers(0, 4) | st.integers(0, 30)
     tokens = [
-        ZToken(anchor, gap, own if gap else nothing)
-        for anchor, gap, own in draw(st.lists(st.tuples(ids, gaps, code), min_size=min_size, max_size=25))
+        ZToken(anchor, gap, token_code if gap else nothing)
+        for anchor, gap, token_code in draw(st.lists(st.tuples(ids, gaps, code), min_size=min_size, max_size=25))
     ]
     if not any(subcode != NO_CODE for token in tokens for subcode in token.code):
         tokens = [ZToken(token.anchor, token.gap) for token in tokens]
@@ -47,53 +47,53 @@ def source_tokens(content: Content) -> int:
     return sum(token.gap + 1 for token in content[0])
 
 
-def back(content: Content) -> Content:
+def round_trip(content: Content) -> Content:
     return decode(encode(*content), len(content[0]), source_tokens(content))
 
 
-class TestWhatIsWrittenIsRead:
+class TestRoundTrip:
     @some
     @given(contents())
-    def test_any_z_tokens_and_symbols(self, content: Content) -> None:
-        assert back(content) == content
+    def test_any_z_tokens_and_symbols_come_back(self, content: Content) -> None:
+        assert round_trip(content) == content
 
     @some
     @given(contents(min_size=1, most_subcodes=0), st.integers(0, 24), st.integers(0, 255))
-    def test_a_single_code_wherever_it_stands(self, content: Content, place: int, value: int) -> None:
+    def test_a_single_code_comes_back_wherever_it_is(self, content: Content, position: int, value: int) -> None:
         tokens = [
-            ZToken(token.anchor, token.gap, (NO_CODE, value if token.gap and index == place else NO_CODE))
+            ZToken(token.anchor, token.gap, (NO_CODE, value if token.gap and index == position else NO_CODE))
             for index, token in enumerate(content[0])
         ]
         written = any(token.code[1] == value for token in tokens)
         expected = tokens if written else content[0]
-        assert back((tokens, content[1])) == (expected, content[1])
+        assert round_trip((tokens, content[1])) == (expected, content[1])
 
-    def test_codes_of_a_later_z_token_if_the_first_ones_have_none(self) -> None:
+    def test_codes_of_a_later_z_token_come_back_if_the_first_has_none(self) -> None:
         tokens = [ZToken(5, 1), ZToken(6, 1, (NO_CODE, 7)), ZToken(8, 0, (NO_CODE, NO_CODE))]
-        found, symbols = back((tokens, [0, 3]))
+        decoded, symbols = round_trip((tokens, [0, 3]))
         assert symbols == [0, 3]
-        assert found[1] == tokens[1]
-        assert found[0] == ZToken(5, 1, (NO_CODE, NO_CODE))
+        assert decoded[1] == tokens[1]
+        assert decoded[0] == ZToken(5, 1, (NO_CODE, NO_CODE))
 
-    def test_nothing(self) -> None:
+    def test_nothing_is_an_empty_stream(self) -> None:
         assert encode([], []) == b""
         assert decode(b"", 0, 0) == ([], [])
         assert measure([], []) == ([], [])
 
     @pytest.mark.parametrize("symbol", [0, 1, 2, 3, 127, 128, 255, LITERALS, LITERALS + 1, LITERALS + 49_151])
-    def test_each_kind_of_symbol_after_each_other(self, symbol: int) -> None:
+    def test_each_kind_of_symbol_comes_back_after_the_others(self, symbol: int) -> None:
         symbols = [symbol, 0, symbol, 200, symbol, LITERALS + 3, symbol, symbol] * 3
         content = [ZToken(9, len(symbols))], symbols
-        assert back(content) == content
+        assert round_trip(content) == content
 
-    def test_the_largest_id_that_there_may_be(self) -> None:
+    def test_the_largest_possible_id_comes_back(self) -> None:
         largest = (1 << MOST_ID_BITS) - 1
         content = [ZToken(largest, 1), ZToken(0, 0)], [LITERALS + largest]
-        assert back(content) == content
+        assert round_trip(content) == content
 
-    def test_a_long_text_in_time_proportional_to_its_length(self) -> None:
+    def test_a_long_text_comes_back(self) -> None:
         content = [ZToken(3, 4), ZToken(40_000, 0)] * 2_000, [0, 1, 0, 200] * 2_000
-        assert back(content) == content
+        assert round_trip(content) == content
 
     def test_an_id_that_could_not_be_read_is_not_written(self) -> None:
         with pytest.raises(OptionError, match=f"token {1 << MOST_ID_BITS}"):
@@ -102,10 +102,12 @@ class TestWhatIsWrittenIsRead:
             encode([ZToken(0, 1)], [LITERALS + (1 << MOST_ID_BITS)])
 
 
-class TestWhatWasNotWrittenIsRefused:
+class TestRefusal:
     @some
     @given(st.binary(max_size=24), st.integers(0, 20), st.integers(0, 60))
-    def test_foreign_bytes_are_what_is_written_or_are_refused(self, data: bytes, count: int, source: int) -> None:
+    def test_any_bytes_are_a_stream_that_we_would_write_or_are_refused(
+        self, data: bytes, count: int, source: int
+    ) -> None:
         try:
             tokens, symbols = decode(data, count, source)
         except DamagedSpanError:
@@ -118,14 +120,14 @@ class TestWhatWasNotWrittenIsRefused:
     @given(contents(min_size=1), st.integers(0, 30), st.integers(0, 400))
     def test_a_stream_is_not_read_for_other_counts(self, content: Content, count: int, source: int) -> None:
         try:
-            found = decode(encode(*content), count, source)
+            decoded = decode(encode(*content), count, source)
         except DamagedSpanError:
             return
-        assert (len(found[0]), source_tokens(found)) == (count, source)
+        assert (len(decoded[0]), source_tokens(decoded)) == (count, source)
 
     @some
     @given(contents(min_size=1), st.data())
-    def test_a_cut_stream_never_gives_the_same(self, content: Content, data: st.DataObject) -> None:
+    def test_a_cut_stream_never_gives_the_same_content(self, content: Content, data: st.DataObject) -> None:
         stream = encode(*content)
         cut = stream[: data.draw(st.integers(0, len(stream) - 1))]
         try:
@@ -135,9 +137,9 @@ class TestWhatWasNotWrittenIsRefused:
 
     @some
     @given(contents(), st.binary(min_size=5, max_size=8))
-    def test_bytes_behind_are_refused(self, content: Content, more: bytes) -> None:
+    def test_bytes_after_the_stream_are_refused(self, content: Content, suffix: bytes) -> None:
         with pytest.raises(DamagedSpanError):
-            decode(encode(*content) + more, len(content[0]), source_tokens(content))
+            decode(encode(*content) + suffix, len(content[0]), source_tokens(content))
 
     @pytest.mark.parametrize(("count", "source"), [(0, 1), (1, 0), (3, 2), (-1, 5)])
     def test_counts_that_no_stream_has_are_refused(self, count: int, source: int) -> None:
@@ -145,7 +147,7 @@ class TestWhatWasNotWrittenIsRefused:
             decode(b"\x08\x01", count, source)
 
     @pytest.mark.parametrize("data", [b"", bytes([MOST_ID_BITS + 1 << 3]), b"\xff"])
-    def test_a_layout_that_there_is_not_is_refused(self, data: bytes) -> None:
+    def test_an_unknown_layout_is_refused(self, data: bytes) -> None:
         with pytest.raises(DamagedSpanError, match="is not one"):
             decode(data, 1, 2)
 
@@ -165,31 +167,31 @@ class TestWhatWasNotWrittenIsRefused:
         assert time.process_time() - start < 3
 
 
-class TestPrice:
+class TestCost:
     @some
     @given(contents())
     def test_a_stream_takes_the_bits_that_were_measured(self, content: Content) -> None:
-        own, residual = measure(*content)
-        assert (len(own), len(residual)) == (len(content[0]), len(content[1]))
-        assert all(bits >= 0 for bits in own + residual)
-        said = sum(own) + sum(residual)
-        assert 0.95 * said - 24 <= 8 * len(encode(*content)) <= 1.05 * said + 48
+        z_token_bits, residual_bits = measure(*content)
+        assert (len(z_token_bits), len(residual_bits)) == (len(content[0]), len(content[1]))
+        assert all(bits >= 0 for bits in z_token_bits + residual_bits)
+        total = sum(z_token_bits) + sum(residual_bits)
+        assert 0.95 * total - 24 <= 8 * len(encode(*content)) <= 1.05 * total + 48
 
-    def test_at_a_steady_ratio_a_gap_takes_its_entropy(self) -> None:
-        rows = np.random.default_rng(0).geometric(1 / 4, 2_000) - 1
-        tokens = [ZToken(0, int(gap)) for gap in rows]
-        own, _ = measure(tokens, [0] * int(rows.sum()))
-        assert sum(own) / len(own) == pytest.approx(3.245, abs=0.15)
+    def test_at_a_constant_ratio_a_gap_takes_its_entropy(self) -> None:
+        gaps = np.random.default_rng(0).geometric(1 / 4, 2_000) - 1
+        tokens = [ZToken(0, int(gap)) for gap in gaps]
+        bits, _ = measure(tokens, [0] * int(gaps.sum()))
+        assert sum(bits) / len(bits) == pytest.approx(3.245, abs=0.15)
 
-    def test_an_id_that_comes_again_gets_cheap(self) -> None:
-        own, _ = measure([ZToken(40_000, 0)] * 30, [])
-        assert own[0] > 15 and own[-1] < 3
+    def test_a_repeated_id_gets_cheap(self) -> None:
+        bits, _ = measure([ZToken(40_000, 0)] * 30, [])
+        assert bits[0] > 15 and bits[-1] < 3
 
     def test_a_frequent_id_costs_less_than_a_rare_one(self) -> None:
         [rare, frequent], _ = measure([ZToken(40_000, 0), ZToken(20, 0)], [])
         assert frequent < rare - 4
 
-    def test_a_symbol_is_estimated_near_what_it_first_takes(self) -> None:
+    def test_the_estimate_of_a_symbol_is_near_its_first_cost(self) -> None:
         estimates = symbol_bits(np.array([0, 1, 3, 200, LITERALS, LITERALS + 40_000]))
         assert list(estimates) == sorted(estimates)
         assert estimates[0] < 2 and estimates[-1] == estimates[-2]

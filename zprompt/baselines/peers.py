@@ -52,8 +52,8 @@ def call_peer(package: str, work: Callable[[], Result]) -> Result:
         return work()
     except Exception as error:  # anything that a peer raises is a finding
         raise PeerError(
-            f"{package} failed on this text with {type(error).__name__}: {error}. That is no error of zprompt; leave "
-            "this text or this baseline out."
+            f"{package} failed on this text with {type(error).__name__}: {error}. This is not an error of zprompt; "
+            "leave out this text or this baseline."
         ) from error
 
 
@@ -216,7 +216,7 @@ class DeltaLtsc:
         result = call_peer(self.name, lambda: delta.compress(ids, self._config()))
         sequence = list(result.serialized_tokens)
         if call_peer(self.name, lambda: list(delta.decompress(sequence, self._config()))) != ids:
-            raise PeerError(f"{self.name} wrote a sequence that it does not restore. Choose another mode of it.")
+            raise PeerError(f"{self.name} cannot restore the sequence that it wrote. Choose another of its modes.")
         return Shortened(json.dumps(sequence), len(ids), len(sequence), self.name)
 
     def restore(self, text: str) -> str:

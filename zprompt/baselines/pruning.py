@@ -297,7 +297,7 @@ def _choose_words(
     needed = count([is_protected for marks in protected for is_protected in marks])
     if needed > budget:
         raise OptionError(
-            f"The budget is {budget} tokens, but what is protected takes {needed}. Allow more, or protect less."
+            f"The budget is {budget} tokens, but what is protected takes {needed}. Raise the budget, or protect less."
         )
     order = sorted(range(len(ranks)), key=lambda index: (ranks[index], index))
     costs = [cost for source in sources for cost in source.costs()]

@@ -65,7 +65,7 @@ def unavailable(name: str) -> str | None:
     if not missing:
         return None
     remedies = "; ".join(f"{module} ({remedy})" for module, remedy in missing)
-    return f"The baseline {name!r} needs what is not installed here: {remedies}."
+    return f"The baseline {name!r} needs packages that are not installed: {remedies}."
 
 
 def create(name: str, **options: Any) -> Baseline:  # noqa: ANN401 - each baseline has its own
@@ -103,5 +103,5 @@ def class_of(name: str) -> type[Baseline]:
 
 def _entry(name: str) -> _Entry:
     if name not in _ENTRIES:
-        raise OptionError(f"There is no baseline {name!r}. Must be one of {', '.join(_ENTRIES)}.")
+        raise OptionError(f"Unknown baseline {name!r}. Must be one of {', '.join(_ENTRIES)}.")
     return _ENTRIES[name]

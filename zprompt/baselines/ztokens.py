@@ -151,7 +151,7 @@ class FocusText:
             check_text(text)
         check_budget(budget)
         if not query:
-            raise OptionError(f"{self.name} chooses what a question needs, and there is no question. Give a query.")
+            raise OptionError(f"{self.name} keeps what a question needs, and there is no question. Pass a query.")
         before = [self._count(text) for text in texts]
         shortened = list(texts)
         if sum(before):
@@ -189,7 +189,9 @@ class SentencesByEmbeddings(FocusText):
         """
         embedder = shared_relevance().embedder
         if embedder is None:
-            raise BaselineUnavailableError("There is no model of sentence embeddings here: zprompt pull fetches it.")
+            raise BaselineUnavailableError(
+                "The sentence embedding model is not on this machine. Fetch it with `zprompt pull`."
+            )
         weights = _one_feature("cosine")
         return Relevance(weights, weights, embedder)
 

@@ -30,7 +30,7 @@ Engine: TypeAlias = Literal["processes", "ray"]
 
 DEATHS = 3  # workers that a chunk kills before it is left out
 _BLOCKS = 50_000  # of Ray Data, at most; an actor gets a block at a time, which is repeated if the actor dies
-_REMEDY = "If memory is short, take fewer workers or smaller chunks."
+_REMEDY = "If memory is short, use fewer workers or smaller chunks."
 _IN_A_ROW = 12  # deaths with no chunk done between: then the chunks are not the cause
 
 
@@ -95,7 +95,7 @@ class _Deaths:
             return False
         self._in_a_row += 1
         if self._in_a_row == _IN_A_ROW:
-            raise WorkerError(f"{_IN_A_ROW} workers died, one after the other. {result.reason}")
+            raise WorkerError(f"{_IN_A_ROW} workers died in a row. {result.reason}")
         self._by_chunk[result.chunk.key] += 1
         return self._by_chunk[result.chunk.key] < DEATHS
 

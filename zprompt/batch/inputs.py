@@ -98,12 +98,12 @@ def find_sources(inputs: Sequence[Path], field: str, out: Path) -> list[Source]:
     """
     sources = [source for path in inputs for source in _sources(path, field, out)]
     if not sources:
-        raise OptionError(f"There is nothing to read in {', '.join(map(str, inputs))}.")
+        raise OptionError(f"Nothing to read in {', '.join(map(str, inputs))}.")
     [(name, count)] = Counter(source.name for source in sources).most_common(1)
     if count > 1:
         raise OptionError(
-            f"{count} inputs are called {name!r}, as would be their results. Give them in several runs, each with a "
-            "folder of its own for the results."
+            f"{count} inputs are named {name!r}, and so would be their results. Process them in separate runs, each "
+            "with its own output folder."
         )
     return sources
 
@@ -127,7 +127,7 @@ def _file(path: Path, name: str) -> Source | None:
     try:
         path.open("rb").close()
     except OSError as error:  # reported now, not by a worker
-        raise OptionError(f"{path} cannot be read: {error.strerror}. Give files, and folders of them.") from error
+        raise OptionError(f"{path} cannot be read: {error.strerror}. Pass files, or folders of files.") from error
     suffix = path.suffix.lower()
     return _JsonLines(path, name) if suffix in LINES_SUFFIXES else _Parquet(path, name) if suffix in _PARQUET else None
 
@@ -288,7 +288,9 @@ def _read_as_parquet(path: Path) -> Iterator[None]:
         yield
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).strip()
-        raise OptionError(f"{_shown(path)} cannot be read as Parquet ({reason}). Mend it, or leave it out.") from error
+        raise OptionError(
+            f"{_shown(path)} cannot be read as Parquet ({reason}). Repair it, or leave it out."
+        ) from error
 
 
 def _jsonable(value: Any) -> Any:  # noqa: ANN401 - whatever a column has

@@ -87,7 +87,9 @@ def batch(
         with FileLock(settings.out / ".lock", timeout=0):
             return _run(sources, settings, workers, engine, progress)
     except Timeout as error:
-        raise OptionError(f"Another run writes to {settings.out}. Wait for it, or choose another folder.") from error
+        raise OptionError(
+            f"Another run is writing to {settings.out}. Wait for it, or choose another folder."
+        ) from error
 
 
 def _run(
@@ -121,8 +123,8 @@ def _claim_names(out: Path, sources: Sequence[Source]) -> None:
         before = Path(known.get(source.name, source.path))
         if before.exists() and not before.samefile(source.path):  # an input that no longer exists was moved
             raise OptionError(
-                f"{out} has the results of {before}, and those of {source.path} would replace them, as both inputs "
-                f"are called {source.name!r}. Choose another folder; or remove {path} if one is a copy of the other."
+                f"{out} has the results of {before}, which those of {source.path} would replace, since both inputs are "
+                f"named {source.name!r}. Choose another folder, or remove {path} if one is a copy of the other."
             )
     known |= {source.name: str(source.path) for source in sources}
     write_whole(path, json.dumps(known, indent=1).encode() + b"\n")

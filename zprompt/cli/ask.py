@@ -24,27 +24,27 @@ export_app = typer.Typer(name="export", help="Export models for other engines.",
 
 @app.command("answer")
 def _answer(
-    question: Annotated[str, typer.Argument(help="What to ask.", show_default=False)],
+    question: Annotated[str, typer.Argument(help="Question to answer.", show_default=False)],
     files: options.Inputs = None,
     field: options.Field = None,
     quiet: options.Quiet = False,
     compress: Annotated[
-        bool, typer.Option("--compress", "-z", help="Read what the question needs, and the rest as Z-tokens.")
+        bool, typer.Option("--compress", "-z", help="Read what the question needs word for word, the rest as Z-tokens.")
     ] = False,
     ratio: Annotated[
-        float | None, typer.Option(min=1.0, help="The same, in one position for so many source tokens.")
+        float | None, typer.Option(min=1.0, help="Like --compress, at this many source tokens per position.")
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of the answer, at most.")] = 64,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer and what it took as JSON.")] = False,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of the answer in tokens.")] = 64,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer and its usage as JSON.")] = False,
     reader: options.ReaderName = "default",
     codec: options.ReaderCodec = None,
     device: options.DeviceName = options.Device.AUTO,
     engine: options.ReaderEngine = options.Engine.FP32,
 ) -> None:
-    """Answer a question from files: texts, Z-spans, or both; the exit code is 1 if the answer is not found.
+    """Answer a question from files: texts, Z-spans, or both. The exit code is 1 if no answer is found.
 
-    Each file is a passage, as is each of its lines if it has JSON lines, with its title. Z-spans are read as they are,
-    and texts too, unless --compress or --ratio is given: then all are focused on the question.
+    Each file is a passage; in JSON lines, each line is one, with its title. Texts and Z-spans are read as they are,
+    unless --compress or --ratio focuses all of them on the question.
     """
     sources = read_sources(files)
     passages = [document for source in sources.members for document in read_content(source, field).documents]
@@ -67,7 +67,7 @@ def _usage(answer: Answer) -> str:
     usage = answer.usage
     text = usage.prompt_positions - usage.z_tokens
     z_tokens = f", {usage.z_tokens:,} of Z-tokens for {usage.source_tokens:,} source tokens" if usage.z_tokens else ""
-    cut = "; it was cut off: --max-new-tokens" if answer.finish_reason == "length" else ""
+    cut = "; cut off by --max-new-tokens" if answer.finish_reason == "length" else ""
     read = f"Read {usage.prompt_positions:,} positions: {text:,} of text{z_tokens}"
     return f"Confidence {answer.confidence:.2f}. {read}. Wrote {usage.generated_tokens}{cut}."
 
@@ -75,10 +75,10 @@ def _usage(answer: Answer) -> str:
 @app.command("pull")
 def _pull(
     name: Annotated[
-        str, typer.Argument(help="A backbone: default, a folder, or a name on the Hugging Face hub.")
+        str, typer.Argument(help="Backbone: default, a folder, or a name on the Hugging Face Hub.")
     ] = "default",
 ) -> None:
-    """Fetch a backbone and the embedding model, so that all works offline; print the backbone's folder."""
+    """Fetch a backbone and the embedding model for offline use; print the backbone's folder."""
     from zprompt.llm import pull
     from zprompt.relevance import fetch_minilm
 
@@ -95,7 +95,7 @@ def _export_reader(
     codec: options.ReaderCodec = None,
     device: options.DeviceName = options.Device.CPU,
 ) -> None:
-    """Write a reader as a Hugging Face checkpoint, which transformers and vLLM load unchanged.
+    """Export a reader as a Hugging Face checkpoint, which transformers and vLLM load unchanged.
 
     Prompts with Z-spans reach such an engine as input embeddings, from `Reader.embed`.
     """
@@ -103,7 +103,7 @@ def _export_reader(
     from zprompt.reader import export_reader
 
     export_reader(loaded, folder)
-    note(f"{folder}: a Llama with its tokenizer, and the embedding of Z-tokens of codec {loaded.codec.fingerprint}.")
+    note(f"Wrote {folder}: a Llama with its tokenizer, and the Z-embedding for codec {loaded.codec.fingerprint}.")
 
 
 app.add_typer(export_app)

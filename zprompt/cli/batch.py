@@ -32,50 +32,50 @@ def _batch(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT…", help="JSON lines (*.jsonl, *.ndjson), *.parquet, texts, and folders of these."
+            metavar="INPUT…", help="JSON lines (*.jsonl, *.ndjson), *.parquet, text files, and folders of these."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")],
-    field: Annotated[str, typer.Option(metavar="NAME", help="The field or column with the text.")] = "text",
+    field: Annotated[str, typer.Option(metavar="NAME", help="Field or column that holds the text.")] = "text",
     ratio: options.Ratio = None,
     protect: Annotated[
-        str | None, typer.Option(metavar="REGEX", rich_help_panel="Tiling", help="What this matches stays.")
+        str | None, typer.Option(metavar="REGEX", rich_help_panel="Tiling", help="Keep whatever this matches.")
     ] = None,
     min_tokens: Annotated[
         int | None, typer.Option(min=1, rich_help_panel="Tiling", help="Leave shorter texts as they are.")
     ] = None,
     embeddings: Annotated[
-        bool, typer.Option("--embeddings", help="Write the embedding of each sentence, too, by all-MiniLM-L6-v2.")
+        bool, typer.Option("--embeddings", help="Also write the embedding of each sentence, by all-MiniLM-L6-v2.")
     ] = False,
     workers: Annotated[
         int | None,
         typer.Option(
             min=1,
             rich_help_panel=_RUN,
-            help="Processes, or actors of Ray; one for each GPU, or else for each core, if not given.",
+            help="Processes, or Ray actors; by default, one per GPU, or one per core if there is none.",
             show_default=False,
         ),
     ] = None,
     engine: Annotated[
-        _Engine, typer.Option(rich_help_panel=_RUN, help="Processes of this machine, or Ray at RAY_ADDRESS.")
+        _Engine, typer.Option(rich_help_panel=_RUN, help="Processes on this machine, or Ray at RAY_ADDRESS.")
     ] = _Engine.PROCESSES,
     chunk_rows: Annotated[
-        int, typer.Option(min=1, rich_help_panel=_RUN, help="Rows of an output file, at most; less if they are long.")
+        int, typer.Option(min=1, rich_help_panel=_RUN, help="Maximum rows per output file; fewer if they are long.")
     ] = 256,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", rich_help_panel=_RUN, help="Show neither progress nor figures.")
+        bool, typer.Option("--quiet", "-q", rich_help_panel=_RUN, help="Hide progress and statistics.")
     ] = False,
     codec: options.CodecName = "default",
     backbone: options.BackboneName = None,
     device: options.DeviceName = options.Device.AUTO,
     quantization: options.QuantizationName = options.Quantization.AUTO,
 ) -> None:
-    """Replace the text of each row of files by a Z-span; started again with the same folder, go on.
+    """Replace the text in each row of the inputs with a Z-span; run it again with the same --out to resume.
 
-    Each row is compressed by itself, to the ratio if there is one: the result depends neither on the other rows nor on
-    the workers. DIR/rows has the rows as JSON lines, with all their other fields; DIR/bad the rows that cannot be
-    compressed and why, and the exit code is 1 then; DIR/embeddings the sentences. `zprompt decompress DIR/rows -o …
-    --field NAME` restores the texts.
+    Each row is compressed on its own, to --ratio if given: the result depends neither on the other rows nor on the
+    workers. DIR/rows gets the rows as JSON lines, with all their other fields; DIR/bad the rows that cannot be
+    compressed, each with the reason, and the exit code is then 1; DIR/embeddings the sentence embeddings.
+    `zprompt decompress DIR/rows -o … --field NAME` restores the texts.
     """
     from zprompt.batch import BatchSettings, batch
 
@@ -96,12 +96,12 @@ def _batch(
         result = batch(inputs, settings, workers=workers, engine=engine.value, progress=progress)
     if not quiet:
         ratio_now = f", ratio {result.ratio:.2f}" if result.positions else ""
-        done = f"; {result.done_before:,} of {result.chunks:,} chunks were done before" if result.done_before else ""
+        done = f"; {result.done_before:,} of {result.chunks:,} chunks were already done" if result.done_before else ""
         note(f"{result.rows:,} rows in {out / 'rows'}{ratio_now}, {result.seconds:,.0f} s{done}.")
     for chunk in result.left_out:
-        warn(f"Left out: {chunk} Run the same again to try it again.")
+        warn(f"Left out: {chunk} Run the same command again to retry.")
     if result.bad:
-        warn(f"{result.bad:,} rows could not be compressed: {out / 'bad'} has them, and why.")
+        warn(f"{result.bad:,} rows could not be compressed; {out / 'bad'} has them, with the reasons.")
     if not result.complete:
         raise typer.Exit(1)
 

@@ -50,32 +50,34 @@ def _bench(
     methods: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help="Methods, or “all”.")] = None,
     tasks: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help="Tasks, or “all”.")] = None,
     ratios: Annotated[
-        list[str] | None, typer.Option(metavar="N,…", help="Source tokens per position to ask for.")
+        list[str] | None, typer.Option(metavar="N,…", help="Ratios to request, in source tokens per position.")
     ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[TASK=]SOURCE",
-            help="A file or Hugging Face dataset; what is shipped if not given. May be repeated.",
+            help="File or Hugging Face dataset; by default, the shipped data. May be repeated.",
         ),
     ] = None,
     readers: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME|FOLDER",
-            help="In place of the shipped ones: a reader of Z-tokens, or one of LTSC's meta-tokens. May be repeated.",
+            help="Reader of Z-tokens, or of LTSC's meta-tokens, to use instead of the shipped one. May be repeated.",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Samples of each task, at most.")] = None,
-    characters: Annotated[int | None, typer.Option(min=1, help="Characters of each text, at most.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; several disturb each other's times.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum samples per task.")] = None,
+    characters: Annotated[int | None, typer.Option(min=1, help="Maximum characters per text.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes; more than one distorts the timings.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("bench"),
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")] = False,
 ) -> None:
-    """Measure methods by tasks at several ratios; started again with the same folder, it continues.
+    """Measure methods on tasks at several ratios; run it again with the same --out to resume.
 
-    Without --data it needs no files and no network but the model. Commas separate methods, tasks and ratios.
+    Without --data it needs only the model: no files and no network. Commas separate methods, tasks and ratios.
     """
     if context.invoked_subcommand:
         return
@@ -85,8 +87,8 @@ def _bench(
     from zprompt.progress import rich_progress
 
     options: dict[str, Any] = {
-        "methods": _all_of(baselines.names(), _split(methods)),
-        "tasks": _all_of(TASKS, _split(tasks)),
+        "methods": _all_of(baselines.names(), _split(methods), "--methods"),
+        "tasks": _all_of(TASKS, _split(tasks), "--tasks"),
         "ratios": _numbers(_split(ratios)),
         "data": tuple(data or ()),
         "readers": tuple(readers or ()),
@@ -100,18 +102,20 @@ def _bench(
         results = run(settings, out, progress)
     markdown, page = write_reports(results, out)
     measured = sum(cell.reason is None for cell in results.cells)
-    note(f"{measured} of {len(results.cells)} cells were measured: {markdown}, {page}.")
+    note(f"Measured {measured} of {len(results.cells)} cells: {markdown}, {page}.")
+    if results.cells and not measured:
+        raise typer.Exit(1)
 
 
 @app.command("report")
 def _report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or its bench.json.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or its bench.json.")],
     compare: Annotated[Path | None, typer.Option(metavar="OTHER", help="Another run to compare with.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the report; the run's own if not given.")
+        Path | None, typer.Option("--out", "-o", help="Folder for the report; by default, the run's own.")
     ] = None,
 ) -> None:
-    """Write a run as Markdown and as an HTML page that needs nothing else, and compare two runs."""
+    """Report a run as Markdown and as a self-contained HTML page; compare it with another run if given."""
     _require_extra()
     from zprompt.eval import load_results, write_reports
 
@@ -125,8 +129,10 @@ def _split(values: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(part.strip() for value in values or () for part in value.split(",") if part.strip())
 
 
-def _all_of(names: Sequence[str], chosen: Sequence[str]) -> tuple[str, ...]:
+def _all_of(names: Sequence[str], chosen: Sequence[str], option: str) -> tuple[str, ...]:
     """Return the chosen names, or all names if "all" is chosen."""
+    if unknown := [name for name in chosen if name not in (*names, "all")]:
+        raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(names)}.", param_hint=option)
     return tuple(names) if "all" in chosen else tuple(chosen)
 
 
@@ -141,5 +147,5 @@ def _require_extra() -> None:
     """Raise MissingDependencyError if a package of the extra is missing."""
     if missing := [name for module, name in _MODULES.items() if find_spec(module) is None]:
         raise MissingDependencyError(
-            f"zprompt bench needs {', '.join(missing)}, which is not installed: pip install 'zprompt[bench]'."
+            f"zprompt bench needs {', '.join(missing)}, not installed here: pip install 'zprompt[bench]'."
         )

@@ -45,11 +45,11 @@ def _compress(
     quantization: options.QuantizationName = options.Quantization.AUTO,
     batch_size: options.BatchSize = None,
 ) -> None:
-    """Compress text to Z-spans, from which it comes back exactly, or to what a question needs of it.
+    """Compress text to lossless Z-spans, or cut it down to what a question needs.
 
-    All files are compressed in one call: a ratio is that of all of them together. Denser texts get more Z-tokens, and
-    with a question those that matter for it. Each line is a text if a file has JSON lines, and its title helps to find
-    what matters. With a question, Z-spans are focused on it, too; they keep their files' names.
+    All files are compressed together, and a ratio applies to their total: denser texts get more Z-tokens, and with a
+    question, so do those that it needs. In JSON lines, each line is a text, and its title helps to find what matters.
+    With a question, existing Z-spans are focused on it as well; their files keep their names.
     """
     patterns = options.protected(protect)
     focus = query is not None and bool(query.strip())
@@ -67,7 +67,7 @@ def _compress(
             if form is options.Form.TEXT:
                 result = zprompt.compress(documents, form="text", count=count, **chosen)
             elif count != "reader":
-                raise OptionError("--count is for --form text: Z-spans are counted in Z-tokens. Leave it out.")
+                raise OptionError("--count applies to --form text only; Z-spans are counted in Z-tokens. Leave it out.")
             else:
                 loaded = options.open_codec(codec, backbone, device, quantization)
                 result = loaded.compress(documents, progress=progress, **chosen, **options.given(batch_size=batch_size))
@@ -84,16 +84,19 @@ def _compress(
         if not file.name.endswith(SPANS_SUFFIX):
             return None
         if not focus:
-            return "it is compressed already"
-        return "its text is there, too" if file.with_name(_without_suffix(file.name)).is_file() else None
+            return "it is already compressed"
+        return (
+            "the file with its text is there as well" if file.with_name(_without_suffix(file.name)).is_file() else None
+        )
 
     from zprompt.zspan import escape_literal  # imports numpy, which --help does not need
 
     sources = read_sources(files, output, why_left_out=why_left_out)
+    _warn_of_spans(sources, focus)
     targets = plan_outputs(sources, output, rename, force=force)
     keep = str if form is options.Form.TEXT else escape_literal
     contents = partial(read_content, field=field, focus=focus)
-    _convert_files(sources, targets, contents, on_error, _unfit, compress, keep)
+    _convert_files(sources, targets, contents, on_error, _unfit_for_focus if focus else _unfit, compress, keep)
 
 
 @app.command("decompress")
@@ -110,9 +113,9 @@ def _decompress(
     quantization: options.QuantizationName = options.Quantization.AUTO,
     batch_size: options.BatchSize = None,
 ) -> None:
-    """Restore the text of Z-spans, wherever they stand; the text around them stays.
+    """Restore the text of Z-spans, wherever they are; the text around them stays as it is.
 
-    JSON lines that were compressed with --field are restored with the same --field.
+    For JSON lines that were compressed with --field, pass the same --field again.
     """
 
     def decompress(documents: Sequence[Document]) -> Sequence[str | ZPromptError]:
@@ -125,6 +128,12 @@ def _decompress(
     targets = plan_outputs(sources, output, _without_suffix, force=force)
     contents = partial(read_content, field=field, restore=True)
     _convert_files(sources, targets, contents, on_error, _damaged, decompress, str)
+
+
+def _warn_of_spans(sources: Sources, focus: bool) -> None:
+    for path in (source.path for source in sources.members):
+        if path and path.name.endswith(SPANS_SUFFIX) and not focus:
+            warn(f"{path} is already compressed; its Z-spans are compressed again, as text. --query focuses them.")
 
 
 def _without_suffix(name: str) -> str:
@@ -140,6 +149,13 @@ def _unfit(text: str) -> ZPromptError | None:
     except ZPromptError as error:
         return error
     return None
+
+
+def _unfit_for_focus(text: str) -> ZPromptError | None:
+    """Return why no codec can focus a text, which may be a Z-span; None if one can."""
+    from zprompt.zspan import is_span
+
+    return _damaged(text) if is_span(text.strip()) else _unfit(text)
 
 
 def _damaged(text: str) -> ZPromptError | None:

@@ -69,7 +69,7 @@ def read_sources(
     out_path = None if out is None else Path(out)
     members = tuple(source for path in paths for source in _read(path, out_path, why_left_out))
     if not members:
-        raise OptionError(f"There is no text file in {', '.join(map(str, paths))}. Text is what decodes as UTF-8.")
+        raise OptionError(f"No text files in {', '.join(map(str, paths))}. Text files must be UTF-8.")
     return Sources(members, several=len(members) > 1 or any(path.is_dir() for path in paths))
 
 
@@ -83,7 +83,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise InvalidTextError(
             f"{_title(path)} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}. "
-            "Convert it first, with iconv for example."
+            "Convert it first, e.g. with iconv."
         ) from error
 
 
@@ -95,6 +95,12 @@ def write_text(path: Path | None, text: str) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode())
+
+
+def require_other(output: Path | None, *inputs: Path) -> None:
+    """Raise OptionError if an output would overwrite an input."""
+    if output and output.resolve() in [path.resolve() for path in inputs]:
+        raise OptionError(f"{output} would be overwritten, and it is an input. Choose another file.")
 
 
 def plan_outputs(
@@ -114,7 +120,7 @@ def plan_outputs(
     read = {source.path.resolve() for source in sources.members if source.path}
     lost = next((target for target in targets if target and target.resolve() in read), None)
     if lost and not force:
-        raise OptionError(f"{lost} would be overwritten, and it is an input. Choose another --output, or say --force.")
+        raise OptionError(f"{lost} is an input and would be overwritten. Choose another --output, or pass --force.")
     return targets
 
 
@@ -124,17 +130,13 @@ def _targets(sources: Sources, out: str | None, rename: Callable[[str], str]) ->
     if not sources.several and not is_folder:
         return [out_path]
     if out_path is None or out_path.is_file():
-        problem = (
-            f"{out_path} is a file, not a folder." if out_path else "Several inputs need a folder for their outputs."
-        )
+        problem = f"{out_path} is a file, not a folder." if out_path else "Several inputs need an output folder."
         raise typer.BadParameter(problem, param_hint="--output")
     targets: dict[Path, Source] = {}
     for source in sources.members:
         target = out_path / source.name.with_name(rename(source.name.name))
         if target in targets:
-            raise OptionError(
-                f"Two inputs would both be written to {target}. Give them in two calls, with two folders."
-            )
+            raise OptionError(f"Two inputs would both be written to {target}. Convert them separately, to two folders.")
         targets[target] = source
     return list(targets)
 
@@ -148,12 +150,12 @@ def _read(path: Path, out: Path | None, why_left_out: Callable[[Path], str | Non
         return
     for file in walk(path, out):
         if reason := why_left_out(file):
-            note(f"{file} is left out: {reason}.")
+            note(f"Skipping {file}: {reason}.")
             continue
         try:
             yield Source(file.relative_to(path), read_text(file), file)
         except InvalidTextError:
-            warn(f"{file} is skipped: it is not UTF-8 text.")
+            warn(f"Skipping {file}: it is not UTF-8 text.")
 
 
 def _title(path: Path) -> str:

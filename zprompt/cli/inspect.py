@@ -13,7 +13,7 @@ import typer
 
 import zprompt
 from zprompt.cli import options
-from zprompt.cli.files import Source, read_content, read_sources, read_text, write_text
+from zprompt.cli.files import Source, read_content, read_sources, read_text, require_other, write_text
 from zprompt.cli.messages import note, table_of, warn
 from zprompt.errors import SpanError
 from zprompt.page import visible
@@ -36,10 +36,10 @@ def _inspect(
     file: options.Input,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="OUT.html", help="Write a page; with --query, of what the question keeps."),
+        typer.Option(metavar="OUT.html", help="Write an HTML page; with --query, it shows what the question keeps."),
     ] = None,
     answer: Annotated[
-        bool, typer.Option("--answer", help="On that page, show what the default reader answers, too.")
+        bool, typer.Option("--answer", help="Also show the default reader's answer on that page.")
     ] = False,
     field: options.Field = None,
     ratio: options.Ratio = None,
@@ -52,11 +52,12 @@ def _inspect(
     device: options.DeviceName = options.Device.AUTO,
     quantization: options.QuantizationName = options.Quantization.AUTO,
 ) -> None:
-    """Show how a text is cut into Z-tokens: each with its anchor, and the span it lets go.
+    """Show how a text is cut into Z-tokens: each with its anchor and the span it drops.
 
-    With --query and --html, write what the question keeps of passages, sentence by sentence, and why. Each line is a
-    passage if the file has JSON lines, with its title. Z-spans are restored first.
+    With --query and --html, show which sentences the question keeps of the passages, and why. In JSON lines, each line
+    is a passage, with its title. Z-spans are restored first.
     """
+    require_other(html, file)
     text = read_text(file)
     chosen = options.given(ratio=ratio, max_tokens=max_tokens, query=query, protect=options.protected(protect))
     if html and query and query.strip():
@@ -68,10 +69,10 @@ def _inspect(
             result = loaded.compress(content.documents, **chosen)
         reply = options.open_reader("default", loaded, device).answer(query, result.documents) if answer else None
         write_text(html, zprompt.show(result, reply).html)
-        note(f"What the question keeps is in {html}.")
+        note(f"Wrote what the question keeps to {html}.")
         return
     if answer or form is options.Form.TEXT:
-        raise typer.BadParameter("--answer and --form text are for the page that --query and --html write together.")
+        raise typer.BadParameter("--answer and --form text require both --query and --html.")
     loaded = options.open_codec(codec, backbone, device, quantization)
     _show_tiling(text, file.name, loaded, chosen, html)
 
@@ -82,24 +83,24 @@ def _show_tiling(text: str, name: str, loaded: Codec, chosen: dict[str, Any], ht
     from zprompt.zspan import find_spans
 
     if next(find_spans(text), None):
-        note("The input holds Z-spans: it was decompressed first, and this is the tiling of the restored text.")
+        note("The input holds Z-spans: this is the tiling of the restored text.")
         text = str(loaded.decompress(text))
     explanation = loaded.explain(text, **chosen)
     if explanation.stats.missed:
         warn(f"{explanation.stats.missed}.")
     if html:
         write_text(html, render_page(explanation, title=name))
-        note(f"The tiling is in {html}.")
+        note(f"Wrote the tiling to {html}.")
     else:
         print_tiling(explanation)
 
 
 @app.command("analyze")
 def _analyze(
-    folder: Annotated[Path, typer.Argument(help="What `train reader --input codes` or `paper-a` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that `train reader --input codes` or `paper-a` wrote.")],
     data: Annotated[list[str], typer.Option(metavar="PATH", help="Text to compress. May be repeated.")],
-    passages: Annotated[int, typer.Option(min=1, help="Passages of it, at most.")] = 100,
-    codec: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="The codec that chooses the anchors.")] = "default",
+    passages: Annotated[int, typer.Option(min=1, help="Maximum number of passages.")] = 100,
+    codec: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="Codec that chooses the anchors.")] = "default",
 ) -> None:
     """Measure what learned codes mean: usage, polysemy, and consistency in context, as JSON."""
     from zprompt.train import analyze_codes
@@ -114,7 +115,7 @@ def _stats(
     field: options.Field = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show the figures of Z-spans, without restoring them: no LLM is needed."""
+    """Show statistics of Z-spans without restoring them; no LLM is needed."""
     sources = read_sources(files).members
     spans = [list(_spans(source, field)) for source in sources]
     rows = [_SpanFigures.of(name, file_spans) for name, file_spans in zip(_names(sources), spans, strict=True)]

@@ -89,7 +89,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _set_up(
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="ZPROMPT_DEBUG", help="Show where in the program an error arose.")
+        bool, typer.Option("--debug", envvar="ZPROMPT_DEBUG", help="Show the traceback of an error.")
     ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")

@@ -64,11 +64,11 @@ Inputs: TypeAlias = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="FILE…",
-        help="Files and folders; - or nothing for stdin.",
+        help="Files and folders; stdin if - or omitted.",
         show_default=False,
     ),
 ]
-Input: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help="A file; - for stdin.")]
+Input: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help="File to read; - for stdin.")]
 Output: TypeAlias = Annotated[
     str | None,  # a Path would lose a trailing slash
     typer.Option(
@@ -76,7 +76,7 @@ Output: TypeAlias = Annotated[
         "-o",
         metavar="OUT",
         rich_help_panel=_FILES,
-        help="A file; a folder, or what ends in /, for several inputs; stdout if not given.",
+        help="Output file; a folder for several inputs or with a trailing /; stdout if not given.",
     ),
 ]
 Field: TypeAlias = Annotated[
@@ -84,58 +84,59 @@ Field: TypeAlias = Annotated[
     typer.Option(
         metavar="NAME",
         rich_help_panel=_FILES,
-        help="Read JSON lines, with the text in this field. Not needed for *.jsonl and *.ndjson with the field text.",
+        help="Read JSON lines, with the text in this field. Not needed for *.jsonl and *.ndjson if the field is text.",
     ),
 ]
-Force: TypeAlias = Annotated[bool, typer.Option("--force", rich_help_panel=_FILES, help="Write even over an input.")]
+Force: TypeAlias = Annotated[bool, typer.Option("--force", rich_help_panel=_FILES, help="Allow overwriting an input.")]
 OnErrorOption: TypeAlias = Annotated[
     OnError,
     typer.Option(
         "--on-error",
         rich_help_panel=_FILES,
-        help="For a text that cannot be converted: write nothing, or all but its file, or leave the text as it is.",
+        help="If a text cannot be converted: write nothing, skip its file, or leave the text as it is.",
     ),
 ]
 Quiet: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", "-q", rich_help_panel=_FILES, help="Show neither progress nor figures.")
+    bool, typer.Option("--quiet", "-q", rich_help_panel=_FILES, help="Hide progress and statistics.")
 ]
 
 Ratio: TypeAlias = Annotated[
     float | None,
-    typer.Option(
-        min=1.0, rich_help_panel=_TILING, help="Tokens before per token after to reach, if the text allows it."
-    ),
+    typer.Option(min=1.0, rich_help_panel=_TILING, help="Compression ratio to aim for: tokens before per token after."),
 ]
 MaxTokens: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, rich_help_panel=_TILING, help="Tokens in all to stay within."),
+    typer.Option(min=1, rich_help_panel=_TILING, help="Token budget for all texts together."),
 ]
 Query: TypeAlias = Annotated[
     str | None,
-    typer.Option(rich_help_panel=_TILING, help="A question: the sentences that matter for it stay word for word."),
+    typer.Option(rich_help_panel=_TILING, help="Question to focus on: the sentences it needs stay word for word."),
 ]
 FormName: TypeAlias = Annotated[
     Form,
     typer.Option(
         "--form",
         rich_help_panel=_TILING,
-        help="Z-spans, or text without what the question does not need, for any LLM; that needs --query.",
+        help="Z-spans, or text for any LLM without what the question does not need (requires --query).",
     ),
 ]
 CountName: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--count", metavar="reader|tiktoken:NAME", rich_help_panel=_TILING, help="The tokens of --form text to count."
+        "--count",
+        metavar="reader|tiktoken:NAME",
+        rich_help_panel=_TILING,
+        help="Tokenizer that counts the tokens of --form text.",
     ),
 ]
 Protect: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(metavar="REGEX", rich_help_panel=_TILING, help="What this matches stays. May be repeated."),
+    typer.Option(metavar="REGEX", rich_help_panel=_TILING, help="Keep whatever this matches. May be repeated."),
 ]
 
 CodecName: TypeAlias = Annotated[
     str,
-    typer.Option("--codec", metavar="NAME|FOLDER", rich_help_panel=_CODEC, help="Any causal LM, or a codec's folder."),
+    typer.Option("--codec", metavar="NAME|FOLDER", rich_help_panel=_CODEC, help="Any causal LM, or a codec folder."),
 ]
 BackboneName: TypeAlias = Annotated[
     str | None,
@@ -143,16 +144,16 @@ BackboneName: TypeAlias = Annotated[
         "--backbone",
         metavar="NAME|FOLDER",
         rich_help_panel=_CODEC,
-        help="The causal LM, if it lies elsewhere than a codec's folder says.",
+        help="The causal LM, if it is not where the codec's folder says.",
     ),
 ]
-DeviceName: TypeAlias = Annotated[Device, typer.Option("--device", rich_help_panel=_CODEC, help="Where to compute.")]
+DeviceName: TypeAlias = Annotated[Device, typer.Option("--device", rich_help_panel=_CODEC, help="Device to run on.")]
 QuantizationName: TypeAlias = Annotated[
     Quantization,
-    typer.Option("--quantization", rich_help_panel=_CODEC, help="How to keep the backbone's weights in memory."),
+    typer.Option("--quantization", rich_help_panel=_CODEC, help="Format of the backbone's weights in memory."),
 ]
 BatchSize: TypeAlias = Annotated[
-    int | None, typer.Option(min=1, rich_help_panel=_CODEC, help="Windows to work on at once.", show_default=False)
+    int | None, typer.Option(min=1, rich_help_panel=_CODEC, help="Windows per batch.", show_default=False)
 ]
 
 ReaderName: TypeAlias = Annotated[
@@ -163,7 +164,7 @@ ReaderEngine: TypeAlias = Annotated[
     typer.Option(
         "--engine",
         rich_help_panel=_READER,
-        help="What runs it; onnx and bf16 take half of the memory, bf16 on some CPUs half of the time, too.",
+        help="What runs it: onnx and bf16 halve the memory; on some CPUs, bf16 also halves the time.",
     ),
 ]
 ReaderCodec: TypeAlias = Annotated[
@@ -172,7 +173,7 @@ ReaderCodec: TypeAlias = Annotated[
         "--codec",
         metavar="NAME|FOLDER",
         rich_help_panel=_READER,
-        help="The codec whose Z-tokens it reads; the LLM that it was trained on if not given.",
+        help="Codec whose Z-tokens it reads; by default, the LLM it was trained on.",
     ),
 ]
 
@@ -197,7 +198,7 @@ def _compile(expression: str) -> re.Pattern[str]:
         return re.compile(expression)
     except (re.error, OverflowError, RecursionError) as error:
         raise typer.BadParameter(
-            f"{expression!r} is not a regular expression: {error}.", param_hint="--protect"
+            f"{expression!r} is not a valid regular expression: {error}.", param_hint="--protect"
         ) from error
 
 

@@ -21,38 +21,42 @@ _Originals: TypeAlias = Annotated[
     typer.Option(
         metavar="FILE",
         rich_help_panel=_ORIGINALS,
-        help="SQLite file that keeps them; in the folder of the user's data by default.",
+        help="SQLite file to keep them in; by default, in the user's data folder.",
         show_default=False,
     ),
 ]
 _OriginalsBytes: TypeAlias = Annotated[
-    int, typer.Option(min=1, rich_help_panel=_ORIGINALS, help="Size of all of them; the least used go first.")
+    int,
+    typer.Option(
+        min=1,
+        rich_help_panel=_ORIGINALS,
+        help="Maximum total size in bytes; the least recently used are evicted first.",
+    ),
 ]
 
 
 @app.command("serve")
 def _serve(
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for any that is free.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 8000,
     api_key: Annotated[
         str | None,
-        typer.Option(envvar="ZPROMPT_API_KEY", help="What clients must send as a bearer token.", show_default=False),
+        typer.Option(envvar="ZPROMPT_API_KEY", help="Bearer token that clients must send.", show_default=False),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME", help="What clients call the model.")] = "zprompt",
+    model: Annotated[str, typer.Option(metavar="NAME", help="Model name that clients use.")] = "zprompt",
     max_request_bytes: Annotated[
-        int, typer.Option(min=1, rich_help_panel=_LIMITS, help="Largest body of a request.")
+        int, typer.Option(min=1, rich_help_panel=_LIMITS, help="Maximum size of a request body.")
     ] = 1 << 20,
     timeout: Annotated[
-        float, typer.Option(min=0.001, rich_help_panel=_LIMITS, help="Seconds that a request may take.")
+        float, typer.Option(min=0.001, rich_help_panel=_LIMITS, help="Seconds a request may take.")
     ] = 300.0,
     queue: Annotated[
-        int, typer.Option(min=1, rich_help_panel=_LIMITS, help="Requests that may wait; one more gets 429.")
+        int, typer.Option(min=1, rich_help_panel=_LIMITS, help="Requests that may wait; any more get a 429.")
     ] = 64,
-    batch_size: Annotated[
-        int, typer.Option(min=1, rich_help_panel=_LIMITS, help="Texts that are written together.")
-    ] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, rich_help_panel=_LIMITS, help="Texts generated together.")] = 16,
     shutdown_timeout: Annotated[
-        float, typer.Option(min=0.0, rich_help_panel=_LIMITS, help="Seconds that running requests have at the end.")
+        float,
+        typer.Option(min=0.0, rich_help_panel=_LIMITS, help="Seconds running requests get to finish on shutdown."),
     ] = 30.0,
     originals: _Originals = None,
     originals_bytes: _OriginalsBytes = 1 << 30,
@@ -61,7 +65,7 @@ def _serve(
     device: options.DeviceName = options.Device.AUTO,
     engine: options.ReaderEngine = options.Engine.FP32,
 ) -> None:
-    """Answer over HTTP, as OpenAI's API does: messages may hold Z-spans anywhere. Stop it with Ctrl-C."""
+    """Serve a reader over HTTP with OpenAI's API; messages may hold Z-spans anywhere. Stop it with Ctrl-C."""
     _require_extra()
     from zprompt.serve import ServerSettings, bind, is_local, serve, url_of
 
@@ -78,7 +82,7 @@ def _serve(
     )
     with bind(host, port) as bound:
         if api_key is None and not is_local(bound):
-            warn("Everyone who reaches this address may use the server: there is no --api-key.")
+            warn("No --api-key is set: anyone who can reach this address can use the server.")
         loaded = options.open_reader(reader, codec, device, engine)
         note(f"{model} is at {url_of(bound)}/v1")
         serve(loaded, settings, bound)
@@ -87,12 +91,12 @@ def _serve(
 @app.command("mcp")
 def _serve_tools(
     root: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="The folder whose text files the tools may read.")
+        Path, typer.Option(exists=True, file_okay=False, help="Folder whose text files the tools may read.")
     ] = Path(),
     originals: _Originals = None,
     originals_bytes: _OriginalsBytes = 1 << 30,
 ) -> None:
-    """Give an agent tools over the Model Context Protocol: compress, expand, inspect. It speaks on stdin and stdout."""
+    """Serve tools to an agent over the Model Context Protocol, on stdin and stdout: compress, expand, inspect."""
     from zprompt.mcp_server import create_server
     from zprompt.originals import Originals
 

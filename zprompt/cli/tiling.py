@@ -111,10 +111,10 @@ def _shade(turn: int, share: float) -> str:
 
 def _legend(coloured: bool) -> Text:
     if not coloured:
-        return Text("anchor‹span that is let go›\n")
+        return Text("anchor‹dropped span›\n")
     background = f" on {_shade(0, 0.5)}"
     legend = Text()
-    legend.append(" anchor", _ANCHOR + background).append(" span that is let go ", _SPAN + background)
+    legend.append(" anchor", _ANCHOR + background).append(" dropped span ", _SPAN + background)
     legend.append("  one Z-token stands for ")
     for turn, size in enumerate((1, 2, 4, 8, _MAX_TOKENS)):
         legend.append(f" {size} ", f"{_ANCHOR} on {_shade(turn, density(size, _MAX_TOKENS))}")

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 import typer
 from typer.core import TyperGroup
 
+from zprompt.cli.files import require_other
 from zprompt.cli.messages import is_terminal, note
 
 if TYPE_CHECKING:
@@ -67,24 +68,24 @@ Questions: TypeAlias = Annotated[
 ]
 DevText: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(metavar="PATH", help="Development text; a part of the training text is held out if not given."),
+    typer.Option(metavar="PATH", help="Development text; by default, part of the training text is held out."),
 ]
 DevQuestions: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="PATH", help="JSONL of development questions.")
 ]
 CodecName: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME|FOLDER", help="The codec whose Z-tokens the reader reads, or an LLM.")
+    str, typer.Option(metavar="NAME|FOLDER", help="Codec whose Z-tokens the reader reads, or an LLM.")
 ]
 OtherBackbone: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="NAME|FOLDER", help="The backbone, if it lies elsewhere than the codec says.")
+    str | None, typer.Option(metavar="NAME|FOLDER", help="The backbone, if it is not where the codec says.")
 ]
 Cache: TypeAlias = Annotated[
     Path | None, typer.Option(help="Folder for Z-tokens and the teacher's predictions, to share between runs.")
 ]
 StartFrom: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="NAME|FOLDER", help="A reader over the same LLM whose LoRA to train on.")
+    str | None, typer.Option(metavar="NAME|FOLDER", help="Reader over the same LLM whose LoRA to continue training.")
 ]
-Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
+Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Resume the run in the --out folder.")]
 
 
 class _TrainGroup(TyperGroup):
@@ -101,7 +102,7 @@ class _TrainGroup(TyperGroup):
         return super().get_command(ctx, cmd_name)
 
 
-app = typer.Typer(name="train", cls=_TrainGroup, help="Train readers, and relevance.", no_args_is_help=True)
+app = typer.Typer(name="train", cls=_TrainGroup, help="Train readers and relevance weights.", no_args_is_help=True)
 
 
 @app.command("relevance")
@@ -110,24 +111,25 @@ def _relevance(
         list[str], typer.Option(metavar="PATH", help="JSONL of questions with their passages. May be repeated.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="JSON file to write.")] = Path("relevance.json"),
-    seed: Annotated[int, typer.Option(help="Decides which passages are mixed in where.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for mixing in passages.")] = 0,
 ) -> None:
-    """Train the weights by which sentences are chosen for a question; a few minutes for some thousand questions.
+    """Train the weights that choose sentences for a question; a few thousand questions take a few minutes.
 
-    Lines have question, answers and passages, or question, title, sentences and answer_sentences. In Python,
-    Relevance.from_pretrained takes the file, and embedders of your own.
+    Each line has question, answers and passages, or question, title, sentences and answer_sentences. In Python,
+    Relevance.from_pretrained loads the file, and takes your own embedder.
     """
     from zprompt.train import train_relevance
 
+    require_other(out, *map(Path, data))
     trained = train_relevance(data, out, seed=seed)
     recall = ", ".join(f"{share} keeps {value:.1%}" for share, value in trained.recall.items())
-    note(f"{out}: of the answers that were held out, {recall}; 95 % take {trained.kept:.1%} of the text.")
+    note(f"{out}: of the held-out answers, {recall}; 95 % take {trained.kept:.1%} of the text.")
 
 
 def _reader(
     data: Data,
     qa: Questions = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the reader goes to.")] = Path("reader"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the reader.")] = Path("reader"),
     dev: DevText = None,
     dev_qa: DevQuestions = None,
     codec: CodecName = "default",
@@ -139,7 +141,7 @@ def _reader(
 ) -> None:
     """Train a reader: a LoRA and an embedding of Z-tokens, on continuations, questions, cloze tests and repetition.
 
-    Stop it whenever you like: it goes on from its last checkpoint with --resume.
+    Stop it at any time: --resume continues from the last checkpoint.
     """
     from zprompt.train import ReaderTrainConfig, Sources, train_reader
 
@@ -161,7 +163,7 @@ def _reader(
 def _prepare(
     data: Data,
     qa: Questions = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder that it goes to.")] = Path("prepared"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what is prepared.")] = Path("prepared"),
     dev: DevText = None,
     codec: CodecName = "default",
     backbone: OtherBackbone = None,
@@ -169,7 +171,7 @@ def _prepare(
     start_from: StartFrom = None,
     **values: Any,  # noqa: ANN401 - options of the config
 ) -> None:
-    """Draw all that `train run` needs beside the LLM, for a machine without the data, or without much time."""
+    """Prepare everything `train run` needs besides the LLM, for a machine without the data or with little time."""
     from zprompt.train import ReaderTrainConfig, Sources, prepare_reader
 
     with _reporting() as report:
@@ -188,14 +190,15 @@ def _prepare(
 
 @app.command("run")
 def _run(
-    prepared: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `train prepare` wrote.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the reader goes to.")] = Path("reader"),
+    prepared: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder that `train prepare` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the reader.")] = Path("reader"),
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="How long to train, over all calls; by default, all steps.")
+        float | None,
+        typer.Option(min=0.01, help="Minutes to train in total, over all runs; by default, until all steps are done."),
     ] = None,
     backbone: OtherBackbone = None,
 ) -> None:
-    """Train a reader on what was prepared, on a GPU if there is one. The same call again goes on where it stopped."""
+    """Train a reader on what was prepared, on a GPU if there is one. Run the same command again to resume."""
     from zprompt.train import run_reader
 
     with _reporting() as report:

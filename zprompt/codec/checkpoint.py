@@ -47,8 +47,8 @@ def read_config(folder: Path) -> CodecConfig:
         values = json.loads(path.read_text("utf-8"))
         if values["format"] != FORMAT:
             raise CheckpointError(
-                f"{path} has format {values['format']}, this release knows {FORMAT}. "
-                "Make the codec anew from its LLM, or use the release of zprompt that wrote it."
+                f"{path} has format {values['format']}, but this release reads {FORMAT}. "
+                "Recreate the codec from its LLM, or use the release of zprompt that wrote it."
             )
         return CodecConfig(
             values["backbone"],
@@ -58,7 +58,7 @@ def read_config(folder: Path) -> CodecConfig:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{path} is no codec config: {error!r}. Make the codec anew from its LLM, or fetch it again."
+            f"{path} is not a codec config: {error!r}. Recreate the codec from its LLM, or fetch it again."
         ) from error
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
@@ -34,7 +35,15 @@ from zprompt.codec.source import SourceText, explain_tokens, read_source
 from zprompt.codec.symbol_cache import SymbolCache
 from zprompt.codec.tiling import Ints, ScoredWindow, choose_kept, explain_miss
 from zprompt.documents import DocumentBatch, read_documents, title_of
-from zprompt.errors import DamagedSpanError, IntegrityError, InvalidTextError, OptionError, RatioWarning, SpanError
+from zprompt.errors import (
+    DamagedSpanError,
+    DocumentTypeError,
+    IntegrityError,
+    InvalidTextError,
+    OptionError,
+    RatioWarning,
+    SpanError,
+)
 from zprompt.llm import Backbone, choose_device, choose_quantization, load_backbone
 from zprompt.options import CompressOptions, OnError, Protect, check_batch_size, check_on_error
 from zprompt.paths import cache_dir
@@ -216,7 +225,7 @@ class Codec:
         began = time.perf_counter()
         batch_size = check_batch_size(batch_size)
         if each and options.query:
-            raise OptionError("each=True is for compressing without a query. Compress each document in its own call.")
+            raise OptionError("each=True excludes a query. Compress each document in its own call.")
         batch = read_documents(docs)
         refocus = bool(options.query) and read_spans  # Z-spans stand for their texts
         originals = self.original_texts(batch, options.on_error, batch_size) if refocus else list(batch.texts)
@@ -228,11 +237,16 @@ class Codec:
             with batch.naming(index):
                 span = self._reusable_span(text) if original != text else None
                 sources.append(self._source(original, options, span))
+        passing_texts = [text for text, source in zip(originals, sources, strict=True) if source is None]
+        passing_tokens = sum(map(self._count_tokens, passing_texts))
+        options = options.beside(passing_tokens, alone=len(passing_texts) == len(sources))
         kept: list[KeptText] | None = None
         if options.query:
             relevance = relevance or shared_relevance()
             kept = self._focus(sources, originals, batch, options, relevance)
         spans, missed = self._tile(sources, options, batch_size, progress, each)
+        if kept and options.max_tokens is not None and not any(kept_text.ranges for kept_text in kept):
+            missed = f"max_tokens={options.max_tokens} has no room for any sentence: none stays word for word"
         texts = [
             format_span(span) if span else escape_literal(original)
             for original, span in zip(originals, spans, strict=True)
@@ -334,6 +348,8 @@ class Codec:
         """
         began = time.perf_counter()
         options = CompressOptions(ratio, max_tokens, query, protect)
+        if not isinstance(text, str):
+            raise DocumentTypeError(f"explain takes a str, got {type(text).__name__}.")
         source = read_source(text, self.backbone, options)
         if options.query:
             [source], _ = focus_sources([source], [""], options, shared_relevance(), self.settings.window)
@@ -348,8 +364,8 @@ class Codec:
         """Return the texts that documents stand for, without the LLM where the texts of their Z-spans are in memory.
 
         :param batch: The documents.
-        :param on_error: As in `decompress`, for documents that are a Z-span and nothing else; any other document with a
-            Z-span that cannot be restored is left as it is.
+        :param on_error: As in `decompress`, for documents that are a Z-span or have a valid one of this codec. In any
+            other document, what has the form of a Z-span is text.
         :param batch_size: As in `decompress`.
         :return: The text of each, with what is around its Z-spans.
         :raises SpanError: If a document cannot be restored; the message names its position.
@@ -369,9 +385,16 @@ class Codec:
         for index, outcome in zip(unknown, restored, strict=True):
             if isinstance(outcome, str):
                 texts[index] = outcome
-            elif is_span(texts[index].strip()):
+            elif is_span(texts[index].strip()) or self._has_valid_span(texts[index]):
                 _raise_or_log(batch, index, outcome, on_error)
         return texts
+
+    def _has_valid_span(self, text: str) -> bool:
+        for match in find_spans(text):
+            with suppress(SpanError):
+                self.parse(match.text)
+                return True
+        return False
 
     def parse(self, text: str) -> ZSpan:
         """Read a Z-span of this codec; raise a SpanError for anything else."""
@@ -388,14 +411,12 @@ class Codec:
         )
         if largest >= self.backbone.vocab_size:
             raise DamagedSpanError(
-                f"A Z-span has the token {largest}, but its codec's LLM has {self.backbone.vocab_size}. "
-                "Ask for it again where it came from."
+                f"A Z-span has the token {largest}, but its codec's LLM has only {self.backbone.vocab_size} tokens. "
+                "Get it again from its source."
             )
         subcodes, size = (self.heads.settings.subcodes, self.heads.settings.subcode_size) if self.heads else (0, 0)
         if any(token.code and (len(token.code) != subcodes or max(token.code) >= size) for token in span.tokens):
-            raise DamagedSpanError(
-                "A Z-span has codes that its codec does not have. Ask for it again where it came from."
-            )
+            raise DamagedSpanError("A Z-span has codes that its codec does not have. Get it again from its source.")
         return span
 
     def restore_ids(
@@ -545,8 +566,8 @@ class Codec:
         text = unescape(text) if span.escaped else text
         if text_digest(text) != span.digest:
             raise IntegrityError(
-                "A Z-span came back as a text with another hash than the one that was compressed. It was forged, or "
-                "this machine computes differently from the one that wrote it by more than the codec's margin. "
+                "The text restored from a Z-span does not match its hash. The Z-span was forged, or this machine "
+                "computes differently from the one that wrote it by more than the codec's margin. "
                 "Compress the text again, or restore it where it was compressed."
             )
         return text
@@ -579,10 +600,13 @@ class Codec:
         for text, span in zip(texts, spans, strict=True):
             if span:
                 lengths.append((span.source_tokens, len(span.tokens)))
-            else:  # the text may hold lone surrogates, which no tokenizer accepts
-                length = len(self.backbone.encode(text.encode("utf-8", "replace").decode()))
-                lengths.append((length, length))
+            else:
+                lengths.append((self._count_tokens(text),) * 2)
         return tuple(lengths)
+
+    def _count_tokens(self, text: str) -> int:
+        """Count the tokens of a text, which may have lone surrogates, although no tokenizer accepts them."""
+        return len(self.backbone.encode(text.encode("utf-8", "replace").decode()))
 
     def _stats(
         self,

@@ -52,9 +52,7 @@ def split_windows(span: ZSpan, size: int) -> Iterator[KnownWindow]:
         tokens.append(token)
         length += token.gap + 1
         if length > size:
-            raise DamagedSpanError(
-                "A Z-token reaches into the next window. Ask for the Z-span again where it came from."
-            )
+            raise DamagedSpanError("A Z-token reaches into the next window. Get the Z-span again from its source.")
         if length == size:
             dropped = length - len(tokens)
             yield KnownWindow(tokens, span.symbols[first_symbol : first_symbol + dropped])

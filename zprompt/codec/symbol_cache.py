@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -52,6 +53,7 @@ class SymbolCache:
         self._in_memory: Recent[bytes, Ints] = Recent(tokens)
         self._lock = threading.Lock()  # of the file
         self._database: sqlite3.Connection | None = None
+        self._process = os.getpid()
 
     def get(self, ids: Sequence[int]) -> Ints | None:
         """Return the symbols of a window, (n,), or None if they are not cached."""
@@ -111,7 +113,8 @@ class SymbolCache:
     def _open(self) -> sqlite3.Connection | None:
         if self._path is None:
             return None
-        if self._database is None:
+        if self._database is None or self._process != os.getpid():  # a connection does not survive a fork
+            self._process = os.getpid()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self._path, timeout=5, check_same_thread=False)
             self._database.execute("PRAGMA journal_mode = WAL")
@@ -121,5 +124,5 @@ class SymbolCache:
 
     def _disable_file(self, error: Exception) -> None:
         """Fall back to memory only."""
-        logger.info("What the LLM said is remembered in memory alone: %s: %s.", self._path, error)
+        logger.info("The symbol cache is kept in memory only: %s: %s.", self._path, error)
         self._path = self._database = None

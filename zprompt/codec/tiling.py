@@ -88,9 +88,9 @@ def choose_kept(windows: Sequence[ScoredWindow], options: CompressOptions) -> li
     if options.max_tokens is not None and forced > options.max_tokens:
         unit = "document" if options.query else "sentence"
         raise OptionError(
-            f"max_tokens is {options.max_tokens}, but these documents need {forced} Z-tokens at least: the first token "
-            f"of each {unit}{', and what is protected' if options.protect is not None else ''}. "
-            "Allow more, or compress fewer documents."
+            f"max_tokens={options.max_tokens} is too small: these documents need at least {forced} Z-tokens, for the "
+            f"first token of each {unit}{' and for what is protected' if options.protect is not None else ''}. "
+            "Raise it, or compress fewer documents."
         )
     count = options.max_tokens or nearest_count(len(worth), options.ratio or 1.0)
     kept = _most_worth(worth, ids, max(count, forced))
@@ -111,11 +111,13 @@ def explain_miss(windows: Sequence[ScoredWindow], z_tokens: int, options: Compre
     ratio = source_tokens / z_tokens
     forced = sum(int(np.isinf(window.worth).sum()) for window in windows)
     if options.query:
-        return f"ratio {options.ratio:g} was asked for; the sentences that the query needs are nearest at {ratio:.2f}"
+        return (
+            f"ratio {options.ratio:g} was requested; the nearest with the sentences that the query needs is {ratio:.2f}"
+        )
     if z_tokens > forced:
-        return f"ratio {options.ratio:g} was asked for, and {ratio:.2f} is the nearest for {source_tokens} tokens"
+        return f"ratio {options.ratio:g} was requested; the nearest for {source_tokens} tokens is {ratio:.2f}"
     return (
-        f"ratio {options.ratio:g} was asked for, but these texts have {ratio:.2f} at most: {forced} of their "
+        f"ratio {options.ratio:g} was requested, but these texts allow at most {ratio:.2f}: {forced} of their "
         f"{source_tokens} tokens begin a sentence or a line{' or are protected' if options.protect is not None else ''}"
     )
 

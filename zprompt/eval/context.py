@@ -91,8 +91,8 @@ class Prediction:
         """Raise UnreadableError if the shortened texts are token ids."""
         if self.output == "ids":
             raise UnreadableError(
-                f"{self.shortened[0].baseline} writes ids with meta-tokens, which only a model that was tuned on them "
-                f"reads: LTSC's reader answers from those of {LTSC_TUNED}. What any model can read is ltsc-text."
+                f"{self.shortened[0].baseline} writes ids with meta-tokens, which only a model tuned on them can "
+                f"read; LTSC's reader reads those of {LTSC_TUNED}. ltsc-text can be read by any model."
             )
 
 
@@ -129,10 +129,12 @@ class ChosenReaders:
             kind, _ = _find_reader(name)
             if kind not in SHIPPED:
                 raise OptionError(
-                    f"The reader {name!r} was tuned on {kind!r}. A run takes one of each of {', '.join(SHIPPED)}."
+                    f"The reader {name!r} was tuned on {kind!r}. A run takes one reader each for {', '.join(SHIPPED)}."
                 )
             if kind in chosen:
-                raise OptionError(f"The readers {chosen[kind]!r} and {name!r} were both tuned on {kind!r}. Give one.")
+                raise OptionError(
+                    f"The readers {chosen[kind]!r} and {name!r} were both tuned on {kind!r}. Pass only one."
+                )
             chosen[kind] = name
         return cls(**chosen)
 
@@ -274,7 +276,7 @@ class EvaluationContext:
             for prediction in predictions:
                 prediction.require_text()
                 if column == UNTUNED and prediction.output == "z":
-                    raise UnreadableError("The untuned backbone reads no Z-tokens; see the method focus-text.")
+                    raise UnreadableError("The untuned backbone cannot read Z-tokens; use the method focus-text.")
             reader = self.reader(column)
             began = time.perf_counter()
             generations = reader.generate(list(prompts), max_new_tokens=max_new_tokens)

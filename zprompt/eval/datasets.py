@@ -28,9 +28,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from zprompt.errors import MissingDependencyError, TrainingDataError
+from zprompt.errors import InvalidTextError, MissingDependencyError, TrainingDataError
 from zprompt.json_lines import LINES_SUFFIXES, numbered_lines
 from zprompt.relevance import Passage
+from zprompt.zspan import require_no_surrogates
 
 Row: TypeAlias = dict[str, Any]
 Item = TypeVar("Item")
@@ -64,13 +65,13 @@ def _read_question_file(path: Path) -> Iterator[Question]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise TrainingDataError(f"{path} cannot be read: {error}. Give a JSONL file of questions.") from error
+        raise TrainingDataError(f"{path} cannot be read: {error}. Pass a JSONL file of questions.") from error
     for number, line in numbered_lines(text):
         try:
             yield question_of(json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, InvalidTextError) as error:
             raise TrainingDataError(
-                f"{path}, line {number} is no question: {error!r}. It needs question, answers and passages of text."
+                f"{path}, line {number} is not a question: {error!r}. It needs question, answers and passages of text."
             ) from error
 
 
@@ -82,12 +83,27 @@ def question_of(row: Row, *, gold_only: bool = True) -> Question:
     :return: The question.
     :raises ValueError: If it has no answers or no passages; KeyError or TypeError if it has another form.
     """
+    if not all(isinstance(passage, dict) for passage in row["passages"]):
+        raise TypeError("its passages are no objects with a text")
     gold = [passage for passage in row["passages"] if passage.get("gold") or not gold_only] or row["passages"]
-    passages = tuple(Passage(str(passage["text"]), str(passage.get("title", ""))) for passage in gold)
-    answers = tuple(str(answer) for answer in row["answers"])
+    passages = tuple(
+        Passage(_require_text(passage["text"], "a text"), _require_text(passage.get("title") or "", "a title"))
+        for passage in gold
+    )
+    answers = [row["answers"]] if isinstance(row["answers"], str) else row["answers"]
     if not answers or not passages:
         raise ValueError("no answers or no passages")
-    return Question(str(row["question"]), answers, passages)
+    checked = tuple(_require_text(answer, "an answer") for answer in answers)
+    return Question(_require_text(row["question"], "the question"), checked, passages)
+
+
+def _require_text(value: object, name: str) -> str:
+    """Return a text, or a number as one; raise TypeError or an error about its characters for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError(f"{name} is {value!r}, not a text")
+    text = str(value)
+    require_no_surrogates(text)
+    return text
 
 
 # Reading rows.
@@ -122,7 +138,7 @@ def read_rows(source: str) -> Rows:
         text = path.read_text("utf-8")
         rows = list(_json_rows(text)) if path.suffix in LINES_SUFFIXES else [{"text": text, "title": path.name}]
     except (UnicodeDecodeError, ValueError) as error:
-        raise TrainingDataError(f"{path} cannot be read: {error}. Give JSON lines, or text in UTF-8.") from error
+        raise TrainingDataError(f"{path} cannot be read: {error}. Pass JSON lines, or UTF-8 text.") from error
     return _normalised(f"file {path.name}", rows, source)
 
 
@@ -130,7 +146,7 @@ def _json_rows(text: str) -> Iterator[Row]:
     for number, line in numbered_lines(text):
         row = json.loads(line)
         if not isinstance(row, dict):
-            raise ValueError(f"line {number} is no JSON object")
+            raise ValueError(f"line {number} is not a JSON object")
         yield row
 
 
@@ -148,13 +164,13 @@ def open_dataset(source: str, split: str) -> Iterable[Row]:
         from datasets import load_dataset
     except ImportError as error:
         raise MissingDependencyError(
-            f"There is no file {source}, and datasets need zprompt[train]: pip install 'zprompt[train]'."
+            f"No file {source}, and datasets need zprompt[train]: pip install 'zprompt[train]'."
         ) from error
     try:
         dataset = load_dataset(*name.split("@"), split=named_split or split)
     except Exception as error:  # its builders may raise anything
         raise TrainingDataError(
-            f"{source} is no file, and the dataset cannot be loaded: {type(error).__name__}: {error}. Give a file, or "
+            f"{source} is not a file, and no dataset can be loaded: {type(error).__name__}: {error}. Pass a file, or "
             "a dataset as NAME@CONFIG:SPLIT."
         ) from error
     return map(dict, dataset)
@@ -176,7 +192,7 @@ def _normalised(name: str, rows: Iterable[Row], source: str) -> Rows:
 
 def normalise_row(row: Row) -> Iterator[Row]:
     """Yield the questions of a public dataset's row in our form, or the row itself if its dataset is not known."""
-    return (question for question in _questions(row) if question is row or question["answers"])
+    return (question for question in _questions(row) if question.get("answers") != [])
 
 
 def _questions(row: Row) -> Iterator[Row]:
@@ -268,7 +284,8 @@ def text_of(row: Row) -> str:
         if isinstance(text := row.get(name), str):
             return text
     raise TrainingDataError(
-        f"A row has no text: its fields are {', '.join(row)}. It needs one of paragraphs, {', '.join(TEXT_FIELDS)}."
+        f"A row has no text: its fields are {', '.join(row)}. It needs text in one of paragraphs, "
+        f"{', '.join(TEXT_FIELDS)}."
     )
 
 

@@ -271,7 +271,7 @@ def _api_encoding() -> Encoding:
     folder = Path(spec.origin).parent / "_static" / "tiktoken_cache" if spec and spec.origin else None
     if folder is None or not folder.is_dir() or find_spec("tiktoken") is None:
         raise MissingDependencyError(
-            f"{API_ENCODING} is not there offline. llama-index-core ships it: pip install llama-index-core."
+            f"{API_ENCODING} is not available offline. llama-index-core ships it: pip install llama-index-core."
         )
     import tiktoken
 

@@ -47,7 +47,7 @@ class BenchSettings:
             raise OptionError(f"ratios must be at least 1, got {bad[0]:g}.")
         for name, values in (("methods", self.methods), ("tasks", self.tasks), ("ratios", self.ratios)):
             if not values:
-                raise OptionError(f"There are no {name}. Give one at least.")
+                raise OptionError(f"No {name} were given. Pass at least one.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def load_results(path: Path) -> BenchResults:
         values = json.loads(file.read_text("utf-8"))
         if (values["format"], values["version"]) != (FORMAT, VERSION):
             raise BenchResultsError(
-                f"{file} has the version {values['version']!r} of {values['format']!r}, and this release reads "
+                f"{file} has the version {values['version']!r} of {values['format']!r}, but this release reads "
                 f"{VERSION} of {FORMAT!r}. Run `zprompt bench` again, or use the release that wrote it."
             )
         settings: dict[str, Any] = {
@@ -179,5 +179,5 @@ def load_results(path: Path) -> BenchResults:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BenchResultsError(
-            f"{file} has no results of `zprompt bench`: {error!r}. Give the folder that a run wrote."
+            f"{file} has no results of `zprompt bench`: {error!r}. Pass the folder that a run wrote."
         ) from error

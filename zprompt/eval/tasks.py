@@ -27,7 +27,7 @@ import json
 import random
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.errors import OptionError, TrainingDataError, UnreadableError
+from zprompt.errors import InvalidTextError, OptionError, TrainingDataError, UnreadableError
 from zprompt.eval import metrics as m
 from zprompt.eval.context import TEXT_READERS, EvaluationContext, Prediction, Replies
 from zprompt.eval.datasets import (
@@ -52,6 +52,7 @@ from zprompt.eval.datasets import (
 )
 from zprompt.eval.metrics import READER, READERS, Metric, holds_answer
 from zprompt.eval.statistics import Estimate, Ratio, bootstrap
+from zprompt.zspan import require_no_surrogates
 
 if TYPE_CHECKING:
     from zprompt.reader import Message
@@ -117,7 +118,7 @@ class Task(ABC):
     @classmethod
     def of(cls, rows: Rows, draws: Draws) -> Self:
         """Draw samples from rows, as evenly over the kinds of text as possible."""
-        samples = [_text_sample(index, row, draws.characters) for index, row in enumerate(rows.rows)]
+        samples = [_text_sample(rows, index, draws.characters) for index in range(len(rows.rows))]
         source = f"{rows.source}, up to {draws.characters:,} characters of each"
         return cls(source, _draw_mixed(samples, draws.limit, draws.seed))
 
@@ -191,7 +192,7 @@ class QuestionAnswering(Task):
     @classmethod
     def of(cls, rows: Rows, draws: Draws) -> Self:
         """Draw questions, each with its passages."""
-        samples = [_question_sample(row, index, cls.gold_only) for index, row in enumerate(rows.rows)]
+        samples = [_question_sample(rows, index, cls.gold_only) for index in range(len(rows.rows))]
         return cls(rows.source, draw(samples, draws.limit, draws.seed))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
@@ -225,7 +226,7 @@ class RetrievedQuestions(QuestionAnswering):
     @classmethod
     def fits(cls, row: Row) -> bool:
         """Return whether a row is a question with passages that answer it and others."""
-        return _is_question(row) and len({bool(passage.get("gold")) for passage in row["passages"]}) == 2
+        return _is_question(row) and len(set(map(_is_gold, row["passages"]))) == 2
 
     @classmethod
     def shipped(cls) -> Rows:
@@ -332,7 +333,7 @@ class Queries(Task):
     @classmethod
     def of(cls, rows: Rows, draws: Draws) -> Self:
         """Draw queries; the documents of all rows are searched."""
-        samples = [_query_sample(row, index) for index, row in enumerate(rows.rows)]
+        samples = [_query_sample(rows, index) for index in range(len(rows.rows))]
         drawn = draw(samples, draws.limit, draws.seed)
         return cls(rows.source, drawn, [sample.answers[0] for sample in samples])
 
@@ -445,7 +446,7 @@ class Structure(Task):
     @classmethod
     def of(cls, rows: Rows, draws: Draws) -> Self:
         """Draw whole files, as evenly over the kinds as possible: part of a file would not parse."""
-        samples = [_text_sample(index, row) for index, row in enumerate(rows.rows)]
+        samples = [_text_sample(rows, index) for index in range(len(rows.rows))]
         return cls(rows.source, _draw_mixed(samples, draws.limit, draws.seed))
 
     def score(self, predictions: Sequence[Prediction], context: EvaluationContext) -> Scores:
@@ -510,11 +511,17 @@ def make_tasks(names: Sequence[str], data: Sequence[str], limit: int, characters
     :raises TrainingDataError: If a source cannot be read, or fits no task.
     """
     if unknown := set(names) - set(TASKS):
-        raise OptionError(f"There is no task {sorted(unknown)[0]!r}. Must be one of {', '.join(TASKS)}.")
+        raise OptionError(f"Unknown task {sorted(unknown)[0]!r}. Must be one of {', '.join(TASKS)}.")
     sources: dict[str, list[Rows]] = {}  # by task
     for spec in data:
-        for name, rows in _assign(spec):
+        assigned = dict(_assign(spec))
+        for name, rows in assigned.items():
             sources.setdefault(name, []).append(rows)
+        if not set(assigned) & set(names):
+            raise OptionError(
+                f"{spec} is data for {', '.join(assigned)}, but the tasks are {', '.join(names)}. Choose tasks that "
+                "measure it, such as --tasks " + f"{next(iter(assigned))}."
+            )
     draws = Draws(limit, characters, seed)
     return [_BY_NAME[name].of(_joined(sources.get(name)) or _BY_NAME[name].shipped(), draws) for name in names]
 
@@ -536,8 +543,8 @@ def _assign(spec: str) -> Iterator[tuple[str, Rows]]:
     fitting = [name for name, task in _BY_NAME.items() if rows.rows and task.fits(rows.rows[0])]
     if not fitting:
         raise TrainingDataError(
-            f"{spec} fits no task: its first row has {', '.join(rows.rows[0]) if rows.rows else 'nothing'}. Say which "
-            f"it is for: TASK={spec}, with one of {', '.join(TASKS)}."
+            f"{spec} fits no task: its first row has {', '.join(rows.rows[0]) if rows.rows else 'nothing'}. Name "
+            f"its task as TASK={spec}, with one of {', '.join(TASKS)}."
         )
     yield from ((name, rows) for name in fitting)
 
@@ -550,6 +557,10 @@ def _read_grouped(source: str) -> Rows:
 
 def _is_question(row: Row) -> bool:
     return "question" in row and "passages" in row
+
+
+def _is_gold(passage: object) -> bool:
+    return isinstance(passage, Mapping) and bool(passage.get("gold"))
 
 
 def _is_query(row: Row) -> bool:
@@ -565,8 +576,12 @@ def _draw_mixed(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample
     return [sample for turn in drawn for sample in turn if sample is not None][:limit]
 
 
-def _text_sample(index: int, row: Row, characters: int | None = None) -> Sample:
-    text = text_of(row)
+def _text_sample(rows: Rows, index: int, characters: int | None = None) -> Sample:
+    row = rows.rows[index]
+    try:
+        require_no_surrogates(text := text_of(row))
+    except (TrainingDataError, InvalidTextError) as error:
+        raise TrainingDataError(f"Row {index + 1} of {rows.source}: {error}") from error
     summary = next((str(row[name]) for name in _SUMMARIES if row.get(name)), None)
     return Sample(
         id=str(row.get("id") or row.get("title") or index),
@@ -585,12 +600,14 @@ def _add_distractors(row: Row, rows: Sequence[Row], index: int) -> Row:
     return {**row, "passages": rng.sample(passages, len(passages))}
 
 
-def _question_sample(row: Row, index: int, gold_only: bool) -> Sample:
+def _question_sample(rows: Rows, index: int, gold_only: bool) -> Sample:
+    row = rows.rows[index]
     try:
         question = question_of(row, gold_only=gold_only)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidTextError) as error:
         raise TrainingDataError(
-            f"Row {index + 1} is no question: {error!r}. It needs question, answers and passages of text."
+            f"Row {index + 1} of {rows.source} is not a question: {error!r}. It needs question, answers and passages "
+            "of text."
         ) from error
     return Sample(
         id=str(row.get("id", index)),
@@ -602,11 +619,13 @@ def _question_sample(row: Row, index: int, gold_only: bool) -> Sample:
     )
 
 
-def _query_sample(row: Row, index: int) -> Sample:
+def _query_sample(rows: Rows, index: int) -> Sample:
+    row = rows.rows[index]
     try:
         turns = " ".join(str(utterance) for turn in row["turns"] for utterance in turn)
         return Sample(str(row.get("id", index)), "queries", (f"{row['topic']}. {turns}",), answers=(str(row["facet"]),))
     except (KeyError, TypeError) as error:
         raise TrainingDataError(
-            f"Row {index + 1} is no long query: {error!r}. It needs topic, facet and turns, which are lists of text."
+            f"Row {index + 1} of {rows.source} is not a long query: {error!r}. It needs topic, facet and turns, which "
+            "are lists of text."
         ) from error

@@ -14,6 +14,7 @@ on one thread, which takes at most a third longer than two threads.
                      takes 1.4 times as long
 """
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ MIN_LENGTH = 32  # fewest tokens of a padded window
 ROWS = 256  # fewest rows of a matrix product on several threads
 
 _lock = threading.Lock()
+
+if hasattr(os, "register_at_fork"):  # a forked process lacks its parent's OpenMP threads, and would wait for them
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def describe(folder: Path) -> ModelFolder:
     :return: The description.
     :raises BackboneError: If the folder holds no model.
     """
-    config = _read_object(folder / "config.json", "Give the folder of a causal LM.")
+    config = _read_object(folder / "config.json", "Pass the folder of a causal LM.")
     end_ids = _end_ids(folder, config)
     if (path := folder / "backbone.json").is_file():
         values = _read_object(path, _AGAIN)
@@ -144,7 +144,9 @@ def _fetch_from_hub(name: str) -> Path:
             snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"], local_files_only=bool(switch))
         )
     except Exception as error:  # the hub's client raises a dozen unrelated classes
-        reason = f"{switch} forbids the network" if switch else f"the Hugging Face hub did not give it ({error})"
+        reason = (
+            f"{switch} forbids the network" if switch else f"it cannot be fetched from the Hugging Face Hub ({error})"
+        )
         raise BackboneNotFoundError(
             f"Backbone {name!r} is neither a folder nor in the Hugging Face cache, and {reason}. Check the name, "
             f"or run `zprompt pull {name}` with a network."

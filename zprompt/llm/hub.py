@@ -124,12 +124,11 @@ def load_transformers_model(folder: Path) -> Any:  # noqa: ANN401 - any of trans
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
         raise BackboneError(
-            f"{folder} cannot be loaded as a causal language model: {error} Give the folder of one, as "
-            f"save_pretrained writes it."
+            f"{folder} cannot be loaded as a causal language model: {error} Pass a folder that save_pretrained wrote."
         ) from error
     if getattr(model, "_is_stateful", False):  # Mamba and its like
         raise BackboneError(
-            f"{folder} is a recurrent model, whose state cannot be rolled back token by token. Give one with attention."
+            f"{folder} is a recurrent model, whose state cannot be rolled back token by token. Use one with attention."
         )
     return model
 

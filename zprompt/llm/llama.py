@@ -61,7 +61,7 @@ class LlamaShape:
         missing = [name for name in _SIZES if not isinstance(config.get(name), int)]
         if missing:
             raise BackboneError(
-                f"The config.json of a Llama lacks {', '.join(missing)}. Give a folder that save_pretrained wrote."
+                f"The config.json of a Llama lacks {', '.join(missing)}. Pass a folder that save_pretrained wrote."
             )
         heads = config["num_attention_heads"]
         return cls(

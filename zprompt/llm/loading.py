@@ -70,9 +70,9 @@ def load_backbone(name: str = "default", *, device: str = "auto", quantization: 
 def choose_device(wanted: str) -> torch.device:
     """Return the device for a `device` option; raise OptionError if it is unknown or not available."""
     if wanted not in {"auto", "cpu", "cuda"}:
-        raise OptionError(f"device is {wanted!r}. Must be one of 'auto', 'cpu', 'cuda'.")
+        raise OptionError(f"device must be one of 'auto', 'cpu', 'cuda', got {wanted!r}.")
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise OptionError("device is 'cuda', but torch finds no GPU here. Choose 'cpu' or 'auto'.")
+        raise OptionError("device='cuda', but torch finds no GPU here. Choose 'cpu' or 'auto'.")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -83,7 +83,7 @@ def choose_quantization(wanted: str, device: torch.device) -> Quantization:
     for allowed in get_args(Quantization):
         if wanted == allowed:
             return allowed  # type: ignore[no-any-return]
-    raise OptionError(f"quantization is {wanted!r}. Must be one of 'auto', 'none', 'nf4', 'int8'.")
+    raise OptionError(f"quantization must be one of 'auto', 'none', 'nf4', 'int8', got {wanted!r}.")
 
 
 def quantize(model: nn.Module, quantization: Quantization, device: torch.device) -> None:
@@ -155,7 +155,7 @@ def _read_llama(folder: ModelFolder, shape: LlamaShape) -> tuple[LlamaDecoder, T
     try:
         decoder.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
-        raise BackboneError(f"The weights in {folder.path} are not those of its config.json: {error}") from error
+        raise BackboneError(f"The weights in {folder.path} do not match its config.json: {error}") from error
     if head is None:
         head = decoder.embed_tokens.weight.detach()
     return decoder.eval().requires_grad_(False), head

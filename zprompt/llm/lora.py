@@ -154,7 +154,7 @@ def read_mergeable(lora: Lora, backbone: Backbone) -> Iterator[tuple[str, Tensor
     for name, weight in backbone.read_weights():
         module = name.removesuffix(".weight")
         if module != "lm_head" and unread.pop(module, None) != weight.shape:
-            raise BackboneError(f"{backbone.name!r} has {name!r}, which is not what its config.json describes.")
+            raise BackboneError(f"{backbone.name!r} has {name!r}, which its config.json does not describe.")
         yield module, weight
     if unread:
         raise BackboneError(f"{backbone.name!r} lacks {next(iter(unread))!r}, which its config.json describes.")
@@ -216,8 +216,8 @@ def read_lora(folder: Path) -> Lora:
     for name, tensor in tensors.items():
         module, _, kind = name.removeprefix(_PREFIX).removesuffix(".weight").rpartition(".")
         if kind not in matrices:
-            raise CheckpointError(f"{folder / WEIGHTS_FILE} has {name!r}, which is no part of a LoRA.")
+            raise CheckpointError(f"{folder / WEIGHTS_FILE} has {name!r}, which is not part of a LoRA.")
         matrices[kind][module] = tensor
     if matrices["lora_A"].keys() != matrices["lora_B"].keys():
-        raise CheckpointError(f"{folder / WEIGHTS_FILE} lacks a half of some LoRA matrices. Fetch or train it again.")
+        raise CheckpointError(f"{folder / WEIGHTS_FILE} lacks one half of some LoRA pairs. Fetch or train it again.")
     return Lora(rank, alpha, matrices["lora_A"], matrices["lora_B"])

@@ -108,7 +108,7 @@ def merge_in_onnx(lora: Lora, backbone: Backbone) -> tuple[OnnxDecoder, Tensor]:
     shape = llama_shape(backbone)
     if shape.head_size % _HEAD_UNIT:
         raise BackboneError(
-            f"The attention heads of {backbone.name!r} have {shape.head_size} channels, and ONNX Runtime takes "
+            f"The attention heads of {backbone.name!r} have {shape.head_size} channels, but ONNX Runtime needs "
             f"multiples of {_HEAD_UNIT}. Choose engine='fp32'."
         )
     # Through a file, since ONNX Runtime would keep a model given in memory beside its own copy.
@@ -160,7 +160,7 @@ class _Graph:
             import onnx
         except ImportError as error:
             raise MissingDependencyError(
-                "engine='onnx' needs onnx, which writes the model down for ONNX Runtime. Install it with "
+                "engine='onnx' needs onnx, which exports the model to ONNX Runtime. Install it with "
                 "`pip install 'zprompt[onnx]'`, or choose engine='fp32'."
             ) from error
         self._onnx = onnx

@@ -14,4 +14,4 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. Fetch it again, or train it anew.") from error
+        raise CheckpointError(f"{path} cannot be read: {error}. Fetch or train it again.") from error

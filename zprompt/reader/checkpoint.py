@@ -61,8 +61,8 @@ def read_reader_config(folder: Path) -> ReaderConfig:
         values = json.loads(path.read_text("utf-8"))
         if values["format"] != FORMAT:
             raise CheckpointError(
-                f"{path} has format {values['format']}, this release knows {FORMAT}. "
-                "Train the reader anew, or use the release of zprompt that it was trained with."
+                f"{path} has format {values['format']}, but this release reads {FORMAT}. "
+                "Train the reader again, or use the release of zprompt that it was trained with."
             )
         return ReaderConfig(
             values["backbone"],
@@ -72,9 +72,7 @@ def read_reader_config(folder: Path) -> ReaderConfig:
             Calibration(**values.get("calibration", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} is no reader config: {error!r}. Train the reader anew, or fetch it again."
-        ) from error
+        raise CheckpointError(f"{path} is not a reader config: {error!r}. Fetch or train the reader again.") from error
 
 
 def write_reader(folder: Path, config: ReaderConfig, z_embedding: ZEmbedding, lora: Lora) -> None:
@@ -109,7 +107,7 @@ def load_z_embedding(folder: Path, config: ReaderConfig, hidden_size: int) -> ZE
 
 def load_lora(folder: Path, config: ReaderConfig, backbone: Backbone) -> Lora:
     """Load a reader's LoRA; raise CheckpointError if it was trained on other weights than the backbone's."""
-    advice = "Give a codec over that one: codec=…."
+    advice = "Pass a codec over that one: codec=…."
     backbone.require_weights(config.backbone_fingerprint, config.backbone, f"The reader in {folder}", advice)
     return read_lora(folder / ADAPTER_FOLDER)
 

@@ -37,10 +37,10 @@ def export_reader(reader: Reader, folder: Path) -> None:
     :raises OptionError: If the folder holds anything else, or the reader has another engine.
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / ABOUT_FILE).is_file())):
-        raise OptionError(f"{folder} holds something else than an export of a reader. Choose a new folder.")
+        raise OptionError(f"{folder} holds something other than an exported reader. Choose a new folder.")
     decoder = reader.decoder
     if not isinstance(decoder, LlamaDecoder) or decoder.norm.weight.dtype != torch.float32:
-        raise OptionError("Of this reader, no weights in fp32 are left. Load it with load_reader(…, engine='fp32').")
+        raise OptionError("This reader no longer has its fp32 weights. Load it with load_reader(…, engine='fp32').")
     folder.mkdir(parents=True, exist_ok=True)
     with quiet_transformers():
         _write_model(reader, decoder, folder)

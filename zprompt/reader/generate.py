@@ -65,7 +65,7 @@ class Sampling:
         if self.seed is not None:
             object.__setattr__(self, "seed", whole_number("seed", self.seed))
             if self.seed not in _SEEDS:
-                raise OptionError(f"seed must be a whole number of 64 bits or None, got {self.seed}.")
+                raise OptionError(f"seed must be a 64-bit integer or None, got {self.seed}.")
 
 
 class GenerateKeywords(TypedDict, total=False):
@@ -93,14 +93,14 @@ class GenerateOptions:
         if self.max_new_tokens < 1:
             raise OptionError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}.")
         if "" in self.stops:
-            raise OptionError("A stop string is empty: every text would end before it began. Leave it out.")
+            raise OptionError("A stop string is empty, so every text would end before it begins. Leave it out.")
 
     @classmethod
     def of(cls, **options: Unpack[GenerateKeywords]) -> GenerateOptions:
         """Check keyword options; raise TypeError if any is unknown."""
         unknown = options.keys() - GenerateKeywords.__annotations__.keys()
         if unknown:
-            raise TypeError(f"Unknown options {sorted(unknown)}. Known are {list(GenerateKeywords.__annotations__)}.")
+            raise TypeError(f"Unknown options {sorted(unknown)}. Allowed: {list(GenerateKeywords.__annotations__)}.")
         sampling = Sampling(
             options.get("temperature", 0.0),
             options.get("top_p", 1.0),
@@ -110,7 +110,7 @@ class GenerateOptions:
         stop = options.get("stop")
         stops = (stop,) if isinstance(stop, str) else () if stop is None else stop
         if not isinstance(stops, Sequence) or not all(isinstance(string, str) for string in stops):
-            raise OptionError(f"stop must be a string or several, got {stop!r}.")
+            raise OptionError(f"stop must be a string or a sequence of strings, got {stop!r}.")
         return cls(options.get("max_new_tokens", MAX_NEW_TOKENS), sampling, tuple(stops))
 
 

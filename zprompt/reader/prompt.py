@@ -379,7 +379,7 @@ def _pieces(tokenizer: ContentTokenizer, parts: Iterable[Mark | str | Sequence[Z
 def _check_messages(messages: Sequence[Message]) -> None:
     """Raise OptionError if there is no message, or one has an unknown role or no text."""
     if isinstance(messages, str | Mapping) or not messages:
-        raise OptionError('Messages must be a list of dicts such as {"role": "user", "content": "…"}, one at least.')
+        raise OptionError('Messages must be a non-empty list of dicts such as {"role": "user", "content": "…"}.')
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
             raise OptionError(f'Message {index} must be a dict with a str under "content".')

@@ -50,7 +50,7 @@ from zprompt.reader.prompt import (
 )
 from zprompt.reader.results import NOT_FOUND, Answer, Calibration, Delta, Generation, TextStream, Usage
 from zprompt.relevance import NOTHING
-from zprompt.zspan import ZToken, read_header, split_at_spans
+from zprompt.zspan import ZToken, read_header, require_no_surrogates, split_at_spans
 
 Prompt: TypeAlias = str | Sequence[Message] | PreparedPrompt
 """A bare text to continue, or the messages of a conversation to reply to; either may hold Z-spans anywhere."""
@@ -127,7 +127,7 @@ class Reader:
         :raises CheckpointError: If there is no such reader, or it was trained on other weights than the codec's.
         """
         if engine not in get_args(EngineName):
-            raise OptionError(f"engine is {engine!r}. Must be one of {get_args(EngineName)}.")
+            raise OptionError(f"engine must be one of {get_args(EngineName)}, got {engine!r}.")
         folder = find_reader(name_or_path)
         config = read_reader_config(folder)
         if not isinstance(codec, Codec):
@@ -137,7 +137,7 @@ class Reader:
         backbone = codec.backbone
         if engine == "onnx" and backbone.device.type != "cpu":
             raise OptionError(
-                f"engine 'onnx' runs on the CPU, but the model is on {backbone.device}. Use device='cpu'."
+                f"engine='onnx' runs on the CPU, but the model is on {backbone.device}. Use device='cpu'."
             )
         llama_shape(backbone)  # raises for an unsupported LLM, before all other errors
         lora = load_lora(folder, config, backbone)
@@ -168,7 +168,7 @@ class Reader:
         :raises OptionError: If the reader was built without its LoRA.
         """
         if self.lora is None:
-            raise OptionError("This reader was put together without its LoRA. To save it, make it with lora=….")
+            raise OptionError("This reader was made without its LoRA, so it cannot be saved. Make it with lora=….")
         backbone, max_gap = self.backbone, self.z_embedding.max_gap
         fingerprint = backbone.weights_fingerprint
         config = ReaderConfig(backbone.name, fingerprint, max_gap, self.training, self.calibration)
@@ -215,16 +215,25 @@ class Reader:
         :param options: max_new_tokens (64), temperature, top_p, top_k, stop and seed, as in `generate`.
         :return: The answer, or one for each question.
         :raises OptionError: If there are not as many passages as questions, or an option is not allowed.
+        :raises SpanError: If a Z-span is damaged, or of another codec; the message names its position.
+        :raises InvalidTextError: If a passage has a lone surrogate; likewise.
         """
+        if not isinstance(question, str | Sequence) or not all(isinstance(text, str) for text in question):
+            raise OptionError(f"question must be a str or a sequence of str, got {question!r}.")
         if isinstance(question, str):
             return self.answer([question], [passages], max_passage_tokens=max_passage_tokens, **options)[0]
         if len(question) != len(passages):
-            raise OptionError(f"There are {len(question)} questions, but passages for {len(passages)}. Give one each.")
+            raise OptionError(
+                f"Got {len(question)} questions but passages for {len(passages)}; "
+                "pass one set of passages per question."
+            )
         options.setdefault("max_new_tokens", ANSWER_TOKENS)
         generate_options = replace(GenerateOptions.of(**options), watched=self.tokenizer.encode(NOT_FOUND)[0])
         if max_passage_tokens is not None and whole_number("max_passage_tokens", max_passage_tokens) < 1:
-            raise OptionError(f"max_passage_tokens must be at least 1, got {max_passage_tokens}. None reads all.")
+            raise OptionError(f"max_passage_tokens must be at least 1, got {max_passage_tokens}. None means no limit.")
         batches = [read_documents(documents) for documents in passages]
+        for batch in batches:
+            self._check_passages(batch)
         answerable = [index for index, batch in enumerate(batches) if any(map(self._has_content, batch.texts))]
         window = self.codec.settings.window
         prompts = [
@@ -277,7 +286,9 @@ class Reader:
         :raises OptionError: If it is a text, or an option is not allowed.
         """
         if isinstance(messages, str):
-            raise OptionError('generate takes messages such as [{"role": "user", "content": "…"}]; complete a text.')
+            raise OptionError(
+                'generate takes messages such as [{"role": "user", "content": "…"}]; complete takes a text.'
+            )
         single = not messages or isinstance(messages[0], Mapping)
         return self._generate([messages] if single else messages, single, stream, options)
 
@@ -360,7 +371,9 @@ class Reader:
         """
         each = [options] * len(prompts) if isinstance(options, GenerateOptions) else list(options)
         if len(each) != len(prompts):
-            raise OptionError(f"There are {len(prompts)} prompts, but options for {len(each)}. Give one for each.")
+            raise OptionError(
+                f"Got {len(prompts)} prompts but options for {len(each)}; pass one set of options per prompt."
+            )
         batch_size = check_batch_size(batch_size)
         prepared = [self.prepare(prompt, prompt_options) for prompt, prompt_options in zip(prompts, each, strict=True)]
         return self._deltas(prepared, each, batch_size, wanted)
@@ -380,6 +393,15 @@ class Reader:
             return batch.documents
         focus = PassageFocus(self._parse, self._decode, lambda text: len(self.backbone.encode(text)))
         return focus.choose(question, batch, most)
+
+    def _check_passages(self, batch: DocumentBatch) -> None:
+        """Raise the error of the first passage that cannot be read, with its position."""
+        for index, text in enumerate(batch.texts):
+            with batch.naming(index):
+                require_no_surrogates(text)
+                for piece in split_at_spans(text):
+                    if not isinstance(piece, str):
+                        self._parse(piece.text)
 
     def _has_content(self, text: str) -> bool:
         """Return whether a passage is more than white space, also in the anchors of a Z-span that drops nothing."""
@@ -414,9 +436,9 @@ class Reader:
         if excess > 0:
             raise ContextBudgetError(
                 f"The prompt takes {size.positions} positions ({size.positions - size.z_tokens} of text, "
-                f"{size.z_tokens} of Z-tokens that stand for {size.source_tokens} tokens), and {max_new_tokens} new "
-                f"tokens are asked for: {excess} more than the {self.max_positions} positions of the model's context. "
-                "Compress the passages, or at a higher ratio, leave some out, or lower max_new_tokens."
+                f"{size.z_tokens} of Z-tokens for {size.source_tokens} source tokens), which with "
+                f"max_new_tokens={max_new_tokens} is {excess} more than the {self.max_positions} positions of the "
+                "model's context. Compress the passages (more), leave some out, or lower max_new_tokens."
             )
 
     def _embed_piece(self, piece: Piece) -> Tensor:
@@ -437,7 +459,7 @@ class Reader:
         """Generate one text or several, whole or in pieces."""
         options = GenerateOptions.of(**keywords)
         if stream and not single:
-            raise OptionError("stream=True takes one prompt. For several, take their pieces from Reader.run.")
+            raise OptionError("stream=True takes a single prompt. For several, iterate over Reader.run.")
         if stream:
             return TextStream(self.run(prompts, options))
         generations = self._generate_all(prompts, options)

@@ -159,8 +159,8 @@ def open_embedder(embedder: object) -> Embedder:
     if hasattr(embedder, "get_text_embedding_batch"):
         return LlamaIndexEmbedder(embedder)
     raise OptionError(
-        f"embedder={embedder!r} is not allowed. Give 'default', the folder of a sentence-transformers model, LangChain "
-        "Embeddings or a LlamaIndex BaseEmbedding."
+        "embedder must be 'default', the folder of a sentence-transformers model, LangChain Embeddings or a LlamaIndex "
+        f"BaseEmbedding, got {embedder!r}."
     )
 
 
@@ -201,14 +201,14 @@ class EmbeddingCache:
         missing = [text for text in unique if text not in vectors]
         if missing:
             computed = self.embedder.embed_documents([*map(_without_surrogates, missing)])
-            vectors |= zip(missing, _rounded(computed), strict=True)
+            vectors |= zip(missing, _rounded(computed, len(missing)), strict=True)
         for text in missing:
             self._cache.put(text, vectors[text])
         return _unit_length(np.stack([vectors[text] for text in texts]))
 
     def question(self, text: str) -> Vectors:
         """Return the embedding of a question, (d,)."""
-        vector: Vectors = _unit_length(_rounded([self.embedder.embed_query(_without_surrogates(text))]))[0]
+        vector: Vectors = _unit_length(_rounded([self.embedder.embed_query(_without_surrogates(text))], 1))[0]
         return vector
 
 
@@ -217,9 +217,17 @@ def _without_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _rounded(vectors: Any) -> NDArray[np.int8]:  # noqa: ANN401 - whatever the embedder returns
+def _rounded(vectors: Any, count: int) -> NDArray[np.int8]:  # noqa: ANN401 - whatever the embedder returns
     """Round embeddings, (n, d), to int8, scaled so that the largest component of each is 127."""
-    array = np.asarray(vectors, np.float32)
+    try:
+        array = np.asarray(vectors, np.float32)
+    except (ValueError, TypeError) as error:
+        raise OptionError(f"The embedder returned no vectors of one length: {error}.") from error
+    if array.shape[:-1] != (count,) or not array.size or not np.isfinite(array).all():
+        raise OptionError(
+            f"The embedder returned an array of shape {array.shape} for {count} texts, or numbers that are not finite. "
+            "It must return a vector for each text."
+        )
     largest = np.abs(array).max(axis=1, keepdims=True)
     rounded: NDArray[np.int8] = np.rint(array / np.maximum(largest, 1e-12) * _SCALE).astype(np.int8)
     return rounded

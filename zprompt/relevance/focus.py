@@ -67,7 +67,7 @@ class Choice:
         if not isinstance(relevance, Relevance):
             raise OptionError(
                 f"relevance must be a zprompt.relevance.Relevance, got {type(relevance).__name__}. "
-                "To use an embedder, give Relevance.from_pretrained(embedder=…)."
+                "To use an embedder, pass Relevance.from_pretrained(embedder=…)."
             )
         self._scored = relevance.score(question, passages)
         self._coverage = relevance.weights.coverage
@@ -95,7 +95,7 @@ class Choice:
         within = choose_within(forced_first, self._costs, self._needs, length.most)
         if (self._forced & ~within).any():
             raise OptionError(
-                f"max_tokens leaves {length.most} tokens for sentences, but what is protected needs more. Allow more."
+                f"max_tokens leaves {length.most} tokens for sentences, but what is protected needs more. Raise it."
             )
         enough = within & self._wanted(length)  # a limit that is not reached changes nothing
         return self._kept(enough if enough.any() else within)

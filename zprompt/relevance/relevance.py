@@ -184,13 +184,15 @@ def read_weights(path: Path) -> tuple[LogisticWeights, LogisticWeights]:
     try:
         data = json.loads(path.read_text("utf-8"))
         if data["format"] != FORMAT:
-            raise CheckpointError(f"{path} has format {data['format']}, this release reads {FORMAT}. Train it again.")
+            raise CheckpointError(
+                f"{path} has format {data['format']}, but this release reads {FORMAT}. Train it again."
+            )
         with_embedder, words_only = (_weights_of(data[kind]) for kind in ("with_embedder", "words_only"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has no weights of a relevance model ({error}).") from error
     unknown = {*with_embedder.names, *words_only.names} - set(NAMES)
     if unknown or set(words_only.names) - {*WORDS, *FORM}:
-        raise CheckpointError(f"{path} has weights of features that this release does not know. Train it again.")
+        raise CheckpointError(f"{path} has weights for features that this release does not know. Train it again.")
     return with_embedder, words_only
 
 

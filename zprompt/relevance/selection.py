@@ -36,6 +36,7 @@ _RECORD = re.compile(
 )  # a time, or a place in a file
 _COLUMN = re.compile(r"[^\W\d][^,;\t\n]{0,39}")  # the name of a column
 _DELIMITERS = {",": 2, ";": 1, "\t": 1}  # with the fewest of them per line; prose has commas, too
+_QUOTED = re.compile(r'"[^"\n]*"')  # a value that may hold delimiters
 _MIN_ROWS = 2  # without the header
 
 
@@ -66,7 +67,7 @@ def _csv_headers(texts: Sequence[str]) -> dict[int, int]:
     """Return the index of the header of each row of delimited values, by the row's index."""
     headers: dict[int, int] = {}
     for delimiter, min_count in _DELIMITERS.items():
-        counts = [text.count(delimiter) for text in texts]
+        counts = [_QUOTED.sub("", text).count(delimiter) for text in texts]
         start = 0
         for count, run in groupby(counts):
             end = start + len(list(run))

@@ -90,7 +90,7 @@ def shutting_down() -> ApiError:
     """Return the error for requests that are still waiting when the server stops."""
     return ApiError(
         503,
-        "The server is shutting down. Ask another one, or this one when it is back.",
+        "The server is shutting down. Try another one, or this one when it is back.",
         kind="service_unavailable_error",
         code="shutting_down",
         headers={"Retry-After": "5"},
@@ -113,7 +113,8 @@ def to_api_error(error: Exception) -> ApiError:
         case ApiError():
             return error
         case ContextBudgetError():
-            return ApiError(400, str(error), code="context_length_exceeded")
+            message = str(error).replace("max_new_tokens", "max_tokens")  # as the API calls it
+            return ApiError(400, message, code="context_length_exceeded")
         case SpanError() | OptionError() | DocumentTypeError() | InvalidTextError():
             return ApiError(400, str(error), code=_code(error))
         case DroppedOriginalError():
@@ -126,7 +127,7 @@ def to_api_error(error: Exception) -> ApiError:
             return _http(error)
     LOG.error("A request failed.", exc_info=error)
     # zprompt's messages are written for users; others may reveal more about the server than a client should know.
-    message = str(error) if isinstance(error, ZPromptError) else "The server failed. Its log says why."
+    message = str(error) if isinstance(error, ZPromptError) else "The server failed; see its log for the cause."
     return ApiError(500, message, kind="server_error", code="internal_error")
 
 
@@ -147,8 +148,8 @@ def _code(error: Exception) -> str:
 
 def _http(error: HTTPException) -> ApiError:
     if error.status_code == 400:
-        return ApiError(400, "The request's body cannot be read as JSON.", code="invalid_json")
-    message = {404: "There is no such path.", 405: "This path does not take this method."}.get(error.status_code)
+        return ApiError(400, "The request body cannot be read as JSON.", code="invalid_json")
+    message = {404: "No such path.", 405: "This path does not allow this method."}.get(error.status_code)
     return ApiError(error.status_code, message or str(error.detail), headers=error.headers)
 
 
@@ -161,15 +162,18 @@ def _invalid(error: RequestValidationError) -> ApiError:
     match problem["type"]:
         case "json_invalid":
             reason = problem.get("ctx", {}).get("error", "malformed")
-            return ApiError(400, f"The request's body is not JSON: {reason}.", code="invalid_json")
+            return ApiError(400, f"The request body is not JSON: {reason}.", code="invalid_json")
         case "missing" if param is None:
             message = "The request has no body. Send a JSON object with 'Content-Type: application/json'."
         case "model_attributes_type" | "dict_type" if param is None:
-            message = "The request's body must be a JSON object, sent with 'Content-Type: application/json'."
+            message = "The request body must be a JSON object, sent with 'Content-Type: application/json'."
         case "missing":
             message = f"{param!r} is missing."
         case "extra_forbidden":
-            message, code = f"{param!r} is not known here. See docs/server.md for what is.", "unknown_parameter"
+            message, code = (
+                f"{param!r} is not a known field. See docs/server.md for those that are.",
+                "unknown_parameter",
+            )
         case "value_error":  # a check of ours, whose message is complete
             message = problem["msg"].removeprefix("Value error, ")
         case _:

@@ -35,18 +35,20 @@ class Metrics:
         self.first_piece = Histogram(
             "zprompt_first_piece_seconds", "Admission to the first text.", buckets=_SECONDS, registry=registry
         )
-        self.waiting = Gauge("zprompt_waiting", "Jobs that wait.", ["queue"], registry=registry)
-        self.running = Gauge("zprompt_running", "Jobs that are worked on.", ["queue"], registry=registry)
+        self.waiting = Gauge("zprompt_waiting", "Jobs waiting.", ["queue"], registry=registry)
+        self.running = Gauge("zprompt_running", "Jobs running.", ["queue"], registry=registry)
         self.batch_size = Histogram(
-            "zprompt_batch_size", "Texts that are written together.", buckets=_BATCHES, registry=registry
+            "zprompt_batch_size", "Texts generated together.", buckets=_BATCHES, registry=registry
         )
         self.cancelled = Counter(
-            "zprompt_cancelled", "Requests given up before their end.", ["reason"], registry=registry
+            "zprompt_cancelled", "Requests cancelled before they finished.", ["reason"], registry=registry
         )
         self.prompt_positions = Counter("zprompt_prompt_positions", "Positions of prompts.", registry=registry)
         self.z_tokens = Counter("zprompt_z_tokens", "Positions that were Z-tokens.", registry=registry)
-        self.source_tokens = Counter("zprompt_source_tokens", "Tokens these stood for.", registry=registry)
-        self.generated_tokens = Counter("zprompt_generated_tokens", "Tokens written.", registry=registry)
+        self.source_tokens = Counter(
+            "zprompt_source_tokens", "Source tokens that the Z-tokens stood for.", registry=registry
+        )
+        self.generated_tokens = Counter("zprompt_generated_tokens", "Tokens generated.", registry=registry)
 
     def count_usage(self, usage: Usage) -> None:
         """Add the usage of one text."""

@@ -227,7 +227,7 @@ class JobQueue(Generic[J]):
         seconds = min(_LONGEST_RETRY, max(1, math.ceil(self._run_seconds * runs)))
         return ApiError(
             429,
-            f"{taken} requests wait, and no more may. Ask again in {seconds} seconds.",
+            f"{taken} requests are waiting, which is the limit. Try again in {seconds} seconds.",
             kind="rate_limit_error",
             code="queue_full",
             headers={"Retry-After": str(seconds)},

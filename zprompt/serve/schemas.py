@@ -41,7 +41,7 @@ MAX_STOPS = 4  # OpenAI's limit
 _Neutral = Mapping[str, tuple[tuple[object, ...], str]]  # by field: its neutral values, and what to do instead
 
 _ONE_ANSWER = "Send the request several times for several answers."
-_NO_LOGPROBS = "Leave it out: probabilities are not given."
+_NO_LOGPROBS = "Leave it out: probabilities are not available."
 _NO_TOOLS = "Leave it out: the model calls no tools."
 _NO_PENALTY = "Leave it out, or set it to 0."
 _TEXT_ONLY = "The model writes plain text: leave it out."
@@ -65,9 +65,9 @@ _CHAT: _Neutral = {
     "response_format": (({"type": "text"},), _TEXT_ONLY),
     "modalities": ((["text"],), _TEXT_ONLY),
     "audio": ((), _TEXT_ONLY),
-    "prediction": ((), "Leave it out: there is no speculation on it."),
+    "prediction": ((), "Leave it out: there is no speculative decoding."),
     "reasoning_effort": (("none",), "Leave it out: the model does not reason."),
-    "verbosity": ((), "Leave it out, and say in a message how long the answer is to be."),
+    "verbosity": ((), "Leave it out, and say in a message how long the answer should be."),
     "web_search_options": ((), _NO_TOOLS),
     "store": ((False,), _NOTHING_KEPT),
     "metadata": (({},), _NOTHING_KEPT),
@@ -77,15 +77,15 @@ _CHAT: _Neutral = {
 _COMPLETION: _Neutral = {
     **_SAMPLING,
     "best_of": ((1,), _ONE_ANSWER),
-    "echo": ((False,), "Leave it out, and put the prompt before the text yourself."),
+    "echo": ((False,), "Leave it out, and prepend the prompt yourself."),
     "suffix": (("",), "Leave it out: the model writes from left to right."),
     "logprobs": ((), _NO_LOGPROBS),
 }
 _MESSAGE: _Neutral = {  # fields of OpenAI's own answers, which clients send back
-    "name": ((), "Say in the content who speaks."),
+    "name": ((), "Name the speaker in the content."),
     "refusal": ((), "Leave it out."),
     "annotations": (([],), "Leave it out."),
-    "audio": ((), "Messages are text."),
+    "audio": ((), "Leave it out: messages are text."),
     "tool_calls": (([],), _NO_TOOLS),
     "function_call": ((), _NO_TOOLS),
     "tool_call_id": ((), _NO_TOOLS),
@@ -117,6 +117,23 @@ class _Request(BaseModel):
         return _without_neutral(values, cls.unsupported)
 
 
+def _texts(name: str, least: int, most: int | None = None) -> BeforeValidator:
+    """Return the check of a field that is a string, or a list of so many."""
+    count = f"{least} or more" if most is None else f"at most {most}"
+
+    def check(value: object) -> object:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{name!r} must be a string or a list of {count} strings")
+        if len(texts) < least or (most is not None and len(texts) > most):
+            raise ValueError(f"{name!r} must have {count} strings, got {len(texts)}")
+        for text in texts:
+            require_no_surrogates(text)
+        return value
+
+    return BeforeValidator(check)
+
+
 def _content(value: object) -> str:
     """Read the content of a message: a text, or a list of text parts."""
     if isinstance(value, str):
@@ -124,7 +141,7 @@ def _content(value: object) -> str:
         return value
     if not isinstance(value, list) or not value:
         kind = _KINDS_OF_JSON.get(type(value), "an empty list")
-        raise ValueError(f"a message's content is a text or a list of parts, not {kind}")
+        raise ValueError(f"a message's content must be a text or a list of parts, not {kind}")
     return "".join(_text_of(part, index) for index, part in enumerate(value))
 
 
@@ -132,11 +149,10 @@ def _text_of(part: object, index: int) -> str:
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind != "text" or not isinstance(part, Mapping):
         raise ValueError(
-            f"part {index} has the type {kind!r}, and this model reads text only: "
-            "parts must be objects with the type 'text'"
+            f"part {index} has type {kind!r}, but this model reads text only: parts must be objects of type 'text'"
         )
     if not isinstance(text := part.get("text"), str):
-        raise ValueError(f"part {index} has no text: it must be under 'text', as a string")
+        raise ValueError(f"part {index} has no text: 'text' must be a string")
     require_no_surrogates(text)
     return text
 
@@ -159,7 +175,7 @@ class ChatMessage(_Request):
         if isinstance(values, Mapping) and values.get("role") == "assistant" and values.get("content") is None:
             return {**values, "content": ""}
         if isinstance(values, Mapping) and "content" in values and values["content"] is None:
-            raise ValueError("content is null, which only the assistant's messages may have: it must be a text")
+            raise ValueError("content must be a text: only the assistant's messages may have null")
         return values
 
     def plain(self) -> dict[str, str]:
@@ -184,7 +200,7 @@ class TextRequest(_Request):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0  # OpenAI's is 1, but a small model is best when greedy
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0  # not in OpenAI's API; clients send it as an extra field
-    stop: Text | Annotated[list[Text], Field(max_length=MAX_STOPS)] = []
+    stop: Annotated[str | list[str], _texts("stop", 0, MAX_STOPS)] = []
     seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -196,7 +212,7 @@ class TextRequest(_Request):
         if self.stream_options and not self.stream:
             raise ApiError(
                 400,
-                "'stream_options' is for streams: set 'stream' to true.",
+                "'stream_options' applies to streams only: set 'stream' to true.",
                 code="invalid_value",
                 param="stream_options",
             )
@@ -253,7 +269,7 @@ class CompletionRequest(TextRequest):
 
     unsupported: ClassVar[_Neutral] = _COMPLETION
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1)]
+    prompt: Annotated[str | list[str], _texts("prompt", 1)]
 
     @property
     def prompts(self) -> Sequence[Prompt]:
@@ -267,7 +283,7 @@ def _documents(value: object) -> object:
             require_no_surrogates(document)
         elif not isinstance(document, dict):
             raise ValueError(
-                "input is a text, an object with a text under 'text', or a list of these, not "
+                "input must be a text, an object with a text under 'text', or a list of these, not "
                 f"{_KINDS_OF_JSON.get(type(document), 'a list in a list')}"
             )
     return value

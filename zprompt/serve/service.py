@@ -50,8 +50,8 @@ class ServerSettings:
                 raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.originals_bytes < self.max_request_bytes:
             raise OptionError(
-                f"originals_bytes must be at least max_request_bytes, {self.max_request_bytes:,}, so that those of one "
-                f"request fit, got {self.originals_bytes:,}."
+                f"originals_bytes must be at least max_request_bytes, {self.max_request_bytes:,}, so that the "
+                f"originals of one request fit, got {self.originals_bytes:,}."
             )
         if not self.timeout > 0:
             raise OptionError(f"timeout must be above 0 seconds, got {self.timeout}.")
@@ -61,7 +61,7 @@ class ServerSettings:
         if not self.model:
             raise OptionError("The model's name is empty. Leave it out for 'zprompt'.")
         if self.api_key is not None and not self.api_key.strip():
-            raise OptionError("The API key is empty, so everyone could guess it. Give one, or leave it out for none.")
+            raise OptionError("The API key is empty, so anyone could guess it. Pass one, or leave it out for none.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Service:
         if name is not None and name != self.settings.model:
             raise ApiError(
                 404,
-                f"There is no model {name!r}. This server has {self.settings.model!r}.",
+                f"No model {name!r} here. This server has {self.settings.model!r}.",
                 code="model_not_found",
                 param="model",
             )
@@ -160,7 +160,7 @@ class Service:
         if len(body.prompts) > self.settings.batch_size:
             raise ApiError(
                 400,
-                f"The request has {len(body.prompts)} prompts, but {self.settings.batch_size} may be in one. "
+                f"The request has {len(body.prompts)} prompts, but at most {self.settings.batch_size} are allowed. "
                 "Send several requests.",
                 code="too_many_prompts",
                 param="prompt",

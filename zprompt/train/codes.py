@@ -531,7 +531,7 @@ def load_codes(folder: Path, backbone: Backbone) -> CodesModel:
         codes.load_state_dict({key: tensor.float() for key, tensor in load_tensors(folder / CODES_FILE).items()})
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"{folder} has no codes: {error!r}. Train some: `zprompt train reader --input codes`."
+            f"{folder} has no codes: {error!r}. Train some with `zprompt train reader --input codes`."
         ) from error
     backbone.require_weights(fingerprint, name, f"What wrote the codes in {folder}", "Load that one.")
     loras = {adapter: read_lora(folder / adapter) for adapter in codes.adapters}

@@ -85,7 +85,7 @@ def analyze_codes(
     tiled = [tile for text, span in zip(texts, spans, strict=True) if (tile := tile_passage(text, span, codec))]
     passage_uses = [uses_in(model, backbone, passage) for passage in tiled]
     if not sum(len(values) for values, *_ in passage_uses):
-        raise TrainingDataError("No passage has a code. Give longer texts, of a language that the LLM knows.")
+        raise TrainingDataError("No passage has a code. Pass longer texts, in a language that the LLM knows.")
     uses = collect(passage_uses)
     positions = sum(size for *_, size in passage_uses)
     return measure(uses, config.codes, len(tiled), sum(len(passage.ids) for passage in tiled) / positions, seed)

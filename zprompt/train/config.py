@@ -15,18 +15,18 @@ PRECISIONS = ("fp32", "bf16")
 class ReaderTrainConfig:
     """One training run of a reader; the same config, data and machine give the same reader."""
 
-    input: str = "z"  # what passages are given as: z; codes or paper-a; or for baselines text, pruned, truncated, ltsc
+    input: str = "z"  # form of the passages: z, codes or paper-a; for baselines text, pruned, truncated or ltsc
     steps: int = 500  # optimizer steps
-    batch: int = 8  # packed sequences a step
+    batch: int = 8  # packed sequences per step
     micro_batch: int = 1024  # positions that are computed at once, padding included
     passages: int = 1500  # passages of training text
-    passage_tokens: int = 320  # tokens of a passage, at most
+    passage_tokens: int = 320  # maximum tokens of a passage
     ratios: tuple[float, ...] = (2.0, 4.0, 7.0, 8.0)  # source tokens per Z-token; each passage gets one of these
     continuation: float = 0.35  # share of continuations in a batch, and in the loss
     questions: float = 0.30  # share of questions
     cloze: float = 0.20  # share of cloze tests
     repetition: float = 0.15  # share of repetitions
-    shortest_context: int = 64  # source tokens before a continuation, at least
+    shortest_context: int = 64  # minimum source tokens before a continuation
     continued: int = 48  # tokens of a continuation
     repeated: int = 64  # source tokens of a repetition
     cloze_questions: int = 4  # cloze tests on one passage, at most
@@ -48,8 +48,8 @@ class ReaderTrainConfig:
     checkpoint_every: int = 50  # steps between checkpoints
     evaluate_every: int = 100  # steps between evaluations; 0: only at the end
     dev_passages: int = 48  # development passages; a third of them during training
-    dev_questions: int = 100  # development questions, at most
-    dev_ratios: tuple[float, ...] = (4.0, 7.0)  # ratios to measure at; during training, the first
+    dev_questions: int = 100  # maximum number of development questions
+    dev_ratios: tuple[float, ...] = (4.0, 7.0)  # ratios to measure at; during training, only the first
 
     def __post_init__(self) -> None:
         """Raise OptionError if no run can follow this config."""
@@ -62,13 +62,13 @@ class ReaderTrainConfig:
             raise OptionError(f"precision must be one of {PRECISIONS}, got {self.precision!r}.")
         if self.passage_tokens < self.shortest_context + self.continued:
             raise OptionError(
-                f"passage_tokens must hold a context and its continuation, {self.shortest_context} + {self.continued} "
-                f"tokens, got {self.passage_tokens}."
+                f"passage_tokens must be at least shortest_context + continued, {self.shortest_context} + "
+                f"{self.continued}, got {self.passage_tokens}."
             )
         _require_ratios("ratios", self.ratios)
         _require_ratios("dev_ratios", self.dev_ratios)
         if min(self.shares.values()) < 0 or not any(self.shares.values()):
-            raise OptionError(f"The shares of the tasks must not be negative, nor all zero, got {self.shares}.")
+            raise OptionError(f"The shares of the tasks must not be negative or all zero, got {self.shares}.")
 
     @property
     def shares(self) -> dict[str, float]:
@@ -88,4 +88,4 @@ def _require_at_least(config: ReaderTrainConfig, least: int, *names: str) -> Non
 
 def _require_ratios(name: str, ratios: tuple[float, ...]) -> None:
     if not ratios or min(ratios) < 1:
-        raise OptionError(f"{name} must be 1 or more each, and one of them at least, got {ratios}.")
+        raise OptionError(f"{name} must be at least one ratio of 1 or more, got {ratios}.")

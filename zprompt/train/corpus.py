@@ -25,7 +25,7 @@ def read_texts(sources: Sequence[str]) -> list[str]:
     """
     texts = [text for source in sources for text in _read_source(source) if text.strip()]
     if not texts:
-        raise TrainingDataError(f"No text in {list(sources)}. Give text files, JSONL files or folders of them.")
+        raise TrainingDataError(f"No text in {list(sources)}. Pass text files, JSONL files or folders of them.")
     return texts
 
 

@@ -192,7 +192,9 @@ def load_checkpoint(
     tensors: dict[str, Tensor] = {}
     for name in state["files"]:
         if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / STATE_FILE} names {name}, which is not there. Bring it, or start anew.")
+            raise CheckpointError(
+                f"{folder / STATE_FILE} names {name}, which is missing. Restore it, or start a new run."
+            )
         tensors |= load_tensors(folder / name)
     for index, parameter in enumerate(parameters):
         parameter.copy_(tensors[f"parameter.{index}"])
@@ -216,9 +218,9 @@ def refuse_another_run(
     changed = sorted(name for name in now if name not in free and stopped.get(name) != now[name])
     if changed:
         raise CheckpointError(
-            f"The run in {path.parent} was started with another {' and '.join(changed)}: "
+            f"The run in {path.parent} was started with a different {' and '.join(changed)}: "
             f"{[stopped.get(name) for name in changed]}, now {[now[name] for name in changed]}. "
-            "Go on with what it was started with, or start anew in another folder."
+            "Resume with the original values, or start a new run in another folder."
         )
 
 

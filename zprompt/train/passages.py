@@ -48,7 +48,7 @@ def cut_passages(texts: Sequence[str], encode: Encode, least: int, most: int, co
         if len(passages) >= 2 * count:  # more than wanted, so that one long text cannot be most of them
             break
     if not passages:
-        raise TrainingDataError(f"No text has {least} tokens. Give longer texts, or ask for shorter passages.")
+        raise TrainingDataError(f"No text has {least} tokens. Pass longer texts, or ask for shorter passages.")
     distinct = list(passages)
     return [distinct[index] for index in random.permutation(len(distinct))[:count]]
 
@@ -132,7 +132,7 @@ class PassageStore:
         if rows[0]["codec"] != codec.fingerprint:
             raise CheckpointError(
                 f"{path} was made with the codec {rows[0]['codec']}, but {codec.fingerprint} is loaded. Choose another "
-                "folder by --cache or --out."
+                "folder with --cache or --out."
             )
         self._spans = {(row["text"], row["ratio"]): row["span"] for row in rows[1:]}
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")  # without a line that was cut off

@@ -100,7 +100,7 @@ def train_reader(
     """
     work = folder / WORK
     if (work / STATE_FILE).is_file() and not resume:
-        raise CheckpointError(f"A training run is in {work}. Go on with it by --resume, or choose another --out.")
+        raise CheckpointError(f"{work} already has a training run. Continue it with --resume, or choose another --out.")
     data = _open(config, codec_name, backbone_name, cache or work, start_from, report)
     content = draw_training_set(data, sources, start_from)
     questions = read_questions(sources.dev_questions)[: config.dev_questions]
@@ -156,7 +156,7 @@ def run_reader(
     """
     content = read_training_set(prepared)
     backbone = load_backbone(backbone_name or content.backbone, quantization="none")
-    advice = "Give that one by --backbone."
+    advice = "Pass that one as --backbone."
     backbone.require_weights(content.fingerprint, content.backbone, f"The training set in {prepared}", advice)
     return _train(content, backbone, folder, prepared, Limit(content.config.steps, minutes), report)
 

@@ -94,7 +94,7 @@ def as_input(passage: TiledPassage, kind: str) -> PassageInput:
     if kind == "ltsc":
         meta_ids, places = as_meta_tokens(passage)
         return PassageInput(TextPiece(tuple(meta_ids)), places)
-    raise OptionError(f"This passage cannot be given as {kind!r}.")
+    raise OptionError(f"This passage cannot be given as input {kind!r}.")
 
 
 def as_meta_tokens(passage: TiledPassage) -> tuple[list[int], Ints]:
@@ -246,7 +246,7 @@ class ReaderExamples:
         possible = {task: bool(questions) if task == "questions" else bool(passages) for task in TASKS}
         shares = np.array([config.shares[task] * possible[task] for task in TASKS])
         if not shares.sum():
-            raise TrainingDataError("There is neither text nor a question to train on. Give --data, --qa or both.")
+            raise TrainingDataError("There is no text and no question to train on. Pass --data, --qa or both.")
         self.shares = shares / shares.sum()
 
     def draw(self, random: np.random.Generator) -> list[PackedSequence]:
@@ -267,7 +267,7 @@ class ReaderExamples:
             sequence = draw(random)
             if sequence:
                 return sequence
-        raise TrainingDataError(f"The training text has nothing to make a {task} of. Set its share to 0.")
+        raise TrainingDataError(f"The training text has nothing for the task {task!r}. Set its share to 0.")
 
     def _continuation(self, random: np.random.Generator) -> PackedSequence | None:
         index = int(random.integers(len(self.passages)))
@@ -296,7 +296,7 @@ class ReaderExamples:
     def focused_question(self, random: np.random.Generator, answered: bool | None = None) -> PackedSequence:
         """Draw questions in one of the forms of focused_questions.py; raise TrainingDataError if there are none."""
         if self.focused is None:
-            raise TrainingDataError("There are no questions to focus passages on. Give --qa.")
+            raise TrainingDataError("There are no questions to focus passages on. Pass --qa.")
         drawn = self.focused.draw(self.config.distractors, random, answered)
         return _share_prefix("questions", drawn.prompts, [self.prompts.answer(answer) for answer in drawn.answers])
 

@@ -125,8 +125,8 @@ def load_start(name: str, backbone: Backbone, config: ReaderTrainConfig) -> Star
     for what, (value, wanted) in pairs.items():
         if value != wanted:
             raise CheckpointError(
-                f"The reader in {folder} can't be trained on: its {what} is {value}, this run's is {wanted}. Give this "
-                "run the same, or leave out --start-from."
+                f"The reader in {folder} cannot be trained further: its {what} is {value}, but this run's is {wanted}. "
+                "Use the same in this run, or leave out --start-from."
             )
     if reader_config.training.get("input") != config.input:
         new = new_start(backbone, config)

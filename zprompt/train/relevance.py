@@ -115,7 +115,7 @@ def train_relevance(
     """
     questions = [question for file in files for question in read_labelled(Path(file))]
     if len(questions) < HELD_OUT:
-        raise TrainingDataError(f"There are {len(questions)} questions with an answer. Give at least {HELD_OUT}.")
+        raise TrainingDataError(f"Only {len(questions)} questions have an answer. Pass at least {HELD_OUT}.")
     scorer = Relevance.from_pretrained(embedder=embedder)
     calls = list(_calls(questions, scorer, np.random.default_rng(seed)))
     trained = [call for index, call in enumerate(calls) if index % HELD_OUT]
@@ -151,7 +151,7 @@ def read_labelled(path: Path) -> Iterator[LabelledQuestion]:
             question = _with_marks(row) if "sentences" in row else _with_answers(row)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise TrainingDataError(
-                f"Line {number} of {path} is no question ({type(error).__name__}: {error}). It needs 'question' and "
+                f"Line {number} of {path} is not a question ({type(error).__name__}: {error}). It needs 'question' and "
                 "either 'answers' and 'passages', or 'sentences' and 'answer_sentences'."
             ) from error
         if any(any(passage.answers) for passage in question.passages):

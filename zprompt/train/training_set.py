@@ -129,7 +129,7 @@ def read_training_set(folder: Path) -> TrainingSet:
         values = json.loads((folder / _FILE).read_text("utf-8"))
         if values["format"] != FORMAT:
             raise CheckpointError(
-                f"{folder / _FILE} has format {values['format']}, this release knows {FORMAT}. Prepare it anew."
+                f"{folder / _FILE} has format {values['format']}, but this release reads {FORMAT}. Prepare it again."
             )
         fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values["config"].items()}
         config = ReaderTrainConfig(**fields)

@@ -159,5 +159,5 @@ def _tail(low: int, high: int) -> bytes:
 def _damaged(data: bytes) -> DamagedSpanError:
     return DamagedSpanError(
         f"The stream of a Z-span ({len(data)} bytes) does not hold what the Z-span announces. "
-        "Ask for it again where it came from."
+        "Get it again from its source."
     )

@@ -43,7 +43,7 @@ def require_no_surrogates(text: str) -> None:
     except UnicodeEncodeError as error:
         raise InvalidTextError(
             f"The text holds a lone surrogate, U+{ord(text[error.start]):04X}, at character {error.start}: "
-            "it is not valid Unicode and has no UTF-8 form. Read it with the right encoding, or replace surrogates: "
+            "it is not valid Unicode and has no UTF-8 form. Decode it with the right encoding, or replace surrogates: "
             "text.encode('utf-8', 'replace').decode()."
         ) from None
 
@@ -69,8 +69,8 @@ def escape(text: str, round_trips: RoundTrips) -> EscapedText:
         if round_trips(escaped):
             return EscapedText(escaped, escaped=True)
     raise InvalidTextError(
-        f"The backbone's tokenizer does not give this text of {len(text)} characters back as it was, even with all "
-        "characters escaped but ASCII. Use another backbone, or pass the text through: on_error='passthrough'."
+        f"The backbone's tokenizer does not round-trip this text of {len(text)} characters, even with all non-ASCII "
+        "characters escaped. Use another backbone, or pass the text through: on_error='passthrough'."
     )
 
 

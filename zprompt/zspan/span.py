@@ -52,7 +52,7 @@ _CHECKSUM_DIGITS = 8
 _ESCAPED = 1  # flag
 _VARINT_BYTES = 9  # 63 bits
 _SHOWN = 40  # characters of a Z-span that a message quotes
-_ASK_AGAIN = "Ask for it again where it came from."
+_ASK_AGAIN = "Get it again from its source."
 
 # White space that may stand between any two characters, and the punctuation, also as HTML escapes.
 _FOLD = r"(?:\s|&(?:\#(?:9|10|13|32|160)|\#[xX](?:9|[aA]|[dD]|20|[aA]0)|Tab|NewLine|nbsp);)*+"
@@ -111,7 +111,9 @@ class ZSpan:
         ids = {start + i: token for start, sentence in sentences for i, token in enumerate(sentence)}
         beyond = [position for position in ids if not 0 <= position < self.source_tokens]
         if beyond:
-            raise OptionError(f"A Z-span of {self.source_tokens} tokens has no sentence with token {beyond[-1]}.")
+            raise OptionError(
+                f"A sentence has token {beyond[-1]}, but the Z-span has only {self.source_tokens} source tokens."
+            )
         tokens: list[ZToken] = []
         symbols: list[int] = []
         start = first_symbol = 0
@@ -137,7 +139,7 @@ def _split(token: ZToken, kept: Sequence[int], ids: Sequence[int]) -> Iterator[Z
         return
     if len(kept) < token.gap and any(subcode != NO_CODE for subcode in token.code):
         raise OptionError(
-            f"A span of {token.gap} tokens has a code, and {len(kept)} of them are to be kept word for word. "
+            f"A span of {token.gap} tokens has a code, so {len(kept)} of them cannot be kept word for word alone. "
             "Focus whole sentences."
         )
     for anchor, (index, end) in zip([token.anchor, *ids], pairwise([-1, *kept, token.gap]), strict=True):
@@ -276,7 +278,7 @@ def _read(text: str) -> tuple[SpanHeader, bytes]:
     if match is None:
         raise _form_error(text, plain)
     if match["checksum"] != _checksum(match["sealed"]):
-        raise ForgedSpanError(f"A Z-span's checksum does not fit: {_quote(plain)} was changed or cut. {_ASK_AGAIN}")
+        raise ForgedSpanError(f"A Z-span's checksum does not match: {_quote(plain)} was changed or cut. {_ASK_AGAIN}")
     payload = _decode(match["payload"])
     flags = payload[0] if payload else 0
     if flags & ~_ESCAPED:
@@ -319,8 +321,8 @@ def _form_error(text: str, plain: str) -> SpanError:
         )
     if not plain.endswith("]"):
         return TruncatedSpanError(
-            f"A Z-span is cut off: {_quote(text)} has no closing bracket. What splits or shortens texts must come "
-            f"before what compresses them. {_ASK_AGAIN}"
+            f"A Z-span is cut off: {_quote(text)} has no closing bracket. Split or shorten texts before compressing "
+            f"them, not after. {_ASK_AGAIN}"
         )
     return DamagedSpanError(
         f"{_quote(text)} does not have the form [z{VERSION}:<fingerprint>:<count>:<payload>:<checksum>] "
@@ -337,12 +339,10 @@ def _check(span: ZSpan) -> None:
     """Raise OptionError if the Z-span could not be read back."""
     if _FINGERPRINT.fullmatch(span.fingerprint) is None:
         raise OptionError(
-            f"A fingerprint must be {FINGERPRINT_DIGITS} lower-case hexadecimal digits, but it is {span.fingerprint!r}."
+            f"A fingerprint must be {FINGERPRINT_DIGITS} lower-case hexadecimal digits, got {span.fingerprint!r}."
         )
     if len(span.digest) != DIGEST_BYTES:
-        raise OptionError(
-            f"A digest must be {DIGEST_BYTES} bytes, but it has {len(span.digest)}; use text_digest(text)."
-        )
+        raise OptionError(f"A digest must be {DIGEST_BYTES} bytes, got {len(span.digest)}; use text_digest(text).")
     dropped = sum(token.gap for token in span.tokens)
     if dropped != len(span.symbols):
         raise OptionError(f"A Z-span has {len(span.symbols)} symbols, but its Z-tokens drop {dropped} tokens.")

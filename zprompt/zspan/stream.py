@@ -241,4 +241,4 @@ _SYMBOL_BITS = _prior_bits()
 
 
 def _damaged(announced: str) -> DamagedSpanError:
-    return DamagedSpanError(f"The stream of a Z-span announces {announced}. Ask for it again where it came from.")
+    return DamagedSpanError(f"The stream of a Z-span announces {announced}. Get it again from its source.")

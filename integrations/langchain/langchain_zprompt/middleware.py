@@ -49,7 +49,7 @@ class ZPromptMiddleware(AgentMiddleware[Any, Any, Any]):
         """
         super().__init__()
         if unknown := set(roles) - set(ROLES):
-            raise OptionError(f"roles must be of {', '.join(map(repr, ROLES))}, got {sorted(unknown)}.")
+            raise OptionError(f"roles must be among {', '.join(map(repr, ROLES))}, got {sorted(unknown)}.")
         self.compressor = compressor or ZPromptCompressor(min_tokens=MIN_TOKENS, on_error="passthrough")
         self.roles, self.leave = frozenset(roles), frozenset(leave)
         self._known: OrderedDict[tuple[str, str | None, str], str] = OrderedDict()  # by form, question and text

@@ -176,9 +176,9 @@ def test_a_splitter_after_the_compressor_is_noticed(codec: ByteCodec, size: int)
         if len(piece.page_content) < 16:
             continue
         for component in (z_compressor(), ZPromptCompressor()):
-            with pytest.raises(TruncatedSpanError, match="splitters before"):
+            with pytest.raises(TruncatedSpanError, match="Split before compressing"):
                 component.compress_documents([piece], QUERY)
-        with pytest.raises(TruncatedSpanError, match="splitters before"):
+        with pytest.raises(TruncatedSpanError, match="Split before compressing"):
             ZPromptDecompressor().transform_documents([piece])
         [passed] = z_compressor(on_error="passthrough").compress_documents([piece], QUERY)
         assert "zprompt_codec" not in passed.metadata

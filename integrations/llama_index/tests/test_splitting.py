@@ -192,9 +192,9 @@ class TestSplitters:
                 node.set_content(text)
                 scored = [NodeWithScore(node=node)]
                 for form in ("text", "z"):
-                    with pytest.raises(TruncatedSpanError, match="splitters before"):
+                    with pytest.raises(TruncatedSpanError, match="Split before compressing"):
                         ZPromptPostprocessor(codec=tiny, form=form).postprocess_nodes(scored, query_str=QUESTION)
-                with pytest.raises(TruncatedSpanError, match="splitters before"):
+                with pytest.raises(TruncatedSpanError, match="Split before compressing"):
                     component.restore_nodes([node])
                 passing = ZPromptPostprocessor(codec=tiny, form="z", on_error="passthrough")
                 [passed] = passing.postprocess_nodes(scored)

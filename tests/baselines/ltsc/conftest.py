@@ -26,7 +26,7 @@ def write_random_ltsc_reader(folder: Path, backbone: Backbone, seed: int = 0) ->
 
 
 class Letters:
-    """A tokenizer of one token a character, that says nothing of offsets."""
+    """A tokenizer of one token per character, without offsets."""
 
     def encode(self, text: str, /) -> list[int]:
         text.encode()  # real ones refuse lone surrogates, too
@@ -38,7 +38,7 @@ class Letters:
 
 @pytest.fixture(scope="session")
 def letters() -> Letters:
-    """Return a tokenizer of one token a character."""
+    """Return a tokenizer of one token per character."""
     return Letters()
 
 
@@ -57,5 +57,5 @@ def ltsc_reader_folder(tmp_path_factory: pytest.TempPathFactory, chat_backbone: 
 
 @pytest.fixture(scope="session")
 def ltsc_reader(ltsc_reader_folder: Path, chat_backbone: Backbone) -> LtscReader:
-    """Return that reader, loaded."""
+    """Return the reader in that folder."""
     return LtscReader.from_pretrained(str(ltsc_reader_folder), backbone=chat_backbone)

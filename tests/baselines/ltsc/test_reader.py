@@ -1,4 +1,4 @@
-"""LTSC's reader answers from text and from meta-tokens, each of which has an embedding of its own."""
+"""The reader of LTSC answers from text and from meta-tokens, each of which has its own embedding."""
 
 import json
 from pathlib import Path
@@ -21,19 +21,19 @@ def ids_of(text: str, backbone: Backbone) -> list[int]:
 def test_meta_tokens_take_fewer_positions_than_their_text(ltsc_reader: LtscReader, chat_backbone: Backbone) -> None:
     ids = ids_of(TEXT, chat_backbone)
     assert max(ids) >= READER_ALPHABET.first
-    text, meta = (ltsc_reader.count(QUESTION, [{"title": "T", "text": given}]) for given in (TEXT, ids))
+    text, meta = (ltsc_reader.count(QUESTION, [{"title": "T", "text": passage}]) for passage in (TEXT, ids))
     assert text.positions - meta.positions == pytest.approx(len(chat_backbone.encode(TEXT)) - len(ids), abs=1)
     assert meta.z_tokens == 0
 
 
 def test_questions_are_answered_in_order(ltsc_reader: LtscReader, chat_backbone: Backbone) -> None:
-    passages = [[{"title": "", "text": given}] for given in (TEXT, ids_of(TEXT, chat_backbone), "short")]
+    passages = [[{"title": "", "text": passage}] for passage in (TEXT, ids_of(TEXT, chat_backbone), "short")]
     together = ltsc_reader.answer([QUESTION] * 3, passages, max_new_tokens=8)
     assert [answer.text for answer in together] == [
-        ltsc_reader.answer([QUESTION], [own], max_new_tokens=8)[0].text for own in passages
+        ltsc_reader.answer([QUESTION], [documents], max_new_tokens=8)[0].text for documents in passages
     ]
     assert [answer.usage.prompt_positions for answer in together] == [
-        ltsc_reader.count(QUESTION, own).positions for own in passages
+        ltsc_reader.count(QUESTION, documents).positions for documents in passages
     ]
     assert ltsc_reader.answer([], []) == []
 
@@ -49,14 +49,14 @@ def test_ids_without_meta_tokens_are_read_as_their_text(ltsc_reader: LtscReader,
 def test_special_tokens_in_a_passage_are_text(ltsc_reader: LtscReader, chat_backbone: Backbone) -> None:
     ids = chat_backbone.encode("<|im_end|>")
     assert len(ids) == 1
-    given = ltsc_reader.count(QUESTION, [{"title": "", "text": ids}]).positions
-    assert given > ltsc_reader.count(QUESTION, [{"title": "", "text": chat_backbone.encode("x")}]).positions
+    positions = ltsc_reader.count(QUESTION, [{"title": "", "text": ids}]).positions
+    assert positions > ltsc_reader.count(QUESTION, [{"title": "", "text": chat_backbone.encode("x")}]).positions
 
 
-def test_what_cannot_be_read_is_refused(ltsc_reader: LtscReader) -> None:
-    with pytest.raises(OptionError, match="2 questions, but passages for 1"):
+def test_input_that_cannot_be_read_is_refused(ltsc_reader: LtscReader) -> None:
+    with pytest.raises(OptionError, match="2 questions but passages for 1"):
         ltsc_reader.answer([QUESTION] * 2, [[]])
-    with pytest.raises(OptionError, match="neither a token's"):
+    with pytest.raises(OptionError, match="neither a token"):
         ltsc_reader.answer([QUESTION], [[{"title": "", "text": [READER_ALPHABET.first + 16]}]])
     with pytest.raises(OptionError, match=r"U\+FFFC"):
         ltsc_reader.answer(["\ufffc"], [[]])
@@ -75,7 +75,7 @@ def test_a_damaged_folder_is_refused(ltsc_reader_folder: Path, tmp_path: Path, c
     for name in ("config.json", "meta_embedding.safetensors"):
         (tmp_path / name).write_bytes((ltsc_reader_folder / name).read_bytes())
     (tmp_path / "meta_embedding.safetensors").write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="has no embeddings"):
+    with pytest.raises(CheckpointError, match="cannot be read"):
         LtscReader.from_pretrained(str(tmp_path), backbone=chat_backbone)
     (tmp_path / "config.json").write_text(json.dumps({"format": 9}), "utf-8")
     with pytest.raises(CheckpointError, match="has format 9"):
@@ -86,6 +86,6 @@ def test_a_damaged_folder_is_refused(ltsc_reader_folder: Path, tmp_path: Path, c
 def test_the_shipped_reader_answers_from_meta_tokens(default_backbone: Backbone) -> None:
     text = "The lighthouse at Harrow Bay was built in 1871 by the engineer Thomas Kell. " * 2
     reader = LtscReader.from_pretrained(backbone=default_backbone)
-    passages = [[{"title": "Harrow Bay", "text": given}] for given in (text, ids_of(text, default_backbone))]
+    passages = [[{"title": "Harrow Bay", "text": passage}] for passage in (text, ids_of(text, default_backbone))]
     answers = reader.answer(["Who built the lighthouse at Harrow Bay?"] * 2, passages)
     assert [answer.text for answer in answers] == ["Thomas Kell"] * 2

@@ -1,4 +1,4 @@
-"""What LTSC shortens comes back exactly, is never longer than the input plus one flag, and fits a vocabulary."""
+"""Sequences that LTSC shortens come back exactly, grow by one flag at most, and fit a vocabulary."""
 
 import random
 from collections.abc import Callable
@@ -20,7 +20,7 @@ pieces = st.lists(tokens, min_size=1, max_size=6)
 
 @st.composite
 def repetitive(draw: st.DrawFn) -> list[int]:
-    """Draw a sequence of a few pieces, repeated, overlapping and between others."""
+    """Draw a sequence of a few pieces that are repeated in any order."""
     few = draw(st.lists(pieces, min_size=1, max_size=4))
     order = draw(st.lists(st.tuples(st.sampled_from(few), st.integers(1, 5)), max_size=12))
     return [token for piece, times in order for token in piece * times]
@@ -72,7 +72,7 @@ class TestRoundTrip:
 
 
 class TestLength:
-    def test_the_papers_form_is_dictionary_and_body(self) -> None:
+    def test_the_flat_form_is_the_dictionary_and_body_of_the_paper(self) -> None:
         meta = MetaAlphabet(first=100)
         short = ltsc.compress([1, 2, 3, 4, 9, 1, 2, 3, 4, 8, 1, 2, 3, 4], meta, [Mode.FLAT])
         m0 = meta.first_entry
@@ -81,7 +81,7 @@ class TestLength:
     def test_a_sequence_without_repeats_stays_as_it_is(self) -> None:
         assert ltsc.compress(range(50)) == list(range(50))
 
-    def test_each_mode_wins_somewhere(self) -> None:
+    def test_each_mode_is_the_shortest_for_some_input(self) -> None:
         once = list(range(30))
         rng = random.Random(0)
         block = [rng.randrange(1000) for _ in range(8)]
@@ -96,14 +96,14 @@ class TestLength:
         shared = ltsc.compress_documents([[200, *passage, 201], passage, [202, *passage]])
         assert shared.tokens < 115
 
-    def test_no_more_entries_are_used_than_there_are_tokens_for(self) -> None:
+    def test_no_more_entries_are_used_than_the_alphabet_has(self) -> None:
         rng = random.Random(0)
         ids = [t for _ in range(200) for t in [rng.randrange(20)] * 5]
         meta = MetaAlphabet(first=100, entries=7)
         for mode in ALL_MODES:
             assert max(ltsc.compress(ids, meta, [mode])) < meta.first_entry + 7
 
-    def test_runs_and_long_repeats_end_quickly_and_short(self) -> None:
+    def test_runs_and_long_repeats_become_very_short(self) -> None:
         assert len(ltsc.compress([7] * 20_000)) < 100
         assert len(ltsc.compress(list(range(10_000)) * 2)) < 10_010
         assert len(ltsc.compress([1, 2, 3] * 7_000)) < 100
@@ -111,7 +111,9 @@ class TestLength:
 
 class TestWork:
     @pytest.mark.parametrize("mode", [Mode.FLAT, Mode.HIERARCHICAL])
-    def test_passes_over_a_sequence_hardly_grow_with_it(self, monkeypatch: pytest.MonkeyPatch, mode: Mode) -> None:
+    def test_the_number_of_passes_hardly_grows_with_the_sequence(
+        self, monkeypatch: pytest.MonkeyPatch, mode: Mode
+    ) -> None:
         passes = 0
 
         def counted(function: Callable[..., object]) -> Callable[..., object]:
@@ -131,26 +133,26 @@ class TestWork:
             passes = 0
             ltsc.compress(ids[:size], modes=[mode])
             counts.append(passes)
-        assert counts[1] <= 3 * counts[0]  # and not 8 times; each pass takes time in proportion to the sequence
+        assert counts[1] <= 3 * counts[0]  # not 8 times; each pass takes linear time
 
 
 class TestRefusal:
     def test_a_negative_id_is_refused(self) -> None:
-        with pytest.raises(OptionError, match="from 0 on, got -100"):
+        with pytest.raises(OptionError, match="at least 0, got -100"):
             ltsc.compress([1, -100])
 
     @pytest.mark.parametrize(
         ("ids", "message"),
         [
             ([7], "has no end"),
-            ([7, 1, 8], "begins with the id 1"),
+            ([7, 1, 8], "begins with id 1"),
             ([7, 11, 1, 12], "has no end"),
             ([7, 11, 1, 13, 8], "Entry 2 is used"),
             ([7, 11, 1, 11, 8], "Entry 0 is used"),
             ([7, 11, 1, 8, 12], "Entry 1 is used"),
             ([7, 11, 1, 8, 10], "control token"),
-            ([9, 11], "stands for nothing"),
-            ([9, 1, 12], "stands for nothing"),
+            ([9, 11], "is not defined there"),
+            ([9, 1, 12], "is not defined there"),
         ],
     )
     def test_a_damaged_sequence_is_refused(self, ids: list[int], message: str) -> None:
@@ -167,7 +169,7 @@ class TestRefusal:
     def test_a_forged_dictionary_does_not_fill_the_memory(self) -> None:
         first = SMALL.first_entry
         bomb = [t for i in range(1, 60) for t in (first + i, first + i - 1, first + i - 1)]
-        with pytest.raises(DamagedSequenceError, match="allow more: max_tokens"):
+        with pytest.raises(DamagedSequenceError, match="raise max_tokens"):
             ltsc.decompress([SMALL.dictionary, first, 1, 1, *bomb, SMALL.end, first + 59], SMALL)
 
     def test_a_head_of_another_alphabet_is_refused(self) -> None:
@@ -183,16 +185,16 @@ class TestIds:
             try:
                 ids = ltsc.encode_text(text * 3, tokenizer)
             except InvalidTextError:
-                assert tokenizer is narrow_backbone  # which has no characters for some escapes
+                assert tokenizer is narrow_backbone  # its tokenizer lacks the characters of some escapes
             else:
                 assert ltsc.decode_text(ids, tokenizer) == text * 3
 
-    def test_something_like_an_escape_comes_back(self, tiny_backbone: Backbone) -> None:
+    def test_a_text_that_looks_like_an_escape_comes_back(self, tiny_backbone: Backbone) -> None:
         text = "\x1b41; is no A"
         assert ltsc.decode_text(ltsc.encode_text(text, tiny_backbone), tiny_backbone) == text
 
-    def test_ids_that_are_no_text_are_refused(self, tiny_backbone: Backbone) -> None:
-        with pytest.raises(DamagedSequenceError, match="no text of this tokenizer"):
+    def test_ids_outside_the_tokenizer_are_refused(self, tiny_backbone: Backbone) -> None:
+        with pytest.raises(DamagedSequenceError, match="cannot decode to text"):
             ltsc.decode_text([10_000], tiny_backbone)
 
 
@@ -205,10 +207,10 @@ class TestTraining:
         assert alphabet.vocabulary_size == 507 > max(inputs) >= 500
         assert ltsc.decompress(inputs, alphabet) == ids
 
-    def test_a_vocabulary_without_end_is_refused(self) -> None:
+    def test_an_unbounded_vocabulary_is_refused(self) -> None:
         with pytest.raises(OptionError, match=r"MetaAlphabet\(first=500, entries=500\)"):
             ltsc.to_model_ids([1], MetaAlphabet(first=500))
 
     def test_an_id_among_the_meta_tokens_is_refused(self) -> None:
-        with pytest.raises(OptionError, match="The id 500 is not below"):
+        with pytest.raises(OptionError, match="Id 500 is not below"):
             ltsc.to_model_ids([1, 500], MetaAlphabet(first=500, entries=3))

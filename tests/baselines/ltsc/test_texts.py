@@ -1,4 +1,4 @@
-"""A shortened text comes back, whatever it was; a dictionary that was not written by us is refused."""
+"""Any shortened text comes back exactly; a damaged or forged dictionary is refused."""
 
 import random
 
@@ -22,7 +22,7 @@ TRICKY = [
 
 
 def tricky_text(rng: random.Random) -> str:
-    """Make a text of few pieces, many of which look like our own form."""
+    """Make a text of a few pieces, many of which look like the shortened form."""
     pieces = rng.sample(TRICKY, rng.randrange(1, 7))
     return "".join(rng.choice(pieces) * rng.randrange(1, 3) for _ in range(rng.randrange(30)))
 
@@ -32,7 +32,7 @@ class TestShortening:
         short = ltsc.shorten_text(f"1. {FOX}! 2: {FOX}? 3, {FOX}.", letters)
         assert short == f"Dictionary:\nα= {FOX}\nText β:\n1.α! 2:α? 3,α."
 
-    def test_a_sign_that_the_text_holds_is_no_reference(self, letters: Tokenizer) -> None:
+    def test_a_sign_that_is_in_the_text_is_not_used_as_a_reference(self, letters: Tokenizer) -> None:
         text = f"α{FOX}β{FOX}γ{FOX}"
         short = ltsc.shorten_text(text, letters)
         assert short == f"Dictionary:\nδ={FOX}\nText ε:\nαδβδγδ"
@@ -60,13 +60,13 @@ class TestShortening:
         assert "\n§α=" in short
         assert ltsc.restore_text(short) == text
 
-    def test_lzw_has_no_text(self, letters: Tokenizer) -> None:
-        with pytest.raises(OptionError, match="'lzw' has no dictionary"):
+    def test_lzw_has_no_readable_form(self, letters: Tokenizer) -> None:
+        with pytest.raises(OptionError, match="'lzw' has no readable dictionary"):
             ltsc.shorten_text(FOX, letters, [Mode.LZW])
 
 
 class TestRoundTrip:
-    def test_random_texts_that_look_like_ours_come_back(self, letters: Tokenizer) -> None:
+    def test_random_texts_that_look_shortened_come_back(self, letters: Tokenizer) -> None:
         rng = random.Random(0)
         for number in range(300):
             text = tricky_text(rng)
@@ -83,7 +83,7 @@ class TestRoundTrip:
         assert count_tokens(short, tiny_backbone) <= count_tokens(text, tiny_backbone) + needs_flag(text)
 
     @pytest.mark.parametrize("beginning", ["Dictionary:\nα=", "\\Dictionary:\nα=", "\\\\Dictionary:\n§α=x\nText β:\n"])
-    def test_a_text_that_begins_like_ours_gets_a_flag(self, letters: Tokenizer, beginning: str) -> None:
+    def test_a_text_that_begins_like_a_shortened_one_gets_a_flag(self, letters: Tokenizer, beginning: str) -> None:
         short = ltsc.shorten_text(beginning, letters)
         assert short == "\\" + beginning
         assert ltsc.restore_text(short) == beginning
@@ -98,7 +98,7 @@ class TestRoundTrip:
         assert len(short) < len(text)
         assert ltsc.restore_text(short) == text
 
-    def test_what_the_tokenizer_drops_comes_back(self, narrow_backbone: Backbone) -> None:
+    def test_characters_that_the_tokenizer_drops_come_back(self, narrow_backbone: Backbone) -> None:
         text = f"é {FOX} é {FOX} é {FOX} è"
         assert ltsc.restore_text(ltsc.shorten_text(text, narrow_backbone)) == text
 
@@ -132,7 +132,7 @@ class TestRefusal:
         [
             ("Dictionary:\nα=one\nβ=two", "has no end"),
             ("Dictionary:\nα=one\nText α:\nαα", "has no end"),
-            ("Dictionary:\nα=one\nβ=two\nText γ:\nα", "explains 'β', but it is never used"),
+            ("Dictionary:\nα=one\nβ=two\nText γ:\nα", "defines 'β', but nothing uses it"),
             ("Dictionary:\nα=one\nβ=β\nText γ:\nααβ", "reference 'β' is used where"),
             ("Dictionary:\n§α=one\nText §β:\n§αα", "reference 'α' is used where"),
         ],
@@ -147,9 +147,9 @@ class TestRefusal:
         with pytest.raises(DamagedSequenceError, match="max_characters"):
             ltsc.restore_text(f"Dictionary:{entries}\nText Δ:\nω")
 
-    def test_documents_need_their_dictionary(self, letters: Tokenizer) -> None:
+    def test_documents_need_their_own_dictionary(self, letters: Tokenizer) -> None:
         shared = ltsc.shorten_documents([FOX, FOX, FOX], letters)
-        with pytest.raises(DamagedSequenceError, match="never used"):
+        with pytest.raises(DamagedSequenceError, match="nothing uses it"):
             ltsc.restore_documents(SharedTexts(shared.dictionary, ["one"], 0, 0))
         with pytest.raises(DamagedSequenceError, match="begins with 'one'"):
             ltsc.restore_documents(SharedTexts("one", shared.documents, 0, 0))
@@ -165,7 +165,7 @@ class TestRefusal:
 class TestPieces:
     @settings(max_examples=40)
     @given(st.text(max_size=40))
-    def test_pieces_are_the_text(self, tiny_backbone: Backbone, narrow_backbone: Backbone, text: str) -> None:
+    def test_pieces_add_up_to_the_text(self, tiny_backbone: Backbone, narrow_backbone: Backbone, text: str) -> None:
         for tokenizer in (tiny_backbone, narrow_backbone, tiny_backbone.tokenizer.backend):
             assert "".join(cut(text, Plain(tokenizer))) == text
         assert "".join(cut(text, narrow_backbone)) == text
@@ -177,7 +177,7 @@ class TestPieces:
 
 
 class Plain:
-    """A tokenizer with `encode` and `decode` alone."""
+    """A tokenizer with nothing but `encode` and `decode`."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer

@@ -1,4 +1,4 @@
-"""The variants of LTSC behind the protocol."""
+"""All variants of LTSC are lossless baselines."""
 
 import pytest
 
@@ -42,11 +42,11 @@ class TestVariants:
             ReadableLtsc(tiny_backbone).shorten(TEXT, budget=-1)
 
     @pytest.mark.parametrize("text", ["one", "1  2", "-1", "1 ", "9" * 30])
-    def test_what_are_no_ids_is_refused(self, tiny_backbone: Backbone, text: str) -> None:
-        with pytest.raises(DamagedSequenceError, match="in decimal"):
+    def test_a_text_that_is_no_list_of_ids_is_refused(self, tiny_backbone: Backbone, text: str) -> None:
+        with pytest.raises(DamagedSequenceError, match="decimal ids"):
             Ltsc(tokenizer=tiny_backbone).restore(text)
 
-    def test_references_and_z_tokens_keep_what_looks_like_either(self, small_codec: Codec) -> None:
+    def test_text_that_looks_like_a_reference_or_a_z_span_comes_back(self, small_codec: Codec) -> None:
         method = LtscZTokens(codec=small_codec)
         shortened = method.shorten("A codec\x1b writes é [z1:a text\\ as Z-tokens. " * 8)
         assert shortened.tokens < shortened.source_tokens
@@ -54,7 +54,7 @@ class TestVariants:
 
     @pytest.mark.default_model
     @pytest.mark.slow
-    def test_the_shipped_codec_gives_a_shortened_text_back(self) -> None:
+    def test_the_shipped_codec_restores_a_shortened_text(self) -> None:
         text = "The ferry leaves Harwich at nine and reaches the Hook of Holland at five. " * 3
         method = LtscZTokens(codec=shared_codec(device="cpu", quantization="none"))
         assert method.restore(method.shorten(text).text) == text

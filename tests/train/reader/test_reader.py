@@ -122,8 +122,8 @@ def test_a_reader_that_would_be_too_large_is_refused(
     [
         ({"input": "smell"}, "input must be one of"),
         ({"steps": 0}, "steps must be at least 1"),
-        ({"passage_tokens": 20}, "must hold a context and its continuation"),
-        ({"ratios": (0.5,)}, "ratios must be 1 or more"),
+        ({"passage_tokens": 20}, r"at least shortest_context \+ continued"),
+        ({"ratios": (0.5,)}, "ratios must be at least one ratio"),
         ({"cloze": -1.0}, "must not be negative"),
         ({"precision": "fp8"}, "precision must be one of"),
     ],

@@ -38,7 +38,7 @@ def test_tasks_have_their_shares(examples_of: MakeExamples) -> None:
 
 def test_no_passages_and_no_questions_are_refused(examples_of: MakeExamples) -> None:
     examples = examples_of()
-    with pytest.raises(TrainingDataError, match="Give --data, --qa or both"):
+    with pytest.raises(TrainingDataError, match="Pass --data, --qa or both"):
         type(examples)(examples.config, examples.prompts, [], [])
 
 

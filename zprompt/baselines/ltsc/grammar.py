@@ -144,7 +144,7 @@ def _require_room(room: int, limit: int) -> None:
     if room < 0:
         raise DamagedSequenceError(
             f"The sequence would expand to more than {limit:,} ids or characters. "
-            "If you trust where it comes from, allow more: max_tokens, for texts max_characters."
+            "If you trust its source, raise max_tokens (for texts, max_characters)."
         )
 
 

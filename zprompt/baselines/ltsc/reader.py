@@ -123,7 +123,10 @@ class LtscReader:
         :raises OptionError: If the numbers of questions and passages differ, or an id is not that of a token.
         """
         if len(questions) != len(passages):
-            raise OptionError(f"There are {len(questions)} questions, but passages for {len(passages)}. Pass as many.")
+            raise OptionError(
+                f"Got {len(questions)} questions but passages for {len(passages)}; "
+                "pass one set of passages per question."
+            )
         options = GenerateOptions(max_new_tokens)
         prompts = list(map(self._encode, questions, passages))
         self._check_context(max(map(len, prompts), default=0), max_new_tokens)
@@ -154,8 +157,8 @@ class LtscReader:
         for token in ids:
             if not (0 <= token < vocab_size or first <= token < first + len(meta.weight)):
                 raise OptionError(
-                    f"The id {token} is neither a token's, below {vocab_size}, nor a meta-token's, from {first} to "
-                    f"{first + len(meta.weight) - 1}. Pass the ids that the baseline 'ltsc-tuned' wrote."
+                    f"Id {token} is neither a token (below {vocab_size}) nor a meta-token ({first} to "
+                    f"{first + len(meta.weight) - 1}). Pass the ids that the baseline 'ltsc-tuned' wrote."
                 )
         tokens = torch.tensor(ids, device=meta.weight.device)
         is_meta = tokens >= first
@@ -166,7 +169,7 @@ class LtscReader:
         excess = positions + max_new_tokens - self.decoder.shape.max_positions
         if excess > 0:
             raise ContextBudgetError(
-                f"The prompt takes {positions} positions, and {max_new_tokens} new tokens are asked for: {excess} more "
+                f"The prompt takes {positions} positions, which with max_new_tokens={max_new_tokens} is {excess} more "
                 f"than the {self.decoder.shape.max_positions} positions of the model's context. Leave passages out."
             )
 
@@ -188,7 +191,9 @@ class LtscReader:
         system, user = question_messages(escape_literal(question), documents)
         between = user["content"].split(_PLACEHOLDER)
         if len(between) != len(passages) + 1:
-            raise OptionError(f"Questions and titles cannot have the character U+{ord(_PLACEHOLDER):X}. Leave it out.")
+            raise OptionError(
+                f"Questions and titles must not contain the character U+{ord(_PLACEHOLDER):X}. Remove it."
+            )
         for segment in self._template.render([system, user], reply=True):
             if isinstance(segment, Mark):
                 yield (segment.token_id,)
@@ -212,7 +217,7 @@ def find_ltsc_reader(name: str) -> Path:
         if (folder / EMBEDDING_FILE).is_file():
             return folder
     raise CheckpointError(
-        f"No reader {name!r} of LTSC's meta-tokens: it is neither the shipped one (ltsc) nor a folder with a "
+        f"No reader {name!r} of LTSC's meta-tokens: it is neither the shipped one ('ltsc') nor a folder with a "
         f"{EMBEDDING_FILE}. Train one with `zprompt train reader --input ltsc`."
     )
 
@@ -223,11 +228,13 @@ def read_ltsc_config(folder: Path) -> LtscReaderConfig:
     try:
         values = json.loads(path.read_text("utf-8"))
         if values["format"] != FORMAT:
-            raise CheckpointError(f"{path} has format {values['format']}, this release knows {FORMAT}. Update zprompt.")
+            raise CheckpointError(
+                f"{path} has format {values['format']}, but this release reads {FORMAT}. Update zprompt."
+            )
         return LtscReaderConfig(values["backbone"], values["backbone_fingerprint"], values.get("training", {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{path} is no LTSC reader's config: {error!r}. Train the reader anew, or fetch it again."
+            f"{path} is not an LTSC reader config: {error!r}. Fetch or train the reader again."
         ) from error
 
 
@@ -237,7 +244,7 @@ def load_meta_embedding(folder: Path, hidden_size: int) -> MetaEmbedding:
     weight, shape = load_tensors(path).get("weight"), (READER_META_TOKENS, hidden_size)
     if weight is None or weight.shape != shape:
         actual = "no embeddings" if weight is None else f"embeddings of the shape {tuple(weight.shape)}"
-        raise CheckpointError(f"{path} has {actual}, needed are {shape}. Fetch or train the reader again.")
+        raise CheckpointError(f"{path} has {actual}, expected {shape}. Fetch or train the reader again.")
     embedding = MetaEmbedding(*shape)
     embedding.load_state_dict({"weight": weight.float()})
     return embedding

@@ -45,7 +45,7 @@ class MetaAlphabet:
 
     def __post_init__(self) -> None:
         if not 0 <= self.first < _LAST_ID:
-            raise OptionError(f"first must be the id of the first meta-token, from 0 on, got {self.first}.")
+            raise OptionError(f"first, the id of the first meta-token, must be at least 0, got {self.first}.")
         if self.entries is not None and self.entries < 0:
             raise OptionError(f"entries must be at least 0, got {self.entries}. Leave it out for no limit.")
 
@@ -165,7 +165,7 @@ def compress_documents(
     """
     plain = [[operator.index(token) for token in document] for document in documents]
     if lowest := min((token for document in plain for token in document if token < 0), default=0):
-        raise OptionError(f"Token ids must be from 0 on, got {lowest}. Leave out padding and labels.")
+        raise OptionError(f"Token ids must be at least 0, got {lowest}. Remove padding and labels.")
     best = SharedSequences((), tuple(map(tuple, plain)), None)
     for mode in ALL_MODES:
         if mode in modes:
@@ -195,7 +195,7 @@ def decompress_documents(
         return _read_lzw(shared.bodies, alphabet, max_tokens)
     if shared.head[0] != alphabet.dictionary:
         raise DamagedSequenceError(
-            f"The head begins with the id {shared.head[0]}, allowed are {alphabet.dictionary} and {alphabet.lzw}. "
+            f"The head begins with id {shared.head[0]}, expected {alphabet.dictionary} or {alphabet.lzw}. "
             "Pass the alphabet that the documents were compressed with."
         )
     entries, _ = read_dictionary(shared.head, alphabet)
@@ -240,7 +240,7 @@ def decode_text(
     text = unescape(tokenizer.decode(tokens))
     if _escaped_ids(text, tokenizer) != tokens:  # unknown ids decode to nothing
         raise DamagedSequenceError(
-            f"The sequence expands to {len(tokens):,} ids that are no text of this tokenizer. "
+            f"The sequence expands to {len(tokens):,} ids that this tokenizer cannot decode to text. "
             "Pass what `encode_text` returned, with the tokenizer and alphabet that it was given."
         )
     return text
@@ -264,14 +264,14 @@ def to_model_ids(ids: Sequence[int], alphabet: MetaAlphabet, modes: Collection[M
     """
     if alphabet.entries is None:
         raise OptionError(
-            "The alphabet has no fixed number of entries, but a model's vocabulary has. "
-            f"Fix it: MetaAlphabet(first={alphabet.first}, entries=500)."
+            "The alphabet has no limit on its entries, but a model's vocabulary needs one. "
+            f"Set one: MetaAlphabet(first={alphabet.first}, entries=500)."
         )
     highest = max(ids, default=-1)
     if highest >= alphabet.first:
         raise OptionError(
-            f"The id {highest} is not below the first meta-token's, {alphabet.first}. "
-            "Let `first` be the size of the tokenizer's vocabulary, added tokens included."
+            f"Id {highest} is not below that of the first meta-token, {alphabet.first}. "
+            "Set `first` to the size of the tokenizer's vocabulary, added tokens included."
         )
     return compress(ids, alphabet, modes)
 
@@ -293,7 +293,7 @@ def read_dictionary(ids: Sequence[int], alphabet: MetaAlphabet) -> tuple[list[li
             continue
         if not entries:
             raise DamagedSequenceError(
-                f"The dictionary begins with the id {ids[1]}, allowed is the first entry's, {alphabet.first_entry}. "
+                f"The dictionary begins with id {ids[1]}, expected that of the first entry, {alphabet.first_entry}. "
                 "Pass what `compress` returned, with the alphabet that it was given."
             )
         # Entries that use themselves or later ones could never be expanded.
@@ -301,7 +301,7 @@ def read_dictionary(ids: Sequence[int], alphabet: MetaAlphabet) -> tuple[list[li
         entries[-1].append(symbol)
     if position == len(ids):
         raise DamagedSequenceError(
-            f"The dictionary has no end: the id {alphabet.end} is missing in {len(ids)} ids. Pass the whole sequence."
+            f"The dictionary has no end: id {alphabet.end} is missing in {len(ids)} ids. Pass the whole sequence."
         )
     return entries, position + 1
 
@@ -325,7 +325,7 @@ def _read_symbol(ids: Sequence[int], position: int, alphabet: MetaAlphabet) -> t
         return ~(token - alphabet.first_entry), position + 1
     if token != alphabet.escape or position + 1 == len(ids):
         raise DamagedSequenceError(
-            f"The id {token} at position {position} is a control token that cannot stand there. "
+            f"Id {token} at position {position} is a control token that is not allowed there. "
             "Pass what `compress` returned, whole and unchanged."
         )
     return ids[position + 1], position + 2
@@ -401,8 +401,7 @@ def _read_lzw(bodies: Sequence[Sequence[int]], alphabet: MetaAlphabet, limit: in
             previous = phrase
             if len(document) > room:
                 raise DamagedSequenceError(
-                    f"The sequence would expand to more than {limit:,} ids. "
-                    "If you trust where it comes from, pass a larger max_tokens."
+                    f"The sequence would expand to more than {limit:,} ids. If you trust its source, raise max_tokens."
                 )
         room -= len(document)
         documents.append(document)
@@ -424,7 +423,7 @@ def _read_phrase(
     if entry == len(entries) and previous is not None and (alphabet.entries is None or entry < alphabet.entries):
         return [*previous, previous[0]], position + 1  # the entry that this phrase itself completes
     raise DamagedSequenceError(
-        f"The id {token} at position {position} stands for nothing that is known there. "
+        f"Id {token} at position {position} is not defined there. "
         "Pass what `compress` returned, whole, unchanged and in order."
     )
 

@@ -156,8 +156,8 @@ def _write_texts(
     """Yield the texts with a dictionary, in every way that could be the shortest."""
     if not {Mode.FLAT, Mode.HIERARCHICAL}.issuperset(modes):
         raise OptionError(
-            f"modes are {sorted(mode.value for mode in modes)}. For a text they must be among 'flat' and "
-            "'hierarchical': 'lzw' has no dictionary to be read. For that one, give ids to ltsc.compress."
+            f"For a text, modes must be among 'flat' and 'hierarchical', got {sorted(mode.value for mode in modes)}: "
+            "'lzw' has no readable dictionary. For 'lzw', pass ids to ltsc.compress."
         )
     signs = _usable_signs("".join(texts))
     if len(signs) < _FEWEST_SIGNS:
@@ -298,7 +298,7 @@ def _parse_dictionary(text: str) -> tuple[_TextDictionary, str]:
     """Read the dictionary that a text begins with; return it and what follows it."""
     if not _BEGINNING.match(text):
         raise DamagedSequenceError(
-            f"The dictionary begins with {text[:24]!r}, expected is {_TITLE!r} and an entry in the next line. "
+            f"The dictionary begins with {text[:24]!r}, expected {_TITLE!r} and an entry on the next line. "
             "Pass the dictionary as it was returned."
         )
     entries: dict[str, str] = {}
@@ -332,8 +332,8 @@ def _expand_texts(dictionary: _TextDictionary, bodies: Sequence[str], limit: int
     for number, sign in enumerate(signs):
         if ~number not in used:
             raise DamagedSequenceError(
-                f"The dictionary explains {sign!r}, but it is never used. "
-                "Pass all that was shortened with it, whole and unchanged."
+                f"The dictionary defines {sign!r}, but nothing uses it. "
+                "Pass everything that was shortened with it, whole and unchanged."
             )
     return ["".join(map(chr, codes)) for codes in expand(entries, texts, limit)]
 
@@ -348,7 +348,7 @@ def _symbols(parts: Sequence[str], numbers: Mapping[str, int], known: int) -> li
             symbols.append(~numbers[part])
         else:
             raise DamagedSequenceError(
-                f"The reference {part!r} is used where the dictionary does not have it. "
+                f"The reference {part!r} is used where the dictionary does not define it. "
                 "Pass a text with the dictionary that it was shortened with, both unchanged."
             )
     return symbols

@@ -36,8 +36,8 @@ def parse_ids(text: str) -> list[int]:
     """
     if not _NUMBERS.fullmatch(text):
         raise DamagedSequenceError(
-            f"Ids are written in decimal with a space between, but this begins with {text[:24]!r}. "
-            "Pass the text of what `shorten` returned."
+            f"Expected decimal ids separated by spaces, but the text begins with {text[:24]!r}. "
+            "Pass the text that `shorten` returned."
         )
     return [int(number) for number in text.split()]
 

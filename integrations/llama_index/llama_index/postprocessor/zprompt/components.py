@@ -63,20 +63,22 @@ class ZPromptComponent(BaseComponent):
     model_config = ConfigDict(extra="forbid")  # a mistyped option must not be lost
 
     codec: str = Field(default="default", description="A causal LM, a shipped codec, or a codec's folder.")
-    backbone: str | None = Field(default=None, description="The LLM, if it lies elsewhere than a codec's folder says.")
+    backbone: str | None = Field(default=None, description="The LLM, if it is not where the codec's folder says.")
     device: str = Field(default="auto", description="'auto', 'cpu' or 'cuda'.")
     quantization: str = Field(default="auto", description="'auto', 'none', 'nf4' or 'int8'; each is another codec.")
     fingerprint: str | None = Field(
         default=None, description="The codec's fingerprint; another codec is refused. None: whatever is loaded."
     )
-    ratio: float | None = Field(default=None, description="Tokens before per token after, over all nodes of a call.")
+    ratio: float | None = Field(
+        default=None, description="Compression ratio over all nodes of a call: tokens before per token after."
+    )
     max_tokens: int | None = Field(default=None, description="Tokens that all nodes of a call may take together.")
     protect: str | list[str] | None = Field(
         default=None, description="A regular expression, or literal strings, which stay word for word."
     )
     min_tokens: int | None = Field(default=None, description="Nodes with fewer tokens pass through.")
     on_error: OnError = Field(default="raise", description="What happens to texts that cannot be compressed.")
-    batch_size: int = Field(default=BATCH, ge=1, description="Windows that the LLM reads at a time.")
+    batch_size: int = Field(default=BATCH, ge=1, description="Windows per batch of the LLM.")
 
     _loaded: Any = PrivateAttr(default=None)  # the Codec of from_codec; naming its type would load torch
     _declared: bool = PrivateAttr(default=False)  # the fingerprint is an option, not read from the codec
@@ -105,7 +107,7 @@ class ZPromptComponent(BaseComponent):
         if self._loaded is not None:
             raise OptionError(
                 f"A {self.class_name()} made with from_codec cannot be pickled, since the codec itself would have to "
-                f"go along. Name it instead, so that each process loads it: {self.class_name()}(codec=FOLDER)."
+                f"be pickled too. Name the codec, so that each process loads it: {self.class_name()}(codec=FOLDER)."
             )
         return super().__getstate__()
 
@@ -242,7 +244,7 @@ class ZPromptPostprocessor(ZPromptComponent, BaseNodePostprocessor):
         repr=False,
         description="What gets the nodes: a server's base URL, or an LLM; None: that of Settings, if set.",
     )
-    count: str = Field(default="reader", description="Whose tokens those of text are, as in zprompt.compress.")
+    count: str = Field(default="reader", description="How to count the tokens of text, as in zprompt.compress.")
     use_query: bool = Field(
         default=True,
         description="Keep what the query needs word for word in Z-spans, too; they depend on it then.",
