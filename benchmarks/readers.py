@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.common import compress
 from zprompt import Codec
-from zprompt.baselines.ltsc import READER_ALPHABET, LtscReader, find_ltsc_reader, read_ltsc_config, to_model_ids
+from zprompt.baselines.ltsc import READER_ALPHABET, LtscReader, find_any_reader, to_model_ids
 from zprompt.baselines.ztokens import FocusText
 from zprompt.errors import CheckpointError, TrainingDataError
 from zprompt.eval import Question
@@ -35,10 +35,8 @@ from zprompt.reader import (
     Reader,
     TextPiece,
     encode_messages,
-    find_reader,
     load_reader,
     question_messages,
-    read_reader_config,
 )
 from zprompt.zspan import escape_literal, find_spans, read_header
 
@@ -84,14 +82,14 @@ def _find(kind: str, readers: Path | None, codec: Codec) -> FoundReader:
         reason = f"no reader in {folder}" if folder else "no folder of readers was given (--readers)"
         return FoundReader(kind, None, problem=reason)
     try:
-        return _describe(kind, find_ltsc_reader(name) if kind == "ltsc" else find_reader(name), codec)
+        return _describe(kind, name, codec)
     except CheckpointError as error:
         return FoundReader(kind, str(folder) if folder else None, problem=str(error))
 
 
-def _describe(kind: str, folder: Path, codec: Codec) -> FoundReader:
+def _describe(kind: str, name: str, codec: Codec) -> FoundReader:
     """Return how a reader was made, and whether it fits."""
-    config = read_ltsc_config(folder) if kind == "ltsc" else read_reader_config(folder)
+    folder, config = find_any_reader(name)
     training = dict(config.training)
     steps, seed, trained_on = (training.pop(name, None) for name in ("steps", "seed", "input"))
     problem = None

@@ -49,7 +49,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_of_the_hub_becomes_a_question(name: str, tmp_path: Path) -> None:
-    dataset = datasets.Dataset.from_list([ROWS[name]])
+    dataset = datasets.Dataset.from_list([ROWS[name]] * 2)
     dataset.to_parquet(tmp_path / "validation.parquet")
     rows = read_rows(f"{tmp_path}:validation")
     assert rows.source == f"Hugging Face dataset {tmp_path}:validation (2 rows)"

@@ -65,7 +65,7 @@ def test_an_evicted_original_is_told_apart_from_an_unknown_one(serve: Callable[.
         ({"messages": [user("hi"), {"role": "robot"}]}, None, "messages[1]"),
         ({"messages": [], "config": {"mode": "magic"}}, "config.mode", "'ccr'"),
         ({"messages": [], "ratio": 0.5}, "ratio", "1"),
-        ({"messages": [], "colour": "red"}, "colour", "not known"),
+        ({"messages": [], "colour": "red"}, "colour", "not a known field"),
     ],
 )
 def test_a_wrong_value_is_named(server: Running, body: object, param: str | None, message: str) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from zprompt import baselines
 from zprompt.baselines import Baseline, Output, Shortened
-from zprompt.errors import CheckpointError, OptionError, UnreadableError, ZPromptError
+from zprompt.errors import OptionError, UnreadableError, ZPromptError
 from zprompt.eval.datasets import Sample
 from zprompt.eval.metrics import LTSC_READER, READER, UNTUNED
 from zprompt.zspan import find_spans, read_header, split_at_spans, verbatim_runs
@@ -152,14 +152,10 @@ def readers_fingerprint(names: Sequence[str]) -> str:
 
 def _find_reader(name: str) -> tuple[str, Path]:
     """Return what a reader was tuned on, and its folder; raise CheckpointError if there is no such reader."""
-    from zprompt.baselines.ltsc import find_ltsc_reader
-    from zprompt.reader import find_reader, read_reader_config
+    from zprompt.baselines.ltsc import LtscReaderConfig, find_any_reader
 
-    try:
-        return "ltsc", find_ltsc_reader(name)
-    except CheckpointError:
-        folder = find_reader(name)
-        return read_reader_config(folder).training.get("input", "z"), folder
+    folder, config = find_any_reader(name)
+    return "ltsc" if isinstance(config, LtscReaderConfig) else config.training.get("input", "z"), folder
 
 
 class EvaluationContext:

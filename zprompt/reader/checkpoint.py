@@ -37,20 +37,21 @@ class ReaderConfig:
     calibration: Calibration = field(default_factory=Calibration)  # of the confidence of its answers
 
 
-def find_reader(name: str) -> Path:
+def find_reader(name: str, file: str = EMBEDDING_FILE) -> Path:
     """Return a reader's folder.
 
     :param name: The name of a shipped reader, or a path.
+    :param file: The file that readers of this kind have.
     :return: The folder.
     :raises CheckpointError: If there is none.
     """
     for folder in (SHIPPED / name / "reader", Path(name)):
-        if (folder / EMBEDDING_FILE).is_file():
+        if (folder / file).is_file():
             return folder
-    shipped = sorted(path.parent.parent.name for path in SHIPPED.glob(f"*/reader/{EMBEDDING_FILE}"))
+    shipped = sorted(path.parent.parent.name for path in SHIPPED.glob(f"*/reader/{file}"))
     raise CheckpointError(
         f"No reader {name!r}: it is neither a shipped one ({', '.join(shipped) or 'there are none'}) nor a folder with "
-        f"a {EMBEDDING_FILE}. Train one with `zprompt train reader`."
+        f"a {file}. Train one with `zprompt train reader`."
     )
 
 

@@ -26,15 +26,13 @@ from torch import Tensor, nn
 
 from zprompt.baselines.ltsc import (
     READER_META_TOKENS,
-    LtscReaderConfig,
     MetaEmbedding,
-    find_ltsc_reader,
+    find_any_reader,
     load_meta_embedding,
-    read_ltsc_config,
 )
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone, LlamaDecoder, Lora, llama_of, new_lora, projections, read_lora
-from zprompt.reader import ADAPTER_FOLDER, ReaderConfig, ZEmbedding, find_reader, load_z_embedding, read_reader_config
+from zprompt.reader import ADAPTER_FOLDER, ReaderConfig, ZEmbedding, load_z_embedding
 from zprompt.train.codes import COMPRESSOR, CodeEmbedding, CodesConfig, CodesModel, Noise, new_codes
 from zprompt.train.config import CODES, TASKS, ReaderTrainConfig
 from zprompt.train.loop import (
@@ -114,7 +112,7 @@ def load_start(name: str, backbone: Backbone, config: ReaderTrainConfig) -> Star
     :return: The start.
     :raises CheckpointError: If that reader has another backbone, or another form of LoRA.
     """
-    folder, reader_config = _read_config(name)
+    folder, reader_config = find_any_reader(name)
     lora = read_lora(folder / ADAPTER_FOLDER)
     pairs: dict[str, tuple[object, object]] = {
         "backbone": (reader_config.backbone_fingerprint, backbone.weights_fingerprint),
@@ -138,16 +136,6 @@ def load_start(name: str, backbone: Backbone, config: ReaderTrainConfig) -> Star
         else load_meta_embedding(folder, backbone.hidden_size)
     )
     return Start({READER: lora}, embedding.train().requires_grad_())
-
-
-def _read_config(name: str) -> tuple[Path, ReaderConfig | LtscReaderConfig]:
-    """Find a reader of either kind, and read its config."""
-    try:
-        folder = find_ltsc_reader(name)
-    except CheckpointError:
-        folder = find_reader(name)
-        return folder, read_reader_config(folder)
-    return folder, read_ltsc_config(folder)
 
 
 MicroBatch: TypeAlias = tuple[Batch, Tensor, int]  # with the tokens of its softmax, and the seed of its codes

@@ -97,7 +97,7 @@ def test_training_can_start_from_a_reader(text_file: Path, codec_folder: Path, c
     file = "z_embedding.safetensors"
     assert (tmp_path / "on" / file).read_bytes() != (tmp_path / "first" / file).read_bytes()
     assert read_reader_config(tmp_path / "on").training["started_from"] == first
-    with pytest.raises(CheckpointError, match="its LoRA's rank is 2, this run's is 3"):
+    with pytest.raises(CheckpointError, match="its LoRA's rank is 2, but this run's is 3"):
         run("rank", replace(CONFIG, rank=3), first)
     run("text", replace(no_learning, input="text"), first)  # only its LoRA is used
     file = "adapter/adapter_model.safetensors"

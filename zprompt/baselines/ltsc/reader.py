@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zprompt.baselines.ltsc.sequences import READER_ALPHABET, READER_META_TOKENS
-from zprompt.codec import SHIPPED, shared_codec
+from zprompt.codec import shared_codec
 from zprompt.errors import CheckpointError, ContextBudgetError, OptionError
 from zprompt.llm import Backbone, LlamaDecoder, Lora, load_tensors, merge_copy, read_lora, write_lora
 from zprompt.reader import (
@@ -34,10 +34,13 @@ from zprompt.reader import (
     GenerateOptions,
     Mark,
     PromptSize,
+    ReaderConfig,
     Request,
     Usage,
     chat_template,
+    find_reader,
     question_messages,
+    read_reader_config,
 )
 from zprompt.zspan import escape_literal, unescape_literal
 
@@ -101,7 +104,7 @@ class LtscReader:
         :return: The reader.
         :raises CheckpointError: If there is no such reader, it is damaged, or it was trained on another backbone.
         """
-        folder = find_ltsc_reader(name_or_path)
+        folder = find_reader(name_or_path, EMBEDDING_FILE)
         config = read_ltsc_config(folder)
         backbone = backbone or shared_codec(device=device, quantization="none").backbone
         advice = "Give that one: backbone=…."
@@ -211,15 +214,19 @@ class LtscReader:
         return text
 
 
-def find_ltsc_reader(name: str) -> Path:
-    """Return the folder of a shipped reader or of a path; raise CheckpointError if there is none."""
-    for folder in (SHIPPED / name / "reader", Path(name)):
-        if (folder / EMBEDDING_FILE).is_file():
-            return folder
-    raise CheckpointError(
-        f"No reader {name!r} of LTSC's meta-tokens: it is neither the shipped one ('ltsc') nor a folder with a "
-        f"{EMBEDDING_FILE}. Train one with `zprompt train reader --input ltsc`."
-    )
+def find_any_reader(name: str) -> tuple[Path, ReaderConfig | LtscReaderConfig]:
+    """Find a reader of meta-tokens or of Z-tokens.
+
+    :param name: The name of a shipped reader, or a path.
+    :return: Its folder and config.
+    :raises CheckpointError: If there is none.
+    """
+    try:
+        folder = find_reader(name, EMBEDDING_FILE)
+    except CheckpointError:
+        folder = find_reader(name)
+        return folder, read_reader_config(folder)
+    return folder, read_ltsc_config(folder)
 
 
 def read_ltsc_config(folder: Path) -> LtscReaderConfig:
