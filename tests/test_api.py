@@ -31,7 +31,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Backbone) ->
 @pytest.fixture
 def shipped(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Replace the shipped codecs by the tiny one, with no codec loaded yet."""
-    monkeypatch.setattr(checkpoint, "SHIPPED", models)
+    monkeypatch.setattr(checkpoint, "MODELS", models)
     monkeypatch.setattr(codec_module, "_codecs", {})
     yield
 

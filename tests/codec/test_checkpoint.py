@@ -148,7 +148,7 @@ class TestFinding:
         assert find_codec(str(folder)) == folder
 
     def test_a_shipped_codec_is_found_by_its_name(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(checkpoint, "SHIPPED", folder.parent)
+        monkeypatch.setattr(checkpoint, "MODELS", folder.parent)
         assert find_codec("codec") == folder
 
     def test_the_folder_of_an_llm_is_not_found_as_a_codec(self, tiny_backbone_dir: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_saved_reader_is_loaded_as_it_was(
 
 def test_a_reader_is_found_by_path_or_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_reader(str(folder)) == folder
-    monkeypatch.setattr(reader_checkpoint, "SHIPPED", folder.parent.parent)
+    monkeypatch.setattr(reader_checkpoint, "MODELS", folder.parent.parent)
     (folder.parent / "reader").symlink_to(folder)
     assert find_reader(folder.parent.name) == folder.parent / "reader"
 
@@ -119,7 +119,7 @@ def test_other_weights_are_refused(folder: Path, narrow_backbone: Backbone) -> N
 def shipped(tmp_path: Path, reader_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Replace the shipped readers by one named "default"; return their folder."""
     shutil.copytree(reader_folder, tmp_path / "default" / "reader")
-    monkeypatch.setattr(reader_checkpoint, "SHIPPED", tmp_path)
+    monkeypatch.setattr(reader_checkpoint, "MODELS", tmp_path)
     monkeypatch.setattr(sys.modules[shared_codec.__module__], "_codecs", {})
     return tmp_path
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zprompt.errors import BackboneNotFoundError, CheckpointError, DownloadError, OptionError
-from zprompt.relevance import SHIPPED, LogisticWeights, Passage, Relevance, ScoredPassage, relevance, write_weights
+from zprompt.relevance import WEIGHTS, LogisticWeights, Passage, Relevance, ScoredPassage, relevance, write_weights
 from zprompt.relevance.relevance import rarities, read_weights
 
 WORDS = Relevance.from_pretrained(embedder=None)
@@ -170,13 +170,13 @@ def test_saved_weights_are_read_back(tmp_path: Path) -> None:
         ({"words_only": {"mean": [1.0]}}, "lists differ in length"),
         ({"with_embedder": {"names": [f"new {index}" for index in range(16)]}}, "does not know"),
         (
-            {"words_only": {"names": ["cosine", *json.loads(SHIPPED.read_text())["words_only"]["names"][1:]]}},
+            {"words_only": {"names": ["cosine", *json.loads(WEIGHTS.read_text())["words_only"]["names"][1:]]}},
             "not know",
         ),
     ],
 )
 def test_weights_of_another_form_are_refused(tmp_path: Path, change: dict[str, object], error: str) -> None:
-    data = json.loads(SHIPPED.read_text())
+    data = json.loads(WEIGHTS.read_text())
     for name, value in change.items():
         data[name] = {**data[name], **value} if isinstance(value, dict) and value else value
     (tmp_path / "weights.json").write_text(json.dumps(data))

@@ -120,11 +120,11 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     return re.compile(word), re.compile(spaced)
 
 
-CountTokens: TypeAlias = Callable[[Sequence[bool]], int]
+CountKept: TypeAlias = Callable[[Sequence[bool]], int]
 """Counts the tokens of the text that the kept words make."""
 
 
-def keep_best(order: Sequence[int], costs: Sequence[int], budget: int, count: CountTokens) -> list[bool]:
+def keep_best(order: Sequence[int], costs: Sequence[int], budget: int, count: CountKept) -> list[bool]:
     """Choose the words that a budget has room for.
 
     :param order: The indices of all words, best first.
@@ -144,7 +144,7 @@ def keep_best(order: Sequence[int], costs: Sequence[int], budget: int, count: Co
 class _Choice:
     """The words kept so far."""
 
-    count: CountTokens
+    count: CountKept
     budget: int
     kept: list[bool]
     room: int  # tokens of the budget that are unused

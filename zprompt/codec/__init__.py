@@ -6,7 +6,7 @@ the LLM, and `tiling`, which chooses the tokens that stay; `importance` weighs h
 `zprompt.zspan`.
 """
 
-from zprompt.codec.checkpoint import SHIPPED, find_codec
+from zprompt.codec.checkpoint import MODELS, find_codec
 from zprompt.codec.codec import COMPRESS_BATCH, DECOMPRESS_BATCH, Codec, shared_codec
 from zprompt.codec.compressor import Compressor
 from zprompt.codec.heads import CodecHeads
@@ -16,8 +16,8 @@ from zprompt.codec.settings import CodecSettings, HeadSettings
 __all__ = [
     "COMPRESS_BATCH",
     "DECOMPRESS_BATCH",
+    "MODELS",
     "SALIENT",
-    "SHIPPED",
     "Codec",
     "CodecHeads",
     "CodecSettings",

@@ -15,7 +15,7 @@ from zprompt.llm import Backbone
 
 FORMAT = 3  # 1 had residuals of a fixed size, 2 a code in every Z-token
 HEADS_FILE = "heads.safetensors"
-SHIPPED = Path(__file__).parent.parent / "models"
+MODELS = Path(__file__).parent.parent / "models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class CodecConfig:
 
 def find_codec(name: str) -> Path | None:
     """Return the folder of a codec, shipped or at a path; None if the name is that of an LLM."""
-    for folder in (SHIPPED / name, Path(name)):
+    for folder in (MODELS / name, Path(name)):
         try:
             values = json.loads((folder / "config.json").read_text("utf-8"))
         except (OSError, ValueError):

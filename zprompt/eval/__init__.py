@@ -9,7 +9,6 @@ intervals.
 Importing it needs neither torch nor the packages of zprompt[bench].
 """
 
-from zprompt.eval.context import SHIPPED
 from zprompt.eval.datasets import Question, draw, open_dataset, question_of, read_questions, text_of
 from zprompt.eval.metrics import (
     CorpusBleu,
@@ -30,7 +29,6 @@ from zprompt.eval.tasks import TASKS
 
 __all__ = [
     "RESAMPLES",
-    "SHIPPED",
     "TASKS",
     "BenchResults",
     "BenchSettings",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 FULL = "full text"
 LTSC_TUNED = "ltsc-tuned"  # the method that writes what LTSC's reader was tuned on
 TEXT_READERS = (READER, UNTUNED)  # of prompts as text; the first also reads the Z-spans in them
-SHIPPED = {"z": "default", "ltsc": "ltsc"}  # readers, by what they were tuned on
+SHIPPED_READERS = {"z": "default", "ltsc": "ltsc"}  # readers, by what they were tuned on
 _TIMED = 1  # prompts on which the time to the first token is measured
 _FLOAT_BYTES = 4
 
@@ -112,8 +112,8 @@ class Replies:
 class ChosenReaders:
     """The names or folders of a run's readers."""
 
-    z: str = SHIPPED["z"]
-    ltsc: str = SHIPPED["ltsc"]
+    z: str = SHIPPED_READERS["z"]
+    ltsc: str = SHIPPED_READERS["ltsc"]
 
     @classmethod
     def of(cls, names: Sequence[str]) -> ChosenReaders:
@@ -127,9 +127,10 @@ class ChosenReaders:
         chosen: dict[str, str] = {}
         for name in names:
             kind, _ = _find_reader(name)
-            if kind not in SHIPPED:
+            if kind not in SHIPPED_READERS:
                 raise OptionError(
-                    f"The reader {name!r} was tuned on {kind!r}. A run takes one reader each for {', '.join(SHIPPED)}."
+                    f"The reader {name!r} was tuned on {kind!r}. A run takes one reader each for "
+                    f"{', '.join(SHIPPED_READERS)}."
                 )
             if kind in chosen:
                 raise OptionError(

@@ -15,7 +15,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from zprompt.codec import SHIPPED
+from zprompt.codec import MODELS
 from zprompt.errors import CheckpointError
 from zprompt.llm import Backbone, LlamaDecoder, Lora, load_tensors, merge_copy, read_lora, write_lora
 from zprompt.reader.embedding import ZEmbedding
@@ -45,10 +45,10 @@ def find_reader(name: str, file: str = EMBEDDING_FILE) -> Path:
     :return: The folder.
     :raises CheckpointError: If there is none.
     """
-    for folder in (SHIPPED / name / "reader", Path(name)):
+    for folder in (MODELS / name / "reader", Path(name)):
         if (folder / file).is_file():
             return folder
-    shipped = sorted(path.parent.parent.name for path in SHIPPED.glob(f"*/reader/{file}"))
+    shipped = sorted(path.parent.parent.name for path in MODELS.glob(f"*/reader/{file}"))
     raise CheckpointError(
         f"No reader {name!r}: it is neither a shipped one ({', '.join(shipped) or 'there are none'}) nor a folder with "
         f"a {file}. Train one with `zprompt train reader`."

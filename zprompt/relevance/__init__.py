@@ -4,7 +4,7 @@ from zprompt.relevance.embedder import Embedder, EmbeddingCache, MiniLM, fetch_m
 from zprompt.relevance.features import FORM, NAMES, WORDS, Floats
 from zprompt.relevance.focus import ELISION, NOTHING, Choice, Length, cost_as_text, elide
 from zprompt.relevance.relevance import (
-    SHIPPED,
+    WEIGHTS,
     LogisticWeights,
     Passage,
     Relevance,
@@ -20,8 +20,8 @@ __all__ = [
     "FORM",
     "NAMES",
     "NOTHING",
-    "SHIPPED",
     "STOP_WORDS",
+    "WEIGHTS",
     "WORD",
     "WORDS",
     "Choice",

@@ -2,7 +2,7 @@
 
     score = bias + sum over features of  w · (x - mean) / deviation        probability = 1 / (1 + exp(-score))
 
-A logistic regression over a dozen features (features.py), on one scale for all passages of a call; its weights are a
+A logistic regression over 16 features (features.py), on one scale for all passages of a call; its weights are a
 JSON file that `zprompt train relevance` writes. Without an embedder another regression is used, over words and form
 alone. The second passage that a question of two hops needs is raised afterwards (second_hop.py).
 """
@@ -30,7 +30,7 @@ from zprompt.relevance.features import FORM, NAMES, WORDS, Embeddings, Floats, U
 from zprompt.relevance.second_hop import raise_named
 from zprompt.relevance.units import content_stems, sentences
 
-SHIPPED = TOKENIZER.with_name("weights.json")
+WEIGHTS = TOKENIZER.with_name("weights.json")
 FORMAT = 1
 RAREST = 20.0  # most bits of a word: one of many pieces is no better evidence than one of two
 RETRY_AFTER = 300.0  # seconds from a failed download of the embedder to the next try
@@ -110,7 +110,7 @@ class Relevance:
         :return: The scorer.
         :raises CheckpointError: If this release cannot read the file.
         """
-        with_embedder, words_only = read_weights(Path(path) if path else SHIPPED)
+        with_embedder, words_only = read_weights(Path(path) if path else WEIGHTS)
         return cls(with_embedder, words_only, None if embedder is None else EmbeddingCache(open_embedder(embedder)))
 
     @property

@@ -14,7 +14,7 @@ sequence, with the passages as focused for the first of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from zprompt.relevance import Choice, Length, Passage, Relevance, elide, sentenc
 from zprompt.results import KeptText
 from zprompt.train.near import NearPassages
 from zprompt.train.packing import Positions
+from zprompt.train.passages import Encode
 from zprompt.zspan import ZSpan, ZToken, escape_literal, format_span
 
 FORMS = ("plain", "text", "z")
@@ -35,8 +36,6 @@ DISTRACTORS = 9  # passages beside the gold ones of a focused question, at most;
 PASSED_OVER = 3  # of the nearest passages, by chance, so that questions about a passage differ in their distractors
 KEPT = (250, 1150)  # characters that focusing leaves, at least and at most: what a reader reads of passages (reader.py)
 SPARSEST = 0.04  # share of single tokens that stay elsewhere, at most, in every second Z-span
-
-Encode = Callable[[str], tuple[list[int], list[tuple[int, int]]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zprompt.codec import SHIPPED
+from zprompt.codec import MODELS
 from zprompt.errors import CheckpointError
 from zprompt.reader import ADAPTER_FOLDER
 from zprompt.train.config import TASKS, ReaderTrainConfig
@@ -167,7 +167,7 @@ def read_training_set(folder: Path) -> TrainingSet:
 
 def _copy_start(folder: Path, start: str | None) -> str | None:
     """Copy the reader to train on, unless it is shipped with zprompt."""
-    if start is None or (SHIPPED / start / "reader").is_dir():
+    if start is None or (MODELS / start / "reader").is_dir():
         return start
     copy = folder / "start"
     shutil.rmtree(copy, ignore_errors=True)
