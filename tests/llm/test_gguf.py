@@ -10,7 +10,7 @@ from gguf import GGMLQuantizationType, GGUFWriter, quants
 
 from zprompt.errors import BackboneError
 from zprompt.llm.gguf import index_from_json, index_tensors, index_to_json, read_tensors
-from zprompt.llm.hub import quiet_transformers
+from zprompt.llm.transformers_decoder import quiet_transformers
 
 
 def test_every_tensor_is_bit_equal_to_what_transformers_reads(tiny_gguf: Path) -> None:

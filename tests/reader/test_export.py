@@ -15,7 +15,7 @@ from tests.reader.conftest import random_embedding
 from zprompt.codec.codec import Codec
 from zprompt.errors import OptionError
 from zprompt.llm import Backbone
-from zprompt.llm.hub import quiet_transformers
+from zprompt.llm.transformers_decoder import quiet_transformers
 from zprompt.reader.embedding import ZEmbedding
 from zprompt.reader.export import export_reader
 from zprompt.reader.prompt import Message

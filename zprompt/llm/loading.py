@@ -19,10 +19,10 @@ from zprompt.errors import BackboneError, MissingDependencyError, OptionError
 from zprompt.llm.backbone import Backbone, Quantization, Weights
 from zprompt.llm.fetching import ModelFolder, describe, digest_of, pull
 from zprompt.llm.gguf import read_tensors
-from zprompt.llm.hub import TransformersDecoder, as_transformers, load_transformers_model
 from zprompt.llm.llama import LlamaDecoder, LlamaShape
 from zprompt.llm.packed import pack
 from zprompt.llm.tokenizer import TextTokenizer
+from zprompt.llm.transformers_decoder import TransformersDecoder, as_transformers, load_transformers_model
 
 
 def load_backbone(name: str = "default", *, device: str = "auto", quantization: str = "auto") -> Backbone:

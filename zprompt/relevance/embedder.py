@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 
 from zprompt.cores import cores
 from zprompt.errors import MissingDependencyError, OptionError
-from zprompt.fetching import PackagedFile, fetch_packaged
+from zprompt.packaged_files import PackagedFile, fetch_packaged
 from zprompt.paths import cache_dir
 from zprompt.progress import Progress
 from zprompt.recent import Recent

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zprompt.errors import BackboneError
 from zprompt.llm import Backbone, load_backbone
-from zprompt.llm.hub import quiet_transformers
+from zprompt.llm.transformers_decoder import quiet_transformers
 
 
 @pytest.fixture(scope="module")
