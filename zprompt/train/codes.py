@@ -46,7 +46,9 @@ from zprompt.llm import Backbone, LlamaDecoder, Lora, load_tensors, read_lora, w
 from zprompt.train.packing import Batch, PackedAttention, PackedSequence, Positions, make_batch
 from zprompt.train.reader_model import ReaderModel, decoder_with_loras
 
-USAGE, LENGTH, COMMITMENT, COMMITMENT_BACK = 0.1, 10.0, 0.1, 0.25  # weights of the penalties
+USAGE = 0.1  # weight of the penalty on uneven usage, of ours ...
+FLAT_USAGE = 1.0  # ... and of paper A's: at 0.1 the codebook collapses, and texts share codes (tests/train/test_codes.py)
+LENGTH, COMMITMENT, COMMITMENT_BACK = 10.0, 0.1, 0.25  # weights of paper A's other penalties
 TEMPERATURES = (1.0, 0.3)  # at the beginning and the end of training
 SAMPLED = 0.25  # share of tokens that scheduled sampling replaces at the end of training
 LONGEST = 1.5  # codes of a text, at most, as a multiple of |X| / r
@@ -312,7 +314,7 @@ class Codebook(nn.Module):
         mean, chosen = distributions @ table, vectors[:, :-1][used]
         commitment = (chosen.detach() - mean).pow(2).mean() + COMMITMENT_BACK * (chosen - mean.detach()).pow(2).mean()
         scale = table.detach().var()
-        return LENGTH * length + USAGE * usage_penalty(distributions) + COMMITMENT * commitment / scale
+        return LENGTH * length + FLAT_USAGE * usage_penalty(distributions) + COMMITMENT * commitment / scale
 
 
 CodeEmbedding: TypeAlias = SpanCodes | Codebook
