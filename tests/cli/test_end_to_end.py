@@ -11,7 +11,7 @@ import pytest
 pytestmark = [pytest.mark.default_model, pytest.mark.slow]
 EXAMPLES = Path(__file__).parents[2] / "examples" / "texts"
 TEXTS = Path(__file__).parents[1] / "texts"
-SHORT = ("arabic-letter.txt", "emoji-chat.txt", "logs-worker.log", "prose-weather.txt")
+SHORT = ("emoji-chat.txt", "prose-weather.txt")
 PROGRAM = [sys.executable, "-c", "from zprompt.cli.main import app; app()"]
 
 
