@@ -46,8 +46,8 @@ from zprompt.llm import Backbone, LlamaDecoder, Lora, load_tensors, read_lora, w
 from zprompt.train.packing import Batch, PackedAttention, PackedSequence, Positions, make_batch
 from zprompt.train.reader_model import ReaderModel, decoder_with_loras
 
-USAGE = 0.1  # weight of the penalty on uneven usage, of ours ...
-FLAT_USAGE = 1.0  # ... and of paper A's: at 0.1 the codebook collapses, and texts share codes (tests/train/test_codes.py)
+USAGE = 0.1  # weight of the penalty on uneven usage of our codes
+FLAT_USAGE = 1.0  # the same for paper A's, whose codebook collapses at 0.1 (tests/train/test_codes.py)
 LENGTH, COMMITMENT, COMMITMENT_BACK = 10.0, 0.1, 0.25  # weights of paper A's other penalties
 TEMPERATURES = (1.0, 0.3)  # at the beginning and the end of training
 SAMPLED = 0.25  # share of tokens that scheduled sampling replaces at the end of training
