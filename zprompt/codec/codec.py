@@ -237,9 +237,9 @@ class Codec:
             with batch.naming(index):
                 span = self._reusable_span(text) if original != text else None
                 sources.append(self._source(original, options, span))
-        passing_texts = [text for text, source in zip(originals, sources, strict=True) if source is None]
-        passing_tokens = sum(map(self._count_tokens, passing_texts))
-        options = options.beside(passing_tokens, alone=len(passing_texts) == len(sources))
+        if options.max_tokens is not None:
+            passing = [self._count_tokens(text) for text, source in zip(originals, sources, strict=True) if not source]
+            options = options.beside(sum(passing), alone=len(passing) == len(sources))
         kept: list[KeptText] | None = None
         if options.query:
             relevance = relevance or shared_relevance()

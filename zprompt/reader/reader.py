@@ -218,10 +218,10 @@ class Reader:
         :raises SpanError: If a Z-span is damaged, or of another codec; the message names its position.
         :raises InvalidTextError: If a passage has a lone surrogate; likewise.
         """
-        if not isinstance(question, str | Sequence) or not all(isinstance(text, str) for text in question):
-            raise OptionError(f"question must be a str or a sequence of str, got {question!r}.")
         if isinstance(question, str):
             return self.answer([question], [passages], max_passage_tokens=max_passage_tokens, **options)[0]
+        if not isinstance(question, Sequence) or not all(isinstance(text, str) for text in question):
+            raise OptionError(f"question must be a str or a sequence of str, got {question!r}.")
         if len(question) != len(passages):
             raise OptionError(
                 f"Got {len(question)} questions but passages for {len(passages)}; "
